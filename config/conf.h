@@ -1,0 +1,105 @@
+/* conf.h - the checked settings of one configuration: types, defaults, lifetime. Reads no file (conf_yaml does). */
+#ifndef SSHLEASE_CONFIG_CONF_H
+#define SSHLEASE_CONFIG_CONF_H
+
+#include "config/policy.h"
+
+#include <stddef.h>
+#include <sys/types.h>
+
+enum sl_host_key_checking { SL_HOST_KEY_STRICT, SL_HOST_KEY_ACCEPT_NEW };
+enum sl_remote_cleanup { SL_CLEANUP_SWEEP, SL_CLEANUP_SIGNAL, SL_CLEANUP_OFF };
+
+/* Where a secret comes from; never the secret itself. It is read when a connection is dialed, off the loop. */
+enum sl_secret_kind { SL_SECRET_NONE, SL_SECRET_FILE, SL_SECRET_ENV, SL_SECRET_CREDENTIAL };
+struct sl_secret {
+    enum sl_secret_kind kind;
+    char *name; /* a path, a variable's name, or a systemd credential's name (under $CREDENTIALS_DIRECTORY) */
+};
+
+struct sl_identity {
+    char *file;             /* private key, absolute path, ~ already expanded */
+    char *certificate_file; /* NULL: FILE-cert.pub is used where it exists */
+};
+
+struct sl_strv { /* a list of strings */
+    char **item;
+    size_t count;
+};
+
+/* Everything about one target. Immutable once built; shared by reference count, so that a dialing connection keeps the
+ * settings it started with while a reload replaces them. */
+struct sl_target_conf {
+    char *name;
+    char *host;
+    uint16_t port;
+    char *user;
+    struct sl_identity *identity;
+    size_t identity_count;
+    bool identity_agent_set; /* true: ask the agent at identity_agent */
+    char *identity_agent;    /* socket path, ~ and $SSH_AUTH_SOCK expanded */
+    struct sl_secret passphrase; /* for encrypted keys */
+    struct sl_secret password;   /* for password and keyboard-interactive */
+    struct sl_strv known_hosts;  /* user_known_hosts_file and global_known_hosts_file, in order; the first takes new keys */
+    char *host_key_alias;        /* NULL: host */
+    enum sl_host_key_checking host_key_checking;
+    enum sl_remote_cleanup remote_cleanup;
+    struct sl_strv send_env; /* patterns of variables clients may set; default LANG, LC_* */
+    bool allow_everyone;     /* no `allow` in the one-user mode: whoever may connect to the socket */
+    uid_t *allow_uid;
+    size_t allow_uid_count;
+    gid_t *allow_gid;
+    size_t allow_gid_count;
+    struct sl_policy policy;
+    bool adhoc;        /* user@host[:port] of the one-user mode; not from the file */
+    unsigned refcount; /* touched on the loop's thread only */
+};
+
+struct sl_target_conf *sl_target_conf_ref(struct sl_target_conf *t);
+void sl_target_conf_unref(struct sl_target_conf *t); /* NULL is fine */
+
+/* Whether both mean the same connection: host, port, user, credentials, host-key rules. If not, connections made under
+ * one must not be leased under the other. */
+bool sl_target_conf_same_identity(const struct sl_target_conf *a, const struct sl_target_conf *b);
+
+/* Whether a client of `uid` with the groups `gid[]` may lease this target. Root always may. */
+bool sl_target_conf_allows(const struct sl_target_conf *t, uid_t uid, const gid_t *gid, size_t gid_count);
+
+struct sl_listen_conf {
+    char *path;  /* NULL: the default of the mode */
+    mode_t mode; /* 0660 */
+    bool group_set;
+    gid_t group;
+};
+
+struct sl_conf {
+    char *file; /* where it was read from; NULL for the built-in configuration of the one-user mode */
+    bool one_user; /* no root, targets user@host[:port] need no configuration */
+    struct sl_listen_conf listen;
+    struct sl_limits limits;
+    bool admins_set; /* `admin: {users, groups}`: who may status/end/reload besides root and the daemon's own uid */
+    uid_t *admin_uid;
+    size_t admin_uid_count;
+    gid_t *admin_gid;
+    size_t admin_gid_count;
+    struct sl_target_conf *defaults; /* a nameless target that carries the defaults */
+    struct sl_target_conf **target;  /* sorted by name */
+    size_t target_count;
+};
+
+/* One-user built-in configuration (the user's keys, agent and known_hosts) or an empty system-wide one. 0 or
+ * SL_E_NOMEM, or SL_E_CONFIG when the user's home cannot be found. The caller frees it. */
+int sl_conf_new_default(bool one_user, struct sl_conf **ret_conf);
+void sl_conf_free(struct sl_conf *conf); /* NULL is fine; drops its references to targets */
+
+/* The target of that name, borrowed, or NULL. */
+struct sl_target_conf *sl_conf_find(const struct sl_conf *conf, const char *name);
+
+/* A target for `user@host[:port]` (or `host`, `[v6]:port`) from the defaults of a one-user configuration. 0,
+ * SL_E_NO_TARGET when `name` is no such thing, SL_E_NOMEM. The caller owns the reference. */
+int sl_conf_adhoc(const struct sl_conf *conf, const char *name, struct sl_target_conf **ret_target);
+
+/* Whether a client may use the administrative verbs on what is not its own. */
+bool sl_conf_is_admin(const struct sl_conf *conf, uid_t uid, const gid_t *gid, size_t gid_count);
+
+#endif

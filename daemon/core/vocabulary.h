@@ -1,0 +1,138 @@
+/* vocabulary.h - the words between the core and its driver: events in, actions out. Pure types. */
+#ifndef SSHLEASE_CORE_VOCABULARY_H
+#define SSHLEASE_CORE_VOCABULARY_H
+
+#include "daemon/base/id.h"
+
+#include <stddef.h>
+
+enum sl_conn_state {
+    SL_CONN_GONE, /* no connection: the slot is free */
+    SL_CONN_DIALING,
+    SL_CONN_IDLE,
+    SL_CONN_LEASED,
+    SL_CONN_DRAINING, /* its lease was reclaimed: the far side is being cleaned up */
+    SL_CONN_CLOSING,
+};
+const char *sl_conn_state_name(enum sl_conn_state state);
+
+enum sl_lease_state {
+    SL_LEASE_NONE, /* the slot is free */
+    SL_LEASE_WAITING,
+    SL_LEASE_GRANTED,
+    SL_LEASE_RELEASED, /* the client gave it back clean */
+    SL_LEASE_ENDED,    /* reclaimed */
+    SL_LEASE_REFUSED,  /* was never granted */
+};
+const char *sl_lease_state_name(enum sl_lease_state state);
+
+/* Why something moved: the log's reason and the counters' label. */
+#define SL_REASON_TABLE(X)                                                                                             \
+    X(NONE, "none")                                                                                                    \
+    /* leases */                                                                                                       \
+    X(ASKED, "asked")             /* a client asked */                                                                 \
+    X(GRANTED, "granted")                                                                                              \
+    X(RELEASED, "released")       /* given back clean */                                                               \
+    X(UNCLEAN, "unclean")         /* given back with something still open: reclaimed */                                \
+    X(CLIENT_GONE, "client-gone")                                                                                      \
+    X(EXPIRED, "expired")                                                                                              \
+    X(REVOKED, "revoked")                                                                                              \
+    X(CONNECTION_LOST, "connection-lost")                                                                              \
+    X(SHUTDOWN, "shutdown")                                                                                            \
+    X(TIMEOUT, "timeout")         /* acquire_timeout passed */                                                         \
+    X(QUEUE_FULL, "queue-full")                                                                                        \
+    X(TARGET_DOWN, "target-down")                                                                                      \
+    X(NO_TARGET, "no-target")     /* removed by a reload */                                                            \
+    /* connections */                                                                                                  \
+    X(DEMAND, "demand")           /* dialed for a waiter */                                                            \
+    X(MIN_IDLE, "min-idle")       /* dialed ahead */                                                                   \
+    X(READY, "ready")             /* authenticated */                                                                  \
+    X(DIAL_FAILED, "dial-failed")                                                                                      \
+    X(DRAINED, "drained")         /* the far side is cleaned up, or could not be in time */                            \
+    X(CLOSED, "closed")           /* really gone */                                                                    \
+    X(IDLE_TIMEOUT, "idle-timeout")                                                                                    \
+    X(MAX_LIFETIME, "max-lifetime")                                                                                    \
+    X(DEAD, "dead")               /* pings unanswered */                                                               \
+    X(OUTDATED, "outdated")       /* its target's settings changed */                                                  \
+    X(MAKE_ROOM, "make-room")     /* idle for another owner or target, closed for a waiter */                          \
+    X(SURPLUS, "surplus")         /* over a limit that a reload lowered */
+
+#define SL_REASON_ENUM(name, id) SL_REASON_##name,
+enum sl_reason { SL_REASON_TABLE(SL_REASON_ENUM) SL_REASON_COUNT };
+#undef SL_REASON_ENUM
+const char *sl_reason_name(enum sl_reason reason);
+
+enum sl_event_type {
+    SL_EV_TIME,           /* time passed; nothing else */
+    SL_EV_ACQUIRE,        /* target, owner, tag, acquire_timeout_ms, lease_timeout_ms */
+    SL_EV_CLIENT_GONE,    /* lease: its socket closed; ends a wait as well as a lease */
+    SL_EV_RELEASE,        /* lease, clean; ends a wait too */
+    SL_EV_RENEW,          /* lease, lease_timeout_ms */
+    SL_EV_REVOKE,         /* lease */
+    SL_EV_CONN_READY,     /* conn */
+    SL_EV_CONN_FAILED,    /* conn, status: the dial failed. Answer: CLOSE */
+    SL_EV_CONN_LOST,      /* conn, status: it died in any later state. Answer: CLOSE */
+    SL_EV_CONN_ALIVE,     /* conn: bytes were received, the answer to a PING among them */
+    SL_EV_CONN_DRAINED,   /* conn */
+    SL_EV_CONN_GONE,      /* conn: really gone; every CLOSE is followed by exactly one */
+    SL_EV_SHUTDOWN,       /* drain_ms: grant nothing more, wait that long for releases */
+    SL_EV_SHUTDOWN_NOW,   /* reclaim everything at once */
+};
+
+/* What happened. `now_ms` is any clock that the driver keeps from running backwards by more than the core forgives:
+ * a smaller value than before counts as the value before. Unused fields are zero. An event about an id that is no longer
+ * known is ignored: late callbacks are normal. */
+struct sl_event {
+    enum sl_event_type type;
+    uint64_t now_ms;
+    uint32_t target;  /* index given to sl_pool_configure() */
+    uint64_t owner;   /* owner class: the client's uid, or any one number where owners are shared */
+    uint64_t tag;     /* the driver's own name for the request; comes back in actions */
+    struct sl_id lease;
+    struct sl_id conn;
+    int status;
+    bool clean;
+    uint64_t acquire_timeout_ms; /* 0: the target's */
+    uint64_t lease_timeout_ms;   /* 0: the target's; RENEW: what ACQUIRE said */
+    uint64_t drain_ms;
+};
+
+enum sl_action_type {
+    SL_ACT_QUEUED,     /* lease, tag: first answer to every ACQUIRE that is not refused on the spot */
+    SL_ACT_NOTICE,     /* lease, tag, position, status: still waiting; status says what went wrong last, or 0 */
+    SL_ACT_GRANT,      /* lease, tag, conn, deadline_ms, max_deadline_ms */
+    SL_ACT_REFUSE,     /* lease (none if it was never queued), tag, reason, status. The lease id is dead now */
+    SL_ACT_RENEWED,    /* lease, tag, deadline_ms */
+    SL_ACT_RELEASED,   /* lease, tag: the answer to RELEASE of a granted lease, clean or not. The id is dead now */
+    SL_ACT_ENDED,      /* lease, tag, conn, reason, status: a granted lease is over, not by RELEASE. The id is dead now */
+    SL_ACT_DIAL,       /* conn, target */
+    SL_ACT_PING,       /* conn, timeout_ms: bytes must come within it; the core keeps the deadline */
+    SL_ACT_DRAIN,      /* conn, lease, reason, timeout_ms: clean the far side up, then CONN_DRAINED */
+    SL_ACT_CLOSE,      /* conn, reason */
+    SL_ACT_CONN_MOVED, /* conn, target, conn_from, conn_to, reason, status: a fact to log and count */
+    SL_ACT_LEASE_MOVED,/* lease, target, lease_from, lease_to, reason, status: a fact to log and count */
+    SL_ACT_STOPPED,    /* after SHUTDOWN: nothing is left */
+};
+
+struct sl_action {
+    enum sl_action_type type;
+    uint32_t target;
+    uint64_t tag;
+    struct sl_id lease;
+    struct sl_id conn;
+    enum sl_reason reason;
+    int status; /* a code of proto/status.h: the error a client is to be told, or why a dial failed */
+    uint32_t position;
+    uint64_t deadline_ms, max_deadline_ms, timeout_ms;
+    enum sl_conn_state conn_from, conn_to;
+    enum sl_lease_state lease_from, lease_to;
+};
+
+/* What one step answers, in order. Its room is reserved by sl_pool_configure(): a step cannot run out. */
+struct sl_actions {
+    struct sl_action *item;
+    size_t count;
+    size_t capacity;
+};
+
+#endif

@@ -1,0 +1,142 @@
+/* transport.h - SSH connections and streams as the daemon sees them. Hides libssh2: nobody outside daemon/ssh knows it.
+ * All of it belongs to the loop's thread. No callback runs before the call that caused it has returned. */
+#ifndef SSHLEASE_SSH_TRANSPORT_H
+#define SSHLEASE_SSH_TRANSPORT_H
+
+#include "config/conf.h"
+
+#include <uv.h>
+
+struct sl_transport; /* one per loop: what all connections share */
+struct sl_conn;      /* one SSH connection */
+struct sl_stream;    /* one channel that a lease uses */
+
+/* 0 or SL_E_NOMEM/SL_E_INTERNAL. */
+int sl_transport_new(uv_loop_t *loop, struct sl_transport **ret_transport);
+/* Only when every connection has said on_closed. NULL is fine. */
+void sl_transport_free(struct sl_transport *transport);
+/* "libssh2 1.11.1 (Debian 1.11.1-1+deb13u2), OpenSSL 3.0.17". Static. */
+const char *sl_transport_version(void);
+
+/* --- connections --- */
+
+/* What could be done for a reclaimed connection's far side. */
+struct sl_drain_report {
+    uint32_t streams;    /* streams that were open */
+    uint32_t signalled;  /* of those, ended after our signals */
+    uint32_t swept;      /* processes the sweep ended */
+    uint32_t remaining;  /* processes known to be still there */
+    bool sweep_ran;      /* the sweep ran to its end: `remaining` is exact */
+    const char *text;    /* when something could not be ended or not be known: why. Valid during the callback; else NULL */
+};
+
+struct sl_conn_handler {
+    /* Authenticated and usable. */
+    void (*on_ready)(void *arg);
+    /* The dial failed, or the connection died; `text` is for a person and names what happened. Comes at most once; its
+     * streams have had their on_end before. Nothing but sl_conn_close() is left to do. */
+    void (*on_lost)(void *arg, int status, const char *text);
+    /* Bytes were received after sl_conn_ping(). */
+    void (*on_pong)(void *arg);
+    void (*on_drained)(void *arg, const struct sl_drain_report *report);
+    /* Gone, with its file descriptor and its memory: the last callback. */
+    void (*on_closed)(void *arg);
+};
+
+/* Starts to dial: name resolution, TCP, handshake, host key, authentication; then on_ready or on_lost. Takes a reference
+ * to `target`. 0 or SL_E_NOMEM; on an error no callback comes. */
+int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, const struct sl_conn_handler *handler,
+    void *arg, struct sl_conn **ret_conn);
+
+/* Asks for a sign of life; one round trip, no session slot. Harmless while one is under way. */
+void sl_conn_ping(struct sl_conn *conn);
+/* uv_now() when bytes were last received. */
+uint64_t sl_conn_last_received_ms(const struct sl_conn *conn);
+
+/* A lease begins: cookies and counters of streams start anew. Opens a session channel ahead where none is. */
+void sl_conn_lease_begin(struct sl_conn *conn);
+/* Whether a lease may be given back clean: no stream is open, every close confirmed, nothing half sent. */
+bool sl_conn_is_clean(const struct sl_conn *conn);
+
+/* Cleans up after a reclaimed lease: TERM and, after the target's kill_grace, KILL to every open stream, then the sweep
+ * for everything that carries a cookie of the lease; then on_drained, in bounded time (kill_grace + 10 s). Its open
+ * streams get on_end (UNKNOWN) as they go. */
+void sl_conn_drain(struct sl_conn *conn);
+
+/* Closes: DISCONNECT where it can be sent without waiting, then the socket. Streams still open get on_end (UNKNOWN) first.
+ * Idempotent, legal in every state, from any callback but on_closed. on_closed follows. */
+void sl_conn_close(struct sl_conn *conn);
+
+struct sl_conn_info {
+    const char *server;      /* the server's identification string, "" before it is known */
+    const char *fingerprint; /* "SHA256:…" of its host key, "" before */
+    const char *address;     /* "192.0.2.7:22", "" before */
+    uint64_t bytes_in, bytes_out;
+    uint32_t streams;        /* open now */
+    uint32_t stream_limit;   /* as learned from the server, at most the policy's */
+};
+void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info);
+
+/* --- streams --- */
+
+/* Bytes a stream takes towards the server before the writer has to wait for on_sent. */
+#define SL_STREAM_WINDOW 262144u
+
+struct sl_stream_pty {
+    const char *term;
+    uint32_t cols, rows, width_px, height_px;
+    const uint8_t *modes; /* RFC 4254 section 8; NULL: none */
+    size_t modes_len;
+};
+struct sl_stream_env {
+    const char *name, *value;
+};
+/* Everything is copied. */
+struct sl_stream_spec {
+    enum { SL_SPEC_EXEC = 1, SL_SPEC_SHELL = 2, SL_SPEC_SUBSYSTEM = 3 } kind; /* numbers of the wire */
+    const char *command; /* or the subsystem's name; NULL for a shell */
+    const struct sl_stream_pty *pty; /* NULL: none */
+    const struct sl_stream_env *env; /* only what the target's send_env lets pass is sent; refusals are ignored */
+    size_t env_count;
+    size_t credit; /* bytes of output that may be delivered before the first sl_stream_credit() */
+};
+
+struct sl_stream_result {
+    enum { SL_RESULT_STATUS = 0, SL_RESULT_SIGNAL = 1, SL_RESULT_UNKNOWN = 2 } how; /* numbers of the wire */
+    uint32_t exit_status;
+    const char *signal; /* "TERM"; valid during the callback */
+    bool core_dumped;
+    const char *text;   /* why it is unknown, or ""; valid during the callback */
+};
+
+struct sl_stream_handler {
+    /* The server said yes (status 0) or no (SL_E_STREAM_REFUSED, SL_E_STREAM_LIMIT …; on_end follows at once). */
+    void (*on_open)(void *arg, int status, const char *text);
+    /* Output; `fd` 0 is stdout, 1 stderr. Never more than the credit given; `data` is valid during the callback. */
+    void (*on_data)(void *arg, int fd, const uint8_t *data, size_t len);
+    /* stdout and stderr have both ended. */
+    void (*on_eof)(void *arg);
+    /* So many bytes given to sl_stream_write() have left our buffer: there is room for as many again. */
+    void (*on_sent)(void *arg, size_t len);
+    /* The last callback; the stream is freed when it returns. Comes once for every stream that was made. */
+    void (*on_end)(void *arg, const struct sl_stream_result *result);
+};
+
+/* Asks for a stream; on_open follows. 0; SL_E_STREAM_LIMIT when too many are open; SL_E_CONNECTION_LOST; SL_E_NOMEM. On an
+ * error no callback comes. */
+int sl_stream_open(struct sl_conn *conn, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
+    void *arg, struct sl_stream **ret_stream);
+/* Copies `data`. 0; SL_E_PROTOCOL beyond SL_STREAM_WINDOW unsent bytes, or after sl_stream_eof(); SL_E_NOMEM. What comes
+ * after the remote end closed is dropped silently (and reported as sent), as a pipe without a reader would. */
+int sl_stream_write(struct sl_stream *stream, const void *data, size_t len);
+void sl_stream_eof(struct sl_stream *stream);
+/* So many bytes more may be delivered by on_data. */
+void sl_stream_credit(struct sl_stream *stream, size_t len);
+/* Name without SIG. Sent in order with data; no answer exists (RFC 4254 section 6.9). */
+void sl_stream_signal(struct sl_stream *stream, const char *name);
+void sl_stream_resize(struct sl_stream *stream, uint32_t cols, uint32_t rows, uint32_t width_px, uint32_t height_px);
+/* The client wants no more of it: TERM and, after kill_grace, KILL where the command has not ended, then the channel's
+ * close; on_end when the server confirmed, or could not in time. Output is dropped from here on. Idempotent. */
+void sl_stream_close(struct sl_stream *stream);
+
+#endif

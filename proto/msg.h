@@ -1,0 +1,208 @@
+/* msg.h - the messages of the native protocol: one struct each, encode and decode. Pure. PROTOCOL.md is the text to it. */
+#ifndef SSHLEASE_PROTO_MSG_H
+#define SSHLEASE_PROTO_MSG_H
+
+#include "proto/frame.h"
+
+/* The first string of a HELLO; whatever else speaks to the socket by mistake does not say it. */
+#define SL_MSG_MAGIC "sshlease"
+/* The newest and oldest version this code speaks. */
+#define SL_MSG_VERSION 1u
+#define SL_MSG_VERSION_MIN 1u
+
+/* Maxima, in bytes where not said otherwise; a message over one is a protocol violation. */
+#define SL_MSG_NAME_MAX 255u        /* target, label, subsystem, TERM, a signal's name */
+#define SL_MSG_TEXT_MAX 4096u       /* an error's text */
+#define SL_MSG_COMMAND_MAX 131072u  /* a command line */
+#define SL_MSG_ENV_MAX 128u         /* environment variables of one stream, counted */
+#define SL_MSG_ENV_VALUE_MAX 32768u
+#define SL_MSG_MODES_MAX 1024u      /* encoded terminal modes, RFC 4254 section 8 */
+#define SL_MSG_DATA_MAX 32768u      /* payload of one DATA message */
+#define SL_MSG_PART_MAX 131072u     /* one part of a STATUS_REPLY */
+#define SL_MSG_WINDOW_MAX 16777216u /* the credit one side may hold on one stream */
+#define SL_MSG_STREAMS_MAX 64u      /* streams of one lease the protocol has room for, counted */
+
+/* Types. Client to daemon: 1 to 99; daemon to client: 100 and up; both ways: 40 to 49. */
+enum sl_msg_type {
+    SL_MSG_HELLO = 1,         /* first message of the client */
+    SL_MSG_ACQUIRE = 10,      /* -> WAITING* then GRANTED or ERROR */
+    SL_MSG_RENEW = 11,        /* -> RENEWED or ERROR */
+    SL_MSG_RELEASE = 12,      /* -> OK or ERROR; ends a wait, too */
+    SL_MSG_STREAM_OPEN = 20,  /* -> STREAM_OPENED or ERROR */
+    SL_MSG_SIGNAL = 21,       /* no answer */
+    SL_MSG_WINDOW_CHANGE = 22,/* no answer */
+    SL_MSG_CLOSE = 23,        /* no answer but the STREAM_END that follows */
+    SL_MSG_STATUS = 30,       /* -> STATUS_REPLY+ or ERROR */
+    SL_MSG_END = 31,          /* -> OK or ERROR */
+    SL_MSG_RELOAD = 32,       /* -> OK or ERROR */
+    SL_MSG_DATA = 40,         /* both ways */
+    SL_MSG_WINDOW = 41,       /* both ways */
+    SL_MSG_EOF = 42,          /* both ways */
+    SL_MSG_WELCOME = 100,     /* the daemon's answer to HELLO */
+    SL_MSG_OK = 101,
+    SL_MSG_ERROR = 102,
+    SL_MSG_WAITING = 110,
+    SL_MSG_GRANTED = 111,
+    SL_MSG_RENEWED = 112,
+    SL_MSG_LEASE_ENDED = 113, /* unasked: the lease is over */
+    SL_MSG_STREAM_OPENED = 120,
+    SL_MSG_STREAM_END = 123,  /* the last message about a stream */
+    SL_MSG_STATUS_REPLY = 130,
+};
+
+/* "ACQUIRE" and so on; "unknown" for other numbers. Static. */
+const char *sl_msg_type_name(uint32_t type);
+
+enum sl_stream_kind { SL_STREAM_EXEC = 1, SL_STREAM_SHELL = 2, SL_STREAM_SUBSYSTEM = 3 };
+
+/* Which of a stream's outputs: 0, or SSH_EXTENDED_DATA_STDERR (RFC 4254 section 5.2). Client to daemon always 0. */
+enum sl_stream_fd { SL_STREAM_STDOUT = 0, SL_STREAM_STDERR = 1 };
+
+/* How a stream ended. UNKNOWN: no orderly end was seen; never to be read as success. */
+enum sl_stream_end_how { SL_END_STATUS = 0, SL_END_SIGNAL = 1, SL_END_UNKNOWN = 2 };
+
+/* All sl_bytes below borrow: from the decoded frame, or from whoever encodes. */
+struct sl_msg_hello {
+    uint32_t version_min, version_max;
+    struct sl_bytes program; /* name and version of the client, for the daemon's log */
+};
+struct sl_msg_welcome {
+    uint32_t version;
+    struct sl_bytes daemon; /* name and version */
+};
+struct sl_msg_request { /* RELEASE, STATUS, RELOAD, OK: a request id and nothing else */
+    uint32_t rid;
+};
+struct sl_msg_error {
+    uint32_t rid;  /* 0: about no request; the socket is closed next */
+    uint32_t code; /* a number of status.h */
+    bool unsent;   /* nothing was sent to the target: the request may be repeated without harm */
+    struct sl_bytes text;
+};
+struct sl_msg_acquire {
+    uint32_t rid;
+    struct sl_bytes target;
+    uint32_t acquire_timeout_ms; /* 0: the target's setting */
+    uint32_t lease_timeout_ms;   /* 0: the target's setting */
+    struct sl_bytes label;       /* shown in status; may be empty */
+};
+struct sl_msg_waiting {
+    uint32_t rid, position, waited_ms; /* position 1 is next */
+    struct sl_bytes reason;            /* why nothing was granted yet; for a person */
+};
+struct sl_msg_granted {
+    uint32_t rid;
+    uint64_t lease;
+    uint32_t lease_timeout_ms; /* time left unless renewed */
+    uint32_t max_lease_ms;     /* renewing cannot extend the lease beyond this, counted from the grant */
+    uint32_t streams;          /* streams that may be open at once */
+};
+struct sl_msg_renew {
+    uint32_t rid, lease_timeout_ms; /* 0: the length given at ACQUIRE */
+};
+struct sl_msg_renewed {
+    uint32_t rid, lease_timeout_ms; /* time left now */
+};
+struct sl_msg_lease_ended {
+    uint64_t lease;
+    uint32_t code;
+    struct sl_bytes text;
+};
+struct sl_msg_pty {
+    struct sl_bytes term;
+    uint32_t cols, rows, width_px, height_px;
+    struct sl_bytes modes; /* as RFC 4254 section 8 encodes them; empty: the server's defaults */
+};
+struct sl_msg_stream_open {
+    uint32_t rid;
+    uint32_t stream; /* chosen by the client; free again after STREAM_END, or after ERROR to the request */
+    uint32_t kind;   /* enum sl_stream_kind */
+    struct sl_bytes command; /* the command, or the subsystem's name; empty for a shell */
+    uint32_t window;         /* bytes the daemon may send before the client's first WINDOW */
+    bool pty;
+    struct sl_msg_pty pty_req;
+    uint32_t env_count;
+    struct sl_reader env; /* env_count pairs (string name, string value), checked by the decoder: see sl_msg_env_next() */
+};
+struct sl_msg_stream_opened {
+    uint32_t rid, stream;
+    uint32_t window; /* bytes the client may send before the daemon's first WINDOW */
+};
+struct sl_msg_data {
+    uint32_t stream, fd;
+    struct sl_bytes data;
+};
+struct sl_msg_window {
+    uint32_t stream, bytes;
+};
+struct sl_msg_stream { /* EOF, CLOSE. EOF from the daemon: stdout and stderr have both ended */
+    uint32_t stream;
+};
+struct sl_msg_signal {
+    uint32_t stream;
+    struct sl_bytes name; /* "TERM", without SIG (RFC 4254 section 6.10) */
+};
+struct sl_msg_window_change {
+    uint32_t stream, cols, rows, width_px, height_px;
+};
+struct sl_msg_stream_end {
+    uint32_t stream;
+    uint32_t how;            /* enum sl_stream_end_how */
+    uint32_t exit_status;    /* how == STATUS */
+    struct sl_bytes signal;  /* how == SIGNAL: the name without SIG */
+    bool core_dumped;
+    struct sl_bytes text;    /* how == UNKNOWN: why; else what the server said, often empty */
+};
+struct sl_msg_end {
+    uint32_t rid;
+    uint64_t lease;
+};
+struct sl_msg_status_reply {
+    uint32_t rid;
+    bool more;             /* another part follows */
+    struct sl_bytes json;  /* a part of one JSON text */
+};
+
+struct sl_msg {
+    enum sl_msg_type type;
+    union {
+        struct sl_msg_hello hello;
+        struct sl_msg_welcome welcome;
+        struct sl_msg_request request;
+        struct sl_msg_error error;
+        struct sl_msg_acquire acquire;
+        struct sl_msg_waiting waiting;
+        struct sl_msg_granted granted;
+        struct sl_msg_renew renew;
+        struct sl_msg_renewed renewed;
+        struct sl_msg_lease_ended lease_ended;
+        struct sl_msg_stream_open stream_open;
+        struct sl_msg_stream_opened stream_opened;
+        struct sl_msg_data data;
+        struct sl_msg_window window;
+        struct sl_msg_stream stream;
+        struct sl_msg_signal signal;
+        struct sl_msg_window_change window_change;
+        struct sl_msg_stream_end stream_end;
+        struct sl_msg_end end;
+        struct sl_msg_status_reply status_reply;
+    };
+};
+
+/* Decodes one frame's body. 0 or SL_E_PROTOCOL (unknown type, truncated, trailing bytes, over a maximum, NUL in a name).
+ * HELLO and WELCOME alone may carry trailing bytes, which later versions use; they are ignored. */
+int sl_msg_decode(const struct sl_frame *frame, struct sl_msg *ret_msg);
+
+/* Appends the whole frame to `w`; look at w->overflow afterwards. */
+void sl_msg_encode(struct sl_writer *w, const struct sl_msg *msg);
+
+/* An upper bound of what sl_msg_encode() writes, header included. */
+size_t sl_msg_size(const struct sl_msg *msg);
+
+/* Takes the next pair from an env list. False at the end. */
+bool sl_msg_env_next(struct sl_reader *env, struct sl_bytes *ret_name, struct sl_bytes *ret_value);
+
+/* A text as borrowed bytes. */
+struct sl_bytes sl_bytes_of(const char *text);
+
+#endif
