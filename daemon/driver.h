@@ -1,0 +1,107 @@
+/* driver.h - between the pure core and the world: feeds the core events, carries out its actions, owns the table of
+ * targets, connections and leases. The only caller of core/. Speaks no client protocol: that is front/'s. */
+#ifndef SSHLEASE_DRIVER_H
+#define SSHLEASE_DRIVER_H
+
+#include "config/conf.h"
+#include "daemon/base/log.h"
+#include "daemon/core/vocabulary.h"
+#include "daemon/ssh/transport.h"
+
+#include <uv.h>
+
+struct sl_driver;
+struct sl_lease; /* a request for a lease, then the lease: from sl_lease_acquire() to its last callback */
+
+/* Called when, after sl_driver_shutdown(), no connection and no lease is left. */
+typedef void (*sl_driver_stopped_fn)(void *arg);
+
+/* Takes over `conf` (freed with the driver or at the next reload). 0 or SL_E_NOMEM. */
+int sl_driver_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport *transport, struct sl_conf *conf,
+    struct sl_driver **ret_driver);
+/* After on_stopped and after every handle's close callback has run. NULL is fine. */
+void sl_driver_free(struct sl_driver *driver);
+
+/* Replaces the configuration by `conf` (taken over on success only). 0 or SL_E_NOMEM, then nothing has changed. */
+int sl_driver_reload(struct sl_driver *driver, struct sl_conf *conf);
+const struct sl_conf *sl_driver_conf(const struct sl_driver *driver);
+
+/* Stops granting; waits for releases as limits.shutdown_drain says, or not at all when `now`. May be called again with
+ * now=true. `fn` is called once. */
+void sl_driver_shutdown(struct sl_driver *driver, bool now, sl_driver_stopped_fn fn, void *arg);
+
+/* --- leases, for the front ends. No callback runs before the call that caused it has returned. --- */
+
+/* Who asks; copied. */
+struct sl_lease_owner {
+    pid_t pid;
+    uid_t uid;
+    const gid_t *gid;
+    size_t gid_count;
+    const char *label; /* may be "" */
+};
+
+struct sl_lease_grant {
+    uint64_t id;
+    uint32_t lease_timeout_ms, max_lease_ms, streams;
+};
+
+struct sl_lease_handler {
+    void (*on_waiting)(void *arg, uint32_t position, uint32_t waited_ms, const char *reason);
+    void (*on_granted)(void *arg, const struct sl_lease_grant *grant);
+    /* Last callback: refused. `text` names target and reason. */
+    void (*on_refused)(void *arg, int status, const char *text);
+    void (*on_renewed)(void *arg, uint32_t left_ms);
+    /* Last callback: released as asked. */
+    void (*on_released)(void *arg);
+    /* Last callback: over by something other than a release; its streams have had on_end, or will not call any more. */
+    void (*on_ended)(void *arg, int status, const char *text);
+};
+
+/* Asks for a lease of the target named `target`. Authorises by `owner`. 0, or SL_E_NOMEM. Any refusal, an unknown target
+ * included, comes as on_refused. */
+int sl_lease_acquire(struct sl_driver *driver, const char *target, const struct sl_lease_owner *owner,
+    uint64_t acquire_timeout_ms, uint64_t lease_timeout_ms, const struct sl_lease_handler *handler, void *arg,
+    struct sl_lease **ret_lease);
+void sl_lease_renew(struct sl_lease *lease, uint64_t lease_timeout_ms);
+/* on_released follows. While waiting, it ends the wait. With streams still open it is an unclean release: reclaimed. */
+void sl_lease_release(struct sl_lease *lease);
+/* The client is gone: no callback comes any more, `arg` and `lease` are dead for the caller. Ends a wait, reclaims a lease. */
+void sl_lease_abandon(struct sl_lease *lease);
+/* Opens a stream on the lease's connection; as sl_stream_open(), and SL_E_NO_LEASE while it is not granted. */
+int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
+    void *arg, struct sl_stream **ret_stream);
+
+/* An operator takes a lease back. 0, SL_E_NO_LEASE, or SL_E_NOT_ALLOWED: admins may end any, others their own uid's. */
+int sl_driver_revoke(struct sl_driver *driver, uint64_t lease_id, uid_t uid, const gid_t *gid, size_t gid_count);
+
+/* --- looking, for front/admin --- */
+struct sl_target_view {
+    const char *name;
+    uint32_t dialing, idle, leased, draining, closing, waiters, max_connections, failures;
+    int last_status;
+    const char *last_error; /* "" or what the last failed dial said */
+    uint64_t retry_in_ms;
+};
+struct sl_lease_view {
+    uint64_t id;
+    const char *target, *label;
+    bool granted;
+    pid_t pid;
+    uid_t uid;
+    uint64_t age_ms, expires_in_ms;
+    uint32_t streams, position;
+};
+typedef void (*sl_target_view_fn)(void *arg, const struct sl_target_view *view);
+typedef void (*sl_lease_view_fn)(void *arg, const struct sl_lease_view *view);
+typedef void (*sl_counter_fn)(void *arg, const char *name, const char *label, uint64_t value);
+/* Only what `uid` may see: admins everything, others the targets they may lease and their own leases. */
+void sl_driver_each_target(
+    struct sl_driver *driver, uid_t uid, const gid_t *gid, size_t gid_count, sl_target_view_fn fn, void *arg);
+void sl_driver_each_lease(
+    struct sl_driver *driver, uid_t uid, const gid_t *gid, size_t gid_count, sl_lease_view_fn fn, void *arg);
+/* Counters since the start: ("leases_ended", "expired", 3) … */
+void sl_driver_each_counter(struct sl_driver *driver, sl_counter_fn fn, void *arg);
+bool sl_driver_stopping(const struct sl_driver *driver);
+
+#endif
