@@ -1,4 +1,5 @@
-/* status.h - every status code of sshlease, in one table. Pure; includes nothing of ours, so any room may include it. */
+/* status.h - every status code of sshlease, in one table. Pure; includes nothing of ours, so any room may include it.
+ */
 #ifndef SSHLEASE_PROTO_STATUS_H
 #define SSHLEASE_PROTO_STATUS_H
 
@@ -51,7 +52,8 @@
     /* seen by clients only */                                                                                         \
     X(NO_DAEMON, 70, "no-daemon", "no sshleased is listening", true)                                                   \
     X(DAEMON_GONE, 71, "daemon-gone", "sshleased closed the connection", true)                                         \
-    X(BUSY, 72, "busy", "the handle is busy with another request", true)
+    X(BUSY, 72, "busy", "the handle is busy with another request", true)                                               \
+    X(FORKED, 73, "forked", "the handle belongs to the process that forked", false)
 
 #define SL_STATUS_ENUM(name, number, id, text, retryable) SL_E_##name = -(number),
 enum sl_status { SL_OK = 0, SL_STATUS_TABLE(SL_STATUS_ENUM) };
