@@ -4,6 +4,7 @@
 #define SSHLEASE_SSH_TRANSPORT_H
 
 #include "config/conf.h"
+#include "daemon/base/log.h"
 
 #include <uv.h>
 
@@ -11,9 +12,9 @@ struct sl_transport; /* one per loop: what all connections share */
 struct sl_conn;      /* one SSH connection */
 struct sl_stream;    /* one channel that a lease uses */
 
-/* 0 or SL_E_NOMEM/SL_E_INTERNAL. */
-int sl_transport_new(uv_loop_t *loop, struct sl_transport **ret_transport);
-/* Only when every connection has said on_closed. NULL is fine. */
+/* 0 or SL_E_NOMEM/SL_E_INTERNAL. `log` (NULL: no log) is borrowed for the transport's life. */
+int sl_transport_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport **ret_transport);
+/* Only when every connection has said on_closed; the loop must run once more for what it closes. NULL is fine. */
 void sl_transport_free(struct sl_transport *transport);
 /* "libssh2 1.11.1 (Debian 1.11.1-1+deb13u2), OpenSSL 3.0.17". Static. */
 const char *sl_transport_version(void);

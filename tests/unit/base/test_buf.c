@@ -1,0 +1,94 @@
+/* The byte queue: order, limit, and that an empty one holds no memory. */
+#include "daemon/base/buf.h"
+#include "proto/status.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void test_bytes_come_out_in_order(void **state)
+{
+    (void)state;
+    struct sl_buf buf;
+    sl_buf_init(&buf, 100000);
+    uint8_t next_in = 0, next_out = 0;
+    size_t held = 0;
+    uint32_t chance = 12345;
+    for (int i = 0; i < 20000; i++) {
+        chance = chance * 1664525u + 1013904223u;
+        size_t n = (chance >> 16) % 700;
+        if ((chance & 0x100) != 0) {
+            uint8_t bytes[700];
+            for (size_t k = 0; k < n; k++) {
+                bytes[k] = (uint8_t)(next_in + k);
+            }
+            int r = sl_buf_put(&buf, bytes, n);
+            if (held + n > 100000) {
+                assert_int_equal(r, SL_E_LIMIT);
+            } else {
+                assert_int_equal(r, 0);
+                next_in = (uint8_t)(next_in + n);
+                held += n;
+            }
+        } else {
+            n = n < held ? n : held;
+            const uint8_t *data = sl_buf_data(&buf);
+            for (size_t k = 0; k < n; k++) {
+                assert_int_equal(data[k], (uint8_t)(next_out + k));
+            }
+            sl_buf_drop(&buf, n);
+            next_out = (uint8_t)(next_out + n);
+            held -= n;
+        }
+        assert_int_equal(buf.len, held);
+    }
+    sl_buf_fini(&buf);
+}
+
+static void test_empty_holds_no_memory(void **state)
+{
+    (void)state;
+    struct sl_buf buf;
+    sl_buf_init(&buf, 64);
+    assert_null(sl_buf_data(&buf));
+    assert_int_equal(sl_buf_put(&buf, "abc", 3), 0);
+    assert_non_null(buf.mem);
+    sl_buf_drop(&buf, 1);
+    assert_memory_equal(sl_buf_data(&buf), "bc", 2);
+    sl_buf_drop(&buf, 2);
+    assert_null(buf.mem);
+    assert_int_equal(buf.max, 64);
+    assert_int_equal(sl_buf_put(&buf, "", 0), 0);
+    assert_null(buf.mem);
+}
+
+static void test_limit(void **state)
+{
+    (void)state;
+    struct sl_buf buf;
+    sl_buf_init(&buf, 8);
+    assert_int_equal(sl_buf_put(&buf, "12345678", 8), 0);
+    assert_int_equal(sl_buf_put(&buf, "9", 1), SL_E_LIMIT);
+    assert_null(sl_buf_reserve(&buf, 1));
+    sl_buf_drop(&buf, 3);
+    assert_null(sl_buf_reserve(&buf, 4));
+    uint8_t *room = sl_buf_reserve(&buf, 3);
+    assert_non_null(room);
+    memcpy(room, "abc", 3);
+    sl_buf_commit(&buf, 3);
+    assert_memory_equal(sl_buf_data(&buf), "45678abc", 8);
+    sl_buf_fini(&buf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bytes_come_out_in_order),
+        cmocka_unit_test(test_empty_holds_no_memory),
+        cmocka_unit_test(test_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
