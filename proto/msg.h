@@ -1,4 +1,4 @@
-/* msg.h - the messages of the native protocol: one struct each, encode and decode. Pure. PROTOCOL.md is the text to it. */
+/* msg.h - the messages of the native protocol: one struct each, encode and decode. Pure. PROTOCOL.md is its text. */
 #ifndef SSHLEASE_PROTO_MSG_H
 #define SSHLEASE_PROTO_MSG_H
 
@@ -7,38 +7,38 @@
 /* The first string of a HELLO; whatever else speaks to the socket by mistake does not say it. */
 #define SL_MSG_MAGIC "sshlease"
 /* The newest and oldest version this code speaks. */
-#define SL_MSG_VERSION 1u
+#define SL_MSG_VERSION     1u
 #define SL_MSG_VERSION_MIN 1u
 
 /* Maxima, in bytes where not said otherwise; a message over one is a protocol violation. */
-#define SL_MSG_NAME_MAX 255u        /* target, label, subsystem, TERM, a signal's name */
-#define SL_MSG_TEXT_MAX 4096u       /* an error's text */
-#define SL_MSG_COMMAND_MAX 131072u  /* a command line */
-#define SL_MSG_ENV_MAX 128u         /* environment variables of one stream, counted */
+#define SL_MSG_NAME_MAX      255u    /* target, label, subsystem, TERM, a signal's name */
+#define SL_MSG_TEXT_MAX      4096u   /* an error's text */
+#define SL_MSG_COMMAND_MAX   131072u /* a command line */
+#define SL_MSG_ENV_MAX       128u    /* environment variables of one stream, counted */
 #define SL_MSG_ENV_VALUE_MAX 32768u
-#define SL_MSG_MODES_MAX 1024u      /* encoded terminal modes, RFC 4254 section 8 */
-#define SL_MSG_DATA_MAX 32768u      /* payload of one DATA message */
-#define SL_MSG_PART_MAX 131072u     /* one part of a STATUS_REPLY */
-#define SL_MSG_WINDOW_MAX 16777216u /* the credit one side may hold on one stream */
-#define SL_MSG_STREAMS_MAX 64u      /* streams of one lease the protocol has room for, counted */
+#define SL_MSG_MODES_MAX     1024u     /* encoded terminal modes, RFC 4254 section 8 */
+#define SL_MSG_DATA_MAX      32768u    /* payload of one DATA message */
+#define SL_MSG_PART_MAX      131072u   /* one part of a STATUS_REPLY */
+#define SL_MSG_WINDOW_MAX    16777216u /* the credit one side may hold on one stream */
+#define SL_MSG_STREAMS_MAX   64u       /* streams of one lease the protocol has room for, counted */
 
 /* Types. Client to daemon: 1 to 99; daemon to client: 100 and up; both ways: 40 to 49. */
 enum sl_msg_type {
-    SL_MSG_HELLO = 1,         /* first message of the client */
-    SL_MSG_ACQUIRE = 10,      /* -> WAITING* then GRANTED or ERROR */
-    SL_MSG_RENEW = 11,        /* -> RENEWED or ERROR */
-    SL_MSG_RELEASE = 12,      /* -> OK or ERROR; ends a wait, too */
-    SL_MSG_STREAM_OPEN = 20,  /* -> STREAM_OPENED or ERROR */
-    SL_MSG_SIGNAL = 21,       /* no answer */
-    SL_MSG_WINDOW_CHANGE = 22,/* no answer */
-    SL_MSG_CLOSE = 23,        /* no answer but the STREAM_END that follows */
-    SL_MSG_STATUS = 30,       /* -> STATUS_REPLY+ or ERROR */
-    SL_MSG_END = 31,          /* -> OK or ERROR */
-    SL_MSG_RELOAD = 32,       /* -> OK or ERROR */
-    SL_MSG_DATA = 40,         /* both ways */
-    SL_MSG_WINDOW = 41,       /* both ways */
-    SL_MSG_EOF = 42,          /* both ways */
-    SL_MSG_WELCOME = 100,     /* the daemon's answer to HELLO */
+    SL_MSG_HELLO = 1,          /* first message of the client */
+    SL_MSG_ACQUIRE = 10,       /* -> WAITING* then GRANTED or ERROR */
+    SL_MSG_RENEW = 11,         /* -> RENEWED or ERROR */
+    SL_MSG_RELEASE = 12,       /* -> OK or ERROR; ends a wait, too */
+    SL_MSG_STREAM_OPEN = 20,   /* -> STREAM_OPENED or ERROR */
+    SL_MSG_SIGNAL = 21,        /* no answer */
+    SL_MSG_WINDOW_CHANGE = 22, /* no answer */
+    SL_MSG_CLOSE = 23,         /* no answer but the STREAM_END that follows */
+    SL_MSG_STATUS = 30,        /* -> STATUS_REPLY+ or ERROR */
+    SL_MSG_END = 31,           /* -> OK or ERROR */
+    SL_MSG_RELOAD = 32,        /* -> OK or ERROR */
+    SL_MSG_DATA = 40,          /* both ways */
+    SL_MSG_WINDOW = 41,        /* both ways */
+    SL_MSG_EOF = 42,           /* both ways */
+    SL_MSG_WELCOME = 100,      /* the daemon's answer to HELLO */
     SL_MSG_OK = 101,
     SL_MSG_ERROR = 102,
     SL_MSG_WAITING = 110,
@@ -46,12 +46,17 @@ enum sl_msg_type {
     SL_MSG_RENEWED = 112,
     SL_MSG_LEASE_ENDED = 113, /* unasked: the lease is over */
     SL_MSG_STREAM_OPENED = 120,
-    SL_MSG_STREAM_END = 123,  /* the last message about a stream */
+    SL_MSG_STREAM_END = 123, /* the last message about a stream */
     SL_MSG_STATUS_REPLY = 130,
 };
 
 /* "ACQUIRE" and so on; "unknown" for other numbers. Static. */
 const char *sl_msg_type_name(uint32_t type);
+
+/* Whether a client, or the daemon, may send it; false for numbers of no message. The decoder takes both sides'
+ * messages, so whoever reads asks this of each. */
+bool sl_msg_from_client(uint32_t type);
+bool sl_msg_from_daemon(uint32_t type);
 
 enum sl_stream_kind { SL_STREAM_EXEC = 1, SL_STREAM_SHELL = 2, SL_STREAM_SUBSYSTEM = 3 };
 
@@ -115,14 +120,15 @@ struct sl_msg_pty {
 };
 struct sl_msg_stream_open {
     uint32_t rid;
-    uint32_t stream; /* chosen by the client; free again after STREAM_END, or after ERROR to the request */
-    uint32_t kind;   /* enum sl_stream_kind */
+    uint32_t stream;         /* chosen by the client; free again after STREAM_END, or after ERROR to the request */
+    uint32_t kind;           /* enum sl_stream_kind */
     struct sl_bytes command; /* the command, or the subsystem's name; empty for a shell */
     uint32_t window;         /* bytes the daemon may send before the client's first WINDOW */
     bool pty;
     struct sl_msg_pty pty_req;
     uint32_t env_count;
-    struct sl_reader env; /* env_count pairs (string name, string value), checked by the decoder: see sl_msg_env_next() */
+    struct sl_reader env; /* env_count pairs (string name, string value) and no more, as a sl_writer makes them and
+                           * sl_msg_env_next() takes them apart; checked by the decoder */
 };
 struct sl_msg_stream_opened {
     uint32_t rid, stream;
@@ -147,11 +153,11 @@ struct sl_msg_window_change {
 };
 struct sl_msg_stream_end {
     uint32_t stream;
-    uint32_t how;            /* enum sl_stream_end_how */
-    uint32_t exit_status;    /* how == STATUS */
-    struct sl_bytes signal;  /* how == SIGNAL: the name without SIG */
+    uint32_t how;           /* enum sl_stream_end_how */
+    uint32_t exit_status;   /* how == STATUS */
+    struct sl_bytes signal; /* how == SIGNAL: the name without SIG */
     bool core_dumped;
-    struct sl_bytes text;    /* how == UNKNOWN: why; else what the server said, often empty */
+    struct sl_bytes text; /* how == UNKNOWN: why; else what the server said, often empty */
 };
 struct sl_msg_end {
     uint32_t rid;
@@ -159,8 +165,8 @@ struct sl_msg_end {
 };
 struct sl_msg_status_reply {
     uint32_t rid;
-    bool more;             /* another part follows */
-    struct sl_bytes json;  /* a part of one JSON text */
+    bool more;            /* another part follows */
+    struct sl_bytes json; /* a part of one JSON text */
 };
 
 struct sl_msg {
@@ -189,11 +195,14 @@ struct sl_msg {
     };
 };
 
-/* Decodes one frame's body. 0 or SL_E_PROTOCOL (unknown type, truncated, trailing bytes, over a maximum, NUL in a name).
- * HELLO and WELCOME alone may carry trailing bytes, which later versions use; they are ignored. */
+/* Decodes one frame's body. 0 or SL_E_PROTOCOL: unknown type, truncated, trailing bytes, over a maximum, a number out
+ * of its range (a request id of 0, an unknown kind, fd or how, a code of 0), NUL in a name or text, a wrong magic, a
+ * command for a shell. HELLO and WELCOME alone may carry trailing bytes, which later versions use; they are ignored. */
 int sl_msg_decode(const struct sl_frame *frame, struct sl_msg *ret_msg);
 
-/* Appends the whole frame to `w`; look at w->overflow afterwards. */
+/* Appends the whole frame to `w`. When it does not fit, or is one that sl_msg_decode() would refuse, w->overflow is set
+ * and nothing of it is left in `w`. The texts of ERROR, LEASE_ENDED, STREAM_END and WAITING are never the reason: they
+ * are cut to their maximum, and NULs in them replaced. */
 void sl_msg_encode(struct sl_writer *w, const struct sl_msg *msg);
 
 /* An upper bound of what sl_msg_encode() writes, header included. */

@@ -1,44 +1,45 @@
 #include "proto/status.h"
 
+#include <stddef.h>
+
+struct row {
+    const char *name;
+    const char *text;
+    int status;
+    bool retryable;
+};
+
+static const struct row rows[] = {
+#define SL_STATUS_ROW(name, number, id, text, retryable) {id, text, SL_E_##name, retryable},
+    SL_STATUS_TABLE(SL_STATUS_ROW)
+#undef SL_STATUS_ROW
+};
+
+static const struct row *row_of(int status)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].status == status)
+            return &rows[i];
+    return NULL;
+}
+
 const char *sl_status_name(int status)
 {
-    switch (status) {
-    case SL_OK:
-        return "ok";
-#define SL_STATUS_NAME(name, number, id, text, retryable)                                                              \
-    case SL_E_##name:                                                                                                  \
-        return id;
-        SL_STATUS_TABLE(SL_STATUS_NAME)
-#undef SL_STATUS_NAME
-    default:
-        return "unknown";
-    }
+    const struct row *row = row_of(status);
+
+    return status == SL_OK ? "ok" : row != NULL ? row->name : "unknown";
 }
 
 const char *sl_status_text(int status)
 {
-    switch (status) {
-    case SL_OK:
-        return "success";
-#define SL_STATUS_TEXT(name, number, id, text, retryable)                                                              \
-    case SL_E_##name:                                                                                                  \
-        return text;
-        SL_STATUS_TABLE(SL_STATUS_TEXT)
-#undef SL_STATUS_TEXT
-    default:
-        return "unknown status";
-    }
+    const struct row *row = row_of(status);
+
+    return status == SL_OK ? "success" : row != NULL ? row->text : "unknown status";
 }
 
 bool sl_status_retryable(int status)
 {
-    switch (status) {
-#define SL_STATUS_RETRYABLE(name, number, id, text, retryable)                                                         \
-    case SL_E_##name:                                                                                                  \
-        return retryable;
-        SL_STATUS_TABLE(SL_STATUS_RETRYABLE)
-#undef SL_STATUS_RETRYABLE
-    default:
-        return false;
-    }
+    const struct row *row = row_of(status);
+
+    return row != NULL && row->retryable;
 }

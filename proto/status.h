@@ -1,5 +1,4 @@
-/* status.h - every status code of sshlease, in one table. Pure; includes nothing of ours, so any room may include it.
- */
+/* status.h - every status code of sshlease, in one table. Pure: includes nothing of ours, any room may include it. */
 #ifndef SSHLEASE_PROTO_STATUS_H
 #define SSHLEASE_PROTO_STATUS_H
 

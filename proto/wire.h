@@ -1,4 +1,4 @@
-/* wire.h - bounded cursors over the data types of RFC 4251 section 5. Pure: no I/O; never reads or writes past its bounds. */
+/* wire.h - bounded cursors over the data types of RFC 4251 section 5. Pure: no I/O, never past its bounds. */
 #ifndef SSHLEASE_PROTO_WIRE_H
 #define SSHLEASE_PROTO_WIRE_H
 
@@ -12,7 +12,8 @@ struct sl_bytes {
     size_t len;
 };
 
-/* Reading. Each sl_get_* returns 0, or SL_E_PROTOCOL and leaves cursor and result untouched. Results borrow the buffer. */
+/* Reading. Each sl_get_* returns 0, or SL_E_PROTOCOL and leaves cursor and result untouched.
+ * Results borrow the buffer. */
 struct sl_reader {
     const uint8_t *data;
     size_t len;
