@@ -1,0 +1,211 @@
+#!/usr/bin/python3
+"""Checks who may include whom, what the pure objects import, and a few rules of the house.
+
+ARCHITECTURE.md tells why; the tables below are the rule. Usage: check_structure.py ROOT [BUILD_DIR]
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+# A file's room is the first of these that its path matches.
+ROOMS = [
+    ("main", r"daemon/main\.c"),
+    ("app", r"daemon/app\w*\.[ch]"),
+    ("driver", r"daemon/driver\w*\.[ch]"),
+    ("core", r"daemon/core/"),
+    ("ssh", r"daemon/ssh/"),
+    ("net", r"daemon/net/"),
+    ("front", r"daemon/front/"),
+    ("base", r"daemon/base/"),
+    ("proto", r"proto/"),
+    ("config", r"config/"),
+    ("cli", r"client/cli/"),
+    ("example", r"client/examples?/"),
+    ("client", r"client/"),
+    ("tests", r"tests/"),
+]
+
+# Leaves that include nothing but each other and the C library: a status code, a number and a setting mean the same
+# everywhere. The core takes the two that name no file, user or key.
+CORE_LEAVES = {"proto/status.h", "config/policy.h"}
+LEAVES = CORE_LEAVES | {"config/conf.h"}
+
+# What else each room may include: its own files always, then these paths (a trailing slash means the whole room).
+MAY_INCLUDE = {
+    "main": {"daemon/app.h", "daemon/base/"},
+    "app": {"daemon/driver.h", "daemon/front/", "daemon/net/", "daemon/ssh/", "daemon/base/", "config/", "proto/"},
+    "driver": {"daemon/core/", "daemon/ssh/transport.h", "daemon/base/", "config/"},
+    "front": {"daemon/driver.h", "daemon/ssh/transport.h", "daemon/net/", "daemon/base/", "proto/"},
+    "core": {"daemon/base/id.h"},
+    "ssh": {"daemon/base/", "proto/"},
+    "net": {"daemon/base/"},
+    "base": set(),
+    "proto": set(),
+    "config": set(),
+    "client": {"proto/"},
+    "cli": {"client/sshlease.h"},
+    "example": {"client/sshlease.h"},
+}
+
+# Other people's headers, and the only rooms that may know them (tests may know everything).
+FOREIGN = [
+    (r"libssh2\w*\.h", {"ssh"}),
+    (r"uv\.h", {"ssh", "net", "front", "driver", "app", "main", "base"}),
+    (r"yaml\.h", {"config"}),
+    (r"openssl/.*", {"ssh", "base"}),
+    (r"systemd/.*", {"app", "net"}),
+    (r"jansson\.h", {"front", "cli"}),
+]
+
+# What the objects of the pure rooms may import. No clock, no file, no socket, no randomness, no environment.
+PURE_ROOMS = {
+    "sl_core": {"sl_core", "sl_proto"},
+    "sl_proto": {"sl_proto"},
+}
+PURE_IMPORTS = set(
+    """abort __assert_fail __stack_chk_fail _GLOBAL_OFFSET_TABLE_ __errno_location
+    malloc calloc realloc reallocarray free qsort bsearch
+    memcpy memmove memset memcmp memchr memmem explicit_bzero __memcpy_chk __memmove_chk __memset_chk __explicit_bzero_chk
+    strlen strnlen strcmp strncmp strchr strrchr strstr strdup strndup strcpy strspn strcspn __strcpy_chk __strncpy_chk
+    snprintf vsnprintf __snprintf_chk __vsnprintf_chk""".split()
+)
+TOOL_IMPORTS = re.compile(r"__(asan|ubsan|tsan|sanitizer|gcov|sancov|llvm|start___sancov|stop___sancov|odr_asan)|mcount")
+
+MAX_LINES = 600
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
+UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+GENERATED = {"sshlease_version.h"}
+
+
+def room_of(path):
+    for room, pattern in ROOMS:
+        if re.match(pattern, path):
+            return room
+    return None
+
+
+def covered(path, allowed):
+    return any(path == entry or (entry.endswith("/") and path.startswith(entry)) for entry in allowed)
+
+
+def sources(root):
+    """Every C file of ours, as a path relative to the root."""
+    for folder in ("proto", "config", "daemon", "client", "tests"):
+        for path in sorted((root / folder).rglob("*.[ch]")):
+            yield path.relative_to(root).as_posix()
+
+
+def check_include(path, kind, name, exists):
+    """The complaints about one #include."""
+    room = room_of(path)
+    if kind == '"' and name not in GENERATED and not exists:
+        yield f'{path}: includes "{name}", which is no path from the repository\'s root'
+        return
+    if room == "tests":
+        return
+    for pattern, rooms in FOREIGN:
+        if re.fullmatch(pattern, name) and room not in rooms:
+            yield f"{path}: includes <{name}>, which belongs to {', '.join(sorted(rooms))} only"
+    if kind == '"' and name not in GENERATED:
+        leaves = CORE_LEAVES if room in ("core", "proto") else LEAVES
+        if name not in leaves and room_of(name) != room and not covered(name, MAY_INCLUDE[room]):
+            yield f'{path}: {room} may not include "{name}"'
+
+
+def circles(graph):
+    """Each circle of includes, once, as the list of its files."""
+    state, stack = {}, []
+
+    def visit(node):
+        state[node] = "open"
+        stack.append(node)
+        for following in graph.get(node, ()):
+            if state.get(following) == "open":
+                yield stack[stack.index(following):] + [following]
+            elif following not in state:
+                yield from visit(following)
+        stack.pop()
+        state[node] = "done"
+
+    for node in sorted(graph):
+        if node not in state:
+            yield from visit(node)
+
+
+def check_tree(root):
+    """The complaints about the sources."""
+    graph = {}
+    for path in sources(root):
+        text = (root / path).read_text(encoding="utf-8")
+        if room_of(path) is None:
+            yield f"{path}: is in no room that is known here"
+            continue
+        if text.count("\n") > MAX_LINES:
+            yield f"{path}: has {text.count(chr(10))} lines; {MAX_LINES} is the most"
+        for match in UNFINISHED.finditer(text):
+            yield f"{path}: says {match.group(1)}"
+        graph[path] = []
+        for kind, name in INCLUDE.findall(text):
+            exists = (root / name).is_file()
+            yield from check_include(path, kind, name, exists)
+            if kind == '"' and exists:
+                graph[path].append(name)
+    for circle in circles(graph):
+        yield f"circle of includes: {' -> '.join(circle)}"
+
+
+def nm(archive, *options):
+    """(type, name) of every symbol."""
+    text = subprocess.run(["nm", *options, str(archive)], check=True, capture_output=True, text=True).stdout
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) >= 2 and len(words[-2]) == 1:
+            yield words[-2], words[-1]
+
+
+def globals_of(archive):
+    """Names of the variables that can change: those in .data, .bss and their thread-local kin, but not .data.rel.ro."""
+    text = subprocess.run(["objdump", "-t", str(archive)], check=True, capture_output=True, text=True).stdout
+    for line in text.splitlines():
+        match = re.match(r"[0-9a-f]+ .{7} (\S+)\t[0-9a-f]+ (?:\.hidden )?(\S+)$", line)
+        if match and re.fullmatch(r"\.(data|bss|tdata|tbss)(\.(?!rel\.ro).*)?|\*COM\*", match.group(1)):
+            if match.group(2) != match.group(1) and not re.match(r"\.|__|_?\*?\.?L", match.group(2)):
+                yield match.group(2)
+
+
+def check_objects(build):
+    """The complaints about what the built archives import and hold, and what the shared library exports."""
+    archives = {path.name[3:-2]: path for path in sorted((build / "lib").glob("libsl_*.a"))}
+    defined = {name: {s for t, s in nm(path) if t in "TDRBVWdrb"} for name, path in archives.items()}
+    for name, friends in PURE_ROOMS.items():
+        if name in archives:
+            friendly = set().union(*(defined.get(friend, set()) for friend in friends))
+            for _, symbol in sorted(set(nm(archives[name], "--undefined-only"))):
+                if symbol not in friendly and symbol not in PURE_IMPORTS and not TOOL_IMPORTS.match(symbol):
+                    yield f"{archives[name].name}: imports {symbol}, which is not pure"
+    for path in archives.values():
+        for symbol in globals_of(path):
+            yield f"{path.name}: has the mutable global {symbol}"
+    for path in sorted((build / "lib").glob("libsshlease.so")):
+        for kind, symbol in nm(path, "--dynamic", "--defined-only"):
+            if kind != "A" and not symbol.startswith("sshlease_"):
+                yield f"{path.name}: exports {symbol}"
+
+
+def main(arguments):
+    if len(arguments) not in (1, 2):
+        print(__doc__.strip(), file=sys.stderr)
+        return 2
+    complaints = list(check_tree(pathlib.Path(arguments[0])))
+    if len(arguments) == 2:
+        complaints += check_objects(pathlib.Path(arguments[1]))
+    for complaint in complaints:
+        print(complaint)
+    print(f"structure: {len(complaints)} complaints")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,148 @@
+#!/usr/bin/python3
+"""Shows each rule of check_structure.py catching what it is there for, on small trees and objects made for it."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+import check_structure  # noqa: E402
+
+
+class Tree(unittest.TestCase):
+    def complaints(self, files):
+        with tempfile.TemporaryDirectory() as root:
+            for name, text in files.items():
+                path = pathlib.Path(root, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            return list(check_structure.check_tree(pathlib.Path(root)))
+
+    def assert_one(self, files, part):
+        found = self.complaints(files)
+        self.assertEqual(len(found), 1, found)
+        self.assertIn(part, found[0])
+
+    def test_good_tree(self):
+        self.assertEqual(
+            self.complaints(
+                {
+                    "proto/status.h": "",
+                    "config/policy.h": "",
+                    "daemon/base/id.h": "",
+                    "daemon/core/pool.h": '#include "daemon/base/id.h"\n#include "config/policy.h"\n',
+                    "daemon/core/pool.c": '#include "daemon/core/pool.h"\n#include "proto/status.h"\n#include <string.h>\n',
+                    "daemon/driver.h": "#include <uv.h>\n",
+                    "daemon/driver.c": '#include "daemon/driver.h"\n#include "daemon/core/pool.h"\n',
+                    "daemon/ssh/session.c": "#include <libssh2.h>\n#include <uv.h>\n",
+                    "tests/unit/x.c": '#include "daemon/core/pool.h"\n#include <yaml.h>\n',
+                }
+            ),
+            [],
+        )
+
+    def test_foreign_headers(self):
+        self.assert_one({"daemon/front/native.c": "#include <libssh2.h>\n"}, "libssh2.h")
+        self.assert_one({"daemon/core/pool.c": "#include <uv.h>\n"}, "uv.h")
+        self.assert_one({"proto/wire.c": "#include <uv.h>\n"}, "uv.h")
+        self.assert_one({"config/conf.c": "#include <uv.h>\n"}, "uv.h")
+        self.assert_one({"client/lease.c": "#include <uv.h>\n"}, "uv.h")
+        self.assert_one({"daemon/app.c": "#include <yaml.h>\n"}, "yaml.h")
+        self.assert_one({"daemon/front/native.c": "#include <systemd/sd-daemon.h>\n"}, "systemd/sd-daemon.h")
+        self.assert_one({"daemon/driver.c": "#include <openssl/evp.h>\n"}, "openssl/evp.h")
+
+    def test_rooms(self):
+        def across(source, header):
+            self.assert_one({source: f'#include "{header}"\n', header: ""}, f'may not include "{header}"')
+
+        across("daemon/core/pool.c", "config/conf.h")
+        across("daemon/core/pool.c", "daemon/base/log.h")
+        across("daemon/core/pool.c", "daemon/driver.h")
+        across("daemon/driver.c", "daemon/ssh/session.h")
+        across("daemon/driver.c", "daemon/front/native.h")
+        across("daemon/front/native.c", "daemon/core/pool.h")
+        across("daemon/ssh/session.c", "daemon/core/pool.h")
+        across("daemon/net/listener.c", "daemon/driver.h")
+        across("daemon/base/log.c", "daemon/net/listener.h")
+        across("proto/wire.c", "daemon/base/log.h")
+        across("config/conf.c", "daemon/base/log.h")
+        across("client/lease.c", "daemon/base/log.h")
+        across("client/cli/main.c", "client/internal.h")
+        across("daemon/main.c", "daemon/driver.h")
+
+    def test_leaves_are_for_all(self):
+        self.assertEqual(
+            self.complaints({"config/conf.h": "", "daemon/ssh/auth.c": '#include "config/conf.h"\n'}), []
+        )
+
+    def test_paths_and_rooms(self):
+        self.assert_one({"proto/wire.c": '#include "wire.h"\n', "proto/wire.h": ""}, "no path from the repository")
+        self.assert_one({"daemon/misc/util.c": ""}, "in no room")
+
+    def test_circle(self):
+        self.assert_one(
+            {"proto/a.h": '#include "proto/b.h"\n', "proto/b.h": '#include "proto/a.h"\n'},
+            "proto/a.h -> proto/b.h -> proto/a.h",
+        )
+
+    def test_size_and_unfinished(self):
+        self.assert_one({"proto/wire.c": "\n" * 601}, "601 lines")
+        self.assertEqual(self.complaints({"proto/wire.c": "\n" * 600}), [])
+        self.assert_one({"proto/wire.c": "/* TO" + "DO: later */\n"}, "says TO" + "DO")
+
+
+class Objects(unittest.TestCase):
+    def complaints(self, archives, shared=""):
+        with tempfile.TemporaryDirectory() as root:
+            lib = pathlib.Path(root, "lib")
+            lib.mkdir()
+            compiler = [os.environ.get("CC", "cc"), "-fPIC", "-O1"]
+            for name, text in archives.items():
+                source, obj = lib / f"{name}.c", lib / f"{name}.o"
+                source.write_text(text, encoding="utf-8")
+                subprocess.run([*compiler, "-c", "-o", obj, source], check=True)
+                subprocess.run(["ar", "rcs", lib / f"lib{name}.a", obj], check=True)
+            if shared:
+                source = lib / "shared.c"
+                source.write_text(shared, encoding="utf-8")
+                subprocess.run([*compiler, "-shared", "-o", lib / "libsshlease.so", source], check=True)
+            return list(check_structure.check_objects(pathlib.Path(root)))
+
+    def test_pure(self):
+        core = "int sl_f(void);\nint sl_pool(void);\nint sl_pool(void) { return sl_f() + 1; }\n"
+        proto = "int sl_f(void);\nint sl_f(void) { return 1; }\n"
+        self.assertEqual(self.complaints({"sl_core": core, "sl_proto": proto}), [])
+
+    def test_impure(self):
+        clock = "#include <time.h>\nlong sl_now(void);\nlong sl_now(void) { return (long)time(0); }\n"
+        found = self.complaints({"sl_core": clock})
+        self.assertEqual(found, ["libsl_core.a: imports time, which is not pure"])
+
+    def test_proto_may_not_need_the_core(self):
+        found = self.complaints(
+            {
+                "sl_proto": "int sl_pool(void);\nint sl_f(void);\nint sl_f(void) { return sl_pool() + 1; }\n",
+                "sl_core": "int sl_pool(void);\nint sl_pool(void) { return 1; }\n",
+            }
+        )
+        self.assertEqual(found, ["libsl_proto.a: imports sl_pool, which is not pure"])
+
+    def test_globals(self):
+        found = self.complaints(
+            {"sl_net": "static int count;\nstatic const char *const name[] = {\"a\"};\nint sl_n(int i);\n"
+                       "int sl_n(int i) { return ++count + name[i][0]; }\n"}
+        )
+        self.assertEqual(found, ["libsl_net.a: has the mutable global count"])
+
+    def test_exports(self):
+        found = self.complaints({}, shared="int sl_f(void);\nint sl_f(void) { return 1; }\nint sshlease_f(void);\n"
+                                           "int sshlease_f(void) { return 1; }\n")
+        self.assertEqual(found, ["libsshlease.so: exports sl_f"])
+
+
+if __name__ == "__main__":
+    unittest.main()
