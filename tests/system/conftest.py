@@ -1,0 +1,147 @@
+"""Fixtures of the system tests: a real sshd, a real sshleased, a bad network. Run with
+    SSHLEASE_BUILD=build-asan /usr/bin/python3 -m pytest -n 2 tests/system
+"""
+
+import os
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "fault"))
+
+import account as account_module  # noqa: E402
+import daemon as daemon_module    # noqa: E402
+import proxy as proxy_module      # noqa: E402
+import sshd as sshd_module        # noqa: E402
+
+pytest.register_assert_rewrite("daemon", "native", "procs")
+
+IS_ROOT = os.geteuid() == 0
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="the sizes of the specification, where a run uses smaller ones")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "root: needs root")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("root") and not IS_ROOT:
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture(scope="session")
+def full(request):
+    return request.config.getoption("--full")
+
+
+@pytest.fixture(scope="session")
+def account():
+    with account_module.plain() as entry:
+        yield entry
+
+
+@pytest.fixture(scope="session")
+def keys(account):
+    with tempfile.TemporaryDirectory(prefix="sshlease-keys.") as directory:
+        yield sshd_module.Keys(directory)
+
+
+@pytest.fixture(scope="session")
+def shared_sshd(keys, account):
+    server = sshd_module.Sshd(keys, account)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def sshd(shared_sshd):
+    """The worker's sshd. Nothing may be left on the far side when the test is over."""
+    yield shared_sshd
+    shared_sshd.await_nothing_remote()
+
+
+@pytest.fixture
+def make_sshd(keys, account):
+    """Starts an sshd of the test's own: make_sshd("MaxSessions 3", root=True …)."""
+    servers = []
+
+    def make(*options, **more):
+        servers.append(sshd_module.Sshd(keys, account, options, **more))
+        return servers[-1]
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def root_sshd(keys, account):
+    """One that lets root log in."""
+    server = sshd_module.Sshd(keys, account, root=True)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def make_proxy():
+    """make_proxy(sshd) puts a bad network before a server; it begins as a good one."""
+    proxies = []
+
+    def make(server, **more):
+        proxies.append(proxy_module.Proxy(server.host, server.port, **more))
+        return proxies[-1]
+    yield make
+    for one in proxies:
+        one.stop()
+
+
+@pytest.fixture
+def target(keys, tmp_path):
+    """target(sshd, max_connections=2 …): the configuration of one target, ready to log in. `via` a proxy."""
+    count = 0
+
+    def make(server, via=None, known=None, **settings):
+        nonlocal count
+        count += 1
+        known_hosts = tmp_path / f"known_hosts.{count}"
+        port = (via or server).port
+        known_hosts.write_text(server.known_hosts_line(f"[127.0.0.1]:{port}") if known is None else known)
+        base = {"host": "127.0.0.1", "port": port, "user": server.user, "identity_file": keys.ed25519,
+                "user_known_hosts_file": str(known_hosts)}
+        return {**base, **settings}
+    return make
+
+
+@pytest.fixture
+def make_daemon(sshd, make_sshd, make_proxy):
+    """make_daemon({"targets": …}) starts one; it is ended, and its end checked, after the test and before the servers
+    and proxies go, which is why it asks for them."""
+    daemons = []
+
+    def make(config=None, **more):
+        start = more.pop("start", True)
+        one = daemon_module.Daemon(config, start=False, **more)
+        daemons.append(one)
+        if start:
+            one.start()
+        return one
+    yield make
+    problems = []
+    for one in reversed(daemons):
+        try:
+            one.stop()
+        except (AssertionError, OSError) as e:
+            problems.append(e)
+    if problems:
+        raise problems[0]
+
+
+@pytest.fixture
+def daemon(make_daemon, sshd, target):
+    """One daemon with one target `t` at the worker's sshd."""
+    return make_daemon({"targets": {"t": target(sshd)}})
