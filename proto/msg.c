@@ -27,10 +27,9 @@ struct field {
     {                                                                                                                  \
         U32, (low), (high), offsetof(struct sl_msg, member)                                                            \
     }
-#define F_ANY32(member) F_U32(member, 0, UINT32_MAX)
-#define F_RID(member)   F_U32(member, 1, UINT32_MAX)
-/* A status code, as a number that fits an int once negated. */
-#define F_CODE(member)   F_U32(member, 1, INT32_MAX)
+#define F_ANY32(member)  F_U32(member, 0, UINT32_MAX)
+#define F_RID(member)    F_U32(member, 1, UINT32_MAX)
+#define F_CODE(member)   F_U32(member, 1, SL_MSG_CODE_MAX)
 #define F_WINDOW(member) F_U32(member, 0, SL_MSG_WINDOW_MAX)
 #define F_U64(member)                                                                                                  \
     {                                                                                                                  \

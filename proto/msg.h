@@ -20,6 +20,7 @@
 #define SL_MSG_DATA_MAX      32768u    /* payload of one DATA message */
 #define SL_MSG_PART_MAX      131072u   /* one part of a STATUS_REPLY */
 #define SL_MSG_WINDOW_MAX    16777216u /* the credit one side may hold on one stream */
+#define SL_MSG_CODE_MAX      255u      /* a status code, those of later versions included */
 #define SL_MSG_STREAMS_MAX   64u       /* streams of one lease the protocol has room for, counted */
 
 /* Types. Client to daemon: 1 to 99; daemon to client: 100 and up; both ways: 40 to 49. */
@@ -80,7 +81,7 @@ struct sl_msg_request { /* RELEASE, STATUS, RELOAD, OK: a request id and nothing
 };
 struct sl_msg_error {
     uint32_t rid;  /* 0: about no request; the socket is closed next */
-    uint32_t code; /* a number of status.h */
+    uint32_t code; /* a number of status.h, or of a later one's: 1 to SL_MSG_CODE_MAX */
     bool unsent;   /* nothing was sent to the target: the request may be repeated without harm */
     struct sl_bytes text;
 };

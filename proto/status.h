@@ -48,7 +48,7 @@
     X(AUTH_FAILED, 58, "auth-failed", "the server rejects the credentials", false)                                     \
     X(CREDENTIALS, 59, "credentials", "the credentials cannot be used", false)                                         \
     X(PEER_DEAD, 60, "peer-dead", "the server does not answer", true)                                                  \
-    /* seen by clients only */                                                                                         \
+    /* the client's side; BUSY answers a second ACQUIRE on one socket, too */                                          \
     X(NO_DAEMON, 70, "no-daemon", "no sshleased is listening", true)                                                   \
     X(DAEMON_GONE, 71, "daemon-gone", "sshleased closed the connection", true)                                         \
     X(BUSY, 72, "busy", "the handle is busy with another request", true)                                               \
