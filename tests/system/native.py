@@ -49,11 +49,12 @@ NAMES = {number: name for name, (number, _) in MESSAGES.items()}
 
 # Numbers of errors the tests speak of; PROTOCOL.md has them all.
 CODES = {
-    2: "invalid", 3: "protocol", 4: "version", 5: "not-allowed", 6: "limit", 10: "config", 20: "no-target", 21: "timeout",
+    1: "out-of-memory", 2: "invalid", 3: "protocol", 4: "version", 5: "not-allowed", 6: "limit", 7: "io", 8: "internal", 10: "config", 11: "cancelled", 20: "no-target", 21: "timeout",
     22: "queue-full", 23: "target-down", 24: "shutdown", 30: "no-lease", 31: "expired", 32: "revoked",
     33: "connection-lost", 34: "client-gone", 40: "stream-limit", 41: "stream-refused", 42: "no-stream", 50: "resolve",
     51: "connect", 52: "connect-timeout", 53: "login-timeout", 54: "handshake", 55: "host-key-unknown",
     56: "host-key-changed", 57: "host-key-revoked", 58: "auth-failed", 59: "credentials", 60: "peer-dead",
+    72: "busy",
 }
 
 
@@ -297,12 +298,20 @@ class Client:
         elif name == "LEASE_ENDED":
             self.ended = message
             self.lease = None
+            self._streams_over(message.text)
         elif name == "ERROR" and any(s.rid == message.rid for s in self.streams.values()):
             stream = next(s for s in self.streams.values() if s.rid == message.rid)
             stream.error = Error(message.code, message.text, message.unsent)
             del self.streams[stream.number]
         else:
             self.answers.append(message)
+
+    def _streams_over(self, text):
+        """The lease is over, and its streams with it; no message says so for each."""
+        for stream in self.streams.values():
+            stream.end = Message("STREAM_END", struct.pack(">III", stream.number, UNKNOWN, 0) + string("") + b"\0"
+                                 + string(text))
+        self.streams.clear()
 
     def pump(self, condition, timeout=None):
         """Sends and receives until `condition` holds. Raises Closed when the daemon hangs up before, or an unasked end
@@ -369,6 +378,7 @@ class Client:
         self.send("RELEASE", rid=rid)
         self.answer("OK", timeout=timeout, rid=rid)
         self.lease = None
+        self._streams_over("released")
 
     def renew(self, lease_timeout_ms=0):
         rid = self.rid()
