@@ -13,7 +13,8 @@ struct sl_conf_errors {
 };
 
 /* Reads and checks FILE. May block (file, user and group look-ups): not for the loop. 0 and a configuration the caller
- * frees; or SL_E_CONFIG and at least one line in `errors`; or SL_E_NOMEM. `one_user` chooses the defaults (the user's
+ * frees; or SL_E_CONFIG and at least one line in `errors`, which begins zeroed and which the caller finishes with
+ * sl_conf_errors_fini() in any case; or SL_E_NOMEM. `one_user` chooses the defaults (the user's
  * own keys, agent and known_hosts) and allows targets that are not configured. */
 int sl_conf_load(const char *file, bool one_user, struct sl_conf **ret_conf, struct sl_conf_errors *errors);
 

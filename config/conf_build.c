@@ -1,0 +1,208 @@
+#include "config/conf_build.h"
+
+#include "config/conf_setting.h"
+#include "proto/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int sl_strv_take(struct sl_strv *list, char *text)
+{
+    /* Grown when the count is a power of two, so that no capacity needs keeping. */
+    if ((list->count & (list->count - 1)) == 0) {
+        size_t capacity = list->count == 0 ? 1 : list->count * 2;
+        char **item = reallocarray(list->item, capacity, sizeof *item);
+        if (item == NULL) {
+            free(text);
+            return SL_E_NOMEM;
+        }
+        list->item = item;
+    }
+    list->item[list->count++] = text;
+    return SL_OK;
+}
+
+int sl_strv_add(struct sl_strv *list, const char *text)
+{
+    char *copy = strdup(text);
+    return copy == NULL ? SL_E_NOMEM : sl_strv_take(list, copy);
+}
+
+int sl_strv_copy(const struct sl_strv *list, struct sl_strv *ret_list)
+{
+    struct sl_strv copy = {0};
+    for (size_t i = 0; i < list->count; i++) {
+        int status = sl_strv_add(&copy, list->item[i]);
+        if (status != SL_OK) {
+            sl_strv_fini(&copy);
+            return status;
+        }
+    }
+    *ret_list = copy;
+    return SL_OK;
+}
+
+void sl_strv_fini(struct sl_strv *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->item[i]);
+    free(list->item);
+    *list = (struct sl_strv){0};
+}
+
+bool sl_text_equal(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool sl_strv_equal(const struct sl_strv *a, const struct sl_strv *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++) {
+        if (strcmp(a->item[i], b->item[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+void sl_identities_free(struct sl_identity *identity, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(identity[i].file);
+        free(identity[i].certificate_file);
+    }
+    free(identity);
+}
+
+void sl_secret_fini(struct sl_secret *secret)
+{
+    free(secret->name);
+    *secret = (struct sl_secret){0};
+}
+
+int sl_target_conf_new(struct sl_target_conf **ret_target)
+{
+    struct sl_target_conf *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        return SL_E_NOMEM;
+    t->refcount = 1;
+    sl_section_set_defaults(&sl_section_target, t);
+    *ret_target = t;
+    return SL_OK;
+}
+
+int sl_target_conf_set_known_hosts(struct sl_target_conf *target, enum sl_known_hosts_part part, struct sl_strv *files)
+{
+    struct sl_strv *list = &target->known_hosts;
+    size_t user = target->user_known_hosts_count, global = list->count - user;
+    size_t old_count = part == SL_KNOWN_HOSTS_USER ? user : global;
+    size_t count = list->count - old_count + files->count;
+    size_t capacity = 1; /* as sl_strv_take() expects it */
+    while (capacity < count)
+        capacity *= 2;
+    char **item = calloc(capacity, sizeof *item);
+    if (item == NULL) {
+        sl_strv_fini(files);
+        return SL_E_NOMEM;
+    }
+
+    const struct sl_strv kept_user = {list->item, user},
+                         kept_global = {user == 0 ? list->item : list->item + user, global};
+    const struct sl_strv *first = part == SL_KNOWN_HOSTS_USER ? files : &kept_user;
+    const struct sl_strv *second = part == SL_KNOWN_HOSTS_USER ? &kept_global : files;
+    const struct sl_strv *old = part == SL_KNOWN_HOSTS_USER ? &kept_user : &kept_global;
+    for (size_t i = 0; i < first->count; i++)
+        item[i] = first->item[i];
+    for (size_t i = 0; i < second->count; i++)
+        item[first->count + i] = second->item[i];
+    for (size_t i = 0; i < old->count; i++)
+        free(old->item[i]);
+    target->user_known_hosts_count = first->count;
+    free(list->item);
+    free(files->item);
+    *files = (struct sl_strv){0};
+    *list = (struct sl_strv){item, count};
+    return SL_OK;
+}
+
+static int copy_text(const char *from, char **to)
+{
+    *to = NULL;
+    if (from == NULL)
+        return SL_OK;
+    *to = strdup(from);
+    return *to == NULL ? SL_E_NOMEM : SL_OK;
+}
+
+static int copy_secret(const struct sl_secret *from, struct sl_secret *to)
+{
+    to->kind = from->kind;
+    return copy_text(from->name, &to->name);
+}
+
+static int copy_identities(const struct sl_target_conf *from, struct sl_target_conf *to)
+{
+    if (from->identity_count == 0)
+        return SL_OK;
+    to->identity = calloc(from->identity_count, sizeof *to->identity);
+    if (to->identity == NULL)
+        return SL_E_NOMEM;
+    to->identity_count = from->identity_count;
+    for (size_t i = 0; i < from->identity_count; i++) {
+        int r;
+        if ((r = copy_text(from->identity[i].file, &to->identity[i].file)) != SL_OK ||
+            (r = copy_text(from->identity[i].certificate_file, &to->identity[i].certificate_file)) != SL_OK)
+            return r;
+    }
+    return SL_OK;
+}
+
+static int copy_allowed(const struct sl_target_conf *from, struct sl_target_conf *to)
+{
+    if (from->allow_uid_count != 0) {
+        to->allow_uid = calloc(from->allow_uid_count, sizeof *to->allow_uid);
+        if (to->allow_uid == NULL)
+            return SL_E_NOMEM;
+        to->allow_uid_count = from->allow_uid_count;
+        memcpy(to->allow_uid, from->allow_uid, from->allow_uid_count * sizeof *to->allow_uid);
+    }
+    if (from->allow_gid_count != 0) {
+        to->allow_gid = calloc(from->allow_gid_count, sizeof *to->allow_gid);
+        if (to->allow_gid == NULL)
+            return SL_E_NOMEM;
+        to->allow_gid_count = from->allow_gid_count;
+        memcpy(to->allow_gid, from->allow_gid, from->allow_gid_count * sizeof *to->allow_gid);
+    }
+    return SL_OK;
+}
+
+int sl_target_conf_copy(const struct sl_target_conf *from, struct sl_target_conf **ret_target)
+{
+    struct sl_target_conf *t;
+    int r = sl_target_conf_new(&t);
+    if (r != SL_OK)
+        return r;
+
+    t->port = from->port;
+    t->identity_agent_set = from->identity_agent_set;
+    t->user_known_hosts_count = from->user_known_hosts_count;
+    t->host_key_checking = from->host_key_checking;
+    t->remote_cleanup = from->remote_cleanup;
+    t->allow_everyone = from->allow_everyone;
+    t->policy = from->policy;
+    t->adhoc = from->adhoc;
+    if ((r = copy_text(from->name, &t->name)) != SL_OK || (r = copy_text(from->host, &t->host)) != SL_OK ||
+        (r = copy_text(from->user, &t->user)) != SL_OK || (r = copy_identities(from, t)) != SL_OK ||
+        (r = copy_text(from->identity_agent, &t->identity_agent)) != SL_OK ||
+        (r = copy_secret(&from->passphrase, &t->passphrase)) != SL_OK ||
+        (r = copy_secret(&from->password, &t->password)) != SL_OK ||
+        (r = sl_strv_copy(&from->known_hosts, &t->known_hosts)) != SL_OK ||
+        (r = copy_text(from->host_key_alias, &t->host_key_alias)) != SL_OK ||
+        (r = sl_strv_copy(&from->send_env, &t->send_env)) != SL_OK || (r = copy_allowed(from, t)) != SL_OK) {
+        sl_target_conf_unref(t);
+        return r;
+    }
+    *ret_target = t;
+    return SL_OK;
+}
