@@ -81,6 +81,8 @@ class Tree(unittest.TestCase):
 
     def test_paths_and_rooms(self):
         self.assert_one({"proto/wire.c": '#include "wire.h"\n', "proto/wire.h": ""}, "no path from the repository")
+        self.assert_one({"tests/unit/x.c": '#include "world.h"\n'}, "no path from the repository")
+        self.assertEqual(self.complaints({"tests/unit/x.c": '#include "world.h"\n', "tests/unit/world.h": ""}), [])
         self.assert_one({"daemon/misc/util.c": ""}, "in no room")
 
     def test_circle(self):
