@@ -149,7 +149,7 @@ def check_tree(root):
         graph[path] = []
         for kind, name in INCLUDE.findall(text):
             exists = (root / name).is_file()
-            if not exists and room_of(path) == "tests" and (root / path).with_name(name).is_file():
+            if not exists and room_of(path) == "tests" and (root / path).parent.joinpath(name).is_file():
                 continue  # what a folder of tests shares among its own
             yield from check_include(path, kind, name, exists)
             if kind == '"' and exists:
