@@ -1,0 +1,155 @@
+/* handle.h - what is inside a `struct sshlease`: the link (the socket to the daemon and its two buffers), the lease, the
+ * streams and one administrative request. Never seen outside the library.
+ *
+ *   public calls (lease.c stream.c run.c admin.c)
+ *        │ queue messages, then turn the loop until what they wait for has happened
+ *   link.c    bytes <-> messages; hands each message to the module that waits for it
+ *
+ * Blocking and non-blocking calls differ only in the deadline they give to sl_link_turn().
+ */
+#ifndef SSHLEASE_CLIENT_HANDLE_H
+#define SSHLEASE_CLIENT_HANDLE_H
+
+#include "client/sshlease.h"
+#include "proto/msg.h"
+
+#include <sys/queue.h>
+#include <sys/types.h>
+
+/* Data waits for the daemon in the out-buffer up to the first; other messages up to the second. */
+#define SL_LINK_OUT_DATA_MAX 131072u
+#define SL_LINK_OUT_MAX      1048576u
+/* What the daemon answers at once, whatever the target does, is waited for this long. */
+#define SL_LINK_ANSWER_MS 30000
+
+/* A deadline that never comes. Deadlines are milliseconds of CLOCK_MONOTONIC. */
+#define SL_NEVER INT64_MAX
+
+enum sl_link_state {
+    SL_LINK_GREETING, /* HELLO is sent, WELCOME not here yet; messages may follow HELLO already */
+    SL_LINK_READY,
+    SL_LINK_HANGUP, /* the daemon takes nothing more; what it said last is still to be read */
+    SL_LINK_ENDED,
+};
+
+struct sl_link {
+    enum sl_link_state state;
+    int fd;
+    int ended_status; /* ENDED: why */
+    /* In-buffer: [at, end) is unread. `full`: the last recv() filled all it was given, so that more is there probably. */
+    uint8_t *in;
+    size_t in_at, in_end, in_cap;
+    bool in_full;
+    uint8_t *out;
+    size_t out_at, out_end, out_cap;
+    uint32_t next_rid;
+};
+
+enum sl_held_state {
+    SL_HELD_NONE,
+    SL_HELD_ASKING,    /* ACQUIRE is sent */
+    SL_HELD_GRANTED,
+    SL_HELD_RELEASING, /* RELEASE is sent: ends a lease or a wait */
+};
+
+struct sl_held {
+    enum sl_held_state state;
+    uint64_t id;
+    uint32_t acquire_rid, release_rid, renew_rid, auto_rid; /* 0: none outstanding */
+    int acquire_status, release_status, renew_status;       /* AGAIN while outstanding */
+    uint32_t renewed_ms;
+    /* How the lease ended if not by our release: what calls on its streams answer. 0: it did not. */
+    int ended_status;
+    char *why; /* text to the last failure of acquire, or to ended_status; NULL: none */
+    bool auto_renew;
+    void (*on_waiting)(void *arg, uint32_t position, uint32_t waited_ms, const char *reason);
+    void *arg;
+    int64_t deadline_ms, max_deadline_ms;
+    int64_t renew_at_ms; /* SL_NEVER: no automatic renewal is due */
+};
+
+struct sl_asked {
+    uint32_t rid;  /* 0: nothing is asked */
+    uint32_t type; /* SL_MSG_STATUS, SL_MSG_END or SL_MSG_RELOAD */
+    uint64_t id;   /* END: which lease */
+    int status;    /* AGAIN until answered */
+    char *text;    /* STATUS: the JSON so far; else the error's text */
+    size_t len, cap;
+};
+
+TAILQ_HEAD(sl_stream_list, sshlease_stream);
+
+struct sshlease {
+    pid_t owner; /* the process that made the handle: see "Fork" in sshlease.h */
+    struct sl_link link;
+    struct sl_held held;
+    struct sl_asked asked;
+    struct sl_stream_list streams;
+    uint32_t next_stream;
+    bool error_unsent;
+    char error[SL_MSG_TEXT_MAX + 1];
+};
+
+int64_t sl_now_ms(void);
+/* timeout_ms as the public calls take it, as a deadline. */
+int64_t sl_deadline(int timeout_ms);
+
+/* --- errors: both set the handle's error text and return `status` --- */
+/* The request may have reached the target. */
+int sl_fail(struct sshlease *h, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* It has not. */
+int sl_refuse(struct sshlease *h, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* A text from the daemon as a malloc'd C string without control characters (line ends become newlines); when it is empty,
+ * the status' own text. NULL: out of memory. */
+char *sl_text_dup(struct sl_bytes text, int status);
+/* The status to answer for a number of the protocol: its negative, or PROTOCOL for one that is no error. */
+int sl_status_of(uint32_t code);
+
+/* --- link --- */
+/* What every public call begins with: FORKED in a child, the reason once the link has ended, else 0. */
+int sl_link_check(struct sshlease *h);
+/* Only the first of it. */
+int sl_link_check_fork(struct sshlease *h);
+uint32_t sl_link_next_rid(struct sshlease *h);
+/* Encodes a message into the out-buffer; sends nothing. 0, NOMEM, or AGAIN when the daemon does not take what waits there. */
+int sl_link_queue(struct sshlease *h, const struct sl_msg *msg);
+/* Bytes of data that may be queued now. */
+size_t sl_link_out_room(const struct sshlease *h);
+/* Sends what it can without waiting. 0, or why the link has ended. */
+int sl_link_flush(struct sshlease *h);
+/* One turn of the loop: sends, waits until something comes or a timer is due, handles what came. 0: look again whether what
+ * you wait for has happened. AGAIN: the deadline has passed and nothing came. Else why the link has ended. */
+int sl_link_turn(struct sshlease *h, int64_t deadline_ms);
+/* Ends the link: everything outstanding is answered with `status`. The descriptor stays open (but dead) until the handle
+ * is freed, so that a caller's event loop never polls a reused number. Returns status. */
+int sl_link_end(struct sshlease *h, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int sl_link_out_of_memory(struct sshlease *h);
+
+/* --- the modules' handlers; 0, or a status that ends the link (PROTOCOL, NOMEM) --- */
+int sl_held_on_message(struct sshlease *h, const struct sl_msg *msg);
+int sl_streams_on_message(struct sshlease *h, const struct sl_msg *msg);
+int sl_asked_on_message(struct sshlease *h, const struct sl_msg *msg);
+/* OK or ERROR to a request; true when it was this module's. */
+bool sl_held_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error);
+bool sl_streams_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error);
+bool sl_asked_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error);
+/* The link has ended. */
+void sl_held_on_link_end(struct sshlease *h, int status, const char *text);
+void sl_asked_on_link_end(struct sshlease *h, int status);
+/* The lease is over, by its end or the link's: no stream of it will say anything more. */
+void sl_streams_on_lease_end(struct sshlease *h, int status, const char *text);
+
+/* Queues an automatic renewal if one is due. */
+void sl_held_tick(struct sshlease *h, int64_t now_ms);
+/* The status that ended the lease if it ended by itself (sets the error text), NO_LEASE without one, else 0. */
+int sl_held_check(struct sshlease *h);
+void sl_held_fini(struct sshlease *h);
+void sl_asked_fini(struct sshlease *h);
+/* The callers' streams are freed for them; what the daemon still says about those that run is dropped. */
+void sl_streams_disown(struct sshlease *h);
+/* Frees all, the callers' included. */
+void sl_streams_fini(struct sshlease *h);
+/* Tells the daemon how much more it may send, where enough was read. */
+void sl_streams_give_credit(struct sshlease *h);
+
+#endif

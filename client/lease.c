@@ -1,0 +1,408 @@
+/* The lease of a handle: asked for, granted, renewed, given back, or ended from the other side.
+ *
+ *   NONE -> ASKING -> GRANTED -> RELEASING -> NONE
+ *             │          └─> NONE  (LEASE_ENDED: held.ended_status says why until the next acquire)
+ *             ├─> NONE   (refused: held.acquire_status)
+ *             └─> RELEASING  (the wait is given up; a grant that was under way is given back by the same RELEASE)
+ */
+#include "client/handle.h"
+
+#include "proto/status.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Renewing cannot help once the deadline is this close to the longest allowed, clocks and messages taking their time. */
+#define RENEW_SLACK_MS 50
+
+static void set_state(struct sl_held *held, enum sl_held_state state)
+{
+    static const bool allowed[4][4] = {
+        [SL_HELD_NONE] = {[SL_HELD_ASKING] = true},
+        [SL_HELD_ASKING] = {[SL_HELD_NONE] = true, [SL_HELD_GRANTED] = true, [SL_HELD_RELEASING] = true},
+        [SL_HELD_GRANTED] = {[SL_HELD_NONE] = true, [SL_HELD_RELEASING] = true},
+        [SL_HELD_RELEASING] = {[SL_HELD_NONE] = true},
+    };
+
+    assert(allowed[held->state][state]);
+    held->state = state;
+    held->renew_at_ms = SL_NEVER;
+    if (state == SL_HELD_NONE) {
+        held->id = 0;
+        held->deadline_ms = 0;
+        held->auto_rid = 0;
+    }
+}
+
+static void keep_why(struct sl_held *held, const char *text)
+{
+    free(held->why);
+    held->why = strdup(text); /* NULL: the status' own text will do */
+}
+
+static const char *why(const struct sl_held *held, int status)
+{
+    return held->why != NULL ? held->why : sl_status_text(status);
+}
+
+void sl_held_fini(struct sshlease *h)
+{
+    free(h->held.why);
+    h->held.why = NULL;
+}
+
+int sl_held_check(struct sshlease *h)
+{
+    if (h->held.state == SL_HELD_GRANTED)
+        return 0;
+    if (h->held.ended_status != 0)
+        return sl_refuse(h, h->held.ended_status, "%s", why(&h->held, h->held.ended_status));
+    return sl_refuse(h, SL_E_NO_LEASE, "there is no lease on this handle");
+}
+
+/* --- what the daemon says ---------------------------------------------------------------------------------------------- */
+
+static void plan_renewal(struct sl_held *held, int64_t now_ms)
+{
+    if (!held->auto_renew || held->deadline_ms + RENEW_SLACK_MS >= held->max_deadline_ms)
+        held->renew_at_ms = SL_NEVER;
+    else
+        held->renew_at_ms = now_ms + (held->deadline_ms - now_ms) / 3;
+}
+
+static int on_waiting(struct sshlease *h, const struct sl_msg_waiting *waiting)
+{
+    struct sl_held *held = &h->held;
+
+    if (waiting->rid != held->acquire_rid || held->state != SL_HELD_ASKING || held->on_waiting == NULL)
+        return 0; /* late, or nobody wants to know */
+    char *reason = sl_text_dup(waiting->reason, SL_E_AGAIN);
+    if (reason == NULL)
+        return SL_E_NOMEM;
+    held->on_waiting(held->arg, waiting->position, waiting->waited_ms, waiting->reason.len > 0 ? reason : "");
+    free(reason);
+    return 0;
+}
+
+static int on_granted(struct sshlease *h, const struct sl_msg_granted *granted)
+{
+    struct sl_held *held = &h->held;
+
+    if (granted->rid != held->acquire_rid)
+        return SL_E_PROTOCOL;
+    held->acquire_rid = 0;
+    if (held->state == SL_HELD_RELEASING)
+        return 0;
+    set_state(held, SL_HELD_GRANTED);
+    held->acquire_status = 0;
+    held->id = granted->lease;
+    int64_t now_ms = sl_now_ms();
+    held->deadline_ms = now_ms + granted->lease_timeout_ms;
+    held->max_deadline_ms = now_ms + granted->max_lease_ms;
+    plan_renewal(held, now_ms);
+    return 0;
+}
+
+static int on_renewed(struct sshlease *h, const struct sl_msg_renewed *renewed)
+{
+    struct sl_held *held = &h->held;
+
+    if (renewed->rid == 0 || (renewed->rid != held->auto_rid && renewed->rid != held->renew_rid))
+        return renewed->rid < h->link.next_rid ? 0 : SL_E_PROTOCOL;
+    if (renewed->rid == held->renew_rid) {
+        held->renew_rid = 0;
+        held->renew_status = 0;
+        held->renewed_ms = renewed->lease_timeout_ms;
+    } else {
+        held->auto_rid = 0;
+    }
+    if (held->state == SL_HELD_GRANTED) {
+        int64_t now_ms = sl_now_ms();
+        held->deadline_ms = now_ms + renewed->lease_timeout_ms;
+        plan_renewal(held, now_ms);
+    }
+    return 0;
+}
+
+static int on_lease_ended(struct sshlease *h, const struct sl_msg_lease_ended *ended)
+{
+    struct sl_held *held = &h->held;
+    int status = sl_status_of(ended->code);
+
+    if (held->state != SL_HELD_GRANTED && held->state != SL_HELD_RELEASING)
+        return SL_E_PROTOCOL;
+    /* RELEASING out of a wait: the grant may be unknown here, its id with it. */
+    if (held->id != 0 && ended->lease != held->id)
+        return SL_E_PROTOCOL;
+    char *text = sl_text_dup(ended->text, status);
+    if (text == NULL)
+        return SL_E_NOMEM;
+    free(held->why);
+    held->why = text;
+    held->ended_status = status;
+    if (held->release_rid != 0)
+        held->release_status = status;
+    held->release_rid = 0;
+    set_state(held, SL_HELD_NONE);
+    sl_streams_on_lease_end(h, status, text);
+    return 0;
+}
+
+int sl_held_on_message(struct sshlease *h, const struct sl_msg *msg)
+{
+    switch ((int)msg->type) {
+    case SL_MSG_WAITING:
+        return on_waiting(h, &msg->waiting);
+    case SL_MSG_GRANTED:
+        return on_granted(h, &msg->granted);
+    case SL_MSG_RENEWED:
+        return on_renewed(h, &msg->renewed);
+    default:
+        return on_lease_ended(h, &msg->lease_ended);
+    }
+}
+
+/* The error's text, to be found by the call that asks for the result; and for event loops at once. */
+static void answer_error(struct sshlease *h, int status, const struct sl_msg_error *error)
+{
+    char *text = sl_text_dup(error->text, status);
+
+    free(h->held.why);
+    h->held.why = text;
+    (error->unsent ? sl_refuse : sl_fail)(h, status, "%s", why(&h->held, status));
+}
+
+bool sl_held_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error)
+{
+    struct sl_held *held = &h->held;
+
+    if (rid == held->acquire_rid) {
+        if (error == NULL)
+            return false; /* OK is no answer to ACQUIRE, but harmless */
+        held->acquire_rid = 0;
+        held->acquire_status = status;
+        if (held->state == SL_HELD_ASKING) {
+            set_state(held, SL_HELD_NONE);
+            answer_error(h, status, error);
+        }
+        return true;
+    }
+    if (rid == held->release_rid) {
+        held->release_rid = 0;
+        held->release_status = status;
+        if (error != NULL)
+            answer_error(h, status, error);
+        if (held->state == SL_HELD_RELEASING)
+            set_state(held, SL_HELD_NONE);
+        sl_streams_on_lease_end(h, SL_E_NO_LEASE, "the lease was released");
+        return true;
+    }
+    if (rid == held->renew_rid) {
+        held->renew_rid = 0;
+        held->renew_status = status;
+        if (error != NULL)
+            answer_error(h, status, error);
+        return true;
+    }
+    if (rid == held->auto_rid) {
+        /* Nobody asked for this renewal by name; if the lease is over, LEASE_ENDED says so. */
+        held->auto_rid = 0;
+        return true;
+    }
+    return false;
+}
+
+void sl_held_on_link_end(struct sshlease *h, int status, const char *text)
+{
+    struct sl_held *held = &h->held;
+
+    if (held->state == SL_HELD_GRANTED || held->state == SL_HELD_RELEASING)
+        held->ended_status = status;
+    if (held->acquire_rid != 0)
+        held->acquire_status = status;
+    if (held->release_rid != 0)
+        held->release_status = status;
+    if (held->renew_rid != 0)
+        held->renew_status = status;
+    held->acquire_rid = held->release_rid = held->renew_rid = 0;
+    if (held->state != SL_HELD_NONE) {
+        keep_why(held, text);
+        set_state(held, SL_HELD_NONE);
+    }
+}
+
+void sl_held_tick(struct sshlease *h, int64_t now_ms)
+{
+    struct sl_held *held = &h->held;
+    struct sl_msg renew = {.type = SL_MSG_RENEW};
+
+    if (held->renew_at_ms > now_ms)
+        return;
+    renew.renew.rid = sl_link_next_rid(h);
+    if (sl_link_queue(h, &renew) == 0) {
+        held->auto_rid = renew.renew.rid;
+        held->renew_at_ms = SL_NEVER; /* the answer plans the next */
+    } else {
+        held->renew_at_ms = now_ms + 1000;
+    }
+}
+
+/* --- public calls ------------------------------------------------------------------------------------------------------ */
+
+/* A name as the protocol takes it. NULL: none. */
+static int check_name(struct sshlease *h, const char *what, const char *name)
+{
+    if (name != NULL && strlen(name) > SL_MSG_NAME_MAX)
+        return sl_refuse(h, SL_E_INVALID, "%s has %zu bytes; it may have %u", what, strlen(name), SL_MSG_NAME_MAX);
+    return 0;
+}
+
+int sshlease_acquire_start(struct sshlease *h, const char *target, const struct sshlease_acquire_options *options)
+{
+    static const struct sshlease_acquire_options defaults = {0};
+    static const char *const busy_with[] = {[SL_HELD_ASKING] = "asks for a lease already",
+        [SL_HELD_GRANTED] = "has a lease already",
+        [SL_HELD_RELEASING] = "is giving a lease back"};
+    struct sl_held *held = &h->held;
+    int status;
+
+    if (options == NULL)
+        options = &defaults;
+    if ((status = sl_link_check(h)) != 0)
+        return status;
+    if (target == NULL || target[0] == '\0')
+        return sl_refuse(h, SL_E_INVALID, "no target is named");
+    if ((status = check_name(h, "the target's name", target)) != 0 || (status = check_name(h, "the label", options->label)) != 0)
+        return status;
+    if (held->state != SL_HELD_NONE)
+        return sl_refuse(h, SL_E_BUSY, "this handle %s", busy_with[held->state]);
+
+    struct sl_msg acquire = {.type = SL_MSG_ACQUIRE,
+        .acquire = {.rid = sl_link_next_rid(h),
+            .target = sl_bytes_of(target),
+            .acquire_timeout_ms = options->acquire_timeout_ms,
+            .lease_timeout_ms = options->lease_timeout_ms,
+            .label = sl_bytes_of(options->label != NULL ? options->label : "")}};
+    if ((status = sl_link_queue(h, &acquire)) != 0)
+        return status;
+    held->acquire_rid = acquire.acquire.rid;
+    held->acquire_status = SL_E_AGAIN;
+    held->ended_status = 0;
+    held->auto_renew = options->auto_renew;
+    held->on_waiting = options->on_waiting;
+    held->arg = options->arg;
+    set_state(held, SL_HELD_ASKING);
+    return 0;
+}
+
+int sshlease_acquire_result(struct sshlease *h)
+{
+    int status = sl_link_check_fork(h);
+
+    if (status != 0)
+        return status;
+    if (h->held.state == SL_HELD_ASKING)
+        return SL_E_AGAIN;
+    if (h->held.state == SL_HELD_GRANTED)
+        return 0;
+    if (h->held.acquire_status == 0) /* it was granted, and is over */
+        return sl_held_check(h);
+    return h->held.acquire_status;
+}
+
+int sshlease_acquire(struct sshlease *h, const char *target, const struct sshlease_acquire_options *options)
+{
+    int status = sshlease_acquire_start(h, target, options);
+
+    while (status == 0 && h->held.state == SL_HELD_ASKING)
+        status = sl_link_turn(h, SL_NEVER);
+    return status != 0 ? status : sshlease_acquire_result(h);
+}
+
+int sshlease_renew(struct sshlease *h, uint32_t lease_timeout_ms, uint32_t *ret_left_ms)
+{
+    struct sl_held *held = &h->held;
+    int64_t deadline_ms = sl_deadline(SL_LINK_ANSWER_MS);
+    int status;
+
+    if ((status = sl_link_check(h)) != 0 || (status = sl_held_check(h)) != 0)
+        return status;
+    struct sl_msg renew = {
+        .type = SL_MSG_RENEW, .renew = {.rid = sl_link_next_rid(h), .lease_timeout_ms = lease_timeout_ms}};
+    if ((status = sl_link_queue(h, &renew)) != 0)
+        return status;
+    held->renew_rid = renew.renew.rid;
+    held->renew_status = SL_E_AGAIN;
+    /* LEASE_ENDED may come instead of, or just before, the answer. */
+    while (held->renew_rid != 0 && held->state == SL_HELD_GRANTED)
+        if ((status = sl_link_turn(h, deadline_ms)) != 0)
+            break;
+    if (status == SL_E_AGAIN)
+        status = sl_fail(h, SL_E_TIMEOUT, "sshleased does not answer a renewal");
+    else if (status == 0)
+        status = held->state != SL_HELD_GRANTED ? sl_held_check(h) : held->renew_status;
+    held->renew_rid = 0;
+    if (status == 0 && ret_left_ms != NULL)
+        *ret_left_ms = held->renewed_ms;
+    return status;
+}
+
+int sshlease_release_start(struct sshlease *h)
+{
+    struct sl_held *held = &h->held;
+    int status;
+
+    if ((status = sl_link_check(h)) != 0)
+        return status;
+    if (held->state == SL_HELD_RELEASING)
+        return sl_refuse(h, SL_E_BUSY, "this handle is giving its lease back already");
+    if (held->state != SL_HELD_ASKING && (status = sl_held_check(h)) != 0) {
+        /* It ended by itself: that is said once, and the handle is as new. */
+        held->ended_status = 0;
+        sl_streams_fini(h);
+        return status;
+    }
+    struct sl_msg release = {.type = SL_MSG_RELEASE, .request = {.rid = sl_link_next_rid(h)}};
+    if ((status = sl_link_queue(h, &release)) != 0)
+        return status;
+    held->release_rid = release.request.rid;
+    held->release_status = SL_E_AGAIN;
+    set_state(held, SL_HELD_RELEASING);
+    sl_streams_disown(h);
+    return 0;
+}
+
+int sshlease_release_result(struct sshlease *h)
+{
+    int status = sl_link_check_fork(h);
+
+    return status != 0 ? status : h->held.release_status;
+}
+
+int sshlease_release(struct sshlease *h)
+{
+    int64_t deadline_ms = sl_deadline(SL_LINK_ANSWER_MS);
+    int status = sshlease_release_start(h);
+
+    while (status == 0 && h->held.release_status == SL_E_AGAIN)
+        status = sl_link_turn(h, deadline_ms);
+    if (status == SL_E_AGAIN)
+        return sl_link_end(h, SL_E_TIMEOUT, "sshleased does not answer a release");
+    return status != 0 ? status : h->held.release_status;
+}
+
+uint64_t sshlease_id(const struct sshlease *h)
+{
+    return h->held.state == SL_HELD_GRANTED ? h->held.id : 0;
+}
+
+uint32_t sshlease_left_ms(const struct sshlease *h)
+{
+    if (h->held.state != SL_HELD_GRANTED)
+        return 0;
+    int64_t left_ms = h->held.deadline_ms - sl_now_ms();
+    if (left_ms < 0)
+        return 0;
+    return left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms;
+}

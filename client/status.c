@@ -1,0 +1,93 @@
+/* What needs no handle: the statuses by name, the version, and where the daemon listens. */
+#include "client/sshlease.h"
+
+#include "proto/status.h"
+#include "sshlease_version.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The header's numbers are the protocol's. A status that the daemon alone uses has no name in the header. */
+#define SAME(name) _Static_assert((int)SSHLEASE_E_##name == (int)SL_E_##name, #name)
+SAME(NOMEM);
+SAME(INVALID);
+SAME(PROTOCOL);
+SAME(VERSION);
+SAME(NOT_ALLOWED);
+SAME(LIMIT);
+SAME(IO);
+SAME(INTERNAL);
+SAME(AGAIN);
+SAME(CONFIG);
+SAME(CANCELLED);
+SAME(NO_TARGET);
+SAME(TIMEOUT);
+SAME(QUEUE_FULL);
+SAME(TARGET_DOWN);
+SAME(SHUTDOWN);
+SAME(NO_LEASE);
+SAME(EXPIRED);
+SAME(REVOKED);
+SAME(CONNECTION_LOST);
+SAME(STREAM_LIMIT);
+SAME(STREAM_REFUSED);
+SAME(NO_STREAM);
+SAME(RESOLVE);
+SAME(CONNECT);
+SAME(CONNECT_TIMEOUT);
+SAME(LOGIN_TIMEOUT);
+SAME(HANDSHAKE);
+SAME(HOST_KEY_UNKNOWN);
+SAME(HOST_KEY_CHANGED);
+SAME(HOST_KEY_REVOKED);
+SAME(AUTH_FAILED);
+SAME(CREDENTIALS);
+SAME(PEER_DEAD);
+SAME(NO_DAEMON);
+SAME(DAEMON_GONE);
+SAME(BUSY);
+SAME(FORKED);
+
+const char *sshlease_status_name(int status)
+{
+    return sl_status_name(status);
+}
+
+const char *sshlease_status_text(int status)
+{
+    return sl_status_text(status);
+}
+
+bool sshlease_status_retryable(int status)
+{
+    return sl_status_retryable(status);
+}
+
+bool sshlease_status_is_host_key(int status)
+{
+    return status == SL_E_HOST_KEY_UNKNOWN || status == SL_E_HOST_KEY_CHANGED || status == SL_E_HOST_KEY_REVOKED;
+}
+
+const char *sshlease_version(void)
+{
+    return SSHLEASE_VERSION;
+}
+
+int sshlease_default_socket(char *path, size_t size)
+{
+    const char *named = getenv("SSHLEASE_SOCKET"), *runtime = getenv("XDG_RUNTIME_DIR");
+    int len;
+
+    if (named != NULL && named[0] != '\0') {
+        len = snprintf(path, size, "%s", named);
+        return len >= 0 && (size_t)len < size ? 0 : SL_E_INVALID;
+    }
+    if (runtime != NULL && runtime[0] == '/') {
+        len = snprintf(path, size, "%s/sshleased.sock", runtime);
+        if (len >= 0 && (size_t)len < size && access(path, F_OK) == 0)
+            return 0;
+    }
+    len = snprintf(path, size, "/run/sshleased/sshleased.sock");
+    return len >= 0 && (size_t)len < size ? 0 : SL_E_INVALID;
+}

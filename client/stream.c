@@ -1,0 +1,494 @@
+/* Streams.
+ *  1. sl_stream_begin() checks the command and queues STREAM_OPEN; EOF may follow at once, data once STREAM_OPENED has brought
+ *     credit
+ *  2. DATA goes into the stream's inbox, which cannot overflow: the daemon spends the credit that reading gives back
+ *  3. STREAM_END (or ERROR to the open, or the end of the lease) makes it ENDED; what waits in the inbox can still be read
+ * A stream that its caller frees before that is closed and stays in the list as DISCARDED until the daemon says its end,
+ * so that late messages find it; what they bring is dropped and counts as read.
+ */
+#include "client/stream.h"
+
+#include "proto/status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RUN_HEADER 4u
+#define RUN_STDERR 0x80000000u
+#define INBOX_FIRST 4096u
+
+/* --- inbox --------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t load(const uint8_t *at)
+{
+    uint32_t value;
+
+    memcpy(&value, at, sizeof value);
+    return value;
+}
+
+static void store(uint8_t *at, uint32_t value)
+{
+    memcpy(at, &value, sizeof value);
+}
+
+/* False: out of memory. `len` is below 2^31 and not 0. */
+static bool inbox_put(struct sl_inbox *inbox, bool is_stderr, const void *data, size_t len)
+{
+    uint32_t flag = is_stderr ? RUN_STDERR : 0;
+
+    if (inbox->at == inbox->end)
+        inbox->at = inbox->end = 0;
+    bool grows = inbox->at < inbox->end && (load(inbox->data + inbox->last) & RUN_STDERR) == flag;
+    size_t need = len + (grows ? 0 : RUN_HEADER);
+    if (need > inbox->cap - inbox->end && inbox->at > 0 && inbox->at >= inbox->end - inbox->at) {
+        memmove(inbox->data, inbox->data + inbox->at, inbox->end - inbox->at);
+        inbox->last -= inbox->at;
+        inbox->end -= inbox->at;
+        inbox->at = 0;
+    }
+    if (need > inbox->cap - inbox->end) {
+        size_t cap = inbox->cap == 0 ? INBOX_FIRST : inbox->cap;
+        while (cap - inbox->end < need)
+            cap *= 2;
+        uint8_t *grown = realloc(inbox->data, cap);
+        if (grown == NULL)
+            return false;
+        inbox->data = grown;
+        inbox->cap = cap;
+    }
+    if (!grows) {
+        inbox->last = inbox->end;
+        store(inbox->data + inbox->last, flag);
+        inbox->end += RUN_HEADER;
+    }
+    store(inbox->data + inbox->last, load(inbox->data + inbox->last) + (uint32_t)len);
+    memcpy(inbox->data + inbox->end, data, len);
+    inbox->end += len;
+    return true;
+}
+
+struct sl_bytes sl_stream_peek(const struct sshlease_stream *stream, int *ret_fd)
+{
+    const struct sl_inbox *inbox = &stream->inbox;
+
+    if (inbox->at == inbox->end)
+        return (struct sl_bytes){0};
+    uint32_t run = load(inbox->data + inbox->at);
+    *ret_fd = run & RUN_STDERR ? 2 : 1;
+    return (struct sl_bytes){.data = inbox->data + inbox->at + RUN_HEADER, .len = run & ~RUN_STDERR};
+}
+
+static void inbox_take(struct sl_inbox *inbox, size_t count)
+{
+    uint32_t run = load(inbox->data + inbox->at);
+    size_t len = run & ~RUN_STDERR;
+
+    if (count == len) {
+        inbox->at += RUN_HEADER + len;
+    } else {
+        /* What is left becomes a shorter run with its header over the last bytes taken. */
+        bool was_last = inbox->last == inbox->at;
+        inbox->at += count;
+        store(inbox->data + inbox->at, (run & RUN_STDERR) | (uint32_t)(len - count));
+        if (was_last)
+            inbox->last = inbox->at;
+    }
+}
+
+/* --- credit ---------------------------------------------------------------------------------------------------------------- */
+
+static void give_credit(struct sshlease_stream *stream)
+{
+    struct sl_msg window = {
+        .type = SL_MSG_WINDOW, .window = {.stream = stream->id, .bytes = stream->credit_owed}};
+
+    if (stream->credit_owed < SL_STREAM_WINDOW / 2 || stream->state == SL_STREAM_ENDED)
+        return;
+    /* Not to be lost: while the daemon takes nothing, it stays owed. */
+    if (sl_link_out_room(stream->h) > 0 && sl_link_queue(stream->h, &window) == 0) {
+        stream->credit_in += stream->credit_owed;
+        stream->credit_owed = 0;
+    }
+}
+
+void sl_streams_give_credit(struct sshlease *h)
+{
+    struct sshlease_stream *stream;
+
+    TAILQ_FOREACH(stream, &h->streams, entry)
+        give_credit(stream);
+}
+
+void sl_stream_consume(struct sshlease_stream *stream, size_t count)
+{
+    inbox_take(&stream->inbox, count);
+    stream->credit_owed += (uint32_t)count;
+    give_credit(stream);
+}
+
+/* --- ends ---------------------------------------------------------------------------------------------------------------- */
+
+void sl_stream_destroy(struct sshlease_stream *stream)
+{
+    TAILQ_REMOVE(&stream->h->streams, stream, entry);
+    free(stream->inbox.data);
+    free(stream);
+}
+
+void sl_stream_discard(struct sshlease_stream *stream)
+{
+    struct sl_bytes run;
+    int fd;
+
+    while ((run = sl_stream_peek(stream, &fd)).len > 0) {
+        inbox_take(&stream->inbox, run.len);
+        stream->credit_owed += (uint32_t)run.len;
+    }
+    stream->state = SL_STREAM_DISCARDED;
+}
+
+static void end_stream(struct sshlease_stream *stream, int status, bool unsent, const char *text)
+{
+    stream->open_rid = 0;
+    if (stream->state == SL_STREAM_DISCARDED) {
+        sl_stream_destroy(stream);
+        return;
+    }
+    stream->state = SL_STREAM_ENDED;
+    stream->status = status;
+    stream->unsent = unsent;
+    if (status != 0) {
+        stream->result = (struct sshlease_result){.how = SSHLEASE_UNKNOWN, .exit_status = -1};
+        snprintf(stream->result.text, sizeof stream->result.text, "%s", text);
+    }
+}
+
+void sl_streams_on_lease_end(struct sshlease *h, int status, const char *text)
+{
+    struct sshlease_stream *stream, *next;
+
+    for (stream = TAILQ_FIRST(&h->streams); stream != NULL; stream = next) {
+        next = TAILQ_NEXT(stream, entry);
+        if (stream->state != SL_STREAM_ENDED)
+            end_stream(stream, status, false, text);
+        else if (stream->status == 0 && stream->result.how == SSHLEASE_UNKNOWN)
+            stream->status = status; /* the daemon ended it a moment before it said why: because the lease is over */
+    }
+}
+
+void sl_streams_disown(struct sshlease *h)
+{
+    struct sshlease_stream *stream, *next;
+
+    for (stream = TAILQ_FIRST(&h->streams); stream != NULL; stream = next) {
+        next = TAILQ_NEXT(stream, entry);
+        if (stream->state == SL_STREAM_ENDED)
+            sl_stream_destroy(stream);
+        else
+            sl_stream_discard(stream);
+    }
+}
+
+void sl_streams_fini(struct sshlease *h)
+{
+    while (!TAILQ_EMPTY(&h->streams))
+        sl_stream_destroy(TAILQ_FIRST(&h->streams));
+}
+
+/* --- what the daemon says ------------------------------------------------------------------------------------------------ */
+
+static struct sshlease_stream *find(struct sshlease *h, uint32_t id)
+{
+    struct sshlease_stream *stream;
+
+    TAILQ_FOREACH(stream, &h->streams, entry)
+        if (stream->id == id && stream->state != SL_STREAM_ENDED)
+            return stream;
+    return NULL;
+}
+
+static int on_data(struct sshlease_stream *stream, const struct sl_msg_data *data)
+{
+    if (data->data.len > stream->credit_in)
+        return SL_E_PROTOCOL;
+    if (data->data.len == 0)
+        return 0;
+    stream->credit_in -= (uint32_t)data->data.len;
+    if (stream->state == SL_STREAM_DISCARDED) {
+        stream->credit_owed += (uint32_t)data->data.len;
+        return 0;
+    }
+    return inbox_put(&stream->inbox, data->fd == SL_STREAM_STDERR, data->data.data, data->data.len) ? 0 : SL_E_NOMEM;
+}
+
+static int add_credit(struct sshlease_stream *stream, uint32_t bytes)
+{
+    if (bytes > SL_MSG_WINDOW_MAX - stream->credit_out)
+        return SL_E_PROTOCOL;
+    stream->credit_out += bytes;
+    return 0;
+}
+
+/* At most `size` - 1 bytes of a text from far away, without what a terminal would obey. */
+static void copy_text(char *copy, size_t size, struct sl_bytes text)
+{
+    size_t len = text.len < size ? text.len : size - 1;
+
+    for (size_t i = 0; i < len; i++)
+        copy[i] = text.data[i] < ' ' || text.data[i] == 127 ? ' ' : (char)text.data[i];
+    copy[len] = '\0';
+}
+
+static int on_end(struct sshlease_stream *stream, const struct sl_msg_stream_end *end)
+{
+    struct sshlease_result *result = &stream->result;
+
+    *result = (struct sshlease_result){.exit_status = -1};
+    switch (end->how) {
+    case SL_END_STATUS:
+        result->how = SSHLEASE_EXITED;
+        result->exit_status = (int)(end->exit_status > INT32_MAX ? INT32_MAX : end->exit_status);
+        break;
+    case SL_END_SIGNAL:
+        result->how = SSHLEASE_SIGNALLED;
+        result->core_dumped = end->core_dumped;
+        copy_text(result->signal, sizeof result->signal, end->signal);
+        break;
+    default:
+        result->how = SSHLEASE_UNKNOWN;
+    }
+    copy_text(result->text, sizeof result->text, end->text);
+    end_stream(stream, 0, false, NULL);
+    return 0;
+}
+
+int sl_streams_on_message(struct sshlease *h, const struct sl_msg *msg)
+{
+    uint32_t id;
+
+    switch ((int)msg->type) {
+    case SL_MSG_DATA:
+        id = msg->data.stream;
+        break;
+    case SL_MSG_WINDOW:
+        id = msg->window.stream;
+        break;
+    case SL_MSG_STREAM_OPENED:
+        id = msg->stream_opened.stream;
+        break;
+    case SL_MSG_STREAM_END:
+        id = msg->stream_end.stream;
+        break;
+    default:
+        id = msg->stream.stream;
+    }
+    struct sshlease_stream *stream = find(h, id);
+    if (stream == NULL)
+        return id < h->next_stream ? 0 : SL_E_PROTOCOL; /* about one that was over for us first */
+
+    switch ((int)msg->type) {
+    case SL_MSG_DATA:
+        return on_data(stream, &msg->data);
+    case SL_MSG_WINDOW:
+        return add_credit(stream, msg->window.bytes);
+    case SL_MSG_STREAM_OPENED:
+        if (msg->stream_opened.rid != stream->open_rid)
+            return SL_E_PROTOCOL;
+        stream->open_rid = 0;
+        if (stream->state == SL_STREAM_OPENING)
+            stream->state = SL_STREAM_OPEN;
+        return add_credit(stream, msg->stream_opened.window);
+    case SL_MSG_STREAM_END:
+        return on_end(stream, &msg->stream_end);
+    default: /* EOF: both outputs have ended; how the command ended follows */
+        return 0;
+    }
+}
+
+bool sl_streams_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error)
+{
+    struct sshlease_stream *stream;
+
+    TAILQ_FOREACH(stream, &h->streams, entry)
+        if (stream->open_rid == rid)
+            break;
+    if (stream == NULL || error == NULL)
+        return false;
+    char *text = sl_text_dup(error->text, status);
+    end_stream(stream, status, error->unsent, text != NULL ? text : sl_status_text(status));
+    free(text);
+    return true;
+}
+
+/* --- opening --------------------------------------------------------------------------------------------------------------- */
+
+static int check_length(struct sshlease *h, const char *what, size_t len, size_t max)
+{
+    if (len > max)
+        return sl_refuse(h, SL_E_INVALID, "%s has %zu bytes; it may have %zu", what, len, max);
+    return 0;
+}
+
+static int check_command(struct sshlease *h, const struct sshlease_command *command)
+{
+    const char *text = command->command;
+    const struct sshlease_pty *pty = command->pty;
+    int status = 0;
+
+    switch ((int)command->kind) {
+    case SSHLEASE_EXEC:
+        if (text == NULL || text[0] == '\0')
+            return sl_refuse(h, SL_E_INVALID, "the command is empty");
+        status = check_length(h, "the command", strlen(text), SL_MSG_COMMAND_MAX);
+        break;
+    case SSHLEASE_SUBSYSTEM:
+        if (text == NULL || text[0] == '\0')
+            return sl_refuse(h, SL_E_INVALID, "the subsystem has no name");
+        status = check_length(h, "the subsystem's name", strlen(text), SL_MSG_NAME_MAX);
+        break;
+    case SSHLEASE_SHELL:
+        if (text != NULL)
+            return sl_refuse(h, SL_E_INVALID, "a shell takes no command");
+        break;
+    default:
+        return sl_refuse(h, SL_E_INVALID, "unknown kind of command %d", (int)command->kind);
+    }
+    if (status == 0 && pty != NULL && pty->term != NULL)
+        status = check_length(h, "the terminal's name", strlen(pty->term), SL_MSG_NAME_MAX);
+    if (status == 0 && pty != NULL)
+        status = check_length(h, "the list of terminal modes", pty->modes_len, SL_MSG_MODES_MAX);
+    if (status == 0 && command->env_count > SL_MSG_ENV_MAX)
+        return sl_refuse(h, SL_E_INVALID, "%zu environment variables are more than %u", command->env_count, SL_MSG_ENV_MAX);
+    for (size_t i = 0; status == 0 && i < command->env_count; i++) {
+        const struct sshlease_env *env = &command->env[i];
+        if (env->name == NULL || env->value == NULL || env->name[0] == '\0')
+            return sl_refuse(h, SL_E_INVALID, "an environment variable has no name or no value");
+        status = check_length(h, "an environment variable's name", strlen(env->name), SL_MSG_NAME_MAX);
+        if (status == 0)
+            status = check_length(h, env->name, strlen(env->value), SL_MSG_ENV_VALUE_MAX);
+    }
+    return status;
+}
+
+/* The list as the message wants it, in *ret_list (malloc'd; NULL for none). */
+static int encode_env(struct sshlease *h, const struct sshlease_command *command, uint8_t **ret_list, size_t *ret_len)
+{
+    struct sl_writer w;
+    size_t size = 0;
+
+    *ret_list = NULL;
+    *ret_len = 0;
+    for (size_t i = 0; i < command->env_count; i++)
+        size += 8 + strlen(command->env[i].name) + strlen(command->env[i].value);
+    if (size == 0)
+        return 0;
+    *ret_list = malloc(size);
+    if (*ret_list == NULL)
+        return sl_refuse(h, SL_E_NOMEM, "out of memory");
+    sl_writer_init(&w, *ret_list, size);
+    for (size_t i = 0; i < command->env_count; i++) {
+        sl_put_text(&w, command->env[i].name);
+        sl_put_text(&w, command->env[i].value);
+    }
+    *ret_len = w.at;
+    return 0;
+}
+
+static int queue_open(struct sshlease *h, struct sshlease_stream *stream, const struct sshlease_command *command)
+{
+    const struct sshlease_pty *pty = command->pty;
+    struct sl_msg open = {.type = SL_MSG_STREAM_OPEN,
+        .stream_open = {.rid = stream->open_rid,
+            .stream = stream->id,
+            .kind = (uint32_t)command->kind,
+            .command = sl_bytes_of(command->command != NULL ? command->command : ""),
+            .window = SL_STREAM_WINDOW,
+            .pty = pty != NULL,
+            .env_count = (uint32_t)command->env_count}};
+    uint8_t *env;
+    size_t env_len;
+    int status;
+
+    if (pty != NULL)
+        open.stream_open.pty_req = (struct sl_msg_pty){.term = sl_bytes_of(pty->term != NULL ? pty->term : "vt100"),
+            .cols = pty->cols,
+            .rows = pty->rows,
+            .width_px = pty->width_px,
+            .height_px = pty->height_px,
+            .modes = {.data = pty->modes, .len = pty->modes != NULL ? pty->modes_len : 0}};
+    if ((status = encode_env(h, command, &env, &env_len)) != 0)
+        return status;
+    sl_reader_init(&open.stream_open.env, env, env_len);
+    if (sl_msg_size(&open) > SL_FRAME_MAX)
+        status = sl_refuse(h, SL_E_INVALID, "the command and its environment are too long together");
+    else
+        status = sl_link_queue(h, &open);
+    free(env);
+    return status;
+}
+
+int sl_stream_begin(struct sshlease *h, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
+{
+    int status;
+
+    if ((status = sl_link_check(h)) != 0 || (status = sl_held_check(h)) != 0 || (status = check_command(h, command)) != 0)
+        return status;
+    struct sshlease_stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL)
+        return sl_refuse(h, SL_E_NOMEM, "out of memory");
+    stream->h = h;
+    stream->id = h->next_stream;
+    stream->open_rid = sl_link_next_rid(h);
+    stream->credit_in = SL_STREAM_WINDOW;
+    stream->result = (struct sshlease_result){.how = SSHLEASE_UNKNOWN, .exit_status = -1};
+    if ((status = queue_open(h, stream, command)) != 0) {
+        free(stream);
+        return status;
+    }
+    h->next_stream++;
+    TAILQ_INSERT_TAIL(&h->streams, stream, entry);
+    *ret_stream = stream;
+    return 0;
+}
+
+/* --- what both kinds of calls share ---------------------------------------------------------------------------------------- */
+
+long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size_t len)
+{
+    const uint8_t *from = data;
+    size_t done = 0;
+
+    while (done < len) {
+        size_t part = len - done, room = sl_link_out_room(stream->h);
+        if (part > SL_MSG_DATA_MAX)
+            part = SL_MSG_DATA_MAX;
+        if (part > stream->credit_out)
+            part = stream->credit_out;
+        if (part > room)
+            part = room;
+        if (part == 0)
+            break;
+        struct sl_msg msg = {.type = SL_MSG_DATA,
+            .data = {.stream = stream->id, .fd = SL_STREAM_STDOUT, .data = {.data = from + done, .len = part}}};
+        int status = sl_link_queue(stream->h, &msg);
+        if (status != 0)
+            return done > 0 ? (long)done : status;
+        stream->credit_out -= (uint32_t)part;
+        done += part;
+    }
+    return (long)done;
+}
+
+int sl_stream_queue_eof(struct sshlease_stream *stream)
+{
+    struct sl_msg eof = {.type = SL_MSG_EOF, .stream = {.stream = stream->id}};
+    int status = 0;
+
+    if (!stream->eof_sent && stream->state != SL_STREAM_ENDED)
+        status = sl_link_queue(stream->h, &eof);
+    if (status == 0)
+        stream->eof_sent = true;
+    return status;
+}

@@ -1,0 +1,55 @@
+/* stream.h - one stream of a lease, inside the library: its state, its credit both ways, and what came and was not read yet. */
+#ifndef SSHLEASE_CLIENT_STREAM_H
+#define SSHLEASE_CLIENT_STREAM_H
+
+#include "client/handle.h"
+
+/* The credit the daemon holds on each stream, so also the most that is ever buffered for it here. Given back in halves. */
+#define SL_STREAM_WINDOW 262144u
+
+enum sl_stream_state {
+    SL_STREAM_OPENING, /* STREAM_OPEN is queued or sent */
+    SL_STREAM_OPEN,
+    SL_STREAM_ENDED,     /* refused, ended, or its lease is over */
+    SL_STREAM_DISCARDED, /* the caller has freed it; the daemon has still to say that it is over */
+};
+
+/* What came and was not read: runs of bytes of one output each, in the order of their coming. A run is four bytes of header
+ * (the length, the highest bit set for stderr) and its bytes; the last one grows while nothing else comes between. */
+struct sl_inbox {
+    uint8_t *data;
+    size_t at, end, cap;
+    size_t last; /* where the last run begins; meaningless while at == end */
+};
+
+struct sshlease_stream {
+    TAILQ_ENTRY(sshlease_stream) entry;
+    struct sshlease *h;
+    enum sl_stream_state state;
+    uint32_t id, open_rid;
+    uint32_t credit_in;   /* what the daemon may still send */
+    uint32_t credit_owed; /* what was read since credit was given last */
+    uint32_t credit_out;  /* what we may still send */
+    bool eof_sent;
+    struct sl_inbox inbox;
+    int status; /* ENDED: 0 when the daemon said how it ended, which `result` holds; else why it did not */
+    bool unsent;
+    struct sshlease_result result;
+};
+
+/* Opens a stream; the message is queued, not sent. As sshlease_stream_start(). */
+int sl_stream_begin(struct sshlease *h, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
+/* The first bytes that wait to be read and which output they are of (1 or 2). Length 0: none. Borrowed until anything else
+ * is called. */
+struct sl_bytes sl_stream_peek(const struct sshlease_stream *stream, int *ret_fd);
+/* Takes `count` bytes of what sl_stream_peek() showed. */
+void sl_stream_consume(struct sshlease_stream *stream, size_t count);
+/* Queues as much data as credit and buffer let pass; returns how much, or a status. Sends nothing. */
+long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size_t len);
+/* Queues EOF if it was not yet. */
+int sl_stream_queue_eof(struct sshlease_stream *stream);
+/* Makes it DISCARDED: nobody reads it any more. */
+void sl_stream_discard(struct sshlease_stream *stream);
+void sl_stream_destroy(struct sshlease_stream *stream);
+
+#endif

@@ -1,0 +1,205 @@
+/* The public calls on streams. Each is a loop: look whether it is done, else turn the link once more. */
+#include "client/stream.h"
+
+#include "proto/status.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* Sets the error text to why the stream has ended without a result. */
+static int fail_as_stream(struct sshlease_stream *stream)
+{
+    return (stream->unsent ? sl_refuse : sl_fail)(stream->h, stream->status, "%s", stream->result.text);
+}
+
+static int timed_out(struct sshlease *h, int timeout_ms, const char *what)
+{
+    if (timeout_ms == 0)
+        return SL_E_AGAIN;
+    return sl_fail(h, SL_E_TIMEOUT, "%s within %d ms", what, timeout_ms);
+}
+
+int sshlease_stream_start(struct sshlease *h, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
+{
+    return sl_stream_begin(h, command, ret_stream);
+}
+
+int sshlease_stream_opened(struct sshlease_stream *stream)
+{
+    int status = sl_link_check_fork(stream->h);
+
+    if (status != 0)
+        return status;
+    if (stream->state == SL_STREAM_OPENING)
+        return SL_E_AGAIN;
+    return stream->state == SL_STREAM_ENDED && stream->status != 0 ? fail_as_stream(stream) : 0;
+}
+
+int sshlease_stream_open(
+    struct sshlease *h, const struct sshlease_command *command, int timeout_ms, struct sshlease_stream **ret_stream)
+{
+    int64_t deadline_ms = sl_deadline(timeout_ms);
+    struct sshlease_stream *stream;
+    int status = sl_stream_begin(h, command, &stream);
+
+    if (status != 0)
+        return status;
+    while ((status = sshlease_stream_opened(stream)) == SL_E_AGAIN)
+        if (sl_link_turn(h, deadline_ms) == SL_E_AGAIN) {
+            status = sl_fail(h, SL_E_TIMEOUT, "the server did not accept the command within %d ms", timeout_ms);
+            break;
+        }
+    if (status != 0)
+        sshlease_stream_free(stream);
+    else
+        *ret_stream = stream;
+    return status;
+}
+
+long sshlease_stream_read(struct sshlease_stream *stream, void *data, size_t size, int *ret_fd, int timeout_ms)
+{
+    struct sshlease *h = stream->h;
+    int64_t deadline_ms = sl_deadline(timeout_ms);
+    int status = sl_link_check_fork(h);
+
+    if (status != 0)
+        return status;
+    if (size == 0)
+        return sl_refuse(h, SL_E_INVALID, "there is no room to read into");
+    for (;;) {
+        int fd;
+        struct sl_bytes run = sl_stream_peek(stream, &fd);
+        if (run.len > 0) {
+            size_t count = run.len < size ? run.len : size;
+            memcpy(data, run.data, count);
+            if (ret_fd != NULL)
+                *ret_fd = fd;
+            sl_stream_consume(stream, count);
+            sl_link_flush(h);
+            return (long)count;
+        }
+        if (stream->state == SL_STREAM_ENDED)
+            return stream->status != 0 ? fail_as_stream(stream) : 0;
+        if (sl_link_turn(h, deadline_ms) == SL_E_AGAIN)
+            return timed_out(h, timeout_ms, "the command wrote nothing");
+    }
+}
+
+/* What a call that sends something on a stream begins with. */
+static int check_sending(struct sshlease_stream *stream)
+{
+    int status = sl_link_check_fork(stream->h);
+
+    if (status == 0 && stream->state == SL_STREAM_ENDED)
+        return stream->status != 0 ? fail_as_stream(stream)
+                                   : sl_refuse(stream->h, SL_E_NO_STREAM, "the command has ended already");
+    return status;
+}
+
+long sshlease_stream_write(struct sshlease_stream *stream, const void *data, size_t len, int timeout_ms)
+{
+    struct sshlease *h = stream->h;
+    int64_t deadline_ms = sl_deadline(timeout_ms);
+    size_t done = 0;
+
+    if (stream->eof_sent)
+        return sl_refuse(h, SL_E_INVALID, "nothing can be written after the end of the input");
+    for (;;) {
+        int status = check_sending(stream);
+        if (status != 0)
+            return done > 0 ? (long)done : status;
+        long taken = sl_stream_queue_data(stream, (const uint8_t *)data + done, len - done);
+        if (taken < 0 && taken != SL_E_AGAIN)
+            return done > 0 ? (long)done : taken;
+        done += taken > 0 ? (size_t)taken : 0;
+        if (done == len) {
+            sl_link_flush(h);
+            return (long)done;
+        }
+        if (sl_link_turn(h, deadline_ms) == SL_E_AGAIN)
+            return done > 0 ? (long)done : timed_out(h, timeout_ms, "the command took no input");
+    }
+}
+
+int sshlease_stream_eof(struct sshlease_stream *stream)
+{
+    int status = check_sending(stream);
+
+    if (status == 0)
+        status = sl_stream_queue_eof(stream);
+    return status != 0 ? status : sl_link_flush(stream->h);
+}
+
+int sshlease_stream_signal(struct sshlease_stream *stream, const char *name)
+{
+    struct sl_msg msg = {.type = SL_MSG_SIGNAL, .signal = {.stream = stream->id, .name = sl_bytes_of(name)}};
+    int status = check_sending(stream);
+
+    if (status == 0 && (name[0] == '\0' || strlen(name) > SL_MSG_NAME_MAX))
+        status = sl_refuse(stream->h, SL_E_INVALID, "a signal's name has 1 to %u bytes", SL_MSG_NAME_MAX);
+    if (status == 0)
+        status = sl_link_queue(stream->h, &msg);
+    return status != 0 ? status : sl_link_flush(stream->h);
+}
+
+int sshlease_stream_resize(
+    struct sshlease_stream *stream, uint32_t cols, uint32_t rows, uint32_t width_px, uint32_t height_px)
+{
+    struct sl_msg msg = {.type = SL_MSG_WINDOW_CHANGE,
+        .window_change = {
+            .stream = stream->id, .cols = cols, .rows = rows, .width_px = width_px, .height_px = height_px}};
+    int status = check_sending(stream);
+
+    if (status == 0)
+        status = sl_link_queue(stream->h, &msg);
+    return status != 0 ? status : sl_link_flush(stream->h);
+}
+
+bool sshlease_stream_result(const struct sshlease_stream *stream, struct sshlease_result *ret_result)
+{
+    if (stream->state != SL_STREAM_ENDED)
+        return false;
+    *ret_result = stream->result;
+    return true;
+}
+
+int sshlease_stream_wait(struct sshlease_stream *stream, int timeout_ms, struct sshlease_result *ret_result)
+{
+    struct sshlease *h = stream->h;
+    int64_t deadline_ms = sl_deadline(timeout_ms);
+    int status = sl_link_check_fork(h);
+
+    if (status != 0)
+        return status;
+    for (;;) {
+        struct sl_bytes run;
+        int fd;
+        while ((run = sl_stream_peek(stream, &fd)).len > 0)
+            sl_stream_consume(stream, run.len);
+        if (stream->state == SL_STREAM_ENDED)
+            break;
+        if (sl_link_turn(h, deadline_ms) == SL_E_AGAIN)
+            return timed_out(h, timeout_ms, "the command did not end");
+    }
+    if (stream->status != 0)
+        return fail_as_stream(stream);
+    if (ret_result != NULL)
+        *ret_result = stream->result;
+    return 0;
+}
+
+void sshlease_stream_free(struct sshlease_stream *stream)
+{
+    if (stream == NULL)
+        return;
+    struct sshlease *h = stream->h;
+    struct sl_msg msg = {.type = SL_MSG_CLOSE, .stream = {.stream = stream->id}};
+
+    if (stream->state == SL_STREAM_ENDED || h->owner != getpid()) {
+        sl_stream_destroy(stream);
+        return;
+    }
+    sl_stream_discard(stream);
+    if (sl_link_queue(h, &msg) == 0)
+        sl_link_flush(h);
+}
