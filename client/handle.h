@@ -1,5 +1,5 @@
-/* handle.h - what is inside a `struct sshlease`: the link (the socket to the daemon and its two buffers), the lease, the
- * streams and one administrative request. Never seen outside the library.
+/* handle.h - what is inside a `struct sshlease`: the link (the socket to the daemon and its two buffers), the lease,
+ * the streams and one administrative request. Never seen outside the library.
  *
  *   public calls (lease.c stream.c run.c admin.c)
  *        │ queue messages, then turn the loop until what they wait for has happened
@@ -36,7 +36,8 @@ struct sl_link {
     enum sl_link_state state;
     int fd;
     int ended_status; /* ENDED: why */
-    /* In-buffer: [at, end) is unread. `full`: the last recv() filled all it was given, so that more is there probably. */
+    /* In-buffer: [at, end) is unread. `full`: the last recv() filled all it was given, so that more is there probably.
+     */
     uint8_t *in;
     size_t in_at, in_end, in_cap;
     bool in_full;
@@ -47,7 +48,7 @@ struct sl_link {
 
 enum sl_held_state {
     SL_HELD_NONE,
-    SL_HELD_ASKING,    /* ACQUIRE is sent */
+    SL_HELD_ASKING, /* ACQUIRE is sent */
     SL_HELD_GRANTED,
     SL_HELD_RELEASING, /* RELEASE is sent: ends a lease or a wait */
 };
@@ -99,8 +100,8 @@ int64_t sl_deadline(int timeout_ms);
 int sl_fail(struct sshlease *h, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* It has not. */
 int sl_refuse(struct sshlease *h, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* A text from the daemon as a malloc'd C string without control characters (line ends become newlines); when it is empty,
- * the status' own text. NULL: out of memory. */
+/* A text from the daemon as a malloc'd C string without control characters (line ends become newlines); when it is
+ * empty, the status' own text. NULL: out of memory. */
 char *sl_text_dup(struct sl_bytes text, int status);
 /* The status to answer for a number of the protocol: its negative, or PROTOCOL for one that is no error. */
 int sl_status_of(uint32_t code);
@@ -111,17 +112,18 @@ int sl_link_check(struct sshlease *h);
 /* Only the first of it. */
 int sl_link_check_fork(struct sshlease *h);
 uint32_t sl_link_next_rid(struct sshlease *h);
-/* Encodes a message into the out-buffer; sends nothing. 0, NOMEM, or AGAIN when the daemon does not take what waits there. */
+/* Encodes a message into the out-buffer; sends nothing. 0, NOMEM, or AGAIN when the daemon does not take what waits
+ * there. */
 int sl_link_queue(struct sshlease *h, const struct sl_msg *msg);
 /* Bytes of data that may be queued now. */
 size_t sl_link_out_room(const struct sshlease *h);
 /* Sends what it can without waiting. 0, or why the link has ended. */
 int sl_link_flush(struct sshlease *h);
-/* One turn of the loop: sends, waits until something comes or a timer is due, handles what came. 0: look again whether what
- * you wait for has happened. AGAIN: the deadline has passed and nothing came. Else why the link has ended. */
+/* One turn of the loop: sends, waits until something comes or a timer is due, handles what came. 0: look again whether
+ * what you wait for has happened. AGAIN: the deadline has passed and nothing came. Else why the link has ended. */
 int sl_link_turn(struct sshlease *h, int64_t deadline_ms);
-/* Ends the link: everything outstanding is answered with `status`. The descriptor stays open (but dead) until the handle
- * is freed, so that a caller's event loop never polls a reused number. Returns status. */
+/* Ends the link: everything outstanding is answered with `status`. The descriptor stays open (but dead) until the
+ * handle is freed, so that a caller's event loop never polls a reused number. Returns status. */
 int sl_link_end(struct sshlease *h, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 int sl_link_out_of_memory(struct sshlease *h);
 

@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Renewing cannot help once the deadline is this close to the longest allowed, clocks and messages taking their time. */
+/* Renewing cannot help once the deadline is this close to the longest allowed, clocks and messages taking their time.
+ */
 #define RENEW_SLACK_MS 50
 
 static void set_state(struct sl_held *held, enum sl_held_state state)
@@ -61,7 +62,8 @@ int sl_held_check(struct sshlease *h)
     return sl_refuse(h, SL_E_NO_LEASE, "there is no lease on this handle");
 }
 
-/* --- what the daemon says ---------------------------------------------------------------------------------------------- */
+/* --- what the daemon says
+ * ---------------------------------------------------------------------------------------------- */
 
 static void plan_renewal(struct sl_held *held, int64_t now_ms)
 {
@@ -248,7 +250,8 @@ void sl_held_tick(struct sshlease *h, int64_t now_ms)
     }
 }
 
-/* --- public calls ------------------------------------------------------------------------------------------------------ */
+/* --- public calls
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* A name as the protocol takes it. NULL: none. */
 static int check_name(struct sshlease *h, const char *what, const char *name)
@@ -273,7 +276,8 @@ int sshlease_acquire_start(struct sshlease *h, const char *target, const struct 
         return status;
     if (target == NULL || target[0] == '\0')
         return sl_refuse(h, SL_E_INVALID, "no target is named");
-    if ((status = check_name(h, "the target's name", target)) != 0 || (status = check_name(h, "the label", options->label)) != 0)
+    if ((status = check_name(h, "the target's name", target)) != 0 ||
+        (status = check_name(h, "the label", options->label)) != 0)
         return status;
     if (held->state != SL_HELD_NONE)
         return sl_refuse(h, SL_E_BUSY, "this handle %s", busy_with[held->state]);

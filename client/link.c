@@ -1,9 +1,9 @@
 /* The socket to the daemon.
  *  1. sshlease_open() connects and queues HELLO
  *  2. public calls queue messages and turn the loop: flush, wait, fill, take each whole frame
- *  3. WELCOME makes the link READY; a message goes to the module that owns its type, an answer to whom its request id belongs
- * It ends (sl_link_end()) by the daemon's closing, by an ERROR about no request, by a violation, or for want of memory;
- * whoever waits for something is told, and the handle answers the same status from then on.
+ *  3. WELCOME makes the link READY; a message goes to the module that owns its type, an answer to whom its request id
+ * belongs It ends (sl_link_end()) by the daemon's closing, by an ERROR about no request, by a violation, or for want of
+ * memory; whoever waits for something is told, and the handle answers the same status from then on.
  */
 #include "client/handle.h"
 
@@ -199,7 +199,8 @@ int sl_link_flush(struct sshlease *h)
     struct sl_link *link = &h->link;
 
     while (link->out_at < link->out_end) {
-        ssize_t sent = send(link->fd, link->out + link->out_at, link->out_end - link->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent =
+            send(link->fd, link->out + link->out_at, link->out_end - link->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent >= 0) {
             link->out_at += (size_t)sent;
         } else if (errno == EAGAIN) {
@@ -308,7 +309,8 @@ static int take_frames(struct sshlease *h)
     return 0;
 }
 
-/* One recv() and what came with it. 0, AGAIN when nothing came, or why the link has ended. `flags`: MSG_DONTWAIT or 0. */
+/* One recv() and what came with it. 0, AGAIN when nothing came, or why the link has ended. `flags`: MSG_DONTWAIT or 0.
+ */
 static int fill(struct sshlease *h, int flags)
 {
     struct sl_link *link = &h->link;
@@ -335,8 +337,10 @@ static int fill(struct sshlease *h, int flags)
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return SL_E_AGAIN;
     if (got == 0 || errno == ECONNRESET)
-        return sl_link_end(h, SL_E_DAEMON_GONE, link->state == SL_LINK_GREETING || link->in_at < link->in_end
-                ? "sshleased closed the connection without a word" : "sshleased closed the connection");
+        return sl_link_end(h, SL_E_DAEMON_GONE,
+            link->state == SL_LINK_GREETING || link->in_at < link->in_end
+                ? "sshleased closed the connection without a word"
+                : "sshleased closed the connection");
     return sl_link_end(h, SL_E_DAEMON_GONE, "cannot read from sshleased: %m");
 }
 
@@ -428,19 +432,21 @@ static int open_link(struct sshlease *h, const char *path, int timeout_ms)
 
     if (path == NULL) {
         if (sshlease_default_socket(default_path, sizeof default_path) != 0)
-            return sl_link_end(h, SL_E_INVALID, "the socket's path is longer than %zu bytes", sizeof address.sun_path - 1);
+            return sl_link_end(
+                h, SL_E_INVALID, "the socket's path is longer than %zu bytes", sizeof address.sun_path - 1);
         path = default_path;
     }
     size_t len = strlen(path);
     if (len == 0 || len >= sizeof address.sun_path)
-        return sl_link_end(h, SL_E_INVALID, "the socket's path has %zu bytes; it may have 1 to %zu", len,
-            sizeof address.sun_path - 1);
+        return sl_link_end(
+            h, SL_E_INVALID, "the socket's path has %zu bytes; it may have 1 to %zu", len, sizeof address.sun_path - 1);
     memcpy(address.sun_path, path, len + 1);
 
     h->link.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (h->link.fd < 0)
         return sl_link_end(h, SL_E_IO, "cannot make a socket: %m");
-    if (connect_to(h->link.fd, &address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1), deadline_ms) != 0)
+    if (connect_to(h->link.fd, &address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1), deadline_ms) !=
+        0)
         return connect_failed(h, path, errno);
 
     struct sl_msg hello = {.type = SL_MSG_HELLO,
@@ -547,5 +553,5 @@ int sshlease_process(struct sshlease *h)
         sl_streams_give_credit(h);
         status = sl_link_flush(h);
     }
-    return status;
+    return status == SL_E_AGAIN ? 0 : status;
 }

@@ -38,7 +38,8 @@ static bool collect(struct collected *to, struct sl_bytes from, size_t max, bool
 }
 
 /* Takes everything that waits in the inbox. `out` and `err` are NULL when nobody wants the output. */
-static bool take_output(struct sshlease_stream *stream, struct collected *out, struct collected *err, size_t max, bool *truncated)
+static bool take_output(
+    struct sshlease_stream *stream, struct collected *out, struct collected *err, size_t max, bool *truncated)
 {
     struct sl_bytes run;
     int fd;
@@ -63,8 +64,8 @@ static int give_input(struct sshlease_stream *stream, const uint8_t *input, size
     return *done == len ? sl_stream_queue_eof(stream) : 0;
 }
 
-static int run(struct sshlease_stream *stream, const uint8_t *input, size_t input_len, size_t max_output, int timeout_ms,
-    struct collected *out, struct collected *err, bool *truncated)
+static int run(struct sshlease_stream *stream, const uint8_t *input, size_t input_len, size_t max_output,
+    int timeout_ms, struct collected *out, struct collected *err, bool *truncated)
 {
     struct sshlease *h = stream->h;
     int64_t deadline_ms = sl_deadline(timeout_ms);
@@ -98,10 +99,12 @@ int sshlease_run(struct sshlease *h, const struct sshlease_command *command, con
         *ret_output = (struct sshlease_output){.result = {.how = SSHLEASE_UNKNOWN, .exit_status = -1}};
     if ((status = sl_stream_begin(h, command, &stream)) != 0)
         return status;
-    if (wanted && !(collect(&out, (struct sl_bytes){0}, 0, &truncated) && collect(&err, (struct sl_bytes){0}, 0, &truncated)))
+    if (wanted &&
+        !(collect(&out, (struct sl_bytes){0}, 0, &truncated) && collect(&err, (struct sl_bytes){0}, 0, &truncated)))
         status = sl_fail(h, SL_E_NOMEM, "out of memory for the command's output");
     if (status == 0)
-        status = run(stream, input, input_len, max_output, timeout_ms, wanted ? &out : NULL, wanted ? &err : NULL, &truncated);
+        status = run(
+            stream, input, input_len, max_output, timeout_ms, wanted ? &out : NULL, wanted ? &err : NULL, &truncated);
     if (wanted)
         *ret_output = (struct sshlease_output){.result = stream->result,
             .stdout_data = out.data,

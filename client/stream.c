@@ -1,10 +1,10 @@
 /* Streams.
- *  1. sl_stream_begin() checks the command and queues STREAM_OPEN; EOF may follow at once, data once STREAM_OPENED has brought
- *     credit
+ *  1. sl_stream_begin() checks the command and queues STREAM_OPEN; EOF may follow at once, data once STREAM_OPENED has
+ * brought credit
  *  2. DATA goes into the stream's inbox, which cannot overflow: the daemon spends the credit that reading gives back
- *  3. STREAM_END (or ERROR to the open, or the end of the lease) makes it ENDED; what waits in the inbox can still be read
- * A stream that its caller frees before that is closed and stays in the list as DISCARDED until the daemon says its end,
- * so that late messages find it; what they bring is dropped and counts as read.
+ *  3. STREAM_END (or ERROR to the open, or the end of the lease) makes it ENDED; what waits in the inbox can still be
+ * read A stream that its caller frees before that is closed and stays in the list as DISCARDED until the daemon says
+ * its end, so that late messages find it; what they bring is dropped and counts as read.
  */
 #include "client/stream.h"
 
@@ -14,11 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RUN_HEADER 4u
-#define RUN_STDERR 0x80000000u
+#define RUN_HEADER  4u
+#define RUN_STDERR  0x80000000u
 #define INBOX_FIRST 4096u
 
-/* --- inbox --------------------------------------------------------------------------------------------------------------- */
+/* --- inbox
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static uint32_t load(const uint8_t *at)
 {
@@ -97,12 +98,12 @@ static void inbox_take(struct sl_inbox *inbox, size_t count)
     }
 }
 
-/* --- credit ---------------------------------------------------------------------------------------------------------------- */
+/* --- credit
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void give_credit(struct sshlease_stream *stream)
 {
-    struct sl_msg window = {
-        .type = SL_MSG_WINDOW, .window = {.stream = stream->id, .bytes = stream->credit_owed}};
+    struct sl_msg window = {.type = SL_MSG_WINDOW, .window = {.stream = stream->id, .bytes = stream->credit_owed}};
 
     if (stream->credit_owed < SL_STREAM_WINDOW / 2 || stream->state == SL_STREAM_ENDED)
         return;
@@ -118,7 +119,7 @@ void sl_streams_give_credit(struct sshlease *h)
     struct sshlease_stream *stream;
 
     TAILQ_FOREACH(stream, &h->streams, entry)
-        give_credit(stream);
+    give_credit(stream);
 }
 
 void sl_stream_consume(struct sshlease_stream *stream, size_t count)
@@ -128,7 +129,8 @@ void sl_stream_consume(struct sshlease_stream *stream, size_t count)
     give_credit(stream);
 }
 
-/* --- ends ---------------------------------------------------------------------------------------------------------------- */
+/* --- ends
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 void sl_stream_destroy(struct sshlease_stream *stream)
 {
@@ -197,15 +199,16 @@ void sl_streams_fini(struct sshlease *h)
         sl_stream_destroy(TAILQ_FIRST(&h->streams));
 }
 
-/* --- what the daemon says ------------------------------------------------------------------------------------------------ */
+/* --- what the daemon says
+ * ------------------------------------------------------------------------------------------------ */
 
 static struct sshlease_stream *find(struct sshlease *h, uint32_t id)
 {
     struct sshlease_stream *stream;
 
     TAILQ_FOREACH(stream, &h->streams, entry)
-        if (stream->id == id && stream->state != SL_STREAM_ENDED)
-            return stream;
+    if (stream->id == id && stream->state != SL_STREAM_ENDED)
+        return stream;
     return NULL;
 }
 
@@ -312,8 +315,8 @@ bool sl_streams_on_answer(struct sshlease *h, uint32_t rid, int status, const st
     struct sshlease_stream *stream;
 
     TAILQ_FOREACH(stream, &h->streams, entry)
-        if (stream->open_rid == rid)
-            break;
+    if (stream->open_rid == rid)
+        break;
     if (stream == NULL || error == NULL)
         return false;
     char *text = sl_text_dup(error->text, status);
@@ -322,7 +325,8 @@ bool sl_streams_on_answer(struct sshlease *h, uint32_t rid, int status, const st
     return true;
 }
 
-/* --- opening --------------------------------------------------------------------------------------------------------------- */
+/* --- opening
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static int check_length(struct sshlease *h, const char *what, size_t len, size_t max)
 {
@@ -360,7 +364,8 @@ static int check_command(struct sshlease *h, const struct sshlease_command *comm
     if (status == 0 && pty != NULL)
         status = check_length(h, "the list of terminal modes", pty->modes_len, SL_MSG_MODES_MAX);
     if (status == 0 && command->env_count > SL_MSG_ENV_MAX)
-        return sl_refuse(h, SL_E_INVALID, "%zu environment variables are more than %u", command->env_count, SL_MSG_ENV_MAX);
+        return sl_refuse(
+            h, SL_E_INVALID, "%zu environment variables are more than %u", command->env_count, SL_MSG_ENV_MAX);
     for (size_t i = 0; status == 0 && i < command->env_count; i++) {
         const struct sshlease_env *env = &command->env[i];
         if (env->name == NULL || env->value == NULL || env->name[0] == '\0')
@@ -433,7 +438,8 @@ int sl_stream_begin(struct sshlease *h, const struct sshlease_command *command, 
 {
     int status;
 
-    if ((status = sl_link_check(h)) != 0 || (status = sl_held_check(h)) != 0 || (status = check_command(h, command)) != 0)
+    if ((status = sl_link_check(h)) != 0 || (status = sl_held_check(h)) != 0 ||
+        (status = check_command(h, command)) != 0)
         return status;
     struct sshlease_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL)
@@ -453,7 +459,8 @@ int sl_stream_begin(struct sshlease *h, const struct sshlease_command *command, 
     return 0;
 }
 
-/* --- what both kinds of calls share ---------------------------------------------------------------------------------------- */
+/* --- what both kinds of calls share
+ * ---------------------------------------------------------------------------------------- */
 
 long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size_t len)
 {

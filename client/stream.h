@@ -1,10 +1,12 @@
-/* stream.h - one stream of a lease, inside the library: its state, its credit both ways, and what came and was not read yet. */
+/* stream.h - one stream of a lease, inside the library: its state, its credit both ways, and what came and was not read
+ * yet. */
 #ifndef SSHLEASE_CLIENT_STREAM_H
 #define SSHLEASE_CLIENT_STREAM_H
 
 #include "client/handle.h"
 
-/* The credit the daemon holds on each stream, so also the most that is ever buffered for it here. Given back in halves. */
+/* The credit the daemon holds on each stream, so also the most that is ever buffered for it here. Given back in halves.
+ */
 #define SL_STREAM_WINDOW 262144u
 
 enum sl_stream_state {
@@ -14,8 +16,9 @@ enum sl_stream_state {
     SL_STREAM_DISCARDED, /* the caller has freed it; the daemon has still to say that it is over */
 };
 
-/* What came and was not read: runs of bytes of one output each, in the order of their coming. A run is four bytes of header
- * (the length, the highest bit set for stderr) and its bytes; the last one grows while nothing else comes between. */
+/* What came and was not read: runs of bytes of one output each, in the order of their coming. A run is four bytes of
+ * header (the length, the highest bit set for stderr) and its bytes; the last one grows while nothing else comes
+ * between. */
 struct sl_inbox {
     uint8_t *data;
     size_t at, end, cap;
@@ -39,8 +42,8 @@ struct sshlease_stream {
 
 /* Opens a stream; the message is queued, not sent. As sshlease_stream_start(). */
 int sl_stream_begin(struct sshlease *h, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
-/* The first bytes that wait to be read and which output they are of (1 or 2). Length 0: none. Borrowed until anything else
- * is called. */
+/* The first bytes that wait to be read and which output they are of (1 or 2). Length 0: none. Borrowed until anything
+ * else is called. */
 struct sl_bytes sl_stream_peek(const struct sshlease_stream *stream, int *ret_fd);
 /* Takes `count` bytes of what sl_stream_peek() showed. */
 void sl_stream_consume(struct sshlease_stream *stream, size_t count);

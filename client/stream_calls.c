@@ -19,7 +19,8 @@ static int timed_out(struct sshlease *h, int timeout_ms, const char *what)
     return sl_fail(h, SL_E_TIMEOUT, "%s within %d ms", what, timeout_ms);
 }
 
-int sshlease_stream_start(struct sshlease *h, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
+int sshlease_stream_start(
+    struct sshlease *h, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
 {
     return sl_stream_begin(h, command, ret_stream);
 }
