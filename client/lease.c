@@ -165,14 +165,13 @@ int sl_held_on_message(struct sshlease *h, const struct sl_msg *msg)
     }
 }
 
-/* The error's text, to be found by the call that asks for the result; and for event loops at once. */
-static void answer_error(struct sshlease *h, int status, const struct sl_msg_error *error)
+/* The error's text: to be found by who asks for the result later, and by event loops at once. */
+static void say_error(struct sshlease *h, int status, const struct sl_msg_error *error)
 {
     char *text = sl_text_dup(error->text, status);
 
-    free(h->held.why);
-    h->held.why = text;
-    (error->unsent ? sl_refuse : sl_fail)(h, status, "%s", why(&h->held, status));
+    (error->unsent ? sl_refuse : sl_fail)(h, status, "%s", text != NULL ? text : sl_status_text(status));
+    free(text);
 }
 
 bool sl_held_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error)
@@ -186,15 +185,18 @@ bool sl_held_on_answer(struct sshlease *h, uint32_t rid, int status, const struc
         held->acquire_status = status;
         if (held->state == SL_HELD_ASKING) {
             set_state(held, SL_HELD_NONE);
-            answer_error(h, status, error);
+            say_error(h, status, error);
+            keep_why(held, h->error);
         }
         return true;
     }
     if (rid == held->release_rid) {
         held->release_rid = 0;
         held->release_status = status;
-        if (error != NULL)
-            answer_error(h, status, error);
+        if (error != NULL) {
+            say_error(h, status, error);
+            keep_why(held, h->error);
+        }
         if (held->state == SL_HELD_RELEASING)
             set_state(held, SL_HELD_NONE);
         sl_streams_on_lease_end(h, SL_E_NO_LEASE, "the lease was released");
@@ -204,7 +206,7 @@ bool sl_held_on_answer(struct sshlease *h, uint32_t rid, int status, const struc
         held->renew_rid = 0;
         held->renew_status = status;
         if (error != NULL)
-            answer_error(h, status, error);
+            say_error(h, status, error);
         return true;
     }
     if (rid == held->auto_rid) {
@@ -381,7 +383,12 @@ int sshlease_release_result(struct sshlease *h)
 {
     int status = sl_link_check_fork(h);
 
-    return status != 0 ? status : h->held.release_status;
+    if (status != 0)
+        return status;
+    status = h->held.release_status;
+    if (status != 0 && status != SL_E_AGAIN)
+        sl_fail(h, status, "%s", why(&h->held, status));
+    return status;
 }
 
 int sshlease_release(struct sshlease *h)
@@ -389,11 +396,12 @@ int sshlease_release(struct sshlease *h)
     int64_t deadline_ms = sl_deadline(SL_LINK_ANSWER_MS);
     int status = sshlease_release_start(h);
 
-    while (status == 0 && h->held.release_status == SL_E_AGAIN)
-        status = sl_link_turn(h, deadline_ms);
-    if (status == SL_E_AGAIN)
-        return sl_link_end(h, SL_E_TIMEOUT, "sshleased does not answer a release");
-    return status != 0 ? status : h->held.release_status;
+    if (status != 0)
+        return status;
+    while (h->held.release_status == SL_E_AGAIN)
+        if (sl_link_turn(h, deadline_ms) == SL_E_AGAIN)
+            return sl_link_end(h, SL_E_TIMEOUT, "sshleased does not answer a release");
+    return sshlease_release_result(h);
 }
 
 uint64_t sshlease_id(const struct sshlease *h)
