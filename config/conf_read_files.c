@@ -22,7 +22,7 @@ static char *path_of(struct sl_reader *r, const struct sl_setting *s, int node)
     const char *text = sl_read_text(r, s, node);
     if (text == NULL)
         return NULL;
-    const char *shown = s->kind == SL_SETTING_SECRET_FILE ? "its value" : SL_SHOW(text);
+    const char *shown = s->kind == SL_SETTING_SECRET_FILE ? "(not shown)" : SL_SHOW(text);
     bool in_home = text[0] == '~' && (text[1] == '\0' || text[1] == '/');
     if (text[0] == '\0') {
         sl_read_refuse(r, s, node, "is empty");
@@ -49,7 +49,7 @@ static char *path_of(struct sl_reader *r, const struct sl_setting *s, int node)
 /* Whether the file at `path` can be read, or need not be there yet. */
 static bool try_read(struct sl_reader *r, const struct sl_setting *s, int node, const char *path, bool may_be_missing)
 {
-    const char *shown = s->kind == SL_SETTING_SECRET_FILE ? "its value" : SL_SHOW(path);
+    const char *shown = s->kind == SL_SETTING_SECRET_FILE ? "(not shown)" : SL_SHOW(path);
     int error = r->world->try_read(r->world->arg, path);
     if (error == 0 || (may_be_missing && error == ENOENT))
         return true;
@@ -202,7 +202,7 @@ bool sl_read_secret_env(struct sl_reader *r, const struct sl_setting *s, int nod
         return false;
     const char *wrong = sl_value_variable_wrong(text);
     if (wrong != NULL)
-        return sl_read_refuse(r, s, node, "its value %s", wrong);
+        return sl_read_refuse(r, s, node, "(not shown) %s", wrong);
     if (r->world->env(r->world->arg, text) == NULL)
         return sl_read_refuse(r, s, node, "names a variable that the daemon's environment does not have");
     struct sl_secret *secret = base;
@@ -217,7 +217,7 @@ bool sl_read_secret_credential(struct sl_reader *r, const struct sl_setting *s, 
         return false;
     const char *wrong = sl_value_credential_wrong(text);
     if (wrong != NULL)
-        return sl_read_refuse(r, s, node, "its value %s", wrong);
+        return sl_read_refuse(r, s, node, "(not shown) %s", wrong);
     const char *directory = r->world->env(r->world->arg, "CREDENTIALS_DIRECTORY");
     if (directory == NULL)
         return sl_read_refuse_with(r, s, node, "start the daemon as a service with LoadCredential=",

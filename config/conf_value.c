@@ -254,10 +254,18 @@ const char *sl_value_nearest(const char *text, const char *const *name, size_t c
             nearest = name[i];
         }
     }
-    for (size_t i = 0; i < count && nearest == NULL; i++) {
+    if (nearest != NULL)
+        return nearest;
+
+    /* One that is part of the other, the most of it in common. */
+    best = 3;
+    for (size_t i = 0; i < count; i++) {
         size_t b_length = bare(b, name[i]);
-        if (a_length >= 4 && b_length >= 4 && (strstr(a, b) != NULL || strstr(b, a) != NULL))
+        size_t common = strstr(a, b) != NULL ? b_length : strstr(b, a) != NULL ? a_length : 0;
+        if (common > best) {
+            best = common;
             nearest = name[i];
+        }
     }
     return nearest;
 }
