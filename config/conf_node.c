@@ -150,7 +150,7 @@ int sl_doc_open(const void *text, size_t len, struct sl_problems *problems, stru
 {
     if (len > SL_DOC_BYTES_MAX) {
         sl_problem_add(
-            problems, (struct sl_mark){0, 0}, "larger than %u KiB; is it the right file?", SL_DOC_BYTES_MAX / 1024u);
+            problems, (struct sl_mark){0, 0}, "larger than %zu KiB; is it the right file?", SL_DOC_BYTES_MAX / 1024);
         return SL_E_CONFIG;
     }
     int status = scan(text, len, problems);

@@ -6,7 +6,7 @@
 
 /* No configuration is deeper: targets, one of them, its allow, the users, a user. */
 #define SL_DOC_DEPTH_MAX 16u
-#define SL_DOC_BYTES_MAX (1024u * 1024u)
+#define SL_DOC_BYTES_MAX ((size_t)1024 * 1024)
 
 struct sl_doc;
 

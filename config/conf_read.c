@@ -16,6 +16,8 @@ bool sl_read_out_of_memory(struct sl_reader *r)
 }
 
 /* Adds "KEY what is wrong; what would be right" at the node. False, for the reader to return. */
+static bool vrefuse(struct sl_reader *r, const struct sl_setting *s, int node, const char *right, const char *format,
+    va_list args) __attribute__((format(printf, 5, 0)));
 static bool vrefuse(
     struct sl_reader *r, const struct sl_setting *s, int node, const char *right, const char *format, va_list args)
 {

@@ -11,22 +11,23 @@
 #define HOUR   (60 * MINUTE)
 #define DAY    (24 * HOUR)
 
-#define AT(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
+#define AT(type, member)       .offset = offsetof(type, member)
+#define SIZED_AT(type, member) AT(type, member), .size = sizeof(((type *)0)->member)
 
 /* The numbers of struct sl_policy, and where each comes from: the man page. */
 #define COUNT(name, member_, min_, max_, default_)                                                                     \
     {                                                                                                                  \
-        .key = name, .kind = SL_SETTING_COUNT, AT(struct sl_target_conf, member_), .min = min_, .max = max_,           \
-        .fallback = default_                                                                                           \
+        .key = (name), .kind = SL_SETTING_COUNT, SIZED_AT(struct sl_target_conf, member_), .min = (min_),              \
+        .max = (max_), .fallback = (default_)                                                                          \
     }
 #define DURATION(name, member_, min_, max_, default_, zero_)                                                           \
     {                                                                                                                  \
-        .key = name, .kind = SL_SETTING_DURATION, AT(struct sl_target_conf, member_), .min = min_, .max = max_,        \
-        .fallback = default_, .zero = zero_                                                                            \
+        .key = (name), .kind = SL_SETTING_DURATION, SIZED_AT(struct sl_target_conf, member_), .min = (min_),           \
+        .max = (max_), .fallback = (default_), .zero = (zero_)                                                         \
     }
 #define TARGET(name, kind_, member_, right_)                                                                           \
     {                                                                                                                  \
-        .key = name, .kind = kind_, AT(struct sl_target_conf, member_), .right = right_                                \
+        .key = (name), .kind = (kind_), AT(struct sl_target_conf, member_), .right = (right_)                          \
     }
 
 static const char *const checking_words[] = {"yes", "accept-new", NULL};
@@ -51,19 +52,19 @@ static const struct sl_setting target_settings[] = {
     TARGET("host_key_alias", SL_SETTING_HOST, host_key_alias, "give the name that known_hosts has the host under"),
     {.key = "strict_host_key_checking",
         .kind = SL_SETTING_HOST_KEY_CHECKING,
-        AT(struct sl_target_conf, host_key_checking),
+        SIZED_AT(struct sl_target_conf, host_key_checking),
         .max = 1,
         .fallback = SL_HOST_KEY_STRICT,
         .choice = checking_words},
     {.key = "remote_cleanup",
         .kind = SL_SETTING_CHOICE,
-        AT(struct sl_target_conf, remote_cleanup),
+        SIZED_AT(struct sl_target_conf, remote_cleanup),
         .max = 2,
         .fallback = SL_CLEANUP_SWEEP,
         .choice = cleanup_words},
     {.key = "owners",
         .kind = SL_SETTING_CHOICE,
-        AT(struct sl_target_conf, policy.owners_shared),
+        SIZED_AT(struct sl_target_conf, policy.owners_shared),
         .max = 1,
         .fallback = false,
         .choice = owners_words},
@@ -94,8 +95,8 @@ static const struct sl_setting target_settings[] = {
 
 #define LIMIT(name, member_, min_, max_, default_)                                                                     \
     {                                                                                                                  \
-        .key = name, .kind = SL_SETTING_COUNT, AT(struct sl_limits, member_), .min = min_, .max = max_,                \
-        .fallback = default_                                                                                           \
+        .key = (name), .kind = SL_SETTING_COUNT, SIZED_AT(struct sl_limits, member_), .min = (min_), .max = (max_),    \
+        .fallback = (default_)                                                                                         \
     }
 
 static const struct sl_setting limits_settings[] = {
@@ -105,7 +106,7 @@ static const struct sl_setting limits_settings[] = {
     LIMIT("targets", targets, 1, 65536, 1000),
     {.key = "shutdown_drain",
         .kind = SL_SETTING_DURATION,
-        AT(struct sl_limits, shutdown_drain_ms),
+        SIZED_AT(struct sl_limits, shutdown_drain_ms),
         .min = 10,
         .max = HOUR,
         .fallback = 60 * SECOND,
@@ -119,7 +120,7 @@ static const struct sl_setting listen_settings[] = {
         .right = "give an absolute path of at most 107 bytes, or one that begins with ~/"},
     {.key = "mode",
         .kind = SL_SETTING_MODE,
-        AT(struct sl_listen_conf, mode),
+        SIZED_AT(struct sl_listen_conf, mode),
         .min = 0600,
         .max = 0777,
         .fallback = 0660,
@@ -158,7 +159,7 @@ static const struct sl_setting secret_settings[] = {
 
 #define SECTION(name, right_)                                                                                          \
     {                                                                                                                  \
-        .key = #name, .kind = SL_SETTING_SECTION, AT(struct sl_conf_top, name), .right = right_                        \
+        .key = #name, .kind = SL_SETTING_SECTION, AT(struct sl_conf_top, name), .right = (right_)                      \
     }
 
 static const struct sl_setting top_settings[] = {
@@ -169,7 +170,7 @@ static const struct sl_setting top_settings[] = {
     SECTION(admin, ACCESS_RIGHT),
 };
 
-#define TABLE(table) .setting = table, .count = sizeof table / sizeof table[0]
+#define TABLE(table) .setting = (table), .count = sizeof(table) / sizeof((table)[0])
 
 const struct sl_section sl_section_top = {.name = "the configuration", TABLE(top_settings)};
 const struct sl_section sl_section_listen = {.name = "listen", TABLE(listen_settings)};

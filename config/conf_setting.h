@@ -34,7 +34,8 @@ enum sl_setting_kind {
 struct sl_setting {
     const char *key;
     enum sl_setting_kind kind;
-    size_t offset, size;       /* of the member in the section's struct */
+    size_t offset;             /* of the member in the section's struct */
+    size_t size;               /* numbers and choices: the member's */
     uint64_t min, max;         /* numbers, modes: the range; a duration of 0 needs `zero` besides */
     uint64_t fallback;         /* numbers and choices: the default */
     const char *zero;          /* durations: what 0 means, where it may be given */

@@ -4,7 +4,7 @@
 
 #include "config/conf_yaml.h"
 #include "proto/status.h"
-#include "world.h"
+#include "tests/unit/config/world.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 #include "config/conf.h"
 
 #include "proto/status.h"
-#include "world.h"
+#include "tests/unit/config/world.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
 
 #include "config/conf_build.h"
 #include "proto/status.h"
-#include "world.h"
+#include "tests/unit/config/world.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

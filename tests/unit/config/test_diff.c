@@ -1,6 +1,6 @@
 #include "config/conf_diff.h"
 
-#include "parse.h"
+#include "tests/unit/config/parse.h"
 
 struct trace {
     char text[1024];

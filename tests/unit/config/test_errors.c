@@ -1,5 +1,5 @@
 /* Every class of error, with its place and its whole text. */
-#include "parse.h"
+#include "tests/unit/config/parse.h"
 
 /* The tail of the messages about durations and whole numbers. */
 #define DURATION(min, max) "give a duration in ms, s, m or h from " min " to " max ", such as 30s or 1h30m"

@@ -1,4 +1,4 @@
-#include "parse.h"
+#include "tests/unit/config/parse.h"
 
 #include <fcntl.h>
 #include <unistd.h>
