@@ -9,17 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool sl_read_out_of_memory(struct sl_reader *r)
+bool sl_read_out_of_memory(struct sl_conf_reader *r)
 {
     r->problems->status = SL_E_NOMEM;
     return false;
 }
 
 /* Adds "KEY what is wrong; what would be right" at the node. False, for the reader to return. */
-static bool vrefuse(struct sl_reader *r, const struct sl_setting *s, int node, const char *right, const char *format,
-    va_list args) __attribute__((format(printf, 5, 0)));
+static bool vrefuse(struct sl_conf_reader *r, const struct sl_setting *s, int node, const char *right,
+    const char *format, va_list args) __attribute__((format(printf, 5, 0)));
 static bool vrefuse(
-    struct sl_reader *r, const struct sl_setting *s, int node, const char *right, const char *format, va_list args)
+    struct sl_conf_reader *r, const struct sl_setting *s, int node, const char *right, const char *format, va_list args)
 {
     char *what;
     if (vasprintf(&what, format, args) < 0)
@@ -30,7 +30,7 @@ static bool vrefuse(
 }
 
 bool sl_read_refuse_with(
-    struct sl_reader *r, const struct sl_setting *s, int node, const char *right, const char *format, ...)
+    struct sl_conf_reader *r, const struct sl_setting *s, int node, const char *right, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -40,7 +40,7 @@ bool sl_read_refuse_with(
 }
 
 /* The same with what the table has as right. */
-bool sl_read_refuse(struct sl_reader *r, const struct sl_setting *s, int node, const char *format, ...)
+bool sl_read_refuse(struct sl_conf_reader *r, const struct sl_setting *s, int node, const char *format, ...)
 {
     char right[SL_SETTING_RIGHT_SIZE];
     va_list args;
@@ -56,7 +56,7 @@ void *sl_read_member(const struct sl_setting *s, void *base)
 }
 
 /* The text of a plain or quoted node, borrowed; or NULL and a problem. */
-const char *sl_read_text(struct sl_reader *r, const struct sl_setting *s, int node)
+const char *sl_read_text(struct sl_conf_reader *r, const struct sl_setting *s, int node)
 {
     enum sl_node_type type = sl_node_type(r->doc, node);
     if (type == SL_NODE_PLAIN || type == SL_NODE_QUOTED)
@@ -66,7 +66,7 @@ const char *sl_read_text(struct sl_reader *r, const struct sl_setting *s, int no
 }
 
 /* The items of a list, or the one node that is none; 0 after the last. */
-int sl_read_nth(const struct sl_reader *r, int node, size_t i)
+int sl_read_nth(const struct sl_conf_reader *r, int node, size_t i)
 {
     if (sl_node_type(r->doc, node) == SL_NODE_LIST)
         return sl_node_item(r->doc, node, i);
@@ -80,7 +80,7 @@ static bool in_range(const struct sl_setting *s, uint64_t value)
     return (value >= s->min && value <= s->max) || (value == 0 && s->zero != NULL);
 }
 
-static bool read_number(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+static bool read_number(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     const char *text = sl_read_text(r, s, node);
     if (text == NULL)
@@ -105,7 +105,7 @@ static bool read_number(struct sl_reader *r, const struct sl_setting *s, int nod
     return true;
 }
 
-static bool read_choice(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+static bool read_choice(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     const char *text = sl_read_text(r, s, node);
     if (text == NULL)
@@ -119,7 +119,7 @@ static bool read_choice(struct sl_reader *r, const struct sl_setting *s, int nod
     return sl_read_refuse(r, s, node, "%s is none of its words", SL_SHOW(text));
 }
 
-static bool read_host_key_checking(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+static bool read_host_key_checking(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     static const char *const offs[] = {"no", "No", "NO", "off", "Off", "OFF", "false", "False", "FALSE"};
     static const char *const yeses[] = {"true", "True", "TRUE", "Yes", "YES"};
@@ -140,7 +140,7 @@ static bool read_host_key_checking(struct sl_reader *r, const struct sl_setting 
     return read_choice(r, s, node, base);
 }
 
-static bool read_mode(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+static bool read_mode(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     const char *text = sl_read_text(r, s, node);
     if (text == NULL)
@@ -162,7 +162,7 @@ static bool read_mode(struct sl_reader *r, const struct sl_setting *s, int node,
 /* --- names --- */
 
 /* Replaces the text in `*slot` by a copy. */
-bool sl_read_keep_text(struct sl_reader *r, char **slot, const char *text)
+bool sl_read_keep_text(struct sl_conf_reader *r, char **slot, const char *text)
 {
     char *copy = strdup(text);
     if (copy == NULL)
@@ -172,7 +172,7 @@ bool sl_read_keep_text(struct sl_reader *r, char **slot, const char *text)
     return true;
 }
 
-static bool read_name(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+static bool read_name(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     const char *text = sl_read_text(r, s, node);
     if (text == NULL)
@@ -183,7 +183,7 @@ static bool read_name(struct sl_reader *r, const struct sl_setting *s, int node,
     return sl_read_keep_text(r, sl_read_member(s, base), text);
 }
 
-static bool read_patterns(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+static bool read_patterns(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     struct sl_strv list = {0};
     bool good = true;
@@ -210,14 +210,14 @@ static bool read_patterns(struct sl_reader *r, const struct sl_setting *s, int n
 
 /* --- mappings --- */
 
-static bool read_node(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+static bool read_node(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     (void)r;
     *(int *)sl_read_member(s, base) = node;
     return true;
 }
 
-bool sl_read_value(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_value(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     static const sl_read_fn reader[] = {
         [SL_SETTING_COUNT] = read_number,
@@ -247,7 +247,7 @@ bool sl_read_value(struct sl_reader *r, const struct sl_setting *s, int node, vo
     return reader[s->kind](r, s, node, base);
 }
 
-static void report_unknown(struct sl_reader *r, const struct sl_section *section, const char *where, int key)
+static void report_unknown(struct sl_conf_reader *r, const struct sl_section *section, const char *where, int key)
 {
     if (sl_problems_full(r->problems)) {
         r->problems->left_out++;
@@ -272,7 +272,7 @@ static void report_unknown(struct sl_reader *r, const struct sl_section *section
         sl_problem_add(r->problems, sl_node_mark(r->doc, key), "unknown key %s in %s; %s", SL_SHOW(text), where, known);
 }
 
-void sl_read_section(struct sl_reader *r, const struct sl_section *section, const char *where, const char *right,
+void sl_read_section(struct sl_conf_reader *r, const struct sl_section *section, const char *where, const char *right,
     int map, void *base, struct sl_seen seen[SL_SECTION_SETTINGS_MAX])
 {
     memset(seen, 0, SL_SECTION_SETTINGS_MAX * sizeof *seen);

@@ -7,7 +7,7 @@
 #include "config/conf_setting.h"
 #include "config/conf_world.h"
 
-struct sl_reader {
+struct sl_conf_reader {
     struct sl_doc *doc;
     struct sl_problems *problems;
     const struct sl_conf_world *world;
@@ -24,11 +24,11 @@ struct sl_seen {
 /* Reads `map` into `base`, the section's struct, whose members keep what they had where nothing good is given. `where`
  * names the mapping in messages, `right` says what belongs there. `seen` gets an entry for each setting of the section.
  */
-void sl_read_section(struct sl_reader *r, const struct sl_section *section, const char *where, const char *right,
+void sl_read_section(struct sl_conf_reader *r, const struct sl_section *section, const char *where, const char *right,
     int map, void *base, struct sl_seen seen[SL_SECTION_SETTINGS_MAX]);
 
 /* Reads {users, groups}. True, and arrays that the caller frees, when all of it is right. */
 bool sl_read_access(
-    struct sl_reader *r, const char *where, const char *right, int map, struct sl_conf_access *ret_access);
+    struct sl_conf_reader *r, const char *where, const char *right, int map, struct sl_conf_access *ret_access);
 
 #endif

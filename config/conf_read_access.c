@@ -9,7 +9,7 @@
 /* --- users and groups --- */
 
 /* The number of a user or group by name or number; or a problem. */
-static bool read_id(struct sl_reader *r, const struct sl_setting *s, int node, uint32_t *ret_id)
+static bool read_id(struct sl_conf_reader *r, const struct sl_setting *s, int node, uint32_t *ret_id)
 {
     const char *text = sl_read_text(r, s, node);
     if (text == NULL)
@@ -42,7 +42,8 @@ static bool read_id(struct sl_reader *r, const struct sl_setting *s, int node, u
 }
 
 /* A name or a list of names. True, and an array that the caller frees, when all are right. */
-static bool read_ids(struct sl_reader *r, const struct sl_setting *s, int node, uint32_t **ret_id, size_t *ret_count)
+static bool read_ids(
+    struct sl_conf_reader *r, const struct sl_setting *s, int node, uint32_t **ret_id, size_t *ret_count)
 {
     size_t count = 0;
     while (sl_read_nth(r, node, count) != 0)
@@ -62,7 +63,7 @@ static bool read_ids(struct sl_reader *r, const struct sl_setting *s, int node, 
     return true;
 }
 
-bool sl_read_users(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_users(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     struct sl_conf_access *access = base;
     free(access->uid);
@@ -70,7 +71,7 @@ bool sl_read_users(struct sl_reader *r, const struct sl_setting *s, int node, vo
     return read_ids(r, s, node, &access->uid, &access->uid_count);
 }
 
-bool sl_read_groups(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_groups(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     struct sl_conf_access *access = base;
     free(access->gid);
@@ -78,7 +79,7 @@ bool sl_read_groups(struct sl_reader *r, const struct sl_setting *s, int node, v
     return read_ids(r, s, node, &access->gid, &access->gid_count);
 }
 
-bool sl_read_group(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_group(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     struct sl_listen_conf *listen = base;
     if (!read_id(r, s, node, &listen->group))
@@ -88,7 +89,7 @@ bool sl_read_group(struct sl_reader *r, const struct sl_setting *s, int node, vo
 }
 
 bool sl_read_access(
-    struct sl_reader *r, const char *where, const char *right, int map, struct sl_conf_access *ret_access)
+    struct sl_conf_reader *r, const char *where, const char *right, int map, struct sl_conf_access *ret_access)
 {
     struct sl_conf_access access = {0};
     struct sl_seen seen[SL_SECTION_SETTINGS_MAX];
@@ -112,7 +113,7 @@ bool sl_read_access(
     return true;
 }
 
-bool sl_read_allow(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_allow(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     struct sl_target_conf *t = base;
     struct sl_conf_access access;

@@ -17,7 +17,7 @@
 
 /* The path with ~ replaced, from malloc(); or NULL and a problem. Secrets' paths are not shown: it may be the secret
  * itself that somebody wrote there. */
-static char *path_of(struct sl_reader *r, const struct sl_setting *s, int node)
+static char *path_of(struct sl_conf_reader *r, const struct sl_setting *s, int node)
 {
     const char *text = sl_read_text(r, s, node);
     if (text == NULL)
@@ -47,7 +47,8 @@ static char *path_of(struct sl_reader *r, const struct sl_setting *s, int node)
 }
 
 /* Whether the file at `path` can be read, or need not be there yet. */
-static bool try_read(struct sl_reader *r, const struct sl_setting *s, int node, const char *path, bool may_be_missing)
+static bool try_read(
+    struct sl_conf_reader *r, const struct sl_setting *s, int node, const char *path, bool may_be_missing)
 {
     const char *shown = s->kind == SL_SETTING_SECRET_FILE ? "(not shown)" : SL_SHOW(path);
     int error = r->world->try_read(r->world->arg, path);
@@ -61,7 +62,7 @@ static bool try_read(struct sl_reader *r, const struct sl_setting *s, int node, 
 
 /* A path, a list of paths, or none. True, and a list that the caller frees, when all is right. */
 static bool read_files(
-    struct sl_reader *r, const struct sl_setting *s, int node, bool may_be_missing, struct sl_strv *ret_list)
+    struct sl_conf_reader *r, const struct sl_setting *s, int node, bool may_be_missing, struct sl_strv *ret_list)
 {
     struct sl_strv list = {0};
     bool good = true;
@@ -85,7 +86,7 @@ static bool read_files(
     return good;
 }
 
-bool sl_read_identities(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_identities(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     struct sl_target_conf *t = base;
     struct sl_strv list;
@@ -105,7 +106,7 @@ bool sl_read_identities(struct sl_reader *r, const struct sl_setting *s, int nod
     return true;
 }
 
-bool sl_read_certificates(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_certificates(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     (void)base;
     struct sl_strv list;
@@ -116,7 +117,7 @@ bool sl_read_certificates(struct sl_reader *r, const struct sl_setting *s, int n
     return true;
 }
 
-bool sl_read_known_hosts(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_known_hosts(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     struct sl_strv list;
     if (!read_files(r, s, node, true, &list))
@@ -127,7 +128,7 @@ bool sl_read_known_hosts(struct sl_reader *r, const struct sl_setting *s, int no
 }
 
 /* A path that fits a socket's address, from malloc(). */
-static char *socket_path_of(struct sl_reader *r, const struct sl_setting *s, int node)
+static char *socket_path_of(struct sl_conf_reader *r, const struct sl_setting *s, int node)
 {
     char *path = path_of(r, s, node);
     if (path == NULL)
@@ -143,7 +144,7 @@ static char *socket_path_of(struct sl_reader *r, const struct sl_setting *s, int
     return NULL;
 }
 
-bool sl_read_socket_path(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_socket_path(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     char *path = socket_path_of(r, s, node);
     if (path == NULL)
@@ -154,7 +155,7 @@ bool sl_read_socket_path(struct sl_reader *r, const struct sl_setting *s, int no
     return true;
 }
 
-bool sl_read_agent(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_agent(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     struct sl_target_conf *t = base;
     const char *text = sl_read_text(r, s, node);
@@ -182,7 +183,7 @@ bool sl_read_agent(struct sl_reader *r, const struct sl_setting *s, int node, vo
 
 /* --- secrets: nothing that is given there may show in a message --- */
 
-bool sl_read_secret_file(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_secret_file(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     char *path = path_of(r, s, node);
     if (path == NULL)
@@ -195,7 +196,7 @@ bool sl_read_secret_file(struct sl_reader *r, const struct sl_setting *s, int no
     return true;
 }
 
-bool sl_read_secret_env(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_secret_env(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     const char *text = sl_read_text(r, s, node);
     if (text == NULL)
@@ -210,7 +211,7 @@ bool sl_read_secret_env(struct sl_reader *r, const struct sl_setting *s, int nod
     return sl_read_keep_text(r, &secret->name, text);
 }
 
-bool sl_read_secret_credential(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_secret_credential(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     const char *text = sl_read_text(r, s, node);
     if (text == NULL)
@@ -235,7 +236,7 @@ bool sl_read_secret_credential(struct sl_reader *r, const struct sl_setting *s, 
     return sl_read_keep_text(r, &secret->name, text);
 }
 
-bool sl_read_secret(struct sl_reader *r, const struct sl_setting *s, int node, void *base)
+bool sl_read_secret(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     enum sl_node_type type = sl_node_type(r->doc, node);
     if (type == SL_NODE_PLAIN || type == SL_NODE_QUOTED)

@@ -296,14 +296,21 @@ static void format_choice(const char *const *choice, char *buf, size_t size)
 const char *sl_setting_range(const struct sl_setting *setting, char buf[SL_SETTING_RIGHT_SIZE])
 {
     char min[SL_SETTING_VALUE_SIZE], max[SL_SETTING_VALUE_SIZE];
-    if (setting->choice != NULL)
+    switch (setting->kind) {
+    case SL_SETTING_CHOICE:
+    case SL_SETTING_HOST_KEY_CHECKING:
         format_choice(setting->choice, buf, SL_SETTING_RIGHT_SIZE);
-    else if (sl_setting_is_number(setting))
+        return buf;
+    case SL_SETTING_COUNT:
+    case SL_SETTING_DURATION:
+    case SL_SETTING_MODE:
         snprintf(buf, SL_SETTING_RIGHT_SIZE, "%s to %s%s", sl_setting_format(setting, setting->min, min),
             sl_setting_format(setting, setting->max, max), setting->zero != NULL ? " or 0" : "");
-    else
+        return buf;
+    default:
         buf[0] = '\0';
-    return buf;
+        return buf;
+    }
 }
 
 const char *sl_setting_right(const struct sl_setting *setting, char buf[SL_SETTING_RIGHT_SIZE])

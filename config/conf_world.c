@@ -13,8 +13,8 @@
 
 /* An entry of /etc/passwd or /etc/group, its strings included; groups with very many members need more than sysconf()
  * suggests. */
-#define ENTRY_SIZE_MIN 1024u
-#define ENTRY_SIZE_MAX (1024u * 1024u)
+#define ENTRY_SIZE_MIN ((size_t)1024)
+#define ENTRY_SIZE_MAX ((size_t)1024 * 1024)
 
 struct real_world {
     struct sl_conf_world world;
@@ -102,7 +102,7 @@ static int real_find_group(void *arg, const char *name, gid_t *ret_gid)
 /* Fills in what the user database has about this process's user; it may have nothing. */
 static int fill_own_user(struct real_world *real)
 {
-    char buf[16 * 1024];
+    char buf[16384];
     struct passwd entry, *found = NULL;
     if (getpwuid_r(real->world.uid, &entry, buf, sizeof buf, &found) == 0 && found != NULL) {
         real->user = strdup(entry.pw_name);

@@ -38,7 +38,7 @@ static bool concerns(const struct sl_seen *a, const struct sl_seen *b, struct sl
     return true;
 }
 
-static void check_orders(struct sl_reader *r, const struct sl_target_conf *t, const struct sl_seen *seen)
+static void check_orders(struct sl_conf_reader *r, const struct sl_target_conf *t, const struct sl_seen *seen)
 {
     for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
         const struct sl_setting *small = sl_section_find(&sl_section_target, orders[i].small);
@@ -53,7 +53,7 @@ static void check_orders(struct sl_reader *r, const struct sl_target_conf *t, co
 }
 
 /* New keys need a file of the user's to go to. */
-static void check_accept_new(struct sl_reader *r, const struct sl_target_conf *t, const struct sl_seen *seen)
+static void check_accept_new(struct sl_conf_reader *r, const struct sl_target_conf *t, const struct sl_seen *seen)
 {
     const struct sl_setting *checking = sl_section_find(&sl_section_target, "strict_host_key_checking");
     const struct sl_setting *files = sl_section_find(&sl_section_target, "user_known_hosts_file");
@@ -65,7 +65,7 @@ static void check_accept_new(struct sl_reader *r, const struct sl_target_conf *t
 }
 
 /* Gives the certificates, in their order, to the identities of the same mapping. */
-static void join_certificates(struct sl_reader *r, struct sl_target_conf *t, const struct sl_seen *seen)
+static void join_certificates(struct sl_conf_reader *r, struct sl_target_conf *t, const struct sl_seen *seen)
 {
     const struct sl_seen *files = seen_of(seen, sl_section_find(&sl_section_target, "identity_file"));
     const struct sl_seen *certificates = seen_of(seen, sl_section_find(&sl_section_target, "certificate_file"));
@@ -89,8 +89,8 @@ static void join_certificates(struct sl_reader *r, struct sl_target_conf *t, con
 }
 
 /* Reads one mapping of target settings, `defaults` or a target, over what `t` has. */
-static void read_target(struct sl_reader *r, const char *where, const char *right, int map, struct sl_target_conf *t,
-    struct sl_seen seen[SL_SECTION_SETTINGS_MAX])
+static void read_target(struct sl_conf_reader *r, const char *where, const char *right, int map,
+    struct sl_target_conf *t, struct sl_seen seen[SL_SECTION_SETTINGS_MAX])
 {
     sl_read_section(r, &sl_section_target, where, right, map, t, seen);
     join_certificates(r, t, seen);
@@ -98,7 +98,7 @@ static void read_target(struct sl_reader *r, const char *where, const char *righ
     check_accept_new(r, t, seen);
 }
 
-static void read_defaults(struct sl_reader *r, struct sl_conf *conf, int map)
+static void read_defaults(struct sl_conf_reader *r, struct sl_conf *conf, int map)
 {
     struct sl_seen seen[SL_SECTION_SETTINGS_MAX];
     read_target(r, "defaults", sl_section_find(&sl_section_top, "defaults")->right, map, conf->defaults, seen);
@@ -110,8 +110,8 @@ static void read_defaults(struct sl_reader *r, struct sl_conf *conf, int map)
 }
 
 /* What every target needs, from itself or from defaults. */
-static void check_complete(struct sl_reader *r, const struct sl_conf *conf, const struct sl_target_conf *t, int name,
-    const struct sl_seen *seen)
+static void check_complete(struct sl_conf_reader *r, const struct sl_conf *conf, const struct sl_target_conf *t,
+    int name, const struct sl_seen *seen)
 {
     const struct sl_seen *user = seen_of(seen, sl_section_find(&sl_section_target, "user"));
     if (t->user == NULL && user->given == SL_GIVEN_NOT)
@@ -129,7 +129,7 @@ static void check_complete(struct sl_reader *r, const struct sl_conf *conf, cons
             "target %s has no credentials; give identity_file, identity_agent or password", SL_SHOW(t->name));
 }
 
-static int read_one_target(struct sl_reader *r, struct sl_conf *conf, int name, int map)
+static int read_one_target(struct sl_conf_reader *r, struct sl_conf *conf, int name, int map)
 {
     const char *text = sl_node_text(r->doc, name);
     enum sl_node_type type = sl_node_type(r->doc, name);
@@ -168,7 +168,7 @@ static int compare_targets(const void *left, const void *right)
     return strcmp((*a)->name, (*b)->name);
 }
 
-static int read_targets(struct sl_reader *r, struct sl_conf *conf, int map)
+static int read_targets(struct sl_conf_reader *r, struct sl_conf *conf, int map)
 {
     enum sl_node_type type = sl_node_type(r->doc, map);
     if (type == SL_NODE_NULL)
@@ -202,7 +202,7 @@ static int read_targets(struct sl_reader *r, struct sl_conf *conf, int map)
 }
 
 /* min_idle is a promise; those of all targets together must be possible to keep. */
-static void check_min_idle(struct sl_reader *r, const struct sl_conf *conf, int targets)
+static void check_min_idle(struct sl_conf_reader *r, const struct sl_conf *conf, int targets)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < conf->target_count; i++)
@@ -213,7 +213,7 @@ static void check_min_idle(struct sl_reader *r, const struct sl_conf *conf, int 
             (unsigned long long)sum, conf->limits.connections);
 }
 
-static int read_sections(struct sl_reader *r, struct sl_conf *conf)
+static int read_sections(struct sl_conf_reader *r, struct sl_conf *conf)
 {
     int root = sl_doc_root(r->doc);
     if (sl_node_type(r->doc, root) == SL_NODE_NULL) {
@@ -249,7 +249,7 @@ int sl_conf_parse_in(const struct sl_conf_world *world, const char *file, const 
 {
     struct sl_problems problems;
     sl_problems_init(&problems, file);
-    struct sl_reader r = {.problems = &problems, .world = world};
+    struct sl_conf_reader r = {.problems = &problems, .world = world};
     struct sl_conf *conf = NULL;
     int status = sl_conf_new_default_in(world, one_user, &conf);
     if (status == SL_E_CONFIG)
@@ -317,8 +317,8 @@ static int read_file(const char *file, char **ret_text, size_t *ret_len)
 
 int sl_conf_load(const char *file, bool one_user, struct sl_conf **ret_conf, struct sl_conf_errors *errors)
 {
-    char *text;
-    size_t len;
+    char *text = NULL;
+    size_t len = 0;
     int error = read_file(file, &text, &len);
     if (error == ENOMEM)
         return SL_E_NOMEM;
