@@ -184,13 +184,14 @@ int sl_target_conf_copy(const struct sl_target_conf *from, struct sl_target_conf
     if (r != SL_OK)
         return r;
 
-    t->port = from->port;
+    for (size_t i = 0; i < sl_section_target.count; i++) {
+        const struct sl_setting *s = &sl_section_target.setting[i];
+        if (sl_setting_is_number(s))
+            sl_setting_set(s, t, sl_setting_get(s, from));
+    }
     t->identity_agent_set = from->identity_agent_set;
     t->user_known_hosts_count = from->user_known_hosts_count;
-    t->host_key_checking = from->host_key_checking;
-    t->remote_cleanup = from->remote_cleanup;
     t->allow_everyone = from->allow_everyone;
-    t->policy = from->policy;
     t->adhoc = from->adhoc;
     if ((r = copy_text(from->name, &t->name)) != SL_OK || (r = copy_text(from->host, &t->host)) != SL_OK ||
         (r = copy_text(from->user, &t->user)) != SL_OK || (r = copy_identities(from, t)) != SL_OK ||

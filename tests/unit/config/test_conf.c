@@ -1,6 +1,7 @@
 #include "config/conf.h"
 
 #include "config/conf_build.h"
+#include "config/conf_setting.h"
 #include "proto/status.h"
 #include "tests/unit/config/world.h"
 
@@ -186,6 +187,28 @@ static void a_copy_is_the_same_and_lives_on(void **state)
     sl_target_conf_unref(t);
 }
 
+static void a_copy_has_all_numbers(void **state)
+{
+    (void)state;
+    struct sl_conf *conf = new_default(false);
+    struct sl_target_conf *t;
+    for (size_t i = 0; i < sl_section_target.count; i++) {
+        const struct sl_setting *s = &sl_section_target.setting[i];
+        if (sl_setting_is_number(s))
+            sl_setting_set(s, conf->defaults, s->max);
+    }
+    assert_int_equal(sl_target_conf_copy(conf->defaults, &t), SL_OK);
+    for (size_t i = 0; i < sl_section_target.count; i++) {
+        const struct sl_setting *s = &sl_section_target.setting[i];
+        if (sl_setting_is_number(s) && sl_setting_get(s, t) != s->max)
+            fail_msg("%s is not copied", s->key);
+    }
+    assert_int_equal(t->allow_uid_count, 1);
+    assert_int_equal(t->allow_uid[0], 1000);
+    sl_target_conf_unref(t);
+    sl_conf_free(conf);
+}
+
 static void known_hosts_are_replaced_by_part(void **state)
 {
     (void)state;
@@ -222,6 +245,7 @@ int main(void)
         cmocka_unit_test(who_may_lease),
         cmocka_unit_test(who_may_administer),
         cmocka_unit_test(a_copy_is_the_same_and_lives_on),
+        cmocka_unit_test(a_copy_has_all_numbers),
         cmocka_unit_test(known_hosts_are_replaced_by_part),
     };
     return cmocka_run_group_tests_name("config.conf", tests, NULL, NULL);
