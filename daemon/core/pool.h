@@ -1,5 +1,5 @@
-/* pool.h - decides who gets which connection, when to dial, ping and close. Pure: no I/O, no clock, no allocation but in
- * sl_pool_new() and sl_pool_configure(). */
+/* pool.h - decides who gets which connection, when to dial, ping and close. Pure: no I/O, no clock, no allocation but
+ * in sl_pool_new() and sl_pool_configure(). */
 #ifndef SSHLEASE_CORE_POOL_H
 #define SSHLEASE_CORE_POOL_H
 
@@ -10,8 +10,8 @@ struct sl_pool;
 
 /* One target as the core sees it: a number and a policy. The driver keeps names, hosts and credentials. */
 struct sl_pool_target {
-    uint32_t target;      /* the driver's index for it; stable over reloads; below SL_POOL_TARGETS_MAX */
-    uint64_t identity;    /* a number that changes whenever connections made before must not be leased any more */
+    uint32_t target;   /* the driver's index for it; stable over reloads; below SL_POOL_TARGETS_MAX */
+    uint64_t identity; /* a number that changes whenever connections made before must not be leased any more */
     struct sl_policy policy;
 };
 #define SL_POOL_TARGETS_MAX 65536u
@@ -42,9 +42,9 @@ struct sl_pool_counts {
 };
 struct sl_pool_target_info {
     struct sl_pool_counts counts;
-    uint32_t failures;      /* failed dials in a row */
-    int last_status;        /* why the last one failed, or 0 */
-    uint64_t retry_at_ms;   /* no dial before; 0: none held back */
+    uint32_t failures;    /* failed dials in a row */
+    int last_status;      /* why the last one failed, or 0 */
+    uint64_t retry_at_ms; /* no dial before; 0: none held back */
 };
 /* False when there is no such target. */
 bool sl_pool_target_info(const struct sl_pool *pool, uint32_t target, struct sl_pool_target_info *ret_info);

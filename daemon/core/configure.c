@@ -1,0 +1,86 @@
+#include "daemon/core/conns.h"
+#include "daemon/core/leases.h"
+#include "daemon/core/reserve.h"
+#include "daemon/core/serve.h"
+#include "proto/status.h"
+
+/* Connections made before must not be leased any more: idle and dialing ones go now, leased ones when released. */
+static void retire(struct sl_pool *pool, struct sl_target_slot *target)
+{
+    target->epoch++;
+    static const enum sl_conn_state at_once[] = {SL_CONN_IDLE, SL_CONN_DIALING};
+    for (size_t i = 0; i < sizeof at_once / sizeof at_once[0]; i++) {
+        struct sl_conn_slot *conn;
+        while ((conn = TAILQ_FIRST(&target->conns[at_once[i]].head)) != NULL)
+            sl_conns_close(pool, conn, SL_REASON_OUTDATED, 0);
+    }
+}
+
+static void remove_target(struct sl_pool *pool, struct sl_target_slot *target)
+{
+    target->state = SL_TARGET_ABSENT;
+    sl_leases_refuse_all(pool, target, SL_REASON_NO_TARGET, SL_E_NO_TARGET);
+    retire(pool, target);
+    sl_serve_forgive(pool, target);
+}
+
+static void set_target(struct sl_pool *pool, struct sl_target_slot *target, const struct sl_pool_target *conf)
+{
+    /* Where owners are kept apart from now on, nobody can say any more who else used a connection. */
+    bool apart = target->policy.owners_shared && !conf->policy.owners_shared;
+    bool retired = target->state == SL_TARGET_PRESENT && (target->identity != conf->identity || apart);
+    target->state = SL_TARGET_PRESENT;
+    target->identity = conf->identity;
+    target->policy = conf->policy;
+    target->ceiling = sl_max_u32(conf->policy.max_connections, sl_target_alive(target));
+    if (retired)
+        retire(pool, target);
+    sl_serve_forgive(pool, target);
+}
+
+/* Lowered limits take idle connections at once, the longest idle first. */
+static void close_surplus(struct sl_pool *pool)
+{
+    struct sl_conn_slot *conn, *next;
+    for (conn = TAILQ_FIRST(&pool->conns[SL_CONN_IDLE].head); conn != NULL; conn = next) {
+        next = TAILQ_NEXT(conn, of_pool);
+        if (sl_conns_unfit(pool, conn) == SL_REASON_SURPLUS)
+            sl_conns_close(pool, conn, SL_REASON_SURPLUS, 0);
+    }
+}
+
+static void rearm(struct sl_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->conn_count; i++)
+        if (pool->conn[i]->state != SL_CONN_GONE)
+            sl_conns_arm(pool, pool->conn[i]);
+}
+
+int sl_pool_configure(struct sl_pool *pool, uint64_t now_ms, const struct sl_limits *limits,
+    const struct sl_pool_target *targets, size_t count)
+{
+    int r = sl_reserve(pool, limits, targets, count);
+    if (r != 0)
+        return r;
+
+    pool->actions.count = 0;
+    if (pool->now_ms < now_ms)
+        pool->now_ms = now_ms;
+    pool->limits = *limits;
+    pool->ceiling = sl_max_u32(limits->connections, sl_pool_alive(pool));
+    pool->configurations++;
+    for (size_t i = 0; i < count; i++) {
+        struct sl_target_slot *target = pool->target[targets[i].target];
+        target->configured = pool->configurations;
+        set_target(pool, target, &targets[i]);
+    }
+    for (uint32_t i = 0; i < pool->target_count; i++) {
+        struct sl_target_slot *target = pool->target[i];
+        if (target != NULL && target->state == SL_TARGET_PRESENT && target->configured != pool->configurations)
+            remove_target(pool, target);
+    }
+    close_surplus(pool);
+    rearm(pool);
+    sl_serve(pool);
+    return 0;
+}

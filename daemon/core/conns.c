@@ -1,0 +1,275 @@
+#include "daemon/core/conns.h"
+
+#include "daemon/core/leases.h"
+#include "daemon/core/serve.h"
+#include "proto/status.h"
+
+#include <string.h>
+
+#define TO(state) (1u << SL_CONN_##state)
+
+static const unsigned allowed_moves[SL_CONN_STATES] = {
+    [SL_CONN_GONE] = TO(DIALING),
+    [SL_CONN_DIALING] = TO(IDLE) | TO(CLOSING),
+    [SL_CONN_IDLE] = TO(LEASED) | TO(CLOSING),
+    [SL_CONN_LEASED] = TO(IDLE) | TO(DRAINING) | TO(CLOSING),
+    [SL_CONN_DRAINING] = TO(CLOSING),
+    [SL_CONN_CLOSING] = TO(GONE),
+};
+
+void sl_conn_list_init(struct sl_conn_list *list)
+{
+    TAILQ_INIT(&list->head);
+    list->length = 0;
+}
+
+struct sl_conn_slot *sl_conns_find(const struct sl_pool *pool, struct sl_id id)
+{
+    if (sl_id_is_none(id) || id.index >= pool->conn_count)
+        return NULL;
+    struct sl_conn_slot *conn = pool->conn[id.index];
+    return sl_id_equal(conn->id, id) && conn->state != SL_CONN_GONE ? conn : NULL;
+}
+
+static void leave_lists(struct sl_pool *pool, struct sl_conn_slot *conn)
+{
+    struct sl_conn_list *all = &pool->conns[conn->state];
+    TAILQ_REMOVE(&all->head, conn, of_pool);
+    all->length--;
+    if (conn->state != SL_CONN_GONE) {
+        struct sl_conn_list *own = &conn->target->conns[conn->state];
+        TAILQ_REMOVE(&own->head, conn, of_target);
+        own->length--;
+    }
+}
+
+/* At the tail: that keeps idle lists in the order of idling, and reuses the slot that has been free longest. */
+static void join_lists(struct sl_pool *pool, struct sl_conn_slot *conn)
+{
+    struct sl_conn_list *all = &pool->conns[conn->state];
+    TAILQ_INSERT_TAIL(&all->head, conn, of_pool);
+    all->length++;
+    if (conn->state != SL_CONN_GONE) {
+        struct sl_conn_list *own = &conn->target->conns[conn->state];
+        TAILQ_INSERT_TAIL(&own->head, conn, of_target);
+        own->length++;
+    }
+}
+
+/* What a lowered limit had to tolerate shrinks with every connection that goes. */
+static void lower_ceilings(struct sl_pool *pool, struct sl_target_slot *target)
+{
+    pool->ceiling = sl_max_u32(pool->limits.connections, sl_min_u32(pool->ceiling, sl_pool_alive(pool)));
+    target->ceiling = sl_max_u32(target->policy.max_connections, sl_min_u32(target->ceiling, sl_target_alive(target)));
+}
+
+void sl_conns_move(
+    struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_conn_state to, enum sl_reason reason, int status)
+{
+    enum sl_conn_state from = conn->state;
+    struct sl_target_slot *target = conn->target;
+    assert(target != NULL && (allowed_moves[from] & 1u << to) != 0);
+
+    leave_lists(pool, conn);
+    conn->state = to;
+    conn->since_ms = pool->now_ms;
+    join_lists(pool, conn);
+
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_CONN_MOVED);
+    act->conn = conn->id;
+    act->target = target->index;
+    act->conn_from = from;
+    act->conn_to = to;
+    act->reason = reason;
+    act->status = status;
+
+    if (to == SL_CONN_GONE) {
+        conn->target = NULL;
+        conn->id.generation = conn->id.generation == UINT32_MAX ? 1 : conn->id.generation + 1;
+        lower_ceilings(pool, target);
+    }
+    sl_conns_arm(pool, conn);
+    sl_serve_mark(pool, target);
+}
+
+void sl_conns_dial(struct sl_pool *pool, struct sl_target_slot *target, enum sl_reason reason)
+{
+    struct sl_conn_slot *conn = TAILQ_FIRST(&pool->conns[SL_CONN_GONE].head);
+    assert(conn != NULL);
+    conn->target = target;
+    conn->epoch = target->epoch;
+    conn->owned = false;
+    conn->owner = 0;
+    conn->ping = SL_PING_NONE;
+    conn->unanswered = 0;
+    conn->claim = 0;
+    conn->lifetime_cut = (uint32_t)sl_prng_below(&pool->prng, SL_LIFETIME_CUT_MAX);
+    sl_conns_move(pool, conn, SL_CONN_DIALING, reason, 0);
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_DIAL);
+    act->conn = conn->id;
+    act->target = target->index;
+    act->reason = reason;
+}
+
+void sl_conns_close(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_reason reason, int status)
+{
+    sl_conns_move(pool, conn, SL_CONN_CLOSING, reason, status);
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_CLOSE);
+    act->conn = conn->id;
+    act->target = conn->target->index;
+    act->reason = reason;
+    act->status = status;
+}
+
+static uint64_t drain_ms(const struct sl_conn_slot *conn)
+{
+    return sl_after(conn->target->policy.kill_grace_ms, SL_DRAIN_SLACK_MS);
+}
+
+void sl_conns_drain(struct sl_pool *pool, struct sl_conn_slot *conn, struct sl_id lease, enum sl_reason reason)
+{
+    sl_conns_move(pool, conn, SL_CONN_DRAINING, reason, 0);
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_DRAIN);
+    act->conn = conn->id;
+    act->target = conn->target->index;
+    act->lease = lease;
+    act->reason = reason;
+    act->timeout_ms = drain_ms(conn);
+}
+
+/* --- pings --- */
+
+static void ping(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_ping kind, uint64_t timeout_ms)
+{
+    conn->ping = kind;
+    conn->pinged_ms = sl_after(pool->now_ms, timeout_ms);
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_PING);
+    act->conn = conn->id;
+    act->target = conn->target->index;
+    act->timeout_ms = timeout_ms;
+    sl_conns_arm(pool, conn);
+}
+
+void sl_conns_validate(struct sl_pool *pool, struct sl_conn_slot *conn)
+{
+    assert(conn->state == SL_CONN_IDLE);
+    ping(pool, conn, SL_PING_VALIDATE, conn->target->policy.validate_timeout_ms);
+}
+
+void sl_conns_unreserve(struct sl_pool *pool, struct sl_conn_slot *conn)
+{
+    conn->ping = conn->target->policy.server_alive_interval_ms > 0 ? SL_PING_KEEPALIVE : SL_PING_NONE;
+    sl_conns_arm(pool, conn);
+}
+
+/* This comes with every packet, so it leaves the heap alone where it can: the timer then fires once for nothing and is
+ * set anew. */
+void sl_conns_heard(struct sl_pool *pool, struct sl_conn_slot *conn)
+{
+    if (conn->state != SL_CONN_IDLE && conn->state != SL_CONN_LEASED)
+        return;
+    conn->heard_ms = pool->now_ms;
+    conn->unanswered = 0;
+    if (conn->ping == SL_PING_VALIDATE)
+        sl_serve_mark(pool, conn->target);
+    conn->ping = SL_PING_NONE;
+}
+
+bool sl_conns_fresh(const struct sl_pool *pool, const struct sl_conn_slot *conn)
+{
+    return pool->now_ms - conn->heard_ms <= conn->target->policy.validate_after_ms;
+}
+
+/* --- deadlines --- */
+
+static uint64_t lifetime_end_ms(const struct sl_conn_slot *conn)
+{
+    uint64_t max = conn->target->policy.max_lifetime_ms;
+    if (max == 0)
+        return SL_NEVER;
+    /* Up to 2.5 % less, so that connections made together do not all end together. */
+    uint64_t cut = (uint64_t)((unsigned __int128)(max / 40) * conn->lifetime_cut / SL_LIFETIME_CUT_MAX);
+    return sl_after(conn->ready_ms, max - cut);
+}
+
+static uint64_t ping_due_ms(const struct sl_conn_slot *conn)
+{
+    if (conn->ping != SL_PING_NONE)
+        return conn->pinged_ms;
+    uint64_t interval = conn->target->policy.server_alive_interval_ms;
+    return interval == 0 ? SL_NEVER : sl_after(conn->heard_ms, interval);
+}
+
+void sl_conns_arm(struct sl_pool *pool, struct sl_conn_slot *conn)
+{
+    uint64_t due = SL_NEVER;
+    switch (conn->state) {
+    case SL_CONN_IDLE:
+        due = sl_min_u64(ping_due_ms(conn), lifetime_end_ms(conn));
+        break;
+    case SL_CONN_LEASED:
+        due = ping_due_ms(conn);
+        break;
+    case SL_CONN_DRAINING:
+        due = sl_after(conn->since_ms, drain_ms(conn));
+        break;
+    case SL_CONN_GONE:
+    case SL_CONN_DIALING: /* the transport keeps connect_timeout and login_timeout, and says CONN_FAILED */
+    case SL_CONN_CLOSING: /* the transport says CONN_GONE in any case */
+        break;
+    }
+    sl_timers_set(&pool->timers, &conn->timer, due);
+}
+
+enum sl_reason sl_conns_unfit(const struct sl_pool *pool, const struct sl_conn_slot *conn)
+{
+    const struct sl_target_slot *target = conn->target;
+    if (pool->phase != SL_PHASE_RUNNING)
+        return SL_REASON_SHUTDOWN;
+    if (target->state == SL_TARGET_ABSENT || conn->epoch != target->epoch)
+        return SL_REASON_OUTDATED;
+    if (conn->state != SL_CONN_DIALING && lifetime_end_ms(conn) <= pool->now_ms)
+        return SL_REASON_MAX_LIFETIME;
+    /* Draining and closing ones are on their way out already: closing this one as well would be one too many. */
+    uint32_t staying = target->conns[SL_CONN_DIALING].length + target->conns[SL_CONN_IDLE].length +
+                       target->conns[SL_CONN_LEASED].length;
+    uint32_t staying_in_all =
+        pool->conns[SL_CONN_DIALING].length + pool->conns[SL_CONN_IDLE].length + pool->conns[SL_CONN_LEASED].length;
+    if (staying > target->policy.max_connections || staying_in_all > pool->limits.connections)
+        return SL_REASON_SURPLUS;
+    return SL_REASON_NONE;
+}
+
+static void on_ping_overdue(struct sl_pool *pool, struct sl_conn_slot *conn)
+{
+    const struct sl_policy *policy = &conn->target->policy;
+    if (conn->ping == SL_PING_VALIDATE) {
+        sl_conns_close(pool, conn, SL_REASON_DEAD, SL_E_PEER_DEAD);
+        return;
+    }
+    if (conn->ping == SL_PING_KEEPALIVE && ++conn->unanswered >= policy->server_alive_count_max) {
+        if (conn->state == SL_CONN_LEASED)
+            sl_leases_reclaim(pool, conn->lease, SL_REASON_CONNECTION_LOST, SL_E_PEER_DEAD);
+        else
+            sl_conns_close(pool, conn, SL_REASON_DEAD, SL_E_PEER_DEAD);
+        return;
+    }
+    if (policy->server_alive_interval_ms > 0) {
+        ping(pool, conn, SL_PING_KEEPALIVE, policy->server_alive_interval_ms);
+    } else { /* a reload switched pings off while one was under way */
+        conn->ping = SL_PING_NONE;
+        sl_conns_arm(pool, conn);
+    }
+}
+
+void sl_conns_on_timer(struct sl_pool *pool, struct sl_conn_slot *conn)
+{
+    if (conn->state == SL_CONN_DRAINING)
+        sl_conns_close(pool, conn, SL_REASON_DRAINED, SL_E_TIMEOUT);
+    else if (conn->state == SL_CONN_IDLE && lifetime_end_ms(conn) <= pool->now_ms)
+        sl_conns_close(pool, conn, SL_REASON_MAX_LIFETIME, 0);
+    else if (ping_due_ms(conn) <= pool->now_ms)
+        on_ping_overdue(pool, conn);
+    else
+        sl_conns_arm(pool, conn);
+}

@@ -1,0 +1,256 @@
+#include "daemon/core/leases.h"
+
+#include "daemon/core/conns.h"
+#include "daemon/core/serve.h"
+#include "proto/status.h"
+
+#define TO(state) (1u << SL_LEASE_##state)
+
+static const unsigned allowed_moves[SL_LEASE_STATES] = {
+    [SL_LEASE_NONE] = TO(WAITING),
+    [SL_LEASE_WAITING] = TO(GRANTED) | TO(REFUSED),
+    [SL_LEASE_GRANTED] = TO(RELEASED) | TO(ENDED),
+    [SL_LEASE_RELEASED] = TO(NONE),
+    [SL_LEASE_ENDED] = TO(NONE),
+    [SL_LEASE_REFUSED] = TO(NONE),
+};
+
+void sl_lease_list_init(struct sl_lease_list *list)
+{
+    TAILQ_INIT(&list->head);
+    list->length = 0;
+}
+
+struct sl_lease_slot *sl_leases_find(const struct sl_pool *pool, struct sl_id id)
+{
+    if (sl_id_is_none(id) || id.index >= pool->lease_count)
+        return NULL;
+    struct sl_lease_slot *lease = pool->lease[id.index];
+    return sl_id_equal(lease->id, id) && lease->state != SL_LEASE_NONE ? lease : NULL;
+}
+
+/* NULL for the states to pass through. */
+static struct sl_lease_list *list_of(struct sl_pool *pool, const struct sl_lease_slot *lease, enum sl_lease_state state)
+{
+    switch (state) {
+    case SL_LEASE_NONE:
+        return &pool->free_leases;
+    case SL_LEASE_WAITING:
+        return &lease->target->waiting;
+    case SL_LEASE_GRANTED:
+        return &lease->target->granted;
+    default:
+        return NULL;
+    }
+}
+
+static void arm(struct sl_pool *pool, struct sl_lease_slot *lease)
+{
+    uint64_t due = SL_NEVER;
+    if (lease->state == SL_LEASE_WAITING)
+        due = sl_min_u64(lease->notice_ms, lease->wait_ms);
+    else if (lease->state == SL_LEASE_GRANTED)
+        due = lease->deadline_ms;
+    sl_timers_set(&pool->timers, &lease->timer, due);
+}
+
+static void change_state(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_lease_state to)
+{
+    assert((allowed_moves[lease->state] & 1u << to) != 0);
+    struct sl_lease_list *old = list_of(pool, lease, lease->state);
+    if (old != NULL) {
+        TAILQ_REMOVE(&old->head, lease, link);
+        old->length--;
+    }
+    lease->state = to;
+    struct sl_lease_list *list = list_of(pool, lease, to);
+    if (list != NULL) {
+        TAILQ_INSERT_TAIL(&list->head, lease, link);
+        list->length++;
+    }
+}
+
+void sl_leases_move(
+    struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_lease_state to, enum sl_reason reason, int status)
+{
+    struct sl_target_slot *target = lease->target;
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_LEASE_MOVED);
+    act->lease = lease->id;
+    act->tag = lease->tag;
+    act->target = target->index;
+    act->conn = lease->conn != NULL ? lease->conn->id : SL_ID_NONE;
+    act->lease_from = lease->state;
+    act->lease_to = to;
+    act->reason = reason;
+    act->status = status;
+
+    change_state(pool, lease, to);
+    if (to == SL_LEASE_RELEASED || to == SL_LEASE_ENDED || to == SL_LEASE_REFUSED) {
+        change_state(pool, lease, SL_LEASE_NONE);
+        lease->target = NULL;
+        if (lease->conn != NULL)
+            lease->conn->lease = NULL;
+        lease->conn = NULL;
+        lease->id.generation = lease->id.generation == UINT32_MAX ? 1 : lease->id.generation + 1;
+    }
+    arm(pool, lease);
+    sl_serve_mark(pool, target);
+}
+
+void sl_leases_queue(struct sl_pool *pool, struct sl_target_slot *target, const struct sl_event *ev)
+{
+    struct sl_lease_slot *lease = TAILQ_FIRST(&pool->free_leases.head);
+    assert(lease != NULL);
+    const struct sl_policy *policy = &target->policy;
+    uint64_t wait = ev->acquire_timeout_ms > 0 ? ev->acquire_timeout_ms : policy->acquire_timeout_ms;
+    lease->target = target;
+    lease->owner = ev->owner;
+    lease->tag = ev->tag;
+    lease->serial = ++pool->lease_serial;
+    lease->since_ms = pool->now_ms;
+    lease->wait_ms = sl_after(pool->now_ms, wait);
+    lease->notice_ms = sl_after(pool->now_ms, policy->acquire_notice_ms);
+    lease->failures_seen = target->failure_serial;
+    lease->lease_timeout_ms = ev->lease_timeout_ms;
+    lease->granted_ms = lease->deadline_ms = lease->max_deadline_ms = 0;
+    sl_leases_move(pool, lease, SL_LEASE_WAITING, SL_REASON_ASKED, 0);
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_QUEUED);
+    act->lease = lease->id;
+    act->tag = lease->tag;
+    act->target = target->index;
+}
+
+static void set_deadline(struct sl_pool *pool, struct sl_lease_slot *lease, uint64_t timeout_ms)
+{
+    if (timeout_ms == 0)
+        timeout_ms = lease->lease_timeout_ms;
+    if (timeout_ms == 0)
+        timeout_ms = lease->target->policy.lease_timeout_ms;
+    lease->deadline_ms = sl_min_u64(sl_after(pool->now_ms, timeout_ms), lease->max_deadline_ms);
+}
+
+void sl_leases_grant(struct sl_pool *pool, struct sl_lease_slot *lease, struct sl_conn_slot *conn)
+{
+    assert(conn->state == SL_CONN_IDLE && conn->target == lease->target);
+    lease->conn = conn;
+    lease->granted_ms = pool->now_ms;
+    lease->max_deadline_ms = sl_after(pool->now_ms, lease->target->policy.max_lease_ms);
+    set_deadline(pool, lease, 0);
+    conn->lease = lease;
+    conn->owned = true;
+    conn->owner = lease->owner;
+    sl_leases_move(pool, lease, SL_LEASE_GRANTED, SL_REASON_GRANTED, 0);
+    sl_conns_move(pool, conn, SL_CONN_LEASED, SL_REASON_GRANTED, 0);
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_GRANT);
+    act->lease = lease->id;
+    act->tag = lease->tag;
+    act->target = lease->target->index;
+    act->conn = conn->id;
+    act->deadline_ms = lease->deadline_ms;
+    act->max_deadline_ms = lease->max_deadline_ms;
+}
+
+/* Ends a lease and gives its client the answer, which still names what is forgotten by then. */
+static void end(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_lease_state to, enum sl_action_type answer,
+    enum sl_reason reason, int status)
+{
+    struct sl_action said = {
+        .type = answer,
+        .lease = lease->id,
+        .tag = lease->tag,
+        .target = lease->target->index,
+        .conn = lease->conn != NULL ? lease->conn->id : SL_ID_NONE,
+        .reason = reason,
+        .status = status,
+    };
+    sl_leases_move(pool, lease, to, reason, status);
+    /* The driver said itself that this client is gone; nobody is left to tell. */
+    if (reason != SL_REASON_CLIENT_GONE)
+        *sl_pool_act(pool, answer) = said;
+}
+
+void sl_leases_refuse(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_reason reason, int status)
+{
+    end(pool, lease, SL_LEASE_REFUSED, SL_ACT_REFUSE, reason, status);
+}
+
+void sl_leases_refuse_all(struct sl_pool *pool, struct sl_target_slot *target, enum sl_reason reason, int status)
+{
+    struct sl_lease_slot *lease;
+    while ((lease = TAILQ_FIRST(&target->waiting.head)) != NULL)
+        sl_leases_refuse(pool, lease, reason, status);
+}
+
+void sl_leases_release(struct sl_pool *pool, struct sl_lease_slot *lease)
+{
+    struct sl_conn_slot *conn = lease->conn;
+    end(pool, lease, SL_LEASE_RELEASED, SL_ACT_RELEASED, SL_REASON_RELEASED, 0);
+    enum sl_reason unfit = sl_conns_unfit(pool, conn);
+    if (unfit != SL_REASON_NONE)
+        sl_conns_close(pool, conn, unfit, 0);
+    else
+        sl_conns_move(pool, conn, SL_CONN_IDLE, SL_REASON_RELEASED, 0);
+}
+
+void sl_leases_reclaim(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_reason reason, int status)
+{
+    struct sl_conn_slot *conn = lease->conn;
+    struct sl_id id = lease->id;
+    end(pool, lease, SL_LEASE_ENDED, reason == SL_REASON_UNCLEAN ? SL_ACT_RELEASED : SL_ACT_ENDED, reason, status);
+    if (reason == SL_REASON_CONNECTION_LOST)
+        sl_conns_close(pool, conn, status == SL_E_PEER_DEAD ? SL_REASON_DEAD : reason, status);
+    else
+        sl_conns_drain(pool, conn, id, reason);
+}
+
+void sl_leases_renew(struct sl_pool *pool, struct sl_lease_slot *lease, uint64_t timeout_ms)
+{
+    set_deadline(pool, lease, timeout_ms);
+    arm(pool, lease);
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_RENEWED);
+    act->lease = lease->id;
+    act->tag = lease->tag;
+    act->target = lease->target->index;
+    act->conn = lease->conn->id;
+    act->deadline_ms = lease->deadline_ms;
+    act->max_deadline_ms = lease->max_deadline_ms;
+}
+
+uint32_t sl_leases_position(const struct sl_lease_slot *lease)
+{
+    uint32_t position = 1;
+    const struct sl_lease_slot *other;
+    TAILQ_FOREACH(other, &lease->target->waiting.head, link)
+    {
+        if (other == lease)
+            break;
+        position++;
+    }
+    return position;
+}
+
+static void on_waited(struct sl_pool *pool, struct sl_lease_slot *lease)
+{
+    const struct sl_target_slot *target = lease->target;
+    if (lease->wait_ms <= pool->now_ms) {
+        bool seen = target->failure_serial != lease->failures_seen && target->last_status != 0;
+        sl_leases_refuse(pool, lease, SL_REASON_TIMEOUT, seen ? target->last_status : SL_E_TIMEOUT);
+        return;
+    }
+    lease->notice_ms = SL_NEVER;
+    arm(pool, lease);
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_NOTICE);
+    act->lease = lease->id;
+    act->tag = lease->tag;
+    act->target = target->index;
+    act->position = sl_leases_position(lease);
+    act->status = target->last_status;
+}
+
+void sl_leases_on_timer(struct sl_pool *pool, struct sl_lease_slot *lease)
+{
+    if (lease->state == SL_LEASE_WAITING)
+        on_waited(pool, lease);
+    else
+        sl_leases_reclaim(pool, lease, SL_REASON_EXPIRED, SL_E_EXPIRED);
+}

@@ -1,0 +1,305 @@
+#include "daemon/core/pool.h"
+
+#include "daemon/core/conns.h"
+#include "daemon/core/leases.h"
+#include "daemon/core/reserve.h"
+#include "daemon/core/serve.h"
+#include "proto/status.h"
+
+#include <stddef.h>
+
+#define SLOT_OF(timer, type) ((type *)(void *)((char *)(timer)-offsetof(type, timer)))
+
+struct sl_action *sl_pool_act(struct sl_pool *pool, enum sl_action_type type)
+{
+    assert(pool->actions.count < pool->actions.capacity);
+    struct sl_action *act = &pool->actions.item[pool->actions.count++];
+    *act = (struct sl_action){.type = type};
+    return act;
+}
+
+uint32_t sl_pool_alive(const struct sl_pool *pool)
+{
+    return pool->conn_count - pool->conns[SL_CONN_GONE].length;
+}
+
+uint32_t sl_target_alive(const struct sl_target_slot *target)
+{
+    uint32_t alive = 0;
+    for (unsigned state = SL_CONN_GONE + 1; state < SL_CONN_STATES; state++)
+        alive += target->conns[state].length;
+    return alive;
+}
+
+static struct sl_target_slot *find_target(const struct sl_pool *pool, uint32_t index)
+{
+    struct sl_target_slot *target = index < pool->target_count ? pool->target[index] : NULL;
+    return target != NULL && target->state == SL_TARGET_PRESENT ? target : NULL;
+}
+
+/* --- clients --- */
+
+static void refuse_unqueued(struct sl_pool *pool, const struct sl_event *ev, enum sl_reason reason, int status)
+{
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_REFUSE);
+    act->tag = ev->tag;
+    act->target = ev->target;
+    act->reason = reason;
+    act->status = status;
+}
+
+static void on_acquire(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_target_slot *target = find_target(pool, ev->target);
+    int blocked;
+    if (pool->phase != SL_PHASE_RUNNING)
+        refuse_unqueued(pool, ev, SL_REASON_SHUTDOWN, SL_E_SHUTDOWN);
+    else if (target == NULL)
+        refuse_unqueued(pool, ev, SL_REASON_NO_TARGET, SL_E_NO_TARGET);
+    else if ((blocked = sl_serve_blocked(pool, target)) != 0)
+        refuse_unqueued(pool, ev, SL_REASON_TARGET_DOWN, blocked);
+    else if (target->waiting.length >= target->policy.waiters)
+        refuse_unqueued(pool, ev, SL_REASON_QUEUE_FULL, SL_E_QUEUE_FULL);
+    else if (pool->free_leases.length == 0)
+        refuse_unqueued(pool, ev, SL_REASON_QUEUE_FULL, SL_E_LIMIT);
+    else
+        sl_leases_queue(pool, target, ev);
+}
+
+/* The three ways to end it from outside, while it waits and while it is granted. */
+static void on_client_gone(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_lease_slot *lease = sl_leases_find(pool, ev->lease);
+    if (lease == NULL)
+        return;
+    if (lease->state == SL_LEASE_WAITING)
+        sl_leases_refuse(pool, lease, SL_REASON_CLIENT_GONE, SL_E_CLIENT_GONE);
+    else
+        sl_leases_reclaim(pool, lease, SL_REASON_CLIENT_GONE, SL_E_CLIENT_GONE);
+}
+
+static void on_release(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_lease_slot *lease = sl_leases_find(pool, ev->lease);
+    if (lease == NULL)
+        return;
+    if (lease->state == SL_LEASE_WAITING)
+        sl_leases_refuse(pool, lease, SL_REASON_RELEASED, SL_E_CANCELLED);
+    else if (ev->clean)
+        sl_leases_release(pool, lease);
+    else
+        sl_leases_reclaim(pool, lease, SL_REASON_UNCLEAN, 0);
+}
+
+static void on_revoke(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_lease_slot *lease = sl_leases_find(pool, ev->lease);
+    if (lease == NULL)
+        return;
+    if (lease->state == SL_LEASE_WAITING)
+        sl_leases_refuse(pool, lease, SL_REASON_REVOKED, SL_E_REVOKED);
+    else
+        sl_leases_reclaim(pool, lease, SL_REASON_REVOKED, SL_E_REVOKED);
+}
+
+static void on_renew(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_lease_slot *lease = sl_leases_find(pool, ev->lease);
+    if (lease != NULL && lease->state == SL_LEASE_GRANTED)
+        sl_leases_renew(pool, lease, ev->lease_timeout_ms);
+}
+
+/* --- connections --- */
+
+static void on_conn_ready(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_conn_slot *conn = sl_conns_find(pool, ev->conn);
+    if (conn == NULL || conn->state != SL_CONN_DIALING)
+        return;
+    conn->ready_ms = pool->now_ms;
+    conn->heard_ms = pool->now_ms;
+    sl_serve_dial_succeeded(pool, conn->target);
+    enum sl_reason unfit = sl_conns_unfit(pool, conn);
+    if (unfit != SL_REASON_NONE)
+        sl_conns_close(pool, conn, unfit, 0);
+    else
+        sl_conns_move(pool, conn, SL_CONN_IDLE, SL_REASON_READY, 0);
+}
+
+static void dial_failed(struct sl_pool *pool, struct sl_conn_slot *conn, int status)
+{
+    struct sl_target_slot *target = conn->target;
+    uint64_t dialed_ms = conn->since_ms;
+    sl_conns_close(pool, conn, SL_REASON_DIAL_FAILED, status);
+    sl_serve_dial_failed(pool, target, dialed_ms, status);
+}
+
+static void lose(struct sl_pool *pool, struct sl_conn_slot *conn, int status)
+{
+    if (status == 0)
+        status = SL_E_CONNECTION_LOST;
+    if (conn->state == SL_CONN_DIALING)
+        dial_failed(pool, conn, status);
+    else if (conn->state == SL_CONN_LEASED)
+        sl_leases_reclaim(pool, conn->lease, SL_REASON_CONNECTION_LOST, status);
+    else if (conn->state != SL_CONN_CLOSING)
+        sl_conns_close(pool, conn, SL_REASON_CONNECTION_LOST, status);
+}
+
+static void on_conn_failed(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_conn_slot *conn = sl_conns_find(pool, ev->conn);
+    if (conn != NULL)
+        lose(pool, conn, ev->status);
+}
+
+static void on_conn_alive(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_conn_slot *conn = sl_conns_find(pool, ev->conn);
+    if (conn != NULL)
+        sl_conns_heard(pool, conn);
+}
+
+static void on_conn_drained(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_conn_slot *conn = sl_conns_find(pool, ev->conn);
+    if (conn != NULL && conn->state == SL_CONN_DRAINING)
+        sl_conns_close(pool, conn, SL_REASON_DRAINED, 0);
+}
+
+/* Comes after CLOSE. Should one ever go by itself, its place is not lost: it counts as lost first. */
+static void on_conn_gone(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_conn_slot *conn = sl_conns_find(pool, ev->conn);
+    if (conn == NULL)
+        return;
+    lose(pool, conn, ev->status);
+    sl_conns_move(pool, conn, SL_CONN_GONE, SL_REASON_CLOSED, 0);
+}
+
+/* --- stopping --- */
+
+static void reclaim_everything(struct sl_pool *pool)
+{
+    struct sl_conn_slot *conn;
+    while ((conn = TAILQ_FIRST(&pool->conns[SL_CONN_LEASED].head)) != NULL)
+        sl_leases_reclaim(pool, conn->lease, SL_REASON_SHUTDOWN, SL_E_SHUTDOWN);
+    sl_timers_set(&pool->timers, &pool->stop_timer, SL_NEVER);
+}
+
+static void stop(struct sl_pool *pool)
+{
+    if (pool->phase != SL_PHASE_RUNNING)
+        return;
+    pool->phase = SL_PHASE_STOPPING;
+    for (uint32_t i = 0; i < pool->target_count; i++) {
+        struct sl_target_slot *target = pool->target[i];
+        if (target != NULL) {
+            sl_leases_refuse_all(pool, target, SL_REASON_SHUTDOWN, SL_E_SHUTDOWN);
+            sl_serve_mark(pool, target);
+        }
+    }
+    static const enum sl_conn_state at_once[] = {SL_CONN_IDLE, SL_CONN_DIALING};
+    for (size_t i = 0; i < sizeof at_once / sizeof at_once[0]; i++) {
+        struct sl_conn_slot *conn;
+        while ((conn = TAILQ_FIRST(&pool->conns[at_once[i]].head)) != NULL)
+            sl_conns_close(pool, conn, SL_REASON_SHUTDOWN, 0);
+    }
+}
+
+/* Said again, the shorter wait counts. */
+static void on_shutdown(struct sl_pool *pool, const struct sl_event *ev)
+{
+    stop(pool);
+    uint64_t due = sl_min_u64(sl_after(pool->now_ms, ev->drain_ms), pool->stop_timer.due_ms);
+    if (pool->conns[SL_CONN_LEASED].length > 0)
+        sl_timers_set(&pool->timers, &pool->stop_timer, due);
+}
+
+static void on_shutdown_now(struct sl_pool *pool, const struct sl_event *ev)
+{
+    (void)ev;
+    stop(pool);
+    reclaim_everything(pool);
+}
+
+static void say_when_stopped(struct sl_pool *pool)
+{
+    if (pool->phase != SL_PHASE_STOPPING || sl_pool_alive(pool) > 0)
+        return;
+    pool->phase = SL_PHASE_STOPPED;
+    sl_timers_set(&pool->timers, &pool->stop_timer, SL_NEVER);
+    sl_pool_act(pool, SL_ACT_STOPPED);
+}
+
+/* --- steps --- */
+
+static void on_time(struct sl_pool *pool, const struct sl_event *ev)
+{
+    (void)pool;
+    (void)ev;
+}
+
+typedef void (*event_fn)(struct sl_pool *pool, const struct sl_event *ev);
+static const event_fn handlers[] = {
+    [SL_EV_TIME] = on_time,
+    [SL_EV_ACQUIRE] = on_acquire,
+    [SL_EV_CLIENT_GONE] = on_client_gone,
+    [SL_EV_RELEASE] = on_release,
+    [SL_EV_RENEW] = on_renew,
+    [SL_EV_REVOKE] = on_revoke,
+    [SL_EV_CONN_READY] = on_conn_ready,
+    [SL_EV_CONN_FAILED] = on_conn_failed,
+    [SL_EV_CONN_LOST] = on_conn_failed,
+    [SL_EV_CONN_ALIVE] = on_conn_alive,
+    [SL_EV_CONN_DRAINED] = on_conn_drained,
+    [SL_EV_CONN_GONE] = on_conn_gone,
+    [SL_EV_SHUTDOWN] = on_shutdown,
+    [SL_EV_SHUTDOWN_NOW] = on_shutdown_now,
+};
+
+/* Deadlines come before the event: a release that arrives after its lease's deadline is too late. */
+static void fire_due(struct sl_pool *pool)
+{
+    struct sl_timer *timer;
+    while ((timer = sl_timers_first(&pool->timers)) != NULL && timer->due_ms <= pool->now_ms) {
+        sl_timers_set(&pool->timers, timer, SL_NEVER);
+        switch (timer->kind) {
+        case SL_TIMER_CONN:
+            sl_conns_on_timer(pool, SLOT_OF(timer, struct sl_conn_slot));
+            break;
+        case SL_TIMER_LEASE:
+            sl_leases_on_timer(pool, SLOT_OF(timer, struct sl_lease_slot));
+            break;
+        case SL_TIMER_TARGET:
+            sl_serve_mark(pool, SLOT_OF(timer, struct sl_target_slot));
+            break;
+        case SL_TIMER_STOP:
+            reclaim_everything(pool);
+            break;
+        }
+    }
+}
+
+void sl_pool_step(struct sl_pool *pool, const struct sl_event *ev)
+{
+    assert((size_t)ev->type < sizeof handlers / sizeof handlers[0]);
+    pool->actions.count = 0;
+    if (pool->now_ms < ev->now_ms)
+        pool->now_ms = ev->now_ms;
+    fire_due(pool);
+    handlers[ev->type](pool, ev);
+    sl_serve(pool);
+    say_when_stopped(pool);
+}
+
+const struct sl_actions *sl_pool_actions(const struct sl_pool *pool)
+{
+    return &pool->actions;
+}
+
+uint64_t sl_pool_next_ms(const struct sl_pool *pool)
+{
+    const struct sl_timer *timer = sl_timers_first(&pool->timers);
+    return timer == NULL ? SL_NEVER : timer->due_ms;
+}

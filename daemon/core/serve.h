@@ -1,0 +1,30 @@
+/* serve.h - who gets which connection, and who may dial: wait queues against idle connections, limits and backoff.
+ * Looks at a target only when something about it changed. For daemon/core only. */
+#ifndef SSHLEASE_CORE_SERVE_H
+#define SSHLEASE_CORE_SERVE_H
+
+#include "daemon/core/state.h"
+
+/* Something about this target changed: sl_serve() will look at it. */
+void sl_serve_mark(struct sl_pool *pool, struct sl_target_slot *target);
+
+/* Grants, pings, dials, makes room and closes what idled too long, until there is nothing left to do at this moment.
+ * The last thing of every step. */
+void sl_serve(struct sl_pool *pool);
+
+/* Whether dials are held back by backoff or by a standing failure. */
+bool sl_serve_held_back(const struct sl_pool *pool, const struct sl_target_slot *target);
+/* The standing failure (credentials, host key) that every acquire is refused with at once, or 0. */
+int sl_serve_blocked(const struct sl_pool *pool, const struct sl_target_slot *target);
+
+/* What a dial's outcome means for the target and those who wait. Its connection has left `dialing` before. `dialed_ms`
+ * is when it began. */
+void sl_serve_dial_failed(struct sl_pool *pool, struct sl_target_slot *target, uint64_t dialed_ms, int status);
+void sl_serve_dial_succeeded(struct sl_pool *pool, struct sl_target_slot *target);
+/* An operator acted: forgets failed dials. */
+void sl_serve_forgive(struct sl_pool *pool, struct sl_target_slot *target);
+
+/* Whether the owner rule and the epoch let this connection serve this lease. */
+bool sl_serve_may_use(const struct sl_conn_slot *conn, const struct sl_lease_slot *lease);
+
+#endif

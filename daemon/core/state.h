@@ -1,0 +1,194 @@
+/* state.h - what a pool is made of, for the modules of daemon/core only. Nobody else includes it.
+ *
+ * A state is membership in a list and a count is that list's length. Slots never move in memory; lists link them. */
+#ifndef SSHLEASE_CORE_STATE_H
+#define SSHLEASE_CORE_STATE_H
+
+#include "daemon/core/pool.h"
+#include "daemon/core/prng.h"
+#include "daemon/core/timers.h"
+
+#include <assert.h>
+#include <sys/queue.h>
+
+#define SL_NEVER UINT64_MAX
+
+/* Beyond kill_grace, a drain gets this much before the core closes anyway: a little more than the transport allows
+ * itself. */
+#define SL_DRAIN_SLACK_MS 15000u
+
+/* Leases reserved beyond limits.clients, for clients that the driver has accepted while others are on their way out. */
+#define SL_CLIENT_SLACK 64u
+
+#define SL_CONN_STATES  (SL_CONN_CLOSING + 1)
+#define SL_LEASE_STATES (SL_LEASE_REFUSED + 1)
+
+/* What an unanswered ping means for an idle or leased connection. */
+enum sl_ping {
+    SL_PING_NONE,      /* none is under way */
+    SL_PING_KEEPALIVE, /* silence for server_alive_interval; several in a row unanswered mean death */
+    SL_PING_VALIDATE,  /* a waiter is to get this idle connection; unanswered once means death */
+};
+
+/* Daemon-wide limits make targets queue for the right to dial, waiters before spare connections. */
+enum sl_want {
+    SL_WANT_NOTHING,
+    SL_WANT_DEMAND, /* dials for waiters; on pool->hungry */
+    SL_WANT_SPARE,  /* dials up to min_idle; on pool->thin */
+};
+
+enum sl_pool_phase {
+    SL_PHASE_RUNNING,
+    SL_PHASE_STOPPING, /* nothing is granted or dialed any more */
+    SL_PHASE_STOPPED,  /* and nothing is left; said once */
+};
+
+struct sl_conn_slot {
+    struct sl_id id; /* the generation changes when the connection is gone */
+    enum sl_conn_state state;
+    struct sl_target_slot *target;     /* NULL when gone */
+    struct sl_lease_slot *lease;       /* the lease it serves; NULL unless leased */
+    TAILQ_ENTRY(sl_conn_slot) of_pool; /* pool->conns[state], all targets together */
+    TAILQ_ENTRY(sl_conn_slot) of_target;
+    struct sl_timer timer;
+    uint64_t since_ms;  /* in this state */
+    uint64_t ready_ms;  /* authenticated */
+    uint64_t heard_ms;  /* bytes were last received */
+    uint64_t pinged_ms; /* when the ping under way is overdue */
+    enum sl_ping ping;
+    uint32_t unanswered;   /* keepalives in a row */
+    uint32_t lifetime_cut; /* this connection's share of chance in max_lifetime, of SL_LIFETIME_CUT_MAX */
+    uint64_t epoch;        /* target->epoch when it was dialed; leased again only while they agree */
+    uint64_t claim;        /* the pass over the queue that has promised it to a waiter */
+    bool owned;            /* false until its first grant */
+    uint64_t owner;
+};
+#define SL_LIFETIME_CUT_MAX 65536u
+
+TAILQ_HEAD(sl_conn_head, sl_conn_slot);
+struct sl_conn_list {
+    struct sl_conn_head head;
+    uint32_t length;
+};
+
+struct sl_lease_slot {
+    struct sl_id id; /* the generation changes when the lease is over */
+    enum sl_lease_state state;
+    struct sl_target_slot *target;   /* NULL when free */
+    struct sl_conn_slot *conn;       /* granted only */
+    TAILQ_ENTRY(sl_lease_slot) link; /* pool->free_leases, target->waiting or target->granted */
+    struct sl_timer timer;
+    uint64_t owner, tag;
+    uint64_t serial;           /* order of arrival */
+    uint64_t since_ms;         /* when it was asked for */
+    uint64_t wait_ms;          /* refused then */
+    uint64_t notice_ms;        /* told that it waits then; SL_NEVER once told */
+    uint64_t failures_seen;    /* target->failure_serial on arrival: tells failures during the wait from older ones */
+    uint64_t lease_timeout_ms; /* what the client asked for, 0: the target's */
+    uint64_t granted_ms, deadline_ms, max_deadline_ms;
+};
+
+TAILQ_HEAD(sl_lease_head, sl_lease_slot);
+struct sl_lease_list {
+    struct sl_lease_head head;
+    uint32_t length;
+};
+
+enum sl_target_state {
+    SL_TARGET_ABSENT, /* never configured, or removed while connections of it may still be on their way out */
+    SL_TARGET_PRESENT,
+};
+
+struct sl_target_slot {
+    uint32_t index;
+    enum sl_target_state state;
+    uint64_t identity;
+    uint64_t epoch; /* connections of an older one are not leased again */
+    struct sl_policy policy;
+    struct sl_conn_list conns[SL_CONN_STATES]; /* idle: longest idle first */
+    struct sl_lease_list waiting;              /* first come first */
+    struct sl_lease_list granted;
+    struct sl_timer timer;   /* retry or idle_timeout, whichever is first */
+    uint32_t failures;       /* rounds of failed dials in a row */
+    int last_status;         /* of the last failed dial; 0 after a success */
+    uint64_t failed_ms;      /* when the last round failed */
+    uint64_t retry_at_ms;    /* no dial before */
+    uint64_t failure_serial; /* counts failed dials; never reset */
+    enum sl_want want;
+    uint32_t dials_wanted; /* how many more dials its own limits allow for what it wants */
+    uint32_t ceiling;      /* max_connections, or what a reload that lowered it found above it */
+    uint64_t configured;   /* the configuration that named it last */
+    TAILQ_ENTRY(sl_target_slot) want_link;
+    TAILQ_ENTRY(sl_target_slot) dirty_link; /* pool->dirty; tqe_prev is NULL when not on it */
+};
+TAILQ_HEAD(sl_target_head, sl_target_slot);
+
+struct sl_chunk; /* reserve.c */
+
+struct sl_pool {
+    struct sl_limits limits;
+    enum sl_pool_phase phase;
+    uint64_t now_ms; /* never runs backwards */
+    struct sl_prng prng;
+    struct sl_actions actions;
+
+    struct sl_conn_slot **conn;
+    uint32_t conn_count;
+    struct sl_conn_list conns[SL_CONN_STATES]; /* SL_CONN_GONE: the free slots; idle: longest idle first */
+    uint32_t ceiling;                          /* limits.connections, or what a reload that lowered it found above it */
+
+    struct sl_lease_slot **lease;
+    uint32_t lease_count;
+    struct sl_lease_list free_leases;
+    uint64_t lease_serial;
+
+    struct sl_target_slot **target; /* by index; NULL where none was ever configured */
+    uint32_t target_count;
+    uint64_t configurations;
+
+    struct sl_target_head dirty;  /* something changed: look again at its waiters and idle connections */
+    struct sl_target_head hungry; /* SL_WANT_DEMAND, first come first */
+    struct sl_target_head thin;   /* SL_WANT_SPARE */
+    uint64_t passes;              /* over wait queues, to tell this pass's claims from older ones */
+
+    struct sl_timers timers;
+    struct sl_timer stop_timer; /* leases still held are reclaimed then */
+
+    struct sl_chunk *chunks;
+};
+
+/* a + b, or SL_NEVER where that does not fit. */
+static inline uint64_t sl_after(uint64_t a, uint64_t b)
+{
+    return a > SL_NEVER - b ? SL_NEVER : a + b;
+}
+
+static inline uint64_t sl_min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline uint32_t sl_min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline uint32_t sl_max_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* a - b, or 0. */
+static inline uint32_t sl_less(uint32_t a, uint32_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* A new action at the end of the step's answer, zeroed but for its type. Its room was reserved. */
+struct sl_action *sl_pool_act(struct sl_pool *pool, enum sl_action_type type);
+
+/* Connections that exist: everything but gone. */
+uint32_t sl_pool_alive(const struct sl_pool *pool);
+uint32_t sl_target_alive(const struct sl_target_slot *target);
+
+#endif
