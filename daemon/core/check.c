@@ -9,8 +9,7 @@ static bool conn_list_ok(const struct sl_conn_list *list, enum sl_conn_state sta
     uint64_t since = 0;
     const struct sl_conn_slot *conn;
 #define COUNT(link)                                                                                                    \
-    TAILQ_FOREACH(conn, &list->head, link)                                                                             \
-    {                                                                                                                  \
+    TAILQ_FOREACH (conn, &list->head, link) {                                                                          \
         if (conn->state != state || conn->since_ms < since || (target != NULL && conn->target != target))              \
             return false;                                                                                              \
         since = conn->since_ms;                                                                                        \
@@ -48,9 +47,9 @@ static const char *check_conn(const struct sl_pool *pool, const struct sl_conn_s
     }
     if (conn->ping == SL_PING_VALIDATE && conn->state == SL_CONN_IDLE) {
         const struct sl_lease_slot *lease;
-        TAILQ_FOREACH(lease, &target->waiting.head, link)
-        if (sl_serve_may_use(conn, lease))
-            return NULL;
+        TAILQ_FOREACH (lease, &target->waiting.head, link)
+            if (sl_serve_may_use(conn, lease))
+                return NULL;
         return "a connection is validated for nobody";
     }
     return NULL;
@@ -84,18 +83,18 @@ static const char *check_lease(const struct sl_pool *pool, const struct sl_lease
 static const struct sl_conn_slot *unreserved(const struct sl_target_slot *target)
 {
     const struct sl_conn_slot *conn;
-    TAILQ_FOREACH(conn, &target->conns[SL_CONN_IDLE].head, of_target)
-    if (conn->ping != SL_PING_VALIDATE)
-        return conn;
+    TAILQ_FOREACH (conn, &target->conns[SL_CONN_IDLE].head, of_target)
+        if (conn->ping != SL_PING_VALIDATE)
+            return conn;
     return NULL;
 }
 
 static bool anything_unreserved(const struct sl_pool *pool)
 {
     const struct sl_conn_slot *conn;
-    TAILQ_FOREACH(conn, &pool->conns[SL_CONN_IDLE].head, of_pool)
-    if (conn->ping != SL_PING_VALIDATE)
-        return true;
+    TAILQ_FOREACH (conn, &pool->conns[SL_CONN_IDLE].head, of_pool)
+        if (conn->ping != SL_PING_VALIDATE)
+            return true;
     return false;
 }
 
@@ -127,21 +126,20 @@ static const char *check_queue(const struct sl_pool *pool, const struct sl_targe
     uint64_t serial = 0;
     const struct sl_lease_slot *lease;
     const struct sl_conn_slot *conn;
-    TAILQ_FOREACH(lease, &target->waiting.head, link)
-    {
+    TAILQ_FOREACH (lease, &target->waiting.head, link) {
         if (lease->state != SL_LEASE_WAITING || lease->target != target || lease->serial <= serial)
             return "a wait queue is out of order";
         serial = lease->serial;
         length++;
-        TAILQ_FOREACH(conn, &target->conns[SL_CONN_IDLE].head, of_target)
-        if (conn->ping != SL_PING_VALIDATE && sl_serve_may_use(conn, lease))
-            return "somebody waits while a usable connection is idle";
+        TAILQ_FOREACH (conn, &target->conns[SL_CONN_IDLE].head, of_target)
+            if (conn->ping != SL_PING_VALIDATE && sl_conns_fresh(pool, conn) && sl_serve_may_use(conn, lease))
+                return "somebody waits while a usable connection is idle";
     }
     if (length != target->waiting.length)
         return "a wait queue's length is wrong";
-    TAILQ_FOREACH(conn, &target->conns[SL_CONN_IDLE].head, of_target)
-    if (conn->ping == SL_PING_VALIDATE)
-        validating++;
+    TAILQ_FOREACH (conn, &target->conns[SL_CONN_IDLE].head, of_target)
+        if (conn->ping == SL_PING_VALIDATE)
+            validating++;
     if (validating > length)
         return "more connections are validated than somebody waits for";
     if (length > validating + target->conns[SL_CONN_DIALING].length)
@@ -156,8 +154,7 @@ static const char *check_target(const struct sl_pool *pool, const struct sl_targ
             return "a target's list of connections is wrong";
     uint32_t length = 0;
     const struct sl_lease_slot *lease;
-    TAILQ_FOREACH(lease, &target->granted.head, link)
-    {
+    TAILQ_FOREACH (lease, &target->granted.head, link) {
         if (lease->state != SL_LEASE_GRANTED || lease->target != target)
             return "a target's list of leases is wrong";
         length++;
@@ -174,12 +171,12 @@ static const char *check_target(const struct sl_pool *pool, const struct sl_targ
 static const char *check_wants(const struct sl_pool *pool)
 {
     const struct sl_target_slot *target;
-    TAILQ_FOREACH(target, &pool->hungry, want_link)
-    if (target->want != SL_WANT_DEMAND || target->dials_wanted == 0)
-        return "the list of hungry targets is wrong";
-    TAILQ_FOREACH(target, &pool->thin, want_link)
-    if (target->want != SL_WANT_SPARE || target->dials_wanted == 0)
-        return "the list of thin targets is wrong";
+    TAILQ_FOREACH (target, &pool->hungry, want_link)
+        if (target->want != SL_WANT_DEMAND || target->dials_wanted == 0)
+            return "the list of hungry targets is wrong";
+    TAILQ_FOREACH (target, &pool->thin, want_link)
+        if (target->want != SL_WANT_SPARE || target->dials_wanted == 0)
+            return "the list of thin targets is wrong";
     bool room =
         sl_pool_alive(pool) < pool->limits.connections && pool->conns[SL_CONN_DIALING].length < pool->limits.handshakes;
     if (room && (!TAILQ_EMPTY(&pool->hungry) || !TAILQ_EMPTY(&pool->thin)))

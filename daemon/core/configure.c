@@ -63,9 +63,7 @@ int sl_pool_configure(struct sl_pool *pool, uint64_t now_ms, const struct sl_lim
     if (r != 0)
         return r;
 
-    pool->actions.count = 0;
-    if (pool->now_ms < now_ms)
-        pool->now_ms = now_ms;
+    sl_pool_begin(pool, now_ms);
     pool->limits = *limits;
     pool->ceiling = sl_max_u32(limits->connections, sl_pool_alive(pool));
     pool->configurations++;

@@ -170,9 +170,12 @@ void sl_conns_heard(struct sl_pool *pool, struct sl_conn_slot *conn)
         return;
     conn->heard_ms = pool->now_ms;
     conn->unanswered = 0;
-    if (conn->ping == SL_PING_VALIDATE)
-        sl_serve_mark(pool, conn->target);
-    conn->ping = SL_PING_NONE;
+    if (conn->ping != SL_PING_NONE) {
+        conn->ping = SL_PING_NONE;
+        sl_conns_arm(pool, conn);
+    }
+    if (conn->state == SL_CONN_IDLE && conn->target->waiting.length > 0)
+        sl_serve_mark(pool, conn->target); /* it may serve somebody now */
 }
 
 bool sl_conns_fresh(const struct sl_pool *pool, const struct sl_conn_slot *conn)
@@ -245,20 +248,15 @@ static void on_ping_overdue(struct sl_pool *pool, struct sl_conn_slot *conn)
     const struct sl_policy *policy = &conn->target->policy;
     if (conn->ping == SL_PING_VALIDATE) {
         sl_conns_close(pool, conn, SL_REASON_DEAD, SL_E_PEER_DEAD);
-        return;
-    }
-    if (conn->ping == SL_PING_KEEPALIVE && ++conn->unanswered >= policy->server_alive_count_max) {
-        if (conn->state == SL_CONN_LEASED)
-            sl_leases_reclaim(pool, conn->lease, SL_REASON_CONNECTION_LOST, SL_E_PEER_DEAD);
-        else
-            sl_conns_close(pool, conn, SL_REASON_DEAD, SL_E_PEER_DEAD);
-        return;
-    }
-    if (policy->server_alive_interval_ms > 0) {
-        ping(pool, conn, SL_PING_KEEPALIVE, policy->server_alive_interval_ms);
-    } else { /* a reload switched pings off while one was under way */
-        conn->ping = SL_PING_NONE;
+    } else if (policy->server_alive_interval_ms == 0) {
+        conn->ping = SL_PING_NONE; /* a reload switched pings off while one was under way */
         sl_conns_arm(pool, conn);
+    } else if (conn->ping == SL_PING_NONE || ++conn->unanswered < policy->server_alive_count_max) {
+        ping(pool, conn, SL_PING_KEEPALIVE, policy->server_alive_interval_ms);
+    } else if (conn->state == SL_CONN_LEASED) {
+        sl_leases_reclaim(pool, conn->lease, SL_REASON_CONNECTION_LOST, SL_E_PEER_DEAD);
+    } else {
+        sl_conns_close(pool, conn, SL_REASON_DEAD, SL_E_PEER_DEAD);
     }
 }
 

@@ -61,8 +61,8 @@ bool sl_pool_conn_info(const struct sl_pool *pool, struct sl_id id, struct sl_po
 static void each_of(const struct sl_lease_list *list, sl_pool_lease_fn fn, void *arg)
 {
     const struct sl_lease_slot *lease;
-    TAILQ_FOREACH(lease, &list->head, link)
-    fn(arg, lease->id);
+    TAILQ_FOREACH (lease, &list->head, link)
+        fn(arg, lease->id);
 }
 
 void sl_pool_each_lease(const struct sl_pool *pool, sl_pool_lease_fn fn, void *arg)

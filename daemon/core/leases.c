@@ -220,8 +220,7 @@ uint32_t sl_leases_position(const struct sl_lease_slot *lease)
 {
     uint32_t position = 1;
     const struct sl_lease_slot *other;
-    TAILQ_FOREACH(other, &lease->target->waiting.head, link)
-    {
+    TAILQ_FOREACH (other, &lease->target->waiting.head, link) {
         if (other == lease)
             break;
         position++;

@@ -258,9 +258,11 @@ static const event_fn handlers[] = {
     [SL_EV_SHUTDOWN_NOW] = on_shutdown_now,
 };
 
-/* Deadlines come before the event: a release that arrives after its lease's deadline is too late. */
-static void fire_due(struct sl_pool *pool)
+void sl_pool_begin(struct sl_pool *pool, uint64_t now_ms)
 {
+    pool->actions.count = 0;
+    if (pool->now_ms < now_ms)
+        pool->now_ms = now_ms;
     struct sl_timer *timer;
     while ((timer = sl_timers_first(&pool->timers)) != NULL && timer->due_ms <= pool->now_ms) {
         sl_timers_set(&pool->timers, timer, SL_NEVER);
@@ -284,10 +286,7 @@ static void fire_due(struct sl_pool *pool)
 void sl_pool_step(struct sl_pool *pool, const struct sl_event *ev)
 {
     assert((size_t)ev->type < sizeof handlers / sizeof handlers[0]);
-    pool->actions.count = 0;
-    if (pool->now_ms < ev->now_ms)
-        pool->now_ms = ev->now_ms;
-    fire_due(pool);
+    sl_pool_begin(pool, ev->now_ms);
     handlers[ev->type](pool, ev);
     sl_serve(pool);
     say_when_stopped(pool);

@@ -124,13 +124,12 @@ static void choose(const struct sl_pool *pool, const struct sl_lease_slot *lease
 {
     struct choice choice = {NULL, NULL, NULL};
     struct sl_conn_slot *conn;
-    TAILQ_FOREACH_REVERSE(conn, &lease->target->conns[SL_CONN_IDLE].head, sl_conn_head, of_target)
-    {
+    TAILQ_FOREACH_REVERSE (conn, &lease->target->conns[SL_CONN_IDLE].head, sl_conn_head, of_target) {
         if (conn->claim == pool->passes || !sl_serve_may_use(conn, lease))
             continue;
-        struct sl_conn_slot **best = conn->ping == SL_PING_VALIDATE ? &choice.validating
-                                     : sl_conns_fresh(pool, conn)   ? &choice.fresh
-                                                                    : &choice.stale;
+        struct sl_conn_slot **best = sl_conns_fresh(pool, conn)       ? &choice.fresh
+                                     : conn->ping == SL_PING_VALIDATE ? &choice.validating
+                                                                      : &choice.stale;
         if (*best == NULL || (!(*best)->owned && conn->owned))
             *best = conn;
     }
@@ -143,6 +142,8 @@ static bool match(struct sl_pool *pool, struct sl_lease_slot *lease)
     struct choice choice;
     choose(pool, lease, &choice);
     if (choice.fresh != NULL) {
+        if (choice.fresh->ping == SL_PING_VALIDATE) /* a reload made it fresh while its ping was under way */
+            sl_conns_unreserve(pool, choice.fresh);
         sl_leases_grant(pool, lease, choice.fresh);
         return true;
     }
@@ -162,9 +163,9 @@ static bool match(struct sl_pool *pool, struct sl_lease_slot *lease)
 static struct sl_conn_slot *longest_idle_of(const struct sl_pool *pool, const struct sl_target_slot *target)
 {
     struct sl_conn_slot *conn;
-    TAILQ_FOREACH(conn, &target->conns[SL_CONN_IDLE].head, of_target)
-    if (conn->claim != pool->passes)
-        return conn;
+    TAILQ_FOREACH (conn, &target->conns[SL_CONN_IDLE].head, of_target)
+        if (conn->claim != pool->passes)
+            return conn;
     return NULL;
 }
 
@@ -172,9 +173,9 @@ static struct sl_conn_slot *longest_idle_of(const struct sl_pool *pool, const st
 static struct sl_conn_slot *longest_idle(const struct sl_pool *pool)
 {
     struct sl_conn_slot *conn;
-    TAILQ_FOREACH(conn, &pool->conns[SL_CONN_IDLE].head, of_pool)
-    if (conn->ping != SL_PING_VALIDATE)
-        return conn;
+    TAILQ_FOREACH (conn, &pool->conns[SL_CONN_IDLE].head, of_pool)
+        if (conn->ping != SL_PING_VALIDATE)
+            return conn;
     return NULL;
 }
 
@@ -189,8 +190,7 @@ static uint32_t places_in_all(const struct sl_pool *pool, const struct sl_target
 {
     uint32_t left = places(pool->limits.connections, sl_pool_alive(pool), pool->conns[SL_CONN_CLOSING].length);
     const struct sl_target_slot *other;
-    TAILQ_FOREACH(other, &pool->hungry, want_link)
-    {
+    TAILQ_FOREACH (other, &pool->hungry, want_link) {
         if (left == 0)
             break;
         if (other != target)
@@ -261,9 +261,9 @@ static uint32_t match_all(struct sl_pool *pool, struct sl_target_slot *target, u
     *ret_covering = dialing - means.dialing;
 
     struct sl_conn_slot *conn;
-    TAILQ_FOREACH(conn, &target->conns[SL_CONN_IDLE].head, of_target)
-    if (conn->ping == SL_PING_VALIDATE && conn->claim != pool->passes)
-        sl_conns_unreserve(pool, conn);
+    TAILQ_FOREACH (conn, &target->conns[SL_CONN_IDLE].head, of_target)
+        if (conn->ping == SL_PING_VALIDATE && conn->claim != pool->passes)
+            sl_conns_unreserve(pool, conn);
     /* Places that are still closing are not there yet. */
     return sl_min_u32(wanted, sl_less(target->policy.max_connections, sl_target_alive(target)));
 }
@@ -276,9 +276,9 @@ static struct sl_conn_slot *next_to_time_out(const struct sl_target_slot *target
     if (target->policy.idle_timeout_ms == 0 || target->conns[SL_CONN_IDLE].length <= target->policy.min_idle)
         return NULL;
     struct sl_conn_slot *conn;
-    TAILQ_FOREACH(conn, &target->conns[SL_CONN_IDLE].head, of_target)
-    if (conn->ping != SL_PING_VALIDATE)
-        return conn;
+    TAILQ_FOREACH (conn, &target->conns[SL_CONN_IDLE].head, of_target)
+        if (conn->ping != SL_PING_VALIDATE)
+            return conn;
     return NULL;
 }
 
@@ -295,9 +295,9 @@ static uint32_t missing_idle(const struct sl_pool *pool, const struct sl_target_
 {
     uint32_t spare = target->conns[SL_CONN_DIALING].length - covering;
     const struct sl_conn_slot *conn;
-    TAILQ_FOREACH(conn, &target->conns[SL_CONN_IDLE].head, of_target)
-    if (conn->claim != pool->passes)
-        spare++;
+    TAILQ_FOREACH (conn, &target->conns[SL_CONN_IDLE].head, of_target)
+        if (conn->claim != pool->passes)
+            spare++;
     return sl_less(target->policy.min_idle, spare);
 }
 
@@ -379,8 +379,7 @@ static void make_room(struct sl_pool *pool)
     uint32_t handshakes = sl_less(pool->limits.handshakes, pool->conns[SL_CONN_DIALING].length);
     const struct sl_target_slot *target;
     uint32_t wanted = 0;
-    TAILQ_FOREACH(target, &pool->hungry, want_link)
-    {
+    TAILQ_FOREACH (target, &pool->hungry, want_link) {
         wanted = sl_min_u32(wanted + target->dials_wanted, handshakes);
         while (coming < wanted) {
             struct sl_conn_slot *conn = longest_idle(pool);

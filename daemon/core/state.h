@@ -184,6 +184,10 @@ static inline uint32_t sl_less(uint32_t a, uint32_t b)
     return a > b ? a - b : 0;
 }
 
+/* Begins a step: no actions yet, it is `now_ms`, and what was due by then is done. Deadlines come before the event: a
+ * release that arrives after its lease's deadline is too late. */
+void sl_pool_begin(struct sl_pool *pool, uint64_t now_ms);
+
 /* A new action at the end of the step's answer, zeroed but for its type. Its room was reserved. */
 struct sl_action *sl_pool_act(struct sl_pool *pool, enum sl_action_type type);
 

@@ -1,0 +1,257 @@
+/* The actions of a step are replayed one after the other (replay.c's half), then everything is looked at as a whole
+ * (look_*). What a step has to answer to its event comes last (duties). */
+#include "tests/sim/model.h"
+
+#include "proto/status.h"
+#include "tests/sim/model_state.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct model *model_new(void)
+{
+    struct model *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        abort();
+    return m;
+}
+
+void model_free(struct model *m)
+{
+    free(m);
+}
+
+void model_broken(struct model *m, const char *format, ...)
+{
+    if (m->broken[0] != '\0')
+        return; /* the first one is the cause */
+    va_list args;
+    va_start(args, format);
+    vsnprintf(m->broken, sizeof m->broken, format, args);
+    va_end(args);
+}
+
+/* --- the whole, after every step --- */
+
+static bool may_use(const struct model *m, const struct m_conn *c, const struct m_request *r)
+{
+    const struct m_target *t = &m->target[c->target];
+    return c->state == SL_CONN_IDLE && c->target == r->target && c->edition == t->edition &&
+           (!c->owned || t->policy.owners_shared || c->owner == r->owner);
+}
+
+static void look_at_conn(struct model *m, uint32_t index)
+{
+    struct m_conn *c = &m->conn[index];
+    const struct m_target *t = &m->target[c->target];
+    const struct sl_policy *p = &t->policy;
+    uint64_t silent = m->now_ms - c->heard_ms;
+
+    if ((c->state == SL_CONN_LEASED) != (c->holder != NULL))
+        model_broken(m, "conn %u is %s and has %s holder", index, sl_conn_state_name(c->state), c->holder ? "a" : "no");
+    if (c->state == SL_CONN_DIALING && !c->dial_said)
+        model_broken(m, "conn %u is dialing without DIAL", index);
+    if ((c->state == SL_CONN_CLOSING) != c->close_said)
+        model_broken(
+            m, "conn %u is %s and CLOSE was %ssaid", index, sl_conn_state_name(c->state), c->close_said ? "" : "not ");
+    if (c->state == SL_CONN_DRAINING && !c->drain_said)
+        model_broken(m, "conn %u is draining without DRAIN", index);
+    if (c->state == SL_CONN_DRAINING && m->now_ms > c->since_ms + p->kill_grace_ms + 16000)
+        model_broken(m, "conn %u drains for ever", index);
+    if (c->tainted && (c->state == SL_CONN_IDLE || c->state == SL_CONN_LEASED))
+        model_broken(m, "conn %u is kept after its lease was reclaimed or it was lost", index);
+    if ((c->state == SL_CONN_IDLE || c->state == SL_CONN_DIALING) && (!t->present || c->edition != t->edition))
+        model_broken(m, "conn %u is outdated and %s", index, sl_conn_state_name(c->state));
+    if (c->state == SL_CONN_IDLE && m->stopping)
+        model_broken(m, "conn %u is idle while stopping", index);
+    if (c->state != SL_CONN_IDLE && c->state != SL_CONN_LEASED)
+        return;
+    if (p->server_alive_interval_ms > 0 && silent > p->server_alive_interval_ms && !c->pinged)
+        model_broken(m, "conn %u is silent and nobody pings it", index);
+    if (c->state == SL_CONN_LEASED)
+        return;
+    if (p->max_lifetime_ms > 0 && m->now_ms - c->ready_ms > p->max_lifetime_ms)
+        model_broken(m, "conn %u is too old to be idle", index);
+    if (p->idle_timeout_ms > 0 && m->now_ms - c->since_ms > p->idle_timeout_ms &&
+        t->count[SL_CONN_IDLE] > p->min_idle && !c->pinged)
+        model_broken(m, "conn %u idles too long", index);
+}
+
+static void look_at_request(struct model *m, const struct m_request *r)
+{
+    if (r->state == M_WAITING) {
+        if (r->wait_ms <= m->now_ms)
+            model_broken(m, "request %llu waits past its time", (unsigned long long)r->tag);
+        if (m->stopping || !m->target[r->target].present)
+            model_broken(m, "request %llu waits for nothing", (unsigned long long)r->tag);
+        for (uint32_t i = 0; i < m->conn_high; i++)
+            if (may_use(m, &m->conn[i], r) && !m->conn[i].pinged &&
+                m->now_ms - m->conn[i].heard_ms <= m->target[r->target].policy.validate_after_ms)
+                model_broken(m, "request %llu waits while conn %u is usable", (unsigned long long)r->tag, i);
+        m->target[r->target].waiters++;
+    } else if (r->state == M_GRANTED) {
+        if (r->deadline_ms <= m->now_ms)
+            model_broken(m, "lease of %llu outlives its deadline", (unsigned long long)r->tag);
+        if (r->conn == NULL || r->conn->holder != r)
+            model_broken(m, "lease of %llu has no connection", (unsigned long long)r->tag);
+    } else if (r->state == M_ASKED) {
+        model_broken(m, "request %llu got no answer", (unsigned long long)r->tag);
+    }
+}
+
+/* Waiters whom nothing dialing and nothing pinged covers: is there an idle connection that could make room for them? */
+static void look_at_foreign_idle(
+    struct model *m, const struct m_target *t, const struct sl_pool_target_info *info, uint32_t index)
+{
+    uint32_t covered = t->count[SL_CONN_DIALING], unpinged = 0, total = 0;
+    for (unsigned s = SL_CONN_DIALING; s <= SL_CONN_CLOSING; s++)
+        total += t->count[s];
+    for (uint32_t i = 0; i < m->conn_high; i++) {
+        const struct m_conn *c = &m->conn[i];
+        if (c->state != SL_CONN_IDLE || c->target != index)
+            continue;
+        if (c->pinged)
+            covered++;
+        else
+            unpinged++;
+    }
+    if (t->waiters <= covered || info->retry_at_ms > 0 || t->count[SL_CONN_DIALING] >= t->policy.handshakes)
+        return;
+    if (total >= t->policy.max_connections) {
+        if (unpinged > 0 && t->count[SL_CONN_CLOSING] == 0)
+            model_broken(m, "somebody waits behind another owner's idle connection of target %u", index);
+    } else if (m->count[SL_CONN_DIALING] < m->limits.handshakes) {
+        uint32_t all = 0;
+        for (unsigned s = SL_CONN_DIALING; s <= SL_CONN_CLOSING; s++)
+            all += m->count[s];
+        if (all < m->limits.connections)
+            model_broken(m, "somebody waits for target %u, which has room to dial", index);
+    }
+}
+
+static void look_at_target(struct model *m, const struct sl_pool *pool, uint32_t index)
+{
+    const struct m_target *t = &m->target[index];
+    struct sl_pool_target_info info;
+    uint32_t alive = 0;
+    for (unsigned s = SL_CONN_DIALING; s <= SL_CONN_CLOSING; s++)
+        alive += t->count[s];
+    if (sl_pool_target_info(pool, index, &info) != (t->present || alive > 0)) {
+        model_broken(m, "target %u is known to one of us only", index);
+        return;
+    }
+    if (!t->present && alive == 0)
+        return;
+    if (info.counts.dialing != t->count[SL_CONN_DIALING] || info.counts.idle != t->count[SL_CONN_IDLE] ||
+        info.counts.leased != t->count[SL_CONN_LEASED] || info.counts.draining != t->count[SL_CONN_DRAINING] ||
+        info.counts.closing != t->count[SL_CONN_CLOSING] || info.counts.waiters != t->waiters)
+        model_broken(m, "target %u: counts differ", index);
+    if (t->waiters > 0)
+        look_at_foreign_idle(m, t, &info, index);
+}
+
+static void look(struct model *m, const struct sl_pool *pool)
+{
+    uint32_t alive = 0;
+    memset(m->count, 0, sizeof m->count);
+    for (uint32_t i = 0; i < MODEL_TARGETS; i++) {
+        memset(m->target[i].count, 0, sizeof m->target[i].count);
+        m->target[i].waiters = 0;
+    }
+    for (uint32_t i = 0; i < m->conn_high; i++) {
+        enum sl_conn_state state = m->conn[i].state;
+        m->count[state]++;
+        m->target[m->conn[i].target].count[state]++;
+        alive += state != SL_CONN_GONE;
+    }
+    for (uint32_t i = 0; i < m->conn_high; i++)
+        if (m->conn[i].state != SL_CONN_GONE)
+            look_at_conn(m, i);
+    for (uint32_t i = 0; i < MODEL_REQUESTS; i++)
+        if (m->request[i].state != M_FREE)
+            look_at_request(m, &m->request[i]);
+    for (uint32_t i = 0; i < MODEL_TARGETS; i++)
+        if (m->target[i].known)
+            look_at_target(m, pool, i);
+    if (m->stopped != (m->stopping && alive == 0))
+        model_broken(m, m->stopped ? "stopped with connections left" : "nothing is left, but STOPPED was not said");
+    if (m->stopped && sl_pool_next_ms(pool) != UINT64_MAX)
+        model_broken(m, "stopped, and wants to be woken");
+}
+
+/* --- what the event asked for --- */
+
+static void duties(struct model *m, const struct sl_pool *pool, const struct sl_event *ev)
+{
+    const struct m_request *r = m->asked_about;
+    switch (ev->type) {
+    case SL_EV_RELEASE:
+    case SL_EV_REVOKE:
+    case SL_EV_CLIENT_GONE:
+        if (r != NULL && r->state != M_FREE && sl_id_equal(r->lease, ev->lease))
+            model_broken(m, "the lease of %llu goes on", (unsigned long long)r->tag);
+        break;
+    case SL_EV_RENEW:
+        if (r != NULL && r->state == M_GRANTED && sl_id_equal(r->lease, ev->lease) && m->asked_while == M_GRANTED &&
+            m->renewed != 1)
+            model_broken(m, "RENEW of %llu was answered %u times", (unsigned long long)r->tag, m->renewed);
+        break;
+    case SL_EV_TIME:
+        if (sl_pool_next_ms(pool) <= m->now_ms)
+            model_broken(m, "a driver that does as it is told would spin");
+        break;
+    default:
+        break;
+    }
+}
+
+const char *model_stepped(struct model *m, const struct sl_pool *pool, const struct sl_event *ev)
+{
+    m->ev = ev;
+    if (m->now_ms < ev->now_ms)
+        m->now_ms = ev->now_ms;
+    model_replay_event(m, ev);
+    model_replay_actions(m, sl_pool_actions(pool));
+    look(m, pool);
+    duties(m, pool, ev);
+    return m->broken[0] != '\0' ? m->broken : NULL;
+}
+
+const char *model_configured(struct model *m, const struct sl_pool *pool, uint64_t now_ms,
+    const struct sl_limits *limits, const struct sl_pool_target *targets, size_t count)
+{
+    static const struct sl_event nothing = {.type = SL_EV_TIME};
+    m->ev = &nothing;
+    m->asked_about = NULL;
+    if (m->now_ms < now_ms)
+        m->now_ms = now_ms;
+    m->limits = *limits;
+    bool named[MODEL_TARGETS] = {false};
+    for (size_t i = 0; i < count; i++) {
+        struct m_target *t = &m->target[targets[i].target];
+        named[targets[i].target] = true;
+        bool apart = t->present && t->policy.owners_shared && !targets[i].policy.owners_shared;
+        if (!t->present || t->identity != targets[i].identity || apart)
+            t->edition++;
+        t->known = t->present = true;
+        t->identity = targets[i].identity;
+        t->policy = targets[i].policy;
+    }
+    for (uint32_t i = 0; i < MODEL_TARGETS; i++) {
+        struct m_target *t = &m->target[i];
+        if (t->present && !named[i]) {
+            t->present = false;
+            t->edition++;
+        }
+        t->blocked_status = 0;
+        t->blocked_ms = t->held_ms = 0;
+        t->last_status = 0;
+    }
+    model_replay_actions(m, sl_pool_actions(pool));
+    /* Lowered times may be over already; the core says so through its next deadline. */
+    if (sl_pool_next_ms(pool) > m->now_ms)
+        look(m, pool);
+    return m->broken[0] != '\0' ? m->broken : NULL;
+}

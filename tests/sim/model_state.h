@@ -1,0 +1,77 @@
+/* model_state.h - what the model remembers; shared by its two halves only. */
+#ifndef SSHLEASE_SIM_MODEL_STATE_H
+#define SSHLEASE_SIM_MODEL_STATE_H
+
+#include "tests/sim/model.h"
+
+enum m_state { M_FREE, M_ASKED, M_WAITING, M_GRANTED };
+
+struct m_request {
+    enum m_state state;
+    uint64_t tag, owner, serial;
+    uint32_t target;
+    struct sl_id lease;
+    struct m_conn *conn;
+    uint64_t asked_ms, wait_ms, lease_timeout_ms, deadline_ms, max_deadline_ms;
+    uint64_t failures_seen;
+    bool noticed;
+};
+
+struct m_conn {
+    struct sl_id id;
+    enum sl_conn_state state;
+    uint32_t target;
+    uint64_t edition; /* of its target's settings, when it was dialed */
+    bool owned;
+    uint64_t owner;
+    struct m_request *holder;
+    uint64_t since_ms, dialed_ms, ready_ms, heard_ms;
+    bool pinged;     /* and not heard of since */
+    bool was_pinged; /* before the event under way, which says that bytes came */
+    bool dial_said, close_said, drain_said;
+    bool tainted; /* its lease was reclaimed, or it was lost: never to be leased again */
+};
+
+struct m_target {
+    bool known, present;
+    uint64_t identity, edition;
+    struct sl_policy policy;
+    uint32_t count[SL_CONN_CLOSING + 1];
+    uint32_t waiters;
+    int blocked_status; /* a standing failure, until blocked_ms */
+    uint64_t blocked_ms;
+    uint64_t held_ms; /* the least backoff lets no dial begin before */
+    int last_status;
+    uint64_t failures;
+};
+
+struct model {
+    uint64_t now_ms; /* as the core understands it */
+    struct sl_limits limits;
+    struct m_target target[MODEL_TARGETS];
+    struct m_conn conn[MODEL_CONNS];
+    uint32_t conn_high; /* all slots from here on were never used */
+    uint32_t count[SL_CONN_CLOSING + 1];
+    struct m_request request[MODEL_REQUESTS];
+    uint64_t serial;
+    bool stopping, stopped;
+    uint64_t stop_ms; /* leases may be reclaimed for the stop from then on */
+
+    /* of the step under way */
+    const struct sl_event *ev;
+    struct m_request *asked_about;
+    enum m_state asked_while;
+    unsigned renewed;
+    int failed_status; /* the dial that the event said has failed */
+    uint32_t failed_target;
+
+    char broken[200];
+};
+
+__attribute__((format(printf, 2, 3))) void model_broken(struct model *m, const char *format, ...);
+
+/* replay.c */
+void model_replay_event(struct model *m, const struct sl_event *ev);
+void model_replay_actions(struct model *m, const struct sl_actions *actions);
+
+#endif

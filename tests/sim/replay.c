@@ -1,0 +1,503 @@
+/* The half of the model that follows the core: what an event means, and whether each action was due. */
+#include "proto/status.h"
+#include "tests/sim/model_state.h"
+
+#define TAG(r) ((unsigned long long)(r)->tag)
+
+static struct m_conn *conn_of(struct model *m, struct sl_id id)
+{
+    if (id.index >= MODEL_CONNS)
+        return NULL;
+    struct m_conn *c = &m->conn[id.index];
+    return c->state != SL_CONN_GONE && sl_id_equal(c->id, id) ? c : NULL;
+}
+
+static struct m_request *request_of_lease(struct model *m, struct sl_id lease)
+{
+    for (uint32_t i = 0; i < MODEL_REQUESTS && !sl_id_is_none(lease); i++)
+        if (m->request[i].state != M_FREE && sl_id_equal(m->request[i].lease, lease))
+            return &m->request[i];
+    return NULL;
+}
+
+static struct m_request *request_of_tag(struct model *m, uint64_t tag)
+{
+    struct m_request *r = &m->request[tag % MODEL_REQUESTS];
+    return r->state != M_FREE && r->tag == tag ? r : NULL;
+}
+
+static bool is_rejected(int status)
+{
+    return status == SL_E_AUTH_FAILED || status == SL_E_CREDENTIALS;
+}
+
+static bool is_untrusted(int status)
+{
+    return status == SL_E_HOST_KEY_UNKNOWN || status == SL_E_HOST_KEY_CHANGED || status == SL_E_HOST_KEY_REVOKED;
+}
+
+static bool is_definite(int status)
+{
+    return status == SL_E_RESOLVE || status == SL_E_CONNECT;
+}
+
+/* --- events --- */
+
+static void dial_over(struct model *m, const struct m_conn *c, int status)
+{
+    struct m_target *t = &m->target[c->target];
+    bool blocked = t->blocked_status != 0 && m->now_ms < t->blocked_ms;
+    if (status == 0) {
+        if (blocked && is_untrusted(t->blocked_status))
+            return;
+        t->blocked_status = 0;
+        t->last_status = 0;
+        t->held_ms = 0;
+        return;
+    }
+    m->failed_status = status;
+    m->failed_target = c->target;
+    t->failures++;
+    if (is_rejected(status))
+        t->held_ms = 0; /* auth_retry takes the place of backoff, be it shorter */
+    else if (!blocked)
+        t->held_ms = m->now_ms + t->policy.retry_min_ms - t->policy.retry_min_ms / 5;
+    if (is_untrusted(status) || (is_rejected(status) && !blocked)) {
+        t->blocked_status = status;
+        t->blocked_ms = is_untrusted(status) ? UINT64_MAX : m->now_ms + t->policy.auth_retry_ms;
+        t->last_status = status;
+    } else if (!blocked) {
+        t->last_status = status;
+    }
+}
+
+static void event_of_conn(struct model *m, const struct sl_event *ev)
+{
+    struct m_conn *c = conn_of(m, ev->conn);
+    if (c == NULL)
+        return;
+    c->was_pinged = false;
+    switch (ev->type) {
+    case SL_EV_CONN_READY:
+        if (c->state == SL_CONN_DIALING) {
+            c->ready_ms = c->heard_ms = m->now_ms;
+            dial_over(m, c, 0);
+        }
+        break;
+    case SL_EV_CONN_FAILED:
+    case SL_EV_CONN_LOST:
+    case SL_EV_CONN_GONE:
+        if (c->state == SL_CONN_DIALING)
+            dial_over(m, c, ev->status != 0 ? ev->status : SL_E_CONNECTION_LOST);
+        c->tainted = true;
+        break;
+    case SL_EV_CONN_ALIVE:
+        if (c->state == SL_CONN_IDLE || c->state == SL_CONN_LEASED) {
+            c->heard_ms = m->now_ms;
+            c->was_pinged = c->pinged;
+            c->pinged = false;
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+void model_replay_event(struct model *m, const struct sl_event *ev)
+{
+    m->asked_about = NULL;
+    m->asked_while = M_FREE;
+    m->renewed = 0;
+    m->failed_status = 0;
+    switch (ev->type) {
+    case SL_EV_ACQUIRE: {
+        struct m_request *r = &m->request[ev->tag % MODEL_REQUESTS];
+        if (r->state != M_FREE) {
+            model_broken(m, "the world uses tag %llu twice", TAG(r));
+            return;
+        }
+        const struct sl_policy *p = &m->target[ev->target % MODEL_TARGETS].policy;
+        *r = (struct m_request){
+            .state = M_ASKED,
+            .tag = ev->tag,
+            .owner = ev->owner,
+            .serial = ++m->serial,
+            .target = ev->target % MODEL_TARGETS,
+            .asked_ms = m->now_ms,
+            .wait_ms = m->now_ms + (ev->acquire_timeout_ms > 0 ? ev->acquire_timeout_ms : p->acquire_timeout_ms),
+            .lease_timeout_ms = ev->lease_timeout_ms,
+            .failures_seen = m->target[ev->target % MODEL_TARGETS].failures,
+        };
+        m->asked_about = r;
+        break;
+    }
+    case SL_EV_RELEASE:
+    case SL_EV_RENEW:
+    case SL_EV_REVOKE:
+    case SL_EV_CLIENT_GONE:
+        m->asked_about = request_of_lease(m, ev->lease);
+        m->asked_while = m->asked_about != NULL ? m->asked_about->state : M_FREE;
+        break;
+    case SL_EV_SHUTDOWN:
+    case SL_EV_SHUTDOWN_NOW: {
+        uint64_t stop_ms = ev->type == SL_EV_SHUTDOWN ? m->now_ms + ev->drain_ms : m->now_ms;
+        if (!m->stopping || stop_ms < m->stop_ms)
+            m->stop_ms = stop_ms;
+        m->stopping = true;
+        break;
+    }
+    default:
+        event_of_conn(m, ev);
+        break;
+    }
+}
+
+/* --- actions about leases --- */
+
+static void over(struct m_request *r, bool clean)
+{
+    if (r->conn != NULL) {
+        r->conn->holder = NULL;
+        if (!clean)
+            r->conn->tainted = true;
+    }
+    *r = (struct m_request){.state = M_FREE};
+}
+
+static void on_queued(struct model *m, const struct sl_action *act)
+{
+    struct m_request *r = request_of_tag(m, act->tag);
+    if (r == NULL || r->state != M_ASKED || m->asked_about != r) {
+        model_broken(m, "QUEUED for %llu, which did not ask", (unsigned long long)act->tag);
+        return;
+    }
+    const struct m_target *t = &m->target[r->target];
+    if (m->stopping || !t->present || (t->blocked_status != 0 && m->now_ms < t->blocked_ms))
+        model_broken(m, "QUEUED for %llu, which was to be refused", TAG(r));
+    uint32_t waiters = 0;
+    for (uint32_t i = 0; i < MODEL_REQUESTS; i++)
+        waiters += m->request[i].state == M_WAITING && m->request[i].target == r->target;
+    if (waiters >= t->policy.waiters)
+        model_broken(m, "QUEUED for %llu, but the queue is full", TAG(r));
+    if (request_of_lease(m, act->lease) != NULL || sl_id_is_none(act->lease))
+        model_broken(m, "QUEUED for %llu under a lease id in use", TAG(r));
+    r->state = M_WAITING;
+    r->lease = act->lease;
+}
+
+static void on_notice(struct model *m, const struct sl_action *act)
+{
+    struct m_request *r = request_of_tag(m, act->tag);
+    if (r == NULL || r->state != M_WAITING || r->noticed) {
+        model_broken(m, "NOTICE for %llu, which does not wait or was told", (unsigned long long)act->tag);
+        return;
+    }
+    r->noticed = true;
+    uint32_t position = 1;
+    for (uint32_t i = 0; i < MODEL_REQUESTS; i++) {
+        const struct m_request *o = &m->request[i];
+        position += o->state == M_WAITING && o->target == r->target && o->serial < r->serial;
+    }
+    /* One that came before may be granted or refused later in the same step, but not the other way round. */
+    if (act->position != position)
+        model_broken(m, "NOTICE for %llu says position %u, it is %u", TAG(r), act->position, position);
+}
+
+static void on_grant(struct model *m, const struct sl_action *act)
+{
+    struct m_request *r = request_of_tag(m, act->tag);
+    struct m_conn *c = conn_of(m, act->conn);
+    if (r == NULL || r->state != M_WAITING || !sl_id_equal(r->lease, act->lease)) {
+        model_broken(m, "GRANT for %llu, which does not wait", (unsigned long long)act->tag);
+        return;
+    }
+    if (c == NULL || c->holder != NULL || c->state != SL_CONN_LEASED || c->tainted) {
+        model_broken(m, "GRANT for %llu of a connection that is not free", TAG(r));
+        return;
+    }
+    const struct m_target *t = &m->target[c->target];
+    if (c->target != r->target)
+        model_broken(m, "GRANT for %llu across targets", TAG(r));
+    if (c->edition != t->edition || !t->present || m->stopping)
+        model_broken(m, "GRANT for %llu of an outdated connection", TAG(r));
+    if (c->owned && !t->policy.owners_shared && c->owner != r->owner)
+        model_broken(m, "GRANT for %llu across owners", TAG(r));
+    if (m->now_ms - c->heard_ms > t->policy.validate_after_ms)
+        model_broken(m, "GRANT for %llu of a connection not heard of lately", TAG(r));
+    for (uint32_t i = 0; i < MODEL_REQUESTS; i++) {
+        const struct m_request *o = &m->request[i];
+        if (o->state == M_WAITING && o->target == r->target && o->serial < r->serial &&
+            (!c->owned || t->policy.owners_shared || o->owner == c->owner))
+            model_broken(m, "GRANT for %llu before %llu, which came first", TAG(r), TAG(o));
+    }
+    uint64_t lease_ms = r->lease_timeout_ms > 0 ? r->lease_timeout_ms : t->policy.lease_timeout_ms;
+    r->max_deadline_ms = m->now_ms + t->policy.max_lease_ms;
+    r->deadline_ms = m->now_ms + lease_ms < r->max_deadline_ms ? m->now_ms + lease_ms : r->max_deadline_ms;
+    if (act->deadline_ms != r->deadline_ms || act->max_deadline_ms != r->max_deadline_ms)
+        model_broken(m, "GRANT for %llu with a wrong deadline", TAG(r));
+    r->state = M_GRANTED;
+    r->conn = c;
+    c->holder = r;
+    c->owned = true;
+    c->owner = r->owner;
+}
+
+static void check_refusal(struct model *m, const struct m_request *r, const struct sl_action *act)
+{
+    const struct m_target *t = &m->target[r->target];
+    switch (act->reason) {
+    case SL_REASON_TIMEOUT: {
+        int expected = t->failures != r->failures_seen && t->last_status != 0 ? t->last_status : SL_E_TIMEOUT;
+        /* A dial may end in the very step in which the wait does: deadlines come first. */
+        if (m->now_ms < r->wait_ms ||
+            (act->status != expected && m->ev->type != SL_EV_CONN_FAILED && m->ev->type != SL_EV_CONN_READY &&
+                m->ev->type != SL_EV_CONN_LOST && m->ev->type != SL_EV_CONN_GONE))
+            model_broken(m, "%llu is refused for time: %s, not %s", TAG(r), sl_status_name(act->status),
+                sl_status_name(expected));
+        break;
+    }
+    case SL_REASON_QUEUE_FULL:
+        if (r->state != M_ASKED || !(act->status == SL_E_QUEUE_FULL || act->status == SL_E_LIMIT))
+            model_broken(m, "%llu is refused in the queue because the queue is full", TAG(r));
+        break;
+    case SL_REASON_TARGET_DOWN:
+        if (r->state == M_ASKED ? act->status != t->blocked_status || m->now_ms >= t->blocked_ms
+                                : m->failed_status == 0 || m->failed_target != r->target ||
+                                      !(is_rejected(m->failed_status) || is_untrusted(m->failed_status) ||
+                                          is_definite(m->failed_status)))
+            model_broken(m, "%llu is refused because its target is down, which it is not", TAG(r));
+        break;
+    case SL_REASON_NO_TARGET:
+        if (t->present)
+            model_broken(m, "%llu is refused because there is no such target", TAG(r));
+        break;
+    case SL_REASON_SHUTDOWN:
+        if (!m->stopping)
+            model_broken(m, "%llu is refused because of a shutdown", TAG(r));
+        break;
+    case SL_REASON_RELEASED:
+    case SL_REASON_REVOKED:
+        if (m->asked_about != r || (act->reason == SL_REASON_REVOKED) != (m->ev->type == SL_EV_REVOKE))
+            model_broken(m, "%llu is refused for no reason", TAG(r));
+        break;
+    default:
+        model_broken(m, "%llu is refused because of %s", TAG(r), sl_reason_name(act->reason));
+    }
+}
+
+static void on_refuse(struct model *m, const struct sl_action *act)
+{
+    struct m_request *r = request_of_tag(m, act->tag);
+    if (r == NULL || (r->state != M_ASKED && r->state != M_WAITING) ||
+        (r->state == M_ASKED) != sl_id_is_none(act->lease)) {
+        model_broken(m, "REFUSE for %llu, which does not wait", (unsigned long long)act->tag);
+        return;
+    }
+    check_refusal(m, r, act);
+    over(r, true);
+}
+
+static void on_renewed(struct model *m, const struct sl_action *act)
+{
+    struct m_request *r = request_of_tag(m, act->tag);
+    if (r == NULL || r->state != M_GRANTED || m->asked_about != r || m->ev->type != SL_EV_RENEW) {
+        model_broken(m, "RENEWED for %llu, which did not ask", (unsigned long long)act->tag);
+        return;
+    }
+    uint64_t lease_ms = m->ev->lease_timeout_ms > 0 ? m->ev->lease_timeout_ms
+                        : r->lease_timeout_ms > 0   ? r->lease_timeout_ms
+                                                    : m->target[r->target].policy.lease_timeout_ms;
+    r->deadline_ms = m->now_ms + lease_ms < r->max_deadline_ms ? m->now_ms + lease_ms : r->max_deadline_ms;
+    if (act->deadline_ms != r->deadline_ms || act->max_deadline_ms != r->max_deadline_ms)
+        model_broken(m, "RENEWED for %llu with a wrong deadline", TAG(r));
+    m->renewed++;
+}
+
+static void on_released(struct model *m, const struct sl_action *act)
+{
+    struct m_request *r = request_of_tag(m, act->tag);
+    bool clean = act->reason == SL_REASON_RELEASED;
+    if (r == NULL || r->state != M_GRANTED || m->asked_about != r || m->ev->type != SL_EV_RELEASE ||
+        clean != m->ev->clean || m->now_ms >= r->deadline_ms) {
+        model_broken(m, "RELEASED for %llu, which did not ask for it", (unsigned long long)act->tag);
+        return;
+    }
+    over(r, clean);
+}
+
+static void on_ended(struct model *m, const struct sl_action *act)
+{
+    struct m_request *r = request_of_tag(m, act->tag);
+    if (r == NULL || r->state != M_GRANTED || r->conn == NULL || !sl_id_equal(r->conn->id, act->conn)) {
+        model_broken(m, "ENDED for %llu, which has no lease", (unsigned long long)act->tag);
+        return;
+    }
+    const struct m_conn *c = r->conn;
+    const struct sl_policy *p = &m->target[r->target].policy;
+    bool due = false;
+    switch (act->reason) {
+    case SL_REASON_EXPIRED:
+        due = m->now_ms >= r->deadline_ms && act->status == SL_E_EXPIRED;
+        break;
+    case SL_REASON_REVOKED:
+        due = m->asked_about == r && m->ev->type == SL_EV_REVOKE && act->status == SL_E_REVOKED;
+        break;
+    case SL_REASON_SHUTDOWN:
+        due = m->stopping && m->now_ms >= m->stop_ms && act->status == SL_E_SHUTDOWN;
+        break;
+    case SL_REASON_CONNECTION_LOST:
+        due = sl_id_equal(m->ev->conn, c->id)
+                  ? m->ev->type == SL_EV_CONN_LOST || m->ev->type == SL_EV_CONN_GONE || m->ev->type == SL_EV_CONN_FAILED
+                  : false;
+        due = due || (act->status == SL_E_PEER_DEAD && p->server_alive_interval_ms > 0 && (c->pinged || c->was_pinged));
+        break;
+    default:
+        break;
+    }
+    if (!due)
+        model_broken(m, "ENDED for %llu because of %s, which was not due", TAG(r), sl_reason_name(act->reason));
+    over(r, false);
+}
+
+/* A client that is gone gets no answer; the fact is all there is. */
+static void on_lease_moved(struct model *m, const struct sl_action *act)
+{
+    struct m_request *r = request_of_lease(m, act->lease);
+    if (act->reason != SL_REASON_CLIENT_GONE)
+        return;
+    if (r == NULL || m->asked_about != r || m->ev->type != SL_EV_CLIENT_GONE)
+        model_broken(m, "a lease ends because of a client that is not gone");
+    else
+        over(r, r->state == M_WAITING);
+}
+
+/* --- actions about connections --- */
+
+static void check_close(struct model *m, const struct m_conn *c, enum sl_reason reason)
+{
+    const struct m_target *t = &m->target[c->target];
+    const struct sl_policy *p = &t->policy;
+    if (reason == SL_REASON_IDLE_TIMEOUT && m->now_ms - c->since_ms < p->idle_timeout_ms)
+        model_broken(m, "conn %u is closed before its idle timeout", c->id.index);
+    if (reason == SL_REASON_MAX_LIFETIME &&
+        (p->max_lifetime_ms == 0 || m->now_ms - c->ready_ms < p->max_lifetime_ms - p->max_lifetime_ms / 40))
+        model_broken(m, "conn %u is closed before its lifetime is over", c->id.index);
+    if (reason == SL_REASON_OUTDATED && t->present && c->edition == t->edition)
+        model_broken(m, "conn %u is closed as outdated, which it is not", c->id.index);
+    if (reason == SL_REASON_DEAD && !c->pinged && !c->was_pinged && m->ev->status != SL_E_PEER_DEAD)
+        model_broken(m, "conn %u is closed as dead, which it is not", c->id.index);
+    if (reason == SL_REASON_MAKE_ROOM && c->state != SL_CONN_IDLE)
+        model_broken(m, "conn %u is closed to make room, but is not idle", c->id.index);
+    if (reason == SL_REASON_SHUTDOWN && !m->stopping)
+        model_broken(m, "conn %u is closed for a shutdown", c->id.index);
+}
+
+static void on_conn_moved(struct model *m, const struct sl_action *act)
+{
+    if (act->conn_from == SL_CONN_GONE) {
+        if (act->conn.index >= MODEL_CONNS || m->conn[act->conn.index].state != SL_CONN_GONE) {
+            model_broken(m, "a connection begins in a slot in use");
+            return;
+        }
+        struct m_conn *c = &m->conn[act->conn.index];
+        *c = (struct m_conn){.id = act->conn, .target = act->target, .edition = m->target[act->target].edition};
+        if (m->conn_high <= act->conn.index)
+            m->conn_high = act->conn.index + 1;
+    }
+    struct m_conn *c = &m->conn[act->conn.index];
+    if (!sl_id_equal(c->id, act->conn) || c->state != act->conn_from) {
+        model_broken(m, "a connection moves from where it was not");
+        return;
+    }
+    if (act->conn_to == SL_CONN_CLOSING)
+        check_close(m, c, act->reason);
+    if (act->conn_to == SL_CONN_GONE && !(m->ev->type == SL_EV_CONN_GONE && sl_id_equal(m->ev->conn, c->id)))
+        model_broken(m, "conn %u is gone before it is", c->id.index);
+    c->state = act->conn_to;
+    c->since_ms = m->now_ms;
+    if (act->conn_to == SL_CONN_GONE)
+        c->close_said = false;
+}
+
+static void on_dial(struct model *m, const struct sl_action *act)
+{
+    struct m_conn *c = conn_of(m, act->conn);
+    const struct m_target *t = &m->target[act->target];
+    if (c == NULL || c->state != SL_CONN_DIALING || c->dial_said || c->target != act->target) {
+        model_broken(m, "DIAL for a connection that is not to be dialed");
+        return;
+    }
+    c->dial_said = true;
+    c->dialed_ms = m->now_ms;
+    uint32_t alive = 0, dialing = 0, of_target = 0, dialing_target = 0;
+    for (uint32_t i = 0; i < m->conn_high; i++) {
+        const struct m_conn *o = &m->conn[i];
+        bool is_alive = o->state != SL_CONN_GONE, is_dialing = o->state == SL_CONN_DIALING;
+        alive += is_alive;
+        dialing += is_dialing;
+        of_target += is_alive && o->target == act->target;
+        dialing_target += is_dialing && o->target == act->target;
+    }
+    if (alive > m->limits.connections || dialing > m->limits.handshakes)
+        model_broken(m, "DIAL beyond the daemon's limits");
+    if (of_target > t->policy.max_connections || dialing_target > t->policy.handshakes)
+        model_broken(m, "DIAL beyond the limits of target %u", act->target);
+    if (!t->present || m->stopping)
+        model_broken(m, "DIAL for target %u, which is not there any more", act->target);
+    if (m->now_ms < t->held_ms || (t->blocked_status != 0 && m->now_ms < t->blocked_ms))
+        model_broken(m, "DIAL for target %u before its time", act->target);
+}
+
+static void on_order(struct model *m, const struct sl_action *act)
+{
+    struct m_conn *c = conn_of(m, act->conn);
+    if (c == NULL) {
+        model_broken(m, "an order for a connection that is gone");
+        return;
+    }
+    if (act->type == SL_ACT_CLOSE) {
+        if (c->close_said || c->state != SL_CONN_CLOSING)
+            model_broken(m, "CLOSE of conn %u twice or without cause", c->id.index);
+        c->close_said = true;
+    } else if (act->type == SL_ACT_DRAIN) {
+        if (c->drain_said || c->state != SL_CONN_DRAINING || !c->tainted)
+            model_broken(m, "DRAIN of conn %u twice or without cause", c->id.index);
+        c->drain_said = true;
+    } else {
+        if (c->state != SL_CONN_IDLE && c->state != SL_CONN_LEASED)
+            model_broken(m, "PING of conn %u, which is %s", c->id.index, sl_conn_state_name(c->state));
+        /* Deadlines come before events: what was heard just now was heard after this ping. */
+        c->pinged = !(m->ev->type == SL_EV_CONN_ALIVE && sl_id_equal(m->ev->conn, c->id));
+    }
+}
+
+typedef void (*act_fn)(struct model *m, const struct sl_action *act);
+
+void model_replay_actions(struct model *m, const struct sl_actions *actions)
+{
+    static const act_fn on[] = {
+        [SL_ACT_QUEUED] = on_queued,
+        [SL_ACT_NOTICE] = on_notice,
+        [SL_ACT_GRANT] = on_grant,
+        [SL_ACT_REFUSE] = on_refuse,
+        [SL_ACT_RENEWED] = on_renewed,
+        [SL_ACT_RELEASED] = on_released,
+        [SL_ACT_ENDED] = on_ended,
+        [SL_ACT_DIAL] = on_dial,
+        [SL_ACT_PING] = on_order,
+        [SL_ACT_DRAIN] = on_order,
+        [SL_ACT_CLOSE] = on_order,
+        [SL_ACT_CONN_MOVED] = on_conn_moved,
+        [SL_ACT_LEASE_MOVED] = on_lease_moved,
+    };
+    for (size_t i = 0; i < actions->count; i++) {
+        const struct sl_action *act = &actions->item[i];
+        if (act->type == SL_ACT_STOPPED) {
+            if (m->stopped || !m->stopping)
+                model_broken(m, "STOPPED was said twice, or out of nothing");
+            m->stopped = true;
+        } else {
+            on[act->type](m, act);
+        }
+    }
+}
