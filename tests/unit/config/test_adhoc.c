@@ -98,11 +98,11 @@ static void lengths_are_bounded(void **state)
     assert_int_equal(sl_conf_adhoc(conf, name, &t), SL_E_NO_TARGET);
 
     memset(name, 'u', 255);
-    strcpy(name + 255, "@host");
+    memcpy(name + 255, "@host", sizeof "@host");
     assert_int_equal(sl_conf_adhoc(conf, name, &t), SL_OK);
     sl_target_conf_unref(t);
     memset(name, 'u', 256);
-    strcpy(name + 256, "@host");
+    memcpy(name + 256, "@host", sizeof "@host");
     assert_int_equal(sl_conf_adhoc(conf, name, &t), SL_E_NO_TARGET);
 
     memset(name, 'x', sizeof name - 1);
