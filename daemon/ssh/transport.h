@@ -23,12 +23,12 @@ const char *sl_transport_version(void);
 
 /* What could be done for a reclaimed connection's far side. */
 struct sl_drain_report {
-    uint32_t streams;    /* streams that were open */
-    uint32_t signalled;  /* of those, ended after our signals */
-    uint32_t swept;      /* processes the sweep ended */
-    uint32_t remaining;  /* processes known to be still there */
-    bool sweep_ran;      /* the sweep ran to its end: `remaining` is exact */
-    const char *text;    /* when something could not be ended or not be known: why. Valid during the callback; else NULL */
+    uint32_t streams;   /* streams that were open */
+    uint32_t signalled; /* of those, ended after our signals */
+    uint32_t swept;     /* processes the sweep ended */
+    uint32_t remaining; /* processes known to be still there */
+    bool sweep_ran;     /* the sweep ran to its end: `remaining` is exact */
+    const char *text; /* when something could not be ended or not be known: why. Valid during the callback; else NULL */
 };
 
 struct sl_conn_handler {
@@ -44,8 +44,8 @@ struct sl_conn_handler {
     void (*on_closed)(void *arg);
 };
 
-/* Starts to dial: name resolution, TCP, handshake, host key, authentication; then on_ready or on_lost. Takes a reference
- * to `target`. 0 or SL_E_NOMEM; on an error no callback comes. */
+/* Starts to dial: name resolution, TCP, handshake, host key, authentication; then on_ready or on_lost. Takes a
+ * reference to `target`. 0 or SL_E_NOMEM; on an error no callback comes. */
 int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, const struct sl_conn_handler *handler,
     void *arg, struct sl_conn **ret_conn);
 
@@ -64,8 +64,8 @@ bool sl_conn_is_clean(const struct sl_conn *conn);
  * streams get on_end (UNKNOWN) as they go. */
 void sl_conn_drain(struct sl_conn *conn);
 
-/* Closes: DISCONNECT where it can be sent without waiting, then the socket. Streams still open get on_end (UNKNOWN) first.
- * Idempotent, legal in every state, from any callback but on_closed. on_closed follows. */
+/* Closes: DISCONNECT where it can be sent without waiting, then the socket. Streams still open get on_end (UNKNOWN)
+ * first. Idempotent, legal in every state, from any callback but on_closed. on_closed follows. */
 void sl_conn_close(struct sl_conn *conn);
 
 struct sl_conn_info {
@@ -73,8 +73,8 @@ struct sl_conn_info {
     const char *fingerprint; /* "SHA256:…" of its host key, "" before */
     const char *address;     /* "192.0.2.7:22", "" before */
     uint64_t bytes_in, bytes_out;
-    uint32_t streams;        /* open now */
-    uint32_t stream_limit;   /* as learned from the server, at most the policy's */
+    uint32_t streams;      /* open now */
+    uint32_t stream_limit; /* as learned from the server, at most the policy's */
 };
 void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info);
 
@@ -95,7 +95,7 @@ struct sl_stream_env {
 /* Everything is copied. */
 struct sl_stream_spec {
     enum { SL_SPEC_EXEC = 1, SL_SPEC_SHELL = 2, SL_SPEC_SUBSYSTEM = 3 } kind; /* numbers of the wire */
-    const char *command; /* or the subsystem's name; NULL for a shell */
+    const char *command;             /* or the subsystem's name; NULL for a shell */
     const struct sl_stream_pty *pty; /* NULL: none */
     const struct sl_stream_env *env; /* only what the target's send_env lets pass is sent; refusals are ignored */
     size_t env_count;
@@ -107,7 +107,7 @@ struct sl_stream_result {
     uint32_t exit_status;
     const char *signal; /* "TERM"; valid during the callback */
     bool core_dumped;
-    const char *text;   /* why it is unknown, or ""; valid during the callback */
+    const char *text; /* why it is unknown, or ""; valid during the callback */
 };
 
 struct sl_stream_handler {
@@ -123,12 +123,12 @@ struct sl_stream_handler {
     void (*on_end)(void *arg, const struct sl_stream_result *result);
 };
 
-/* Asks for a stream; on_open follows. 0; SL_E_STREAM_LIMIT when too many are open; SL_E_CONNECTION_LOST; SL_E_NOMEM. On an
- * error no callback comes. */
+/* Asks for a stream; on_open follows. 0; SL_E_STREAM_LIMIT when too many are open; SL_E_CONNECTION_LOST; SL_E_NOMEM. On
+ * an error no callback comes. */
 int sl_stream_open(struct sl_conn *conn, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
     void *arg, struct sl_stream **ret_stream);
-/* Copies `data`. 0; SL_E_PROTOCOL beyond SL_STREAM_WINDOW unsent bytes, or after sl_stream_eof(); SL_E_NOMEM. What comes
- * after the remote end closed is dropped silently (and reported as sent), as a pipe without a reader would. */
+/* Copies `data`. 0; SL_E_PROTOCOL beyond SL_STREAM_WINDOW unsent bytes, or after sl_stream_eof(); SL_E_NOMEM. What
+ * comes after the remote end closed is dropped silently (and reported as sent), as a pipe without a reader would. */
 int sl_stream_write(struct sl_stream *stream, const void *data, size_t len);
 void sl_stream_eof(struct sl_stream *stream);
 /* So many bytes more may be delivered by on_data. */

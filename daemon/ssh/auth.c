@@ -1,0 +1,298 @@
+/* The way of a login:
+ *   1. LOADING: keys, certificates and secrets are read in a worker
+ *   2. LISTING: the server says which methods it takes
+ *   3. the next untried of: identity files, the agent's keys, keyboard-interactive, password
+ *   4. rejected: back to 3; after a proof the server may have been content and want another (partial success,
+ *      RFC 4252 section 5.1), which libssh2 does not tell apart from a rejection: back to 2
+ * libssh2 keeps the state of a call in the session: each is repeated until it no longer says EAGAIN. */
+#include "daemon/ssh/auth.h"
+
+#include "daemon/ssh/io.h"
+#include "daemon/ssh/job.h"
+#include "daemon/ssh/session.h"
+#include "proto/status.h"
+
+#include <libssh2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AUTH_BUDGET 65536u
+/* sshd's MaxAuthTries is 6; the last one would cost us the connection before we can say why. */
+#define ATTEMPTS_MAX 20u
+
+/* --- loading --- */
+
+struct load {
+    struct sl_target_conf *target; /* a reference is held by the loop's side for the job's life */
+    struct sl_credentials *credentials;
+    int status;
+};
+
+static void load_work(void *data)
+{
+    struct load *load = data;
+    load->status = sl_credentials_load(load->target, &load->credentials);
+}
+
+static void load_done(void *arg, void *data)
+{
+    struct sl_auth *auth = arg;
+    struct load *load = data;
+    auth->job = NULL;
+    auth->credentials = load->credentials;
+    load->credentials = NULL;
+    if (load->status != 0) {
+        sl_conn_die(auth->conn, load->status, "%s", sl_status_text(load->status));
+    }
+    sl_conn_schedule(auth->conn);
+}
+
+static void load_dispose(void *data)
+{
+    struct load *load = data;
+    sl_credentials_free(load->credentials);
+    sl_target_conf_unref(load->target);
+    free(load);
+}
+
+static const struct sl_job_kind load_kind = {load_work, load_done, load_dispose};
+
+int sl_auth_new(struct sl_conn *conn, struct sl_auth **ret_auth)
+{
+    struct sl_auth *auth = calloc(1, sizeof *auth);
+    struct load *load = calloc(1, sizeof *load);
+    if (auth == NULL || load == NULL) {
+        free(auth);
+        free(load);
+        return SL_E_NOMEM;
+    }
+    auth->conn = conn;
+    auth->stage = SL_AUTH_LOADING;
+    load->target = sl_target_conf_ref(conn->target);
+    if (sl_job_start(conn->transport->loop, &load_kind, load, auth, &auth->job) != 0) {
+        load_dispose(load);
+        free(auth);
+        return SL_E_NOMEM;
+    }
+    *ret_auth = auth;
+    return 0;
+}
+
+void sl_auth_free(struct sl_auth *auth)
+{
+    if (auth != NULL) {
+        sl_job_forget(auth->job);
+        sl_agent_close(auth->agent);
+        sl_credentials_free(auth->credentials);
+        free(auth->agent_list);
+        free(auth);
+    }
+}
+
+/* --- what it says --- */
+
+void sl_auth_note_tried(struct sl_auth *auth, const char *format, ...)
+{
+    size_t at = strlen(auth->tried), size = sizeof auth->tried;
+    if (at > 0 && at + 2 < size) {
+        memcpy(auth->tried + at, ", ", 3);
+        at += 2;
+    }
+    va_list args;
+    va_start(args, format);
+    vsnprintf(auth->tried + at, size - at, format, args);
+    va_end(args);
+    auth->attempts++;
+}
+
+static void fail(struct sl_auth *auth)
+{
+    const struct sl_credentials *c = auth->credentials;
+    const char *user = auth->conn->target->user;
+    char trouble[720];
+    snprintf(trouble, sizeof trouble, "%s%s%s%s", c->trouble[0] != '\0' || auth->trouble[0] != '\0' ? "; " : "",
+        c->trouble, c->trouble[0] != '\0' && auth->trouble[0] != '\0' ? "; " : "", auth->trouble);
+    if (auth->attempts > 0) {
+        sl_conn_die(auth->conn, SL_E_AUTH_FAILED, "the server rejects the credentials of %s (tried %s; it takes %s)%s",
+            user, auth->tried, auth->server_takes, trouble);
+    } else {
+        sl_conn_die(auth->conn, SL_E_CREDENTIALS, "no credentials of %s can be used (the server takes %s)%s", user,
+            auth->server_takes, trouble);
+    }
+}
+
+enum sl_auth_result sl_auth_judge(struct sl_auth *auth, int r)
+{
+    struct sl_conn *conn = auth->conn;
+    switch (r) {
+    case 0:
+        return libssh2_userauth_authenticated(conn->session) ? SL_AUTH_IN : SL_AUTH_REJECTED_AFTER_PROOF;
+    case LIBSSH2_ERROR_EAGAIN:
+        if (conn->error == 0) {
+            return SL_AUTH_WAIT;
+        }
+        break;
+    case LIBSSH2_ERROR_AUTHENTICATION_FAILED:
+    case LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED: /* the same number under an older name in places */
+        return SL_AUTH_REJECTED_AFTER_PROOF;
+    case LIBSSH2_ERROR_FILE:
+    case LIBSSH2_ERROR_KEYFILE_AUTH_FAILED:
+    case LIBSSH2_ERROR_METHOD_NONE:
+    case LIBSSH2_ERROR_METHOD_NOT_SUPPORTED:
+    case LIBSSH2_ERROR_ALGO_UNSUPPORTED:
+    case LIBSSH2_ERROR_INVAL:
+    case LIBSSH2_ERROR_PROTO:
+        if (conn->error == 0 && conn->disconnect_text == NULL) {
+            return SL_AUTH_REJECTED;
+        }
+        break;
+    default:
+        break;
+    }
+    if (conn->disconnect_text != NULL && strstr(conn->disconnect_text, "authentication failures") != NULL) {
+        fail(auth);
+    } else if (conn->error != 0 || conn->disconnect_text != NULL || r == LIBSSH2_ERROR_SOCKET_DISCONNECT) {
+        char said[208] = "";
+        if (conn->disconnect_text != NULL) {
+            sl_session_printable(said, sizeof said, conn->disconnect_text, strlen(conn->disconnect_text));
+        }
+        sl_conn_die(conn, SL_E_HANDSHAKE, "the server closed the connection while logging in%s%s%s",
+            said[0] != '\0' ? ": \"" : "", said, said[0] != '\0' ? "\"" : "");
+    } else {
+        sl_conn_die(conn, SL_E_HANDSHAKE, "logging in failed: %s (%d)", sl_io_error_text(conn), r);
+    }
+    return SL_AUTH_DIED;
+}
+
+/* --- what the server takes --- */
+
+static unsigned parse_methods(const char *list)
+{
+    static const struct {
+        const char *name;
+        unsigned bit;
+    } known[] = {{"publickey", SL_AUTH_PUBLICKEY}, {"password", SL_AUTH_PASSWORD},
+        {"keyboard-interactive", SL_AUTH_INTERACTIVE}};
+    unsigned methods = 0;
+    while (*list != '\0') {
+        size_t len = strcspn(list, ",");
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+            if (strlen(known[i].name) == len && memcmp(known[i].name, list, len) == 0) {
+                methods |= known[i].bit;
+            }
+        }
+        list += len + (list[len] == ',');
+    }
+    return methods;
+}
+
+static enum sl_auth_result list_step(struct sl_auth *auth)
+{
+    struct sl_conn *conn = auth->conn;
+    const char *user = conn->target->user;
+    const char *list = libssh2_userauth_list(conn->session, user, (unsigned)strlen(user));
+    if (list == NULL) {
+        if (libssh2_userauth_authenticated(conn->session)) {
+            return SL_AUTH_IN; /* the server asks for nothing */
+        }
+        int r = libssh2_session_last_errno(conn->session);
+        return sl_auth_judge(auth, r != 0 ? r : LIBSSH2_ERROR_PROTO);
+    }
+    sl_session_printable(auth->server_takes, sizeof auth->server_takes, list, strlen(list));
+    auth->offered = parse_methods(list);
+    return SL_AUTH_REJECTED; /* of "none": go on */
+}
+
+/* The next thing to try; false when nothing is left. */
+static bool choose(struct sl_auth *auth)
+{
+    const struct sl_credentials *c = auth->credentials;
+    const struct sl_target_conf *target = auth->conn->target;
+    if (auth->attempts >= ATTEMPTS_MAX) {
+        return false;
+    }
+    if ((auth->offered & SL_AUTH_PUBLICKEY) != 0) {
+        if (auth->key_at < c->count) {
+            auth->stage = SL_AUTH_KEY;
+            return true;
+        }
+        if (target->identity_agent_set && auth->agent == NULL && auth->trouble[0] == '\0') {
+            auth->stage = SL_AUTH_AGENT_LIST;
+            return true;
+        }
+        if (auth->agent != NULL && auth->agent_key_at < auth->agent_key_count) {
+            auth->stage = SL_AUTH_AGENT_KEY;
+            return true;
+        }
+    }
+    unsigned secret = auth->offered & auth->untried & (SL_AUTH_INTERACTIVE | SL_AUTH_PASSWORD);
+    if (c->password == NULL || secret == 0) {
+        return false;
+    }
+    /* Password first: it takes one round trip less and no guess at what the server asks. */
+    auth->stage = (secret & SL_AUTH_PASSWORD) != 0 ? SL_AUTH_PASSWORD_SENT : SL_AUTH_INTERACTIVE_SENT;
+    auth->untried &= ~((secret & SL_AUTH_PASSWORD) != 0 ? SL_AUTH_PASSWORD : SL_AUTH_INTERACTIVE);
+    sl_auth_note_tried(auth, (secret & SL_AUTH_PASSWORD) != 0 ? "password" : "keyboard-interactive");
+    return true;
+}
+
+static enum sl_auth_result step(struct sl_auth *auth)
+{
+    switch (auth->stage) {
+    case SL_AUTH_LISTING:
+        return list_step(auth);
+    case SL_AUTH_KEY:
+        return sl_auth_key_step(auth);
+    case SL_AUTH_AGENT_LIST:
+        return sl_auth_agent_list_step(auth);
+    case SL_AUTH_AGENT_KEY:
+        return sl_auth_agent_key_step(auth);
+    case SL_AUTH_PASSWORD_SENT:
+        return sl_auth_password_step(auth);
+    case SL_AUTH_INTERACTIVE_SENT:
+        return sl_auth_interactive_step(auth);
+    case SL_AUTH_LOADING:
+    case SL_AUTH_CHOOSING:
+        break;
+    }
+    return SL_AUTH_REJECTED;
+}
+
+int sl_auth_tick(struct sl_auth *auth)
+{
+    struct sl_conn *conn = auth->conn;
+    if (auth->stage == SL_AUTH_LOADING) {
+        if (auth->credentials == NULL) {
+            return SL_E_AGAIN;
+        }
+        auth->untried = SL_AUTH_PASSWORD | SL_AUTH_INTERACTIVE;
+        auth->stage = SL_AUTH_LISTING;
+    }
+    while (conn->phase == SL_PHASE_AUTH) {
+        if (auth->stage == SL_AUTH_CHOOSING && !choose(auth)) {
+            fail(auth);
+            break;
+        }
+        sl_io_gate_open(conn, AUTH_BUDGET);
+        enum sl_auth_result result = step(auth);
+        if (conn->away == SL_HOME) {
+            sl_io_gate_shut(conn);
+        }
+        if (result == SL_AUTH_IN) {
+            return 0;
+        }
+        if (result == SL_AUTH_WAIT || result == SL_AUTH_DIED) {
+            break;
+        }
+        auth->stage = result == SL_AUTH_REJECTED_AFTER_PROOF ? SL_AUTH_LISTING : SL_AUTH_CHOOSING;
+    }
+    return SL_E_AGAIN;
+}
+
+bool sl_auth_wants_read(const struct sl_auth *auth)
+{
+    return auth != NULL && auth->stage != SL_AUTH_LOADING && auth->stage != SL_AUTH_AGENT_LIST &&
+           !(auth->stage == SL_AUTH_AGENT_KEY && auth->sign == SL_SIGN_ASKED && auth->agent != NULL &&
+               sl_agent_state(auth->agent) == SL_AGENT_BUSY);
+}

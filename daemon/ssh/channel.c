@@ -1,0 +1,356 @@
+#include "daemon/ssh/channel.h"
+
+#include "daemon/ssh/io.h"
+#include "daemon/ssh/reclaim.h"
+#include "daemon/ssh/session.h"
+#include "daemon/ssh/stream.h"
+#include "proto/status.h"
+
+#include <assert.h>
+#include <libssh2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* What the server may send on one channel before we read it: with 100 ms of round trip 2.5 MB/s. */
+#define CHANNEL_WINDOW 262144u
+#define CHANNEL_PACKET 32768u
+
+static const char ping_type[] = "ping@sshlease";
+
+int sl_chan_make_cookie_base(struct sl_conn *conn)
+{
+    uint8_t random[16];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        return SL_E_INTERNAL;
+    }
+    for (size_t i = 0; i < sizeof random; i++) {
+        snprintf(conn->cookie_base + 2 * i, 3, "%02x", random[i]);
+    }
+    return 0;
+}
+
+const char *sl_chan_cookie(const struct sl_conn *conn, struct sl_cookie mark, char *buf)
+{
+    /* The full stop keeps number 1 from being found in number 12. */
+    snprintf(buf, SL_COOKIE_SIZE, "%s-%u-%u.", conn->cookie_base, (unsigned)mark.epoch, (unsigned)mark.number);
+    return buf;
+}
+
+static void set_state(struct sl_chan *chan, enum sl_chan_state state)
+{
+    chan->state = state;
+    chan->since_ms = sl_conn_now(chan->conn);
+}
+
+static void unlink_chan(struct sl_chan *chan)
+{
+    TAILQ_REMOVE(&chan->conn->chans, chan, link);
+    chan->conn->chan_count--;
+    free(chan);
+}
+
+int sl_chan_look(struct sl_chan *chan)
+{
+    if (chan->end == SL_END_NONE && libssh2_channel_wait_eof(chan->ch) == 0) {
+        chan->end = SL_END_EOF;
+    }
+    if (chan->end == SL_END_EOF && libssh2_channel_wait_closed(chan->ch) == 0) {
+        chan->end = SL_END_CLOSE;
+    }
+    return chan->end;
+}
+
+/* --- draining --- */
+
+static struct sl_chan *pump_channel(struct sl_conn *conn)
+{
+    struct sl_chan *chan, *best = NULL;
+    TAILQ_FOREACH(chan, &conn->chans, link)
+    {
+        if (chan->ch != NULL && (best == NULL || chan->end < best->end)) {
+            best = chan;
+        }
+    }
+    return best;
+}
+
+static int step_op(struct sl_conn *conn);
+
+int sl_chan_pump(struct sl_conn *conn)
+{
+    struct sl_chan *chan = pump_channel(conn);
+    if (chan == NULL) {
+        if (conn->op == SL_OP_NONE) {
+            if (conn->socket == SL_SOCKET_DRY) {
+                return LIBSSH2_ERROR_EAGAIN;
+            }
+            /* Nothing else of libssh2's reads a session without channels. */
+            conn->op = SL_OP_PING;
+            conn->op_since_ms = sl_conn_now(conn);
+        }
+        return step_op(conn);
+    }
+    int r;
+    if (chan->end == SL_END_NONE) {
+        r = libssh2_channel_wait_eof(chan->ch);
+        if (r == 0) {
+            chan->end = SL_END_EOF;
+        }
+    } else if (chan->end == SL_END_EOF) {
+        r = libssh2_channel_wait_closed(chan->ch);
+        if (r == 0) {
+            chan->end = SL_END_CLOSE;
+        }
+    } else {
+        /* Every channel has been closed by the server: a read of nothing reads on until there is nothing. */
+        ssize_t n = libssh2_channel_read_ex(chan->ch, 0, (char *)conn->transport->scratch, 0);
+        r = n < 0 && n != LIBSSH2_ERROR_EAGAIN ? (int)n : LIBSSH2_ERROR_EAGAIN;
+    }
+    return r;
+}
+
+/* --- the session-wide operation --- */
+
+static void opened(struct sl_conn *conn, LIBSSH2_CHANNEL *ch)
+{
+    struct sl_chan *chan = conn->op_chan;
+    conn->op = SL_OP_NONE;
+    conn->op_chan = NULL;
+    conn->turn = SL_TURN_MOVED;
+    chan->ch = ch;
+    chan->number = conn->witness.opened;
+    set_state(chan, SL_CHAN_HELD);
+    sl_ahead_opened(conn);
+}
+
+static void refused(struct sl_conn *conn)
+{
+    struct sl_chan *chan = conn->op_chan;
+    conn->op = SL_OP_NONE;
+    conn->op_chan = NULL;
+    conn->turn = SL_TURN_MOVED;
+    unlink_chan(chan);
+    sl_ahead_refused(conn);
+}
+
+/* 0 when it is over, whatever its result. */
+static int step_op(struct sl_conn *conn)
+{
+    LIBSSH2_CHANNEL *ch;
+    if (conn->op == SL_OP_PING) {
+        ch = libssh2_channel_open_ex(
+            conn->session, ping_type, sizeof ping_type - 1, CHANNEL_WINDOW, CHANNEL_PACKET, NULL, 0);
+    } else {
+        conn->witness.opened = SL_WITNESS_NO_CHANNEL;
+        ch = libssh2_channel_open_ex(
+            conn->session, "session", sizeof "session" - 1, CHANNEL_WINDOW, CHANNEL_PACKET, NULL, 0);
+    }
+    int r = ch != NULL ? 0 : libssh2_session_last_errno(conn->session);
+    if (r == LIBSSH2_ERROR_EAGAIN) {
+        return r;
+    }
+    if (r != 0 && r != LIBSSH2_ERROR_CHANNEL_FAILURE) {
+        return r != LIBSSH2_ERROR_NONE ? r : LIBSSH2_ERROR_PROTO;
+    }
+    if (conn->op == SL_OP_OPEN) {
+        if (ch != NULL) {
+            opened(conn, ch);
+        } else {
+            refused(conn);
+        }
+        return 0;
+    }
+    conn->op = SL_OP_NONE;
+    if (ch != NULL) {
+        /* A server that opens channels of any type; it is closed like one of ours. */
+        struct sl_chan *chan = calloc(1, sizeof *chan);
+        if (chan == NULL) {
+            return LIBSSH2_ERROR_ALLOC;
+        }
+        chan->conn = conn;
+        chan->ch = ch;
+        chan->number = SL_WITNESS_NO_CHANNEL;
+        TAILQ_INSERT_TAIL(&conn->chans, chan, link);
+        conn->chan_count++;
+        set_state(chan, SL_CHAN_CLOSING);
+    }
+    return 0;
+}
+
+static void start_op(struct sl_conn *conn)
+{
+    if (conn->ping_after != UINT64_MAX) {
+        conn->op = SL_OP_PING;
+    } else if (sl_ahead_wanted(conn) > 0) {
+        struct sl_chan *chan = calloc(1, sizeof *chan);
+        if (chan == NULL) {
+            return; /* tried again in the next tick; whoever waits for it has a deadline */
+        }
+        chan->conn = conn;
+        chan->number = SL_WITNESS_NO_CHANNEL;
+        set_state(chan, SL_CHAN_OPENING);
+        TAILQ_INSERT_TAIL(&conn->chans, chan, link);
+        conn->chan_count++;
+        conn->op = SL_OP_OPEN;
+        conn->op_chan = chan;
+    } else {
+        return;
+    }
+    conn->op_since_ms = sl_conn_now(conn);
+}
+
+/* --- cookies --- */
+
+int sl_chan_settle_cookie(struct sl_chan *chan)
+{
+    struct sl_conn *conn = chan->conn;
+    if (chan->cookie == SL_COOKIE_ACCEPTED || chan->cookie == SL_COOKIE_REFUSED) {
+        return 0;
+    }
+    if (chan->cookie == SL_COOKIE_NONE) {
+        chan->mark = (struct sl_cookie){conn->epoch, ++conn->next_cookie};
+        chan->cookie = SL_COOKIE_SENT;
+    }
+    char cookie[SL_COOKIE_SIZE];
+    sl_chan_cookie(conn, chan->mark, cookie);
+    int r = libssh2_channel_setenv_ex(
+        chan->ch, SL_COOKIE_NAME, sizeof SL_COOKIE_NAME - 1, cookie, (unsigned)strlen(cookie));
+    if (r == LIBSSH2_ERROR_EAGAIN) {
+        return SL_E_AGAIN;
+    }
+    if (!sl_session_survives(r)) {
+        sl_session_failed(conn, r);
+        return SL_E_CONNECTION_LOST;
+    }
+    chan->cookie = r == 0 ? SL_COOKIE_ACCEPTED : SL_COOKIE_REFUSED;
+    conn->turn = SL_TURN_MOVED;
+    return 0;
+}
+
+/* --- using and closing --- */
+
+struct sl_chan *sl_chan_take(struct sl_conn *conn)
+{
+    struct sl_chan *chan, *best = NULL;
+    TAILQ_FOREACH(chan, &conn->chans, link)
+    {
+        /* One that the server has closed already is no use; one whose cookie is settled is the best. */
+        if (chan->state == SL_CHAN_HELD && chan->end == SL_END_NONE && (best == NULL || chan->cookie > best->cookie)) {
+            best = chan;
+        }
+    }
+    if (best != NULL) {
+        set_state(best, SL_CHAN_USED);
+    }
+    return best;
+}
+
+void sl_chan_close(struct sl_chan *chan, bool unanswered)
+{
+    if (unanswered) {
+        chan->conn->tainted++;
+    }
+    set_state(chan, unanswered ? SL_CHAN_LIMBO : SL_CHAN_CLOSING);
+    chan->conn->turn = SL_TURN_MOVED;
+}
+
+/* A channel may only be freed, and its number used again, when no answer is out that would be taken for another's. So a
+ * cookie's answer is awaited first (the server's CLOSE comes behind it), and one in limbo stays until the end. */
+int sl_chan_step_close(struct sl_chan *chan)
+{
+    struct sl_conn *conn = chan->conn;
+    sl_chan_look(chan);
+    if (chan->cookie == SL_COOKIE_SENT) {
+        int r = sl_chan_settle_cookie(chan);
+        if (r != 0 && (r != SL_E_AGAIN || chan->end != SL_END_CLOSE)) {
+            return r;
+        }
+    }
+    int r = libssh2_channel_close(chan->ch);
+    if (r == LIBSSH2_ERROR_EAGAIN) {
+        return SL_E_AGAIN;
+    }
+    if (!sl_session_survives(r)) {
+        sl_session_failed(conn, r);
+        return SL_E_CONNECTION_LOST;
+    }
+    if (chan->state == SL_CHAN_LIMBO || libssh2_channel_free(chan->ch) == LIBSSH2_ERROR_EAGAIN) {
+        return SL_E_AGAIN;
+    }
+    unlink_chan(chan);
+    conn->turn = SL_TURN_MOVED;
+    return 0;
+}
+
+void sl_chan_tick(struct sl_conn *conn)
+{
+    if (conn->op == SL_OP_NONE) {
+        start_op(conn);
+    }
+    if (conn->op != SL_OP_NONE) {
+        int r = step_op(conn);
+        if (!sl_session_survives(r)) {
+            sl_session_failed(conn, r);
+            return;
+        }
+        if (conn->op == SL_OP_NONE) {
+            start_op(conn);
+            if (conn->op != SL_OP_NONE) {
+                (void)step_op(conn); /* sends it; an error shows again in the next round */
+            }
+        }
+    }
+    struct sl_chan *chan, *next;
+    for (chan = TAILQ_FIRST(&conn->chans); chan != NULL && conn->phase == SL_PHASE_READY; chan = next) {
+        next = TAILQ_NEXT(chan, link);
+        if (chan->state == SL_CHAN_HELD) {
+            if (chan->end != SL_END_NONE) {
+                sl_chan_close(chan, false);
+            } else {
+                (void)sl_chan_settle_cookie(chan);
+            }
+        }
+        if (chan->state == SL_CHAN_LIMBO || chan->state == SL_CHAN_CLOSING) {
+            (void)sl_chan_step_close(chan);
+        }
+    }
+}
+
+uint64_t sl_chan_deadline(const struct sl_conn *conn)
+{
+    return conn->op == SL_OP_NONE && conn->open_retry_ms > sl_conn_now(conn) ? conn->open_retry_ms : UINT64_MAX;
+}
+
+uint32_t sl_chan_closing(const struct sl_conn *conn)
+{
+    uint32_t count = 0;
+    const struct sl_chan *chan;
+    TAILQ_FOREACH(chan, &conn->chans, link)
+    {
+        count += chan->state == SL_CHAN_CLOSING || chan->state == SL_CHAN_LIMBO;
+    }
+    return count;
+}
+
+void sl_chan_saw_exit_status(struct sl_conn *conn, uint32_t number)
+{
+    struct sl_chan *chan;
+    TAILQ_FOREACH(chan, &conn->chans, link)
+    {
+        if (chan->ch != NULL && chan->number == number) {
+            chan->exit = SL_EXIT_STATUS_CAME;
+        }
+    }
+}
+
+void sl_chan_forget_all(struct sl_conn *conn)
+{
+    struct sl_chan *chan;
+    while ((chan = TAILQ_FIRST(&conn->chans)) != NULL) {
+        unlink_chan(chan);
+    }
+    conn->op = SL_OP_NONE;
+    conn->op_chan = NULL;
+}

@@ -1,0 +1,87 @@
+/* channel.h - SSH session channels: opening them ahead of need, their cookies, closing them, and the ping. Knows
+ * nothing of what runs in them. */
+#ifndef SSHLEASE_SSH_CHANNEL_H
+#define SSHLEASE_SSH_CHANNEL_H
+
+#include "daemon/ssh/conn.h"
+
+struct _LIBSSH2_CHANNEL;
+
+/* The environment variable that marks what is started in a channel. Servers commonly accept LC_*. */
+#define SL_COOKIE_NAME "LC_SSHLEASE"
+
+enum sl_chan_state {
+    SL_CHAN_OPENING, /* the session's one operation */
+    SL_CHAN_HELD,    /* open, unused */
+    SL_CHAN_USED,    /* a stream's or the sweep's */
+    SL_CHAN_LIMBO,   /* given up while a request was unanswered: closed, but never freed; taints the connection */
+    SL_CHAN_CLOSING, /* our CLOSE is due or sent, theirs awaited */
+};
+
+enum sl_cookie_state {
+    SL_COOKIE_NONE, /* not sent yet */
+    SL_COOKIE_SENT,
+    SL_COOKIE_ACCEPTED,
+    SL_COOKIE_REFUSED,
+};
+
+struct sl_chan {
+    TAILQ_ENTRY(sl_chan) link;
+    struct sl_conn *conn;
+    struct _LIBSSH2_CHANNEL *ch;
+    enum sl_chan_state state;
+    enum sl_cookie_state cookie;
+    struct sl_cookie mark; /* once the cookie was sent */
+    uint32_t number;       /* ours, as the wire names it; SL_WITNESS_NO_CHANNEL when it was not seen */
+    /* How far the server's side has ended, as far as somebody has looked. */
+    enum { SL_END_NONE, SL_END_EOF, SL_END_CLOSE } end;
+    enum { SL_EXIT_NONE, SL_EXIT_STATUS_CAME } exit;
+    size_t read_size;  /* of the read that was answered EAGAIN and must be repeated just so; 0: any */
+    uint64_t since_ms; /* in this state */
+};
+
+#define SL_COOKIE_SIZE 64u
+
+/* The random part of this connection's cookies. 0 or SL_E_INTERNAL. */
+int sl_chan_make_cookie_base(struct sl_conn *conn);
+/* "<base>-<epoch>-<number>." Returns `buf`. */
+const char *sl_chan_cookie(const struct sl_conn *conn, struct sl_cookie mark, char *buf);
+
+/* Drains the socket through some channel, or by a ping where there is none. EAGAIN of libssh2 when dry. */
+int sl_chan_pump(struct sl_conn *conn);
+/* One turn: goes on with what is being opened, pinged, closed; opens what is wanted. */
+void sl_chan_tick(struct sl_conn *conn);
+uint64_t sl_chan_deadline(const struct sl_conn *conn);
+
+/* A held channel, now used; NULL when there is none. */
+struct sl_chan *sl_chan_take(struct sl_conn *conn);
+/* Sends the cookie, or collects its answer: 0 when that is settled, SL_E_AGAIN while the answer is out (others may be
+ * sent behind it), or the connection has died. */
+int sl_chan_settle_cookie(struct sl_chan *chan);
+/* The user lets go of it: it is closed by and by. `unanswered`: a request of the user's is still out. */
+void sl_chan_close(struct sl_chan *chan, bool unanswered);
+/* One step of closing it, for a user who waits: 0 when the server has confirmed and `chan` is freed, SL_E_AGAIN, or the
+ * connection has died. */
+int sl_chan_step_close(struct sl_chan *chan);
+/* Looks how far the server's side has ended: updates and returns chan->end. */
+int sl_chan_look(struct sl_chan *chan);
+
+uint32_t sl_chan_closing(const struct sl_conn *conn);
+void sl_chan_saw_exit_status(struct sl_conn *conn, uint32_t number);
+/* The session is about to be freed, and the channels with it. */
+void sl_chan_forget_all(struct sl_conn *conn);
+
+/* Session channels that the server was seen to allow; UINT32_MAX: not known. */
+uint32_t sl_chan_slot_limit(const struct sl_conn *conn);
+/* How many more session channels may be opened now. */
+uint32_t sl_chan_room(const struct sl_conn *conn);
+
+/* --- ahead.c --- */
+
+/* How many channels should be opened beyond those that are held. */
+uint32_t sl_ahead_wanted(const struct sl_conn *conn);
+/* A session channel was opened; or the server refused one: sets when the next is tried, and learns its limit. */
+void sl_ahead_opened(struct sl_conn *conn);
+void sl_ahead_refused(struct sl_conn *conn);
+
+#endif

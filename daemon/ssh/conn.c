@@ -1,0 +1,479 @@
+/* The way of a connection:
+ *   1. RESOLVING, CONNECTING: dial.c gets a socket; meanwhile known_hosts is read in a worker
+ *   2. HANDSHAKE: libssh2's handshake, step by step in a worker
+ *   3. HOST_KEY: the key is compared; a new one may have to be written down first
+ *   4. AUTH: auth.c
+ *   5. READY: channels, until somebody closes it or it dies
+ * Whatever happens is noted and done by the tick, which the transport runs once per turn of the loop at most; callbacks
+ * come from the tick only. Whoever finds the connection broken calls sl_conn_die(); everything else follows from there.
+ */
+#include "daemon/ssh/conn.h"
+
+#include "daemon/ssh/algorithms.h"
+#include "daemon/ssh/auth.h"
+#include "daemon/ssh/channel.h"
+#include "daemon/ssh/dial.h"
+#include "daemon/ssh/hostkey.h"
+#include "daemon/ssh/io.h"
+#include "daemon/ssh/reclaim.h"
+#include "daemon/ssh/session.h"
+#include "daemon/ssh/stream.h"
+#include "proto/status.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Bytes a connection may take from its socket in one turn of the loop. */
+#define TURN_BUDGET 262144u
+/* Rounds of a turn while something still moves. */
+#define TURN_ROUNDS 4
+
+const char *sl_phase_name(enum sl_phase phase)
+{
+    static const char *const name[] = {
+        "resolving", "connecting", "handshake", "host-key", "auth", "ready", "dead", "closing", "closed"};
+    return name[phase];
+}
+
+#define TO(phase) (1u << (SL_PHASE_##phase))
+
+static const unsigned allowed[] = {
+    [SL_PHASE_RESOLVING] = TO(CONNECTING) | TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_CONNECTING] = TO(HANDSHAKE) | TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_HANDSHAKE] = TO(HOST_KEY) | TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_HOST_KEY] = TO(AUTH) | TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_AUTH] = TO(READY) | TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_READY] = TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_DEAD] = TO(CLOSING),
+    [SL_PHASE_CLOSING] = TO(CLOSED),
+    [SL_PHASE_CLOSED] = 0,
+};
+
+const char *sl_conn_name(const struct sl_conn *conn, char *buf, size_t size)
+{
+    const char *host = conn->target->host;
+    snprintf(buf, size, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, (unsigned)conn->target->port);
+    return buf;
+}
+
+uint64_t sl_conn_now(const struct sl_conn *conn)
+{
+    return uv_now(conn->transport->loop);
+}
+
+void sl_conn_schedule(struct sl_conn *conn)
+{
+    if (conn->phase != SL_PHASE_CLOSED) {
+        sl_transport_schedule(conn->transport, conn);
+    }
+}
+
+void sl_conn_move(struct sl_conn *conn, enum sl_phase to)
+{
+    assert((allowed[conn->phase] & (1u << to)) != 0);
+    char name[SL_CONN_NAME_SIZE];
+    sl_log(conn->transport->log, SL_LOG_DEBUG, "ssh", "conn=%p host=%s %s -> %s", (void *)conn,
+        sl_conn_name(conn, name, sizeof name), sl_phase_name(conn->phase), sl_phase_name(to));
+    conn->phase = to;
+    sl_conn_schedule(conn);
+}
+
+void sl_conn_die(struct sl_conn *conn, int status, const char *format, ...)
+{
+    if (conn->phase >= SL_PHASE_DEAD) {
+        return;
+    }
+    char name[SL_CONN_NAME_SIZE], why[768];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, sizeof why, format, args);
+    va_end(args);
+    size_t size = strlen(why) + sizeof name + 3;
+    conn->lost_text = malloc(size);
+    if (conn->lost_text != NULL) {
+        snprintf(conn->lost_text, size, "%s: %s", sl_conn_name(conn, name, sizeof name), why);
+    }
+    conn->lost_status = status;
+    if (conn->error == 0) {
+        conn->error = ECONNABORTED;
+    }
+    conn->owed |= SL_OWED_LOST;
+    sl_conn_move(conn, SL_PHASE_DEAD);
+}
+
+/* --- dialing --- */
+
+static void on_resolved(void *arg)
+{
+    sl_conn_move(arg, SL_PHASE_CONNECTING);
+}
+
+static void on_connected(void *arg, int fd, const char *address)
+{
+    struct sl_conn *conn = arg;
+    conn->dial = NULL;
+    conn->login_deadline_ms = sl_conn_now(conn) + conn->target->policy.login_timeout_ms;
+    conn->address = strdup(address);
+    if (sl_io_open(conn, fd) != 0 || conn->address == NULL) {
+        sl_conn_die(conn, SL_E_NOMEM, "out of memory");
+        return;
+    }
+    conn->last_received_ms = sl_conn_now(conn);
+    sl_conn_move(conn, SL_PHASE_HANDSHAKE);
+}
+
+static void on_dial_failed(void *arg, int status, const char *text)
+{
+    struct sl_conn *conn = arg;
+    conn->dial = NULL;
+    sl_conn_die(conn, status, "%s", text);
+}
+
+static const struct sl_dial_handler dial_handler = {on_resolved, on_connected, on_dial_failed};
+
+static void on_known_hosts(void *arg)
+{
+    sl_conn_schedule(arg);
+}
+
+static void on_exit_status(void *arg, uint32_t channel)
+{
+    sl_chan_saw_exit_status(arg, channel);
+}
+
+/* Unacknowledged data for as long as pings may stay unanswered is the end of a connection, too. */
+static uint64_t user_timeout_ms(const struct sl_policy *policy)
+{
+    uint64_t ms = policy->server_alive_interval_ms * policy->server_alive_count_max;
+    return ms > 0 && ms < 600000 ? ms : 120000;
+}
+
+int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, const struct sl_conn_handler *handler,
+    void *arg, struct sl_conn **ret_conn)
+{
+    struct sl_conn *conn = calloc(1, sizeof *conn);
+    if (conn == NULL) {
+        return SL_E_NOMEM;
+    }
+    conn->transport = transport;
+    conn->handler = *handler;
+    conn->arg = arg;
+    conn->phase = SL_PHASE_RESOLVING;
+    conn->ping_after = UINT64_MAX;
+    conn->slot_limit = UINT32_MAX;
+    conn->login_deadline_ms = UINT64_MAX;
+    conn->witness.on_exit_status = on_exit_status;
+    conn->witness.arg = conn;
+    TAILQ_INIT(&conn->chans);
+    TAILQ_INIT(&conn->streams);
+    int r = sl_chan_make_cookie_base(conn);
+    if (r != 0) {
+        goto err_alloc;
+    }
+    r = sl_dial_start(transport->loop, target->host, target->port, target->policy.connect_timeout_ms,
+        user_timeout_ms(&target->policy), &dial_handler, conn, &conn->dial);
+    if (r != 0) {
+        goto err_alloc;
+    }
+    r = sl_hostkey_load(transport->loop, target, on_known_hosts, conn, &conn->hostkey);
+    if (r != 0) {
+        goto err_dial;
+    }
+    conn->target = sl_target_conf_ref(target);
+    sl_io_init(conn);
+    *ret_conn = conn;
+    return 0;
+
+err_dial:
+    sl_dial_cancel(conn->dial);
+err_alloc:
+    free(conn);
+    return r == SL_E_INTERNAL ? SL_E_NOMEM : r;
+}
+
+/* --- the phases' ticks --- */
+
+static void check_login_deadline(struct sl_conn *conn)
+{
+    if (sl_conn_now(conn) < conn->login_deadline_ms || conn->phase >= SL_PHASE_READY) {
+        return;
+    }
+    double seconds = (double)conn->target->policy.login_timeout_ms / 1000.0;
+    if (conn->phase == SL_PHASE_AUTH) {
+        sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "logging in took longer than %g s", seconds);
+    } else if (conn->server == NULL) {
+        sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "the server did not answer the SSH handshake within %g s", seconds);
+    } else {
+        sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "the SSH handshake took longer than %g s", seconds);
+    }
+}
+
+/* The session comes back from a worker: what it wrote and read is ours again. */
+static void note_received(struct sl_conn *conn, uint64_t bytes_before)
+{
+    if (conn->bytes_in != bytes_before) {
+        conn->last_received_ms = sl_conn_now(conn);
+        if (conn->ping_after != UINT64_MAX && conn->bytes_in > conn->ping_after) {
+            conn->ping_after = UINT64_MAX;
+            conn->owed |= SL_OWED_PONG;
+        }
+    }
+}
+
+static void handshake_tick(struct sl_conn *conn)
+{
+    if (!sl_hostkey_loaded(conn->hostkey)) {
+        return; /* the order of host-key algorithms depends on it */
+    }
+    if (conn->away == SL_AWAY_BACK) {
+        conn->away = SL_HOME;
+        note_received(conn, 0);
+        int r = sl_session_handshake_result(conn, conn->away_result);
+        if (r == 0) {
+            sl_conn_move(conn, SL_PHASE_HOST_KEY);
+            return;
+        }
+        if (r != SL_E_AGAIN) {
+            return; /* it has died */
+        }
+    } else if (conn->away_step == NULL && sl_session_prepare(conn, sl_hostkey_keys(conn->hostkey)) != 0) {
+        sl_conn_die(conn, SL_E_INTERNAL, "the SSH library refuses its settings");
+        return;
+    }
+    if (conn->socket == SL_SOCKET_MAYBE && conn->out.len < SL_IO_OUT_FULL) {
+        sl_io_gate_open(conn, TURN_BUDGET);
+        sl_io_step_away(conn, sl_session_handshake_step);
+    }
+}
+
+static void on_key_checked(void *arg, int status, const char *text)
+{
+    struct sl_conn *conn = arg;
+    if (status != 0) {
+        sl_conn_die(conn, status, "%s", text);
+        return;
+    }
+    sl_hostkey_free(conn->hostkey);
+    conn->hostkey = NULL;
+    if (sl_auth_new(conn, &conn->auth) != 0) {
+        sl_conn_die(conn, SL_E_NOMEM, "out of memory");
+        return;
+    }
+    sl_conn_move(conn, SL_PHASE_AUTH);
+}
+
+static void host_key_tick(struct sl_conn *conn)
+{
+    if (conn->fingerprint != NULL) {
+        return; /* being written down */
+    }
+    size_t len;
+    const uint8_t *key = sl_session_host_key(conn, &len);
+    conn->fingerprint = key != NULL ? sl_key_fingerprint(key, len) : NULL;
+    if (conn->fingerprint == NULL) {
+        sl_conn_die(conn, SL_E_HANDSHAKE, "the server showed no host key");
+        return;
+    }
+    sl_hostkey_check(conn->hostkey, key, len, on_key_checked, conn);
+}
+
+static void auth_tick(struct sl_conn *conn)
+{
+    uint64_t before = conn->bytes_in;
+    int r = sl_auth_tick(conn->auth);
+    note_received(conn, before);
+    if (r == 0) {
+        sl_auth_free(conn->auth);
+        conn->auth = NULL;
+        conn->owed |= SL_OWED_READY;
+        sl_conn_move(conn, SL_PHASE_READY);
+    }
+}
+
+static void ready_tick(struct sl_conn *conn)
+{
+    sl_io_gate_shut(conn);
+    size_t budget = TURN_BUDGET;
+    for (int round = 0; round < TURN_ROUNDS && conn->phase == SL_PHASE_READY; round++) {
+        uint64_t before = conn->bytes_in;
+        conn->turn = SL_TURN_STILL;
+        sl_io_gate_open(conn, budget);
+        sl_session_pump(conn);
+        sl_io_gate_shut(conn);
+        budget -= (size_t)(conn->bytes_in - before);
+        note_received(conn, before);
+        if (conn->phase != SL_PHASE_READY) {
+            return;
+        }
+        sl_chan_tick(conn);
+        sl_stream_tick(conn);
+        sl_reclaim_tick(conn);
+        if (conn->error != 0 && conn->phase == SL_PHASE_READY) {
+            sl_session_lost(conn);
+        }
+        if (conn->turn == SL_TURN_STILL) {
+            break;
+        }
+    }
+    if (conn->turn == SL_TURN_MOVED || (conn->socket == SL_SOCKET_MAYBE && conn->out.len < SL_IO_OUT_FULL)) {
+        sl_conn_schedule(conn); /* the rest after the others */
+    }
+}
+
+/* --- the end --- */
+
+static void on_gone(struct sl_conn *conn)
+{
+    sl_conn_move(conn, SL_PHASE_CLOSED);
+    sl_transport_unschedule(conn->transport, conn);
+    struct sl_conn_handler handler = conn->handler;
+    void *arg = conn->arg;
+    sl_target_conf_unref(conn->target);
+    free(conn->address);
+    free(conn->server);
+    free(conn->fingerprint);
+    free(conn->lost_text);
+    free(conn->disconnect_text);
+    free(conn);
+    handler.on_closed(arg);
+}
+
+static void closing_tick(struct sl_conn *conn)
+{
+    sl_stream_end_all(conn, "the connection was closed");
+    if (uv_is_closing((uv_handle_t *)&conn->timer)) {
+        return;
+    }
+    sl_reclaim_free(conn);
+    sl_dial_cancel(conn->dial);
+    conn->dial = NULL;
+    sl_hostkey_free(conn->hostkey);
+    conn->hostkey = NULL;
+    sl_auth_free(conn->auth);
+    conn->auth = NULL;
+    if (conn->session != NULL && conn->error == 0 && conn->fingerprint != NULL) {
+        sl_session_say_goodbye(conn);
+        sl_io_flush(conn);
+    }
+    sl_chan_forget_all(conn);
+    sl_io_close(conn, on_gone);
+}
+
+/* What is owed to the handler, each at most once; any of them may close the connection. */
+static void deliver(struct sl_conn *conn)
+{
+    if (conn->phase == SL_PHASE_DEAD) {
+        sl_reclaim_lost(conn);
+        sl_stream_end_all(conn, conn->lost_text != NULL ? conn->lost_text : "the connection was lost");
+    }
+    while (conn->owed != 0 && conn->phase != SL_PHASE_CLOSING) {
+        unsigned now = conn->owed & ~(conn->owed - 1); /* the lowest first */
+        conn->owed &= ~now;
+        if (now == SL_OWED_READY) {
+            conn->handler.on_ready(conn->arg);
+        } else if (now == SL_OWED_LOST) {
+            conn->handler.on_lost(conn->arg, conn->lost_status,
+                conn->lost_text != NULL ? conn->lost_text : sl_status_text(conn->lost_status));
+        } else if (now == SL_OWED_PONG) {
+            conn->handler.on_pong(conn->arg);
+        } else if (now == SL_OWED_DRAINED) {
+            sl_reclaim_report(conn);
+        }
+    }
+}
+
+static uint64_t next_deadline(const struct sl_conn *conn)
+{
+    if (conn->phase == SL_PHASE_READY) {
+        uint64_t chan = sl_chan_deadline(conn), stream = sl_stream_deadline(conn), reclaim = sl_reclaim_deadline(conn);
+        uint64_t first = chan < stream ? chan : stream;
+        return first < reclaim ? first : reclaim;
+    }
+    return conn->phase < SL_PHASE_READY ? conn->login_deadline_ms : UINT64_MAX;
+}
+
+void sl_conn_tick(struct sl_conn *conn)
+{
+    if (conn->away == SL_AWAY) {
+        return; /* the worker's return schedules the next one */
+    }
+    check_login_deadline(conn);
+    switch (conn->phase) {
+    case SL_PHASE_HANDSHAKE:
+        handshake_tick(conn);
+        break;
+    case SL_PHASE_HOST_KEY:
+        host_key_tick(conn);
+        break;
+    case SL_PHASE_AUTH:
+        auth_tick(conn);
+        break;
+    case SL_PHASE_READY:
+        ready_tick(conn);
+        break;
+    default:
+        break;
+    }
+    deliver(conn);
+    if (conn->phase == SL_PHASE_CLOSING) {
+        conn->away = SL_HOME;
+        closing_tick(conn);
+        return;
+    }
+    if (conn->away == SL_AWAY) {
+        return;
+    }
+    sl_io_flush(conn);
+    if (conn->error != 0 && conn->phase == SL_PHASE_READY) {
+        sl_session_lost(conn); /* moving to DEAD has asked for the next tick */
+    }
+    sl_io_watch(conn, conn->phase == SL_PHASE_READY ||
+                          (conn->phase == SL_PHASE_AUTH && sl_auth_wants_read(conn->auth)) ||
+                          (conn->phase == SL_PHASE_HANDSHAKE && sl_hostkey_loaded(conn->hostkey)));
+    sl_io_wake_at(conn, next_deadline(conn));
+}
+
+/* --- what the daemon asks --- */
+
+void sl_conn_close(struct sl_conn *conn)
+{
+    if (conn->phase < SL_PHASE_CLOSING) {
+        sl_conn_move(conn, SL_PHASE_CLOSING);
+    }
+}
+
+void sl_conn_ping(struct sl_conn *conn)
+{
+    if (conn->phase == SL_PHASE_READY && conn->ping_after == UINT64_MAX) {
+        conn->ping_after = conn->bytes_in;
+        sl_conn_schedule(conn);
+    }
+}
+
+uint64_t sl_conn_last_received_ms(const struct sl_conn *conn)
+{
+    return conn->last_received_ms;
+}
+
+bool sl_conn_is_clean(const struct sl_conn *conn)
+{
+    return conn->phase == SL_PHASE_READY && conn->error == 0 && TAILQ_EMPTY(&conn->streams) && conn->tainted == 0 &&
+           conn->reclaim == NULL && sl_chan_closing(conn) == 0;
+}
+
+void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info)
+{
+    uint32_t limit = conn->target->policy.streams, seen = sl_chan_slot_limit(conn);
+    *ret_info = (struct sl_conn_info){
+        .server = conn->server != NULL ? conn->server : "",
+        .fingerprint = conn->fingerprint != NULL ? conn->fingerprint : "",
+        .address = conn->address != NULL ? conn->address : "",
+        .bytes_in = conn->bytes_in,
+        .bytes_out = conn->bytes_out,
+        .streams = conn->stream_count,
+        .stream_limit = seen < limit ? seen : limit,
+    };
+}

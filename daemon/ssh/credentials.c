@@ -1,0 +1,177 @@
+#include "daemon/ssh/credentials.h"
+
+#include "daemon/ssh/key_file.h"
+#include "daemon/ssh/secret.h"
+#include "proto/status.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEY_MAX 65536u
+
+static void say(struct sl_credentials *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct sl_credentials *c, const char *format, ...)
+{
+    size_t at = strlen(c->trouble), size = sizeof c->trouble;
+    if (at > 0 && at + 2 < size) {
+        memcpy(c->trouble + at, "; ", 3);
+        at += 2;
+    }
+    va_list args;
+    va_start(args, format);
+    vsnprintf(c->trouble + at, size - at, format, args);
+    va_end(args);
+}
+
+/* Takes `key` and `line` over, whatever comes of it. */
+static int add(struct sl_credentials *c, const char *path, struct sl_file *key, char *line, bool encrypted)
+{
+    struct sl_credential found = {
+        .path = strdup(path), .private_key = *key, .public_line = line, .encrypted = encrypted};
+    struct sl_credential *item = realloc(c->item, (c->count + 1) * sizeof *item);
+    if (item != NULL) {
+        c->item = item;
+    }
+    int r = found.path != NULL && item != NULL ? 0 : SL_E_NOMEM;
+    if (r == 0 && line != NULL) {
+        r = sl_key_public_blob(line, strlen(line), &found.blob, &found.blob_len) == SL_E_NOMEM ? SL_E_NOMEM : 0;
+    }
+    if (r != 0) {
+        free(found.path);
+        sl_file_free(&found.private_key);
+        free(line);
+        return r;
+    }
+    c->item[c->count++] = found;
+    return 0;
+}
+
+static int copy_file(const struct sl_file *from, struct sl_file *ret_copy)
+{
+    struct sl_file copy = {.data = malloc(from->len + 1), .len = from->len};
+    if (copy.data == NULL) {
+        return SL_E_NOMEM;
+    }
+    memcpy(copy.data, from->data, from->len + 1);
+    *ret_copy = copy;
+    return 0;
+}
+
+/* The first line of FILE.suffix, or NULL; a certificate that was asked for by name must be there. */
+static char *read_public(struct sl_credentials *c, const char *path, const char *suffix, bool must)
+{
+    char *name = NULL, *line = NULL;
+    struct sl_file file;
+    if (asprintf(&name, "%s%s", path, suffix) < 0) {
+        return NULL;
+    }
+    int error = sl_file_read(name, KEY_MAX, &file);
+    if (error == 0) {
+        uint8_t *blob;
+        size_t len;
+        if (sl_key_public_blob(file.data, file.len, &blob, &len) == 0) {
+            line = sl_key_public_line(blob, len);
+            free(blob);
+        } else {
+            say(c, "%s: not a public key or certificate", name);
+        }
+        sl_file_free(&file);
+    } else if (must || error != ENOENT) {
+        say(c, "%s: %s", name, strerror(error));
+    }
+    free(name);
+    return line;
+}
+
+static int load_identity(struct sl_credentials *c, const struct sl_identity *identity)
+{
+    struct sl_file key;
+    struct sl_key_file look;
+    int error = sl_file_read(identity->file, KEY_MAX, &key);
+    if (error != 0) {
+        say(c, "%s: %s", identity->file, strerror(error));
+        return 0;
+    }
+    int r = sl_key_file_look(key.data, key.len, &look);
+    if (r != 0 || !look.is_key || (look.encrypted && c->passphrase == NULL)) {
+        if (r == 0) {
+            say(c, "%s: %s", identity->file,
+                look.is_key ? "encrypted, and no passphrase is configured" : "not a private key");
+            sl_key_file_fini(&look);
+        }
+        sl_file_free(&key);
+        return r;
+    }
+    char *public_line = look.blob != NULL ? sl_key_public_line(look.blob, look.blob_len)
+                                          : read_public(c, identity->file, ".pub", false);
+    bool encrypted = look.encrypted;
+    sl_key_file_fini(&look);
+    char *certificate = identity->certificate_file != NULL ? read_public(c, identity->certificate_file, "", true)
+                                                           : read_public(c, identity->file, "-cert.pub", false);
+    /* The certificate first, as ssh does; then the key alone, which the server may know too. */
+    if (certificate != NULL) {
+        struct sl_file copy;
+        r = copy_file(&key, &copy);
+        if (r == 0) {
+            r = add(c, identity->file, &copy, certificate, encrypted);
+        } else {
+            free(certificate);
+        }
+    }
+    if (r == 0) {
+        return add(c, identity->file, &key, public_line, encrypted);
+    }
+    sl_file_free(&key);
+    free(public_line);
+    return r;
+}
+
+int sl_credentials_load(const struct sl_target_conf *target, struct sl_credentials **ret_credentials)
+{
+    struct sl_credentials *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        return SL_E_NOMEM;
+    }
+    char why[300];
+    int r = sl_secret_read(&target->passphrase, why, sizeof why, &c->passphrase);
+    if (r == SL_E_CREDENTIALS) {
+        say(c, "%s", why);
+        r = 0;
+    }
+    for (size_t i = 0; r == 0 && i < target->identity_count; i++) {
+        r = load_identity(c, &target->identity[i]);
+    }
+    if (r == 0) {
+        r = sl_secret_read(&target->password, why, sizeof why, &c->password);
+        if (r == SL_E_CREDENTIALS) {
+            say(c, "%s", why);
+            r = 0;
+        }
+    }
+    if (r != 0) {
+        sl_credentials_free(c);
+        return r;
+    }
+    *ret_credentials = c;
+    return 0;
+}
+
+void sl_credentials_free(struct sl_credentials *credentials)
+{
+    if (credentials != NULL) {
+        for (size_t i = 0; i < credentials->count; i++) {
+            struct sl_credential *item = &credentials->item[i];
+            free(item->path);
+            sl_file_free(&item->private_key);
+            free(item->public_line);
+            free(item->blob);
+        }
+        free(credentials->item);
+        sl_secret_wipe(credentials->passphrase);
+        sl_secret_wipe(credentials->password);
+        free(credentials);
+    }
+}

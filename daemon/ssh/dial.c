@@ -1,0 +1,289 @@
+/* The way of a dial:
+ *   1. the resolver is asked in the thread pool
+ *   2. the next address gets a socket and a non-blocking connect(), watched by an attempt (a poll handle of its own)
+ *   3. connected: the socket is handed out; failed or out of time: back to 2 with the next address
+ * Each attempt frees itself in its handle's close callback; the dial frees itself when the resolver's request, its
+ * timer and its attempts are gone. */
+#include "daemon/ssh/dial.h"
+
+#include "proto/status.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct attempt {
+    uv_poll_t poll;
+    struct sl_dial *dial;
+    int fd; /* -1 once it was handed out */
+};
+
+struct sl_dial {
+    uv_getaddrinfo_t resolve;
+    uv_timer_t timer; /* the deadline of what is under way */
+    const struct sl_dial_handler *handler;
+    void *arg;             /* NULL once it is over: no callback any more */
+    struct addrinfo *list; /* the resolver's answer */
+    struct addrinfo *next; /* to be tried next */
+    struct attempt *attempt;
+    uint64_t deadline_ms;
+    uint64_t user_timeout_ms;
+    unsigned holders; /* requests and handles that still point here */
+    int last_errno;
+    char last_address[96];
+};
+
+static void try_next(struct sl_dial *dial);
+static void on_timer(uv_timer_t *timer);
+
+static void release(struct sl_dial *dial)
+{
+    if (--dial->holders == 0) {
+        if (dial->list != NULL) {
+            uv_freeaddrinfo(dial->list);
+        }
+        free(dial);
+    }
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    release(handle->data);
+}
+
+static void on_attempt_closed(uv_handle_t *handle)
+{
+    struct attempt *attempt = handle->data;
+    struct sl_dial *dial = attempt->dial;
+    if (attempt->fd >= 0) {
+        close(attempt->fd);
+    }
+    free(attempt);
+    release(dial);
+}
+
+static void drop_attempt(struct sl_dial *dial)
+{
+    if (dial->attempt != NULL) {
+        uv_close((uv_handle_t *)&dial->attempt->poll, on_attempt_closed);
+        dial->attempt = NULL;
+    }
+}
+
+/* Nothing is to be reported any more. */
+static void finish(struct sl_dial *dial)
+{
+    dial->arg = NULL;
+    drop_attempt(dial);
+    if (!uv_is_closing((uv_handle_t *)&dial->timer)) {
+        uv_close((uv_handle_t *)&dial->timer, on_timer_closed);
+    }
+}
+
+static void fail(struct sl_dial *dial, int status, const char *text)
+{
+    const struct sl_dial_handler *handler = dial->handler;
+    void *arg = dial->arg;
+    finish(dial);
+    handler->on_failed(arg, status, text);
+}
+
+static void format_address(const struct sockaddr *sa, socklen_t len, char *out, size_t size)
+{
+    char host[INET6_ADDRSTRLEN + 32], port[8];
+    if (getnameinfo(sa, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        snprintf(out, size, "?");
+    } else if (sa->sa_family == AF_INET6) {
+        snprintf(out, size, "[%s]:%s", host, port);
+    } else {
+        snprintf(out, size, "%s:%s", host, port);
+    }
+}
+
+/* Addresses still to come share what time is left, so that a black hole among them does not eat it all. */
+static void arm_timer(struct sl_dial *dial)
+{
+    uint64_t now = uv_now(dial->timer.loop);
+    uint64_t left = dial->deadline_ms > now ? dial->deadline_ms - now : 0;
+    unsigned others = 0;
+    for (const struct addrinfo *ai = dial->next; ai != NULL; ai = ai->ai_next) {
+        others++;
+    }
+    uv_timer_start(&dial->timer, on_timer, left / (others + 1), 0);
+}
+
+static void on_writable(uv_poll_t *poll, int status, int events)
+{
+    (void)events;
+    struct attempt *attempt = poll->data;
+    struct sl_dial *dial = attempt->dial;
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (status != 0) {
+        error = -status;
+    } else if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
+        error = errno;
+    }
+    if (error != 0) {
+        dial->last_errno = error;
+        drop_attempt(dial);
+        try_next(dial);
+        return;
+    }
+    int fd = attempt->fd;
+    attempt->fd = -1;
+    const struct sl_dial_handler *handler = dial->handler;
+    void *arg = dial->arg;
+    char address[sizeof dial->last_address];
+    memcpy(address, dial->last_address, sizeof address);
+    finish(dial);
+    handler->on_connected(arg, fd, address);
+}
+
+/* 0 when a connect() to `ai` is under way. */
+static int start_attempt(struct sl_dial *dial, const struct addrinfo *ai)
+{
+    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return errno;
+    }
+    int one = 1;
+    unsigned user_timeout = (unsigned)dial->user_timeout_ms;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    if (user_timeout > 0) {
+        setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, sizeof user_timeout);
+    }
+    if (connect(fd, ai->ai_addr, ai->ai_addrlen) != 0 && errno != EINPROGRESS) {
+        int error = errno;
+        close(fd);
+        return error;
+    }
+    struct attempt *attempt = calloc(1, sizeof *attempt);
+    if (attempt == NULL || uv_poll_init(dial->timer.loop, &attempt->poll, fd) != 0) {
+        free(attempt);
+        close(fd);
+        return ENOMEM;
+    }
+    attempt->poll.data = attempt;
+    attempt->dial = dial;
+    attempt->fd = fd;
+    dial->attempt = attempt;
+    dial->holders++;
+    uv_poll_start(&attempt->poll, UV_WRITABLE, on_writable);
+    return 0;
+}
+
+/* Errors read as one says them. */
+static const char *connect_error(int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+        return "connection refused";
+    case EHOSTUNREACH:
+        return "no route to the host";
+    case ENETUNREACH:
+        return "the network is unreachable";
+    case ETIMEDOUT:
+        return "no answer";
+    default:
+        return strerror(error);
+    }
+}
+
+static void try_next(struct sl_dial *dial)
+{
+    while (dial->next != NULL) {
+        const struct addrinfo *ai = dial->next;
+        dial->next = ai->ai_next;
+        format_address(ai->ai_addr, ai->ai_addrlen, dial->last_address, sizeof dial->last_address);
+        int error = start_attempt(dial, ai);
+        if (error == 0) {
+            arm_timer(dial);
+            return;
+        }
+        dial->last_errno = error;
+    }
+    char text[192];
+    bool timed_out = dial->last_errno == ETIMEDOUT;
+    if (dial->list != NULL && dial->list->ai_next != NULL) {
+        snprintf(text, sizeof text, "%s (tried every address, %s last)", connect_error(dial->last_errno),
+            dial->last_address);
+    } else {
+        snprintf(text, sizeof text, "%s", connect_error(dial->last_errno));
+    }
+    fail(dial, timed_out ? SL_E_CONNECT_TIMEOUT : SL_E_CONNECT, text);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct sl_dial *dial = timer->data;
+    if (dial->list == NULL) {
+        fail(dial, SL_E_RESOLVE, "the resolver did not answer in time");
+        return;
+    }
+    dial->last_errno = ETIMEDOUT;
+    drop_attempt(dial);
+    try_next(dial);
+}
+
+static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+{
+    struct sl_dial *dial = req->data;
+    dial->list = list;
+    dial->next = list;
+    if (dial->arg != NULL) {
+        if (status != 0 || list == NULL) {
+            char text[128];
+            snprintf(text, sizeof text, "the host name does not resolve (%s)", uv_strerror(status));
+            fail(dial, SL_E_RESOLVE, text);
+        } else {
+            dial->handler->on_resolved(dial->arg);
+            try_next(dial);
+        }
+    }
+    release(dial);
+}
+
+int sl_dial_start(uv_loop_t *loop, const char *host, uint16_t port, uint64_t timeout_ms, uint64_t user_timeout_ms,
+    const struct sl_dial_handler *handler, void *arg, struct sl_dial **ret_dial)
+{
+    struct sl_dial *dial = calloc(1, sizeof *dial);
+    if (dial == NULL) {
+        return SL_E_NOMEM;
+    }
+    char service[8];
+    snprintf(service, sizeof service, "%u", (unsigned)port);
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    dial->handler = handler;
+    dial->arg = arg;
+    dial->user_timeout_ms = user_timeout_ms;
+    dial->deadline_ms = uv_now(loop) + timeout_ms;
+    dial->resolve.data = dial;
+    if (uv_getaddrinfo(loop, &dial->resolve, on_resolved, host, service, &hints) != 0) {
+        free(dial);
+        return SL_E_INTERNAL;
+    }
+    dial->holders = 2;
+    uv_timer_init(loop, &dial->timer);
+    dial->timer.data = dial;
+    uv_timer_start(&dial->timer, on_timer, timeout_ms, 0);
+    *ret_dial = dial;
+    return 0;
+}
+
+void sl_dial_cancel(struct sl_dial *dial)
+{
+    if (dial != NULL) {
+        uv_cancel((uv_req_t *)&dial->resolve);
+        finish(dial);
+    }
+}

@@ -1,0 +1,26 @@
+/* dial.h - from a host name to a connected TCP socket: asks the resolver, then tries each address in turn. Knows no
+ * SSH. */
+#ifndef SSHLEASE_SSH_DIAL_H
+#define SSHLEASE_SSH_DIAL_H
+
+#include <stdint.h>
+#include <uv.h>
+
+struct sl_dial;
+
+struct sl_dial_handler {
+    void (*on_resolved)(void *arg);
+    /* Connected: `fd` (non-blocking, TCP_NODELAY) is the callee's, `address` is "192.0.2.7:22". The dial is gone. */
+    void (*on_connected)(void *arg, int fd, const char *address);
+    /* SL_E_RESOLVE, SL_E_CONNECT, SL_E_CONNECT_TIMEOUT; `text` goes behind "host:port: ". The dial is gone. */
+    void (*on_failed)(void *arg, int status, const char *text);
+};
+
+/* `host` is copied; `handler` is borrowed for the dial's life. All within `timeout_ms`, shared among the addresses.
+ * 0, SL_E_NOMEM or SL_E_INTERNAL. No callback runs before this returns. */
+int sl_dial_start(uv_loop_t *loop, const char *host, uint16_t port, uint64_t timeout_ms, uint64_t user_timeout_ms,
+    const struct sl_dial_handler *handler, void *arg, struct sl_dial **ret_dial);
+/* No callback comes any more; what is still under way is waited for by the loop only. NULL is fine. */
+void sl_dial_cancel(struct sl_dial *dial);
+
+#endif

@@ -1,0 +1,17 @@
+/* file.h - whole small files into memory. Blocks: for workers only. */
+#ifndef SSHLEASE_SSH_FILE_H
+#define SSHLEASE_SSH_FILE_H
+
+#include <stddef.h>
+
+struct sl_file {
+    char *data; /* NUL-terminated behind its `len` bytes */
+    size_t len;
+};
+
+/* 0 or an errno; EFBIG beyond `max` bytes, EISDIR and the like for what is no file. */
+int sl_file_read(const char *path, size_t max, struct sl_file *ret_file);
+/* Wipes before it frees: what was in it may have been a secret. */
+void sl_file_free(struct sl_file *file);
+
+#endif

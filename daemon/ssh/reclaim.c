@@ -1,0 +1,304 @@
+/* The way of a drain:
+ *   1. STREAMS: every stream is closed as sl_stream_close() does it: TERM, grace, KILL, CLOSE
+ *   2. CHANNEL: the sweep takes a held channel, or one is opened for it
+ *   3. RUN, READ: the script goes to a shell's standard input, its last line comes back
+ *   4. DONE: reported; the connection is good for nothing but to be closed
+ * All before one deadline. What could not be done is said in the report. */
+#include "daemon/ssh/reclaim.h"
+
+#include "daemon/ssh/channel.h"
+#include "daemon/ssh/session.h"
+#include "daemon/ssh/stream.h"
+#include "daemon/ssh/sweep.h"
+#include "proto/status.h"
+
+#include <libssh2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Beyond the kill_grace; transport.h promises ten seconds. */
+#define DRAIN_MS   9000u
+#define OUTPUT_MAX 4096u
+
+struct sl_reclaim {
+    enum { RECLAIM_STREAMS, RECLAIM_CHANNEL, RECLAIM_RUN, RECLAIM_READ, RECLAIM_DONE } stage;
+    uint64_t deadline_ms;
+    struct sl_drain_report report;
+    char text[256];
+    struct sl_chan *chan; /* the sweep's */
+    char *script;
+    size_t script_len, script_at;
+    char output[OUTPUT_MAX];
+    size_t output_len;
+};
+
+static void finish(struct sl_conn *conn)
+{
+    struct sl_reclaim *reclaim = conn->reclaim;
+    if (reclaim->chan != NULL) {
+        sl_chan_close(reclaim->chan, false);
+        reclaim->chan = NULL;
+    }
+    reclaim->stage = RECLAIM_DONE;
+    reclaim->report.text = reclaim->text[0] != '\0' ? reclaim->text : NULL;
+    conn->owed |= SL_OWED_DRAINED;
+    sl_conn_schedule(conn);
+}
+
+static void say(struct sl_reclaim *reclaim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct sl_reclaim *reclaim, const char *format, ...)
+{
+    if (reclaim->text[0] == '\0') { /* the first trouble is the one that led to the others */
+        va_list args;
+        va_start(args, format);
+        vsnprintf(reclaim->text, sizeof reclaim->text, format, args);
+        va_end(args);
+    }
+}
+
+void sl_conn_drain(struct sl_conn *conn)
+{
+    if (conn->reclaim != NULL || conn->phase >= SL_PHASE_CLOSING) {
+        return;
+    }
+    struct sl_reclaim *reclaim = calloc(1, sizeof *reclaim);
+    conn->reclaim = reclaim;
+    if (reclaim == NULL) {
+        conn->owed |= SL_OWED_DRAINED; /* reported as not done */
+        sl_conn_schedule(conn);
+        return;
+    }
+    reclaim->deadline_ms = sl_conn_now(conn) + conn->target->policy.kill_grace_ms + DRAIN_MS;
+    if (conn->phase != SL_PHASE_READY) {
+        say(reclaim, "the connection was lost before the far side could be cleaned up");
+        finish(conn);
+        return;
+    }
+    struct sl_stream *stream;
+    TAILQ_FOREACH(stream, &conn->streams, link)
+    {
+        reclaim->report.streams += stream->chan != NULL;
+        sl_stream_close(stream);
+    }
+    if (conn->target->remote_cleanup == SL_CLEANUP_OFF && reclaim->report.streams > 0) {
+        say(reclaim, "remote_cleanup is off: nothing was ended");
+    }
+    sl_conn_schedule(conn);
+}
+
+void sl_reclaim_saw_end(struct sl_conn *conn, bool by_server)
+{
+    if (conn->reclaim != NULL && by_server) {
+        conn->reclaim->report.signalled++;
+    }
+}
+
+/* The texts that mark the lease's processes: its epoch's, and those of channels that were opened before it began. */
+static char *make_script(const struct sl_conn *conn)
+{
+    char mark[SL_OLDER_COOKIES + 1][sizeof SL_COOKIE_NAME + SL_COOKIE_SIZE];
+    const char *text[SL_OLDER_COOKIES + 1];
+    size_t count = 0;
+    snprintf(mark[0], sizeof mark[0], SL_COOKIE_NAME "=%s-%u-", conn->cookie_base, (unsigned)conn->epoch);
+    text[count++] = mark[0];
+    for (unsigned i = 0; i < conn->older_cookies; i++) {
+        char cookie[SL_COOKIE_SIZE];
+        snprintf(
+            mark[count], sizeof mark[count], SL_COOKIE_NAME "=%s", sl_chan_cookie(conn, conn->older_cookie[i], cookie));
+        text[count] = mark[count];
+        count++;
+    }
+    return sl_sweep_script(text, count);
+}
+
+/* After the streams: whether there is anything to sweep, and a way to. */
+static void start_sweep(struct sl_conn *conn)
+{
+    struct sl_reclaim *reclaim = conn->reclaim;
+    const struct sl_drain_report *report = &reclaim->report;
+    if (report->signalled < report->streams && conn->target->remote_cleanup == SL_CLEANUP_SIGNAL) {
+        say(reclaim, "%u of %u commands did not end on TERM and KILL", (unsigned)(report->streams - report->signalled),
+            (unsigned)report->streams);
+    }
+    if (conn->target->remote_cleanup != SL_CLEANUP_SWEEP) {
+        finish(conn);
+    } else if (conn->lease_streams == 0) {
+        reclaim->report.sweep_ran = true; /* nothing was ever started */
+        finish(conn);
+    } else if (conn->cookies_refused >= conn->lease_streams) {
+        say(reclaim, "the server does not accept " SL_COOKIE_NAME " (AcceptEnv): what left its process group cannot be "
+                     "found");
+        finish(conn);
+    } else if ((reclaim->script = make_script(conn)) == NULL) {
+        say(reclaim, "out of memory for the sweep");
+        finish(conn);
+    } else {
+        reclaim->script_len = strlen(reclaim->script);
+        reclaim->stage = RECLAIM_CHANNEL;
+    }
+}
+
+/* libssh2's answer on the sweep's channel: true to go on, false to wait or because it is over. */
+static bool goes_on(struct sl_conn *conn, int r, const char *trouble)
+{
+    if (r == LIBSSH2_ERROR_EAGAIN) {
+        return false;
+    }
+    if (!sl_session_survives(r)) {
+        sl_session_failed(conn, r);
+        return false;
+    }
+    conn->turn = SL_TURN_MOVED;
+    if (r < 0) {
+        say(conn->reclaim, "%s", trouble);
+        finish(conn);
+        return false;
+    }
+    return true;
+}
+
+static void run_script(struct sl_conn *conn)
+{
+    struct sl_reclaim *reclaim = conn->reclaim;
+    struct sl_chan *chan = reclaim->chan;
+    /* A held channel's cookie may still be unanswered; its answer comes before the shell's. */
+    if (chan->cookie == SL_COOKIE_SENT && sl_chan_settle_cookie(chan) != 0) {
+        return;
+    }
+    static const char command[] = SL_SWEEP_COMMAND;
+    int r = libssh2_channel_process_startup(chan->ch, "exec", 4, command, sizeof command - 1);
+    if (goes_on(conn, r, "the server refuses to run the sweep")) {
+        reclaim->stage = RECLAIM_READ;
+    }
+}
+
+static void finish_sweep(struct sl_conn *conn)
+{
+    struct sl_reclaim *reclaim = conn->reclaim;
+    struct sl_sweep_result result;
+    sl_sweep_parse(reclaim->output, reclaim->output_len, &result);
+    reclaim->report.swept = result.swept;
+    reclaim->report.remaining = result.remaining;
+    reclaim->report.sweep_ran = result.ran && conn->cookies_refused == 0;
+    if (!result.ran) {
+        say(reclaim, result.has_proc ? "the server did not run the sweep (it has no POSIX shell, or forces a command)"
+                                     : "the server has no /proc to sweep");
+    } else if (result.remaining > 0) {
+        say(reclaim, "%u processes could not be ended", (unsigned)result.remaining);
+    } else if (conn->cookies_refused > 0) {
+        say(reclaim, "%u streams had no cookie: what left their process groups cannot be found",
+            (unsigned)conn->cookies_refused);
+    }
+    finish(conn);
+}
+
+static void read_output(struct sl_conn *conn)
+{
+    struct sl_reclaim *reclaim = conn->reclaim;
+    struct sl_chan *chan = reclaim->chan;
+    while (reclaim->script_at < reclaim->script_len) {
+        ssize_t n = libssh2_channel_write_ex(
+            chan->ch, 0, reclaim->script + reclaim->script_at, reclaim->script_len - reclaim->script_at);
+        if (n <= 0) {
+            (void)goes_on(conn, n == 0 ? LIBSSH2_ERROR_EAGAIN : (int)n, "the server ended the sweep early");
+            break;
+        }
+        reclaim->script_at += (size_t)n;
+        if (reclaim->script_at == reclaim->script_len) {
+            /* Cannot wait but in a rekey; the script exits without it. */
+            (void)libssh2_channel_send_eof(chan->ch);
+        }
+    }
+    while (conn->phase == SL_PHASE_READY && reclaim->stage == RECLAIM_READ) {
+        /* A read of constant size; what does not fit is not ours. */
+        char piece[512];
+        ssize_t n = libssh2_channel_read_ex(chan->ch, 0, piece, sizeof piece);
+        if (n < 0) {
+            (void)goes_on(conn, (int)n, "the server ended the sweep early");
+            break;
+        }
+        if (n == 0) {
+            break;
+        }
+        size_t room = sizeof reclaim->output - reclaim->output_len;
+        size_t len = (size_t)n < room ? (size_t)n : room;
+        memcpy(reclaim->output + reclaim->output_len, piece, len);
+        reclaim->output_len += len;
+        conn->turn = SL_TURN_MOVED;
+    }
+    if (conn->phase == SL_PHASE_READY && reclaim->stage == RECLAIM_READ && sl_chan_look(chan) != SL_END_NONE &&
+        libssh2_channel_eof(chan->ch) != 0) {
+        finish_sweep(conn);
+    }
+}
+
+void sl_reclaim_tick(struct sl_conn *conn)
+{
+    struct sl_reclaim *reclaim = conn->reclaim;
+    if (reclaim == NULL || reclaim->stage == RECLAIM_DONE || conn->phase != SL_PHASE_READY) {
+        return;
+    }
+    if (reclaim->stage == RECLAIM_STREAMS && TAILQ_EMPTY(&conn->streams)) {
+        start_sweep(conn);
+    }
+    if (reclaim->stage == RECLAIM_CHANNEL && (reclaim->chan = sl_chan_take(conn)) != NULL) {
+        reclaim->stage = RECLAIM_RUN;
+    }
+    if (reclaim->stage == RECLAIM_RUN) {
+        run_script(conn);
+    }
+    if (reclaim->stage == RECLAIM_READ && conn->phase == SL_PHASE_READY) {
+        read_output(conn);
+    }
+    if (reclaim->stage != RECLAIM_DONE && conn->phase == SL_PHASE_READY && sl_conn_now(conn) >= reclaim->deadline_ms) {
+        say(reclaim, reclaim->stage == RECLAIM_CHANNEL ? "the server opened no session for the sweep in time"
+                                                       : "the server did not answer the sweep in time");
+        finish(conn);
+    }
+}
+
+uint64_t sl_reclaim_deadline(const struct sl_conn *conn)
+{
+    const struct sl_reclaim *reclaim = conn->reclaim;
+    return reclaim != NULL && reclaim->stage != RECLAIM_DONE ? reclaim->deadline_ms : UINT64_MAX;
+}
+
+uint32_t sl_reclaim_needs_channel(const struct sl_conn *conn)
+{
+    return conn->reclaim != NULL && conn->reclaim->stage == RECLAIM_CHANNEL;
+}
+
+void sl_reclaim_lost(struct sl_conn *conn)
+{
+    struct sl_reclaim *reclaim = conn->reclaim;
+    if (reclaim != NULL && reclaim->stage != RECLAIM_DONE) {
+        say(reclaim, "the connection was lost before the far side was cleaned up");
+        reclaim->chan = NULL;
+        finish(conn);
+    }
+}
+
+void sl_reclaim_report(struct sl_conn *conn)
+{
+    static const struct sl_drain_report not_done = {.text = "out of memory: the far side was not cleaned up"};
+    conn->handler.on_drained(conn->arg, conn->reclaim != NULL ? &conn->reclaim->report : &not_done);
+}
+
+void sl_reclaim_free(struct sl_conn *conn)
+{
+    if (conn->reclaim != NULL) {
+        free(conn->reclaim->script);
+        free(conn->reclaim);
+        conn->reclaim = NULL;
+    }
+}
+
+void sl_conn_lease_begin(struct sl_conn *conn)
+{
+    conn->epoch++;
+    conn->older_cookies = 0;
+    conn->cookies_refused = 0;
+    conn->lease_streams = 0;
+    sl_conn_schedule(conn);
+}

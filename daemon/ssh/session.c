@@ -1,0 +1,202 @@
+#include "daemon/ssh/session.h"
+
+#include "daemon/ssh/algorithms.h"
+#include "daemon/ssh/channel.h"
+#include "daemon/ssh/io.h"
+#include "proto/status.h"
+
+#include <errno.h>
+#include <libssh2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int sl_session_prepare(struct sl_conn *conn, const struct sl_known_keys *known)
+{
+    char host_key[256];
+    sl_algorithms_host_key(known, host_key, sizeof host_key);
+    const struct {
+        int method;
+        const char *list;
+    } prefer[] = {
+        {LIBSSH2_METHOD_KEX, SL_ALGORITHMS_KEX},
+        {LIBSSH2_METHOD_HOSTKEY, host_key},
+        {LIBSSH2_METHOD_CRYPT_CS, SL_ALGORITHMS_CIPHER},
+        {LIBSSH2_METHOD_CRYPT_SC, SL_ALGORITHMS_CIPHER},
+        {LIBSSH2_METHOD_MAC_CS, SL_ALGORITHMS_MAC},
+        {LIBSSH2_METHOD_MAC_SC, SL_ALGORITHMS_MAC},
+    };
+    for (size_t i = 0; i < sizeof prefer / sizeof prefer[0]; i++) {
+        if (libssh2_session_method_pref(conn->session, prefer[i].method, prefer[i].list) != 0) {
+            return SL_E_INTERNAL;
+        }
+    }
+    return 0;
+}
+
+int sl_session_handshake_step(struct sl_conn *conn)
+{
+    return libssh2_session_handshake(conn->session, conn->fd);
+}
+
+const char *sl_session_printable(char *out, size_t size, const char *text, size_t len)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < len && at + 1 < size; i++) {
+        out[at++] = text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?';
+    }
+    out[at] = '\0';
+    return out;
+}
+
+/* What a socket's end is called; the reason the server gave goes behind it. */
+static void describe_end(const struct sl_conn *conn, char *out, size_t size)
+{
+    char said[208] = "";
+    const char *what;
+    switch (conn->error) {
+    case ENODATA:
+        what = "the server closed the connection";
+        break;
+    case ECONNRESET:
+    case EPIPE:
+        what = "the server reset the connection";
+        break;
+    case ETIMEDOUT:
+        what = "the server does not answer any more";
+        break;
+    case ENOBUFS:
+        what = "the server takes nothing and asks for ever more";
+        break;
+    case 0:
+        what = "the server closed the connection";
+        break;
+    default:
+        what = strerror(conn->error);
+        break;
+    }
+    if (conn->disconnect_text != NULL) {
+        sl_session_printable(said, sizeof said, conn->disconnect_text, strlen(conn->disconnect_text));
+        snprintf(out, size, "%s: \"%s\"", what, said);
+    } else {
+        snprintf(out, size, "%s", what);
+    }
+}
+
+/* OpenSSH says these in the place of its identification when it has had enough for now. */
+static bool is_come_back_later(const char *line)
+{
+    return strncmp(line, "Exceeded MaxStartups", 20) == 0 || strncmp(line, "Not allowed at this time", 24) == 0;
+}
+
+static void handshake_failed(struct sl_conn *conn, int result)
+{
+    const struct sl_prelude *prelude = conn->prelude;
+    char line[128] = "", end[320];
+    if (prelude != NULL && strncmp(prelude->line, "SSH-", 4) != 0) {
+        sl_session_printable(line, sizeof line, prelude->line, prelude->line_len);
+    }
+    describe_end(conn, end, sizeof end);
+    if (conn->server == NULL && is_come_back_later(line)) {
+        sl_conn_die(conn, SL_E_CONNECT, "the server takes no connections right now: \"%s\"", line);
+    } else if (conn->server == NULL && line[0] != '\0') {
+        sl_conn_die(conn, SL_E_HANDSHAKE, "does not speak SSH: got \"%s\"", line);
+    } else if (conn->server == NULL && conn->error != 0) {
+        sl_conn_die(conn, SL_E_HANDSHAKE, "%s before its banner", end);
+    } else if (conn->error != 0 || conn->disconnect_text != NULL) {
+        sl_conn_die(conn, SL_E_HANDSHAKE, "%s during the handshake", end);
+    } else if (result == LIBSSH2_ERROR_BANNER_RECV) {
+        sl_conn_die(conn, SL_E_HANDSHAKE, "does not speak SSH: got binary data");
+    } else {
+        sl_conn_die(conn, SL_E_HANDSHAKE, "the SSH handshake failed: %s", sl_io_error_text(conn));
+    }
+}
+
+int sl_session_handshake_result(struct sl_conn *conn, int result)
+{
+    const char *banner = libssh2_session_banner_get(conn->session);
+    if (conn->server == NULL && banner != NULL && strncmp(banner, "SSH-", 4) == 0) {
+        char clean[SL_BANNER_MAX + 1];
+        conn->server = strdup(sl_session_printable(clean, sizeof clean, banner, strlen(banner)));
+    }
+    if (result == LIBSSH2_ERROR_EAGAIN && conn->error == 0) {
+        return SL_E_AGAIN;
+    }
+    if (result != 0) {
+        handshake_failed(conn, result);
+        return SL_E_HANDSHAKE;
+    }
+    free(conn->prelude);
+    conn->prelude = NULL;
+    sl_log(conn->transport->log, SL_LOG_DEBUG, "ssh", "conn=%p server=%s kex=%s cipher=%s mac=%s", (void *)conn,
+        conn->server != NULL ? conn->server : "?", libssh2_session_methods(conn->session, LIBSSH2_METHOD_KEX),
+        libssh2_session_methods(conn->session, LIBSSH2_METHOD_CRYPT_CS),
+        libssh2_session_methods(conn->session, LIBSSH2_METHOD_MAC_CS));
+    return 0;
+}
+
+const uint8_t *sl_session_host_key(struct sl_conn *conn, size_t *ret_len)
+{
+    int type;
+    return (const uint8_t *)libssh2_session_hostkey(conn->session, ret_len, &type);
+}
+
+bool sl_session_survives(int result)
+{
+    switch (result) {
+    case LIBSSH2_ERROR_NONE:
+    case LIBSSH2_ERROR_EAGAIN:
+    case LIBSSH2_ERROR_CHANNEL_FAILURE:
+    case LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED:
+    case LIBSSH2_ERROR_CHANNEL_CLOSED:
+    case LIBSSH2_ERROR_CHANNEL_EOF_SENT:
+    case LIBSSH2_ERROR_INVAL:
+        return true;
+    default:
+        return result > 0;
+    }
+}
+
+void sl_session_lost(struct sl_conn *conn)
+{
+    char end[320];
+    describe_end(conn, end, sizeof end);
+    sl_conn_die(conn, conn->error == ETIMEDOUT ? SL_E_PEER_DEAD : SL_E_CONNECTION_LOST, "%s", end);
+}
+
+void sl_session_failed(struct sl_conn *conn, int result)
+{
+    if (conn->error != 0 || conn->disconnect_text != NULL || result == LIBSSH2_ERROR_SOCKET_DISCONNECT) {
+        sl_session_lost(conn);
+    } else if (result == LIBSSH2_ERROR_TIMEOUT) {
+        sl_conn_die(conn, SL_E_PEER_DEAD, "the server did not answer a request for a minute");
+    } else if (result == LIBSSH2_ERROR_ALLOC) {
+        sl_conn_die(conn, SL_E_NOMEM, "out of memory for the session");
+    } else {
+        sl_conn_die(conn, SL_E_CONNECTION_LOST, "the SSH session broke: %s (%d)", sl_io_error_text(conn), result);
+    }
+}
+
+/* Every call here reads until RECV has nothing more, sends nothing and looks for no answer. They stop early where the
+ * channel they were called for has reached what they wait for; then another one goes on. */
+void sl_session_pump(struct sl_conn *conn)
+{
+    for (;;) {
+        int r = sl_chan_pump(conn);
+        if (r == LIBSSH2_ERROR_EAGAIN) {
+            return;
+        }
+        if (!sl_session_survives(r)) {
+            sl_session_failed(conn, r);
+            return;
+        }
+        if (conn->error != 0 || conn->phase != SL_PHASE_READY) {
+            return;
+        }
+    }
+}
+
+void sl_session_say_goodbye(struct sl_conn *conn)
+{
+    (void)libssh2_session_disconnect(conn->session, "bye");
+}

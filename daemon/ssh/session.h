@@ -1,0 +1,32 @@
+/* session.h - a libssh2 session from its settings to its end: handshake, host key, draining, and what its errors mean.
+ * Knows no channel's purpose and no uv. */
+#ifndef SSHLEASE_SSH_SESSION_H
+#define SSHLEASE_SSH_SESSION_H
+
+#include "daemon/ssh/conn.h"
+#include "daemon/ssh/known_hosts.h"
+
+/* Before the first step. 0 or SL_E_INTERNAL. */
+int sl_session_prepare(struct sl_conn *conn, const struct sl_known_keys *known);
+/* One step of the handshake, for a worker; its result is for sl_session_handshake_result(): 0, SL_E_AGAIN, or the
+ * connection has died. */
+int sl_session_handshake_step(struct sl_conn *conn);
+int sl_session_handshake_result(struct sl_conn *conn, int result);
+/* The server's key, in the session's memory; NULL when there is none. */
+const uint8_t *sl_session_host_key(struct sl_conn *conn, size_t *ret_len);
+
+/* Takes what the gate lets through and sorts it to its channels. With no channel to do so, starts a ping. */
+void sl_session_pump(struct sl_conn *conn);
+
+/* Whether libssh2's answer is about one request only; otherwise the session is over. */
+bool sl_session_survives(int result);
+/* The connection dies of a libssh2 error, or of its socket's. */
+void sl_session_failed(struct sl_conn *conn, int result);
+void sl_session_lost(struct sl_conn *conn);
+/* DISCONNECT into the out-queue, where it can be said at all. */
+void sl_session_say_goodbye(struct sl_conn *conn);
+
+/* Bytes from outside as they may stand in a message: control characters become '?'. Cuts; returns `out`. */
+const char *sl_session_printable(char *out, size_t size, const char *text, size_t len);
+
+#endif

@@ -1,0 +1,314 @@
+/* Streams as the daemon asks for them; nothing here calls back or talks to the server: stream_run.c does, in the tick.
+ */
+#include "daemon/ssh/stream.h"
+
+#include "daemon/ssh/io.h"
+#include "proto/status.h"
+
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Signals and resizes that wait; a client that sends more than the server takes loses them. */
+#define COMMANDS_MAX 64u
+#define ENV_MAX      128u
+/* libssh2 takes terminal name and modes up to this many bytes in all. */
+#define PTY_MAX 256u
+/* For the answer to a request, from the moment the stream is asked for. */
+#define OPEN_TIMEOUT_MS 30000u
+
+void sl_stream_plan_free(struct sl_stream_plan *plan)
+{
+    if (plan != NULL) {
+        for (size_t i = 0; i < 2 * plan->env_count; i++) {
+            free(plan->env[i]);
+        }
+        free(plan->env);
+        free(plan->modes);
+        free(plan->term);
+        free(plan->command);
+        free(plan);
+    }
+}
+
+static bool may_send(const struct sl_target_conf *target, const char *name)
+{
+    if (strcmp(name, SL_COOKIE_NAME) == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < target->send_env.count; i++) {
+        if (fnmatch(target->send_env.item[i], name, 0) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int plan_env(struct sl_stream_plan *plan, const struct sl_target_conf *target, const struct sl_stream_spec *spec)
+{
+    size_t count = spec->env_count < ENV_MAX ? spec->env_count : ENV_MAX;
+    if (count == 0) {
+        return 0;
+    }
+    plan->env = calloc(2 * count, sizeof *plan->env);
+    if (plan->env == NULL) {
+        return SL_E_NOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (may_send(target, spec->env[i].name)) {
+            char **pair = plan->env + 2 * plan->env_count++;
+            pair[0] = strdup(spec->env[i].name);
+            pair[1] = strdup(spec->env[i].value);
+            if (pair[0] == NULL || pair[1] == NULL) {
+                return SL_E_NOMEM;
+            }
+        }
+    }
+    return 0;
+}
+
+/* RFC 4254 section 8: five bytes for each mode, then a zero. What does not fit is left to the server's defaults. */
+static int plan_pty(struct sl_stream_plan *plan, const struct sl_stream_pty *pty)
+{
+    if (pty == NULL) {
+        return 0;
+    }
+    plan->term = strndup(pty->term != NULL ? pty->term : "", 128);
+    if (plan->term == NULL) {
+        return SL_E_NOMEM;
+    }
+    plan->cols = pty->cols;
+    plan->rows = pty->rows;
+    plan->width_px = pty->width_px;
+    plan->height_px = pty->height_px;
+    size_t room = PTY_MAX - strlen(plan->term) - 1;
+    size_t len = 0;
+    while (pty->modes != NULL && len + 5 <= pty->modes_len && len + 5 <= room && pty->modes[len] != 0) {
+        len += 5;
+    }
+    plan->modes = malloc(len + 1);
+    if (plan->modes == NULL) {
+        return SL_E_NOMEM;
+    }
+    if (len > 0) {
+        memcpy(plan->modes, pty->modes, len);
+    }
+    plan->modes[len] = 0;
+    plan->modes_len = len + 1;
+    return 0;
+}
+
+static int make_plan(
+    const struct sl_target_conf *target, const struct sl_stream_spec *spec, struct sl_stream_plan **ret_plan)
+{
+    struct sl_stream_plan *plan = calloc(1, sizeof *plan);
+    if (plan == NULL) {
+        return SL_E_NOMEM;
+    }
+    if (spec->kind != SL_SPEC_SHELL) {
+        plan->command = strdup(spec->command != NULL ? spec->command : "");
+        plan->command_len = plan->command != NULL ? strlen(plan->command) : 0;
+    }
+    if ((spec->kind != SL_SPEC_SHELL && plan->command == NULL) || plan_env(plan, target, spec) != 0 ||
+        plan_pty(plan, spec->pty) != 0) {
+        sl_stream_plan_free(plan);
+        return SL_E_NOMEM;
+    }
+    *ret_plan = plan;
+    return 0;
+}
+
+int sl_stream_open(struct sl_conn *conn, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
+    void *arg, struct sl_stream **ret_stream)
+{
+    if (conn->phase != SL_PHASE_READY || conn->error != 0 || conn->reclaim != NULL) {
+        return SL_E_CONNECTION_LOST;
+    }
+    struct sl_conn_info info;
+    sl_conn_info(conn, &info);
+    if (conn->stream_count >= info.stream_limit) {
+        return SL_E_STREAM_LIMIT;
+    }
+    struct sl_stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL || make_plan(conn->target, spec, &stream->plan) != 0) {
+        free(stream);
+        return SL_E_NOMEM;
+    }
+    stream->conn = conn;
+    stream->kind = (int)spec->kind;
+    stream->handler = *handler;
+    stream->arg = arg;
+    stream->credit = spec->credit;
+    stream->deadline_ms = sl_conn_now(conn) + OPEN_TIMEOUT_MS;
+    TAILQ_INIT(&stream->items);
+    TAILQ_INSERT_TAIL(&conn->streams, stream, link);
+    conn->stream_count++;
+    if (conn->lease_streams < UINT32_MAX) {
+        conn->lease_streams++;
+    }
+    sl_conn_schedule(conn);
+    *ret_stream = stream;
+    return 0;
+}
+
+static struct sl_item *add_item(struct sl_stream *stream, int kind, const void *data, size_t len)
+{
+    struct sl_item *item = malloc(sizeof *item + len + 1);
+    if (item != NULL) {
+        memset(item, 0, sizeof *item);
+        item->kind = kind;
+        item->len = len;
+        if (len > 0) {
+            memcpy(item->data, data, len);
+        }
+        item->data[len] = '\0';
+        TAILQ_INSERT_TAIL(&stream->items, item, link);
+        sl_conn_schedule(stream->conn);
+    }
+    return item;
+}
+
+void sl_stream_drop_item(struct sl_stream *stream)
+{
+    struct sl_item *item = TAILQ_FIRST(&stream->items);
+    TAILQ_REMOVE(&stream->items, item, link);
+    if (item->kind == SL_ITEM_DATA) {
+        stream->unsent -= item->len - item->at;
+        stream->sent_owed += item->len - item->at;
+    } else if (item->kind == SL_ITEM_SIGNAL || item->kind == SL_ITEM_RESIZE) {
+        stream->commands--;
+    }
+    free(item);
+}
+
+int sl_stream_write(struct sl_stream *stream, const void *data, size_t len)
+{
+    if (stream->input != SL_INPUT_OPEN || len > SL_STREAM_WINDOW - stream->unsent) {
+        return SL_E_PROTOCOL;
+    }
+    if (len == 0) {
+        return 0;
+    }
+    if (add_item(stream, SL_ITEM_DATA, data, len) == NULL) {
+        return SL_E_NOMEM;
+    }
+    stream->unsent += len;
+    return 0;
+}
+
+void sl_stream_eof(struct sl_stream *stream)
+{
+    if (stream->input == SL_INPUT_OPEN) {
+        stream->input = SL_INPUT_EOF_ASKED;
+        /* Out of memory: the EOF goes with the close then. */
+        (void)add_item(stream, SL_ITEM_EOF, NULL, 0);
+    }
+}
+
+void sl_stream_credit(struct sl_stream *stream, size_t len)
+{
+    stream->credit = len < SIZE_MAX - stream->credit ? stream->credit + len : SIZE_MAX;
+    sl_conn_schedule(stream->conn);
+}
+
+void sl_stream_signal(struct sl_stream *stream, const char *name)
+{
+    if (stream->commands < COMMANDS_MAX && add_item(stream, SL_ITEM_SIGNAL, name, strnlen(name, 64)) != NULL) {
+        stream->commands++;
+    }
+}
+
+void sl_stream_resize(struct sl_stream *stream, uint32_t cols, uint32_t rows, uint32_t width_px, uint32_t height_px)
+{
+    struct sl_item *item = TAILQ_LAST(&stream->items, sl_item_list);
+    if (item == NULL || item->kind != SL_ITEM_RESIZE) {
+        if (stream->commands >= COMMANDS_MAX || (item = add_item(stream, SL_ITEM_RESIZE, NULL, 0)) == NULL) {
+            return;
+        }
+        stream->commands++;
+    }
+    item->cols = cols;
+    item->rows = rows;
+    item->width_px = width_px;
+    item->height_px = height_px;
+}
+
+void sl_stream_close(struct sl_stream *stream)
+{
+    if (stream->ending == SL_ENDING_NO) {
+        stream->ending = SL_ENDING_ASKED;
+        sl_conn_schedule(stream->conn);
+    }
+}
+
+uint32_t sl_stream_waiting(const struct sl_conn *conn)
+{
+    uint32_t count = 0;
+    const struct sl_stream *stream;
+    TAILQ_FOREACH(stream, &conn->streams, link)
+    {
+        count += stream->state == SL_STREAM_WAITING && stream->ending == SL_ENDING_NO;
+    }
+    return count;
+}
+
+uint64_t sl_stream_deadline(const struct sl_conn *conn)
+{
+    uint64_t first = UINT64_MAX;
+    const struct sl_stream *stream;
+    TAILQ_FOREACH(stream, &conn->streams, link)
+    {
+        first = stream->deadline_ms < first ? stream->deadline_ms : first;
+    }
+    return first;
+}
+
+void sl_stream_refuse_waiting(struct sl_conn *conn)
+{
+    struct sl_stream *stream;
+    TAILQ_FOREACH(stream, &conn->streams, link)
+    {
+        if (stream->state == SL_STREAM_WAITING) {
+            stream->deadline_ms = 0;
+        }
+    }
+}
+
+void sl_stream_finish(struct sl_stream *stream, const struct sl_stream_result *result)
+{
+    struct sl_conn *conn = stream->conn;
+    TAILQ_REMOVE(&conn->streams, stream, link);
+    conn->stream_count--;
+    conn->turn = SL_TURN_MOVED;
+    stream->state = SL_STREAM_ENDED;
+    while (!TAILQ_EMPTY(&stream->items)) {
+        sl_stream_drop_item(stream);
+    }
+    stream->handler.on_end(stream->arg, result);
+    sl_stream_plan_free(stream->plan);
+    free(stream);
+}
+
+void sl_stream_end_all(struct sl_conn *conn, const char *text)
+{
+    const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = text};
+    struct sl_stream *stream;
+    while ((stream = TAILQ_FIRST(&conn->streams)) != NULL) {
+        sl_stream_finish(stream, &result);
+    }
+}
+
+void sl_stream_tick(struct sl_conn *conn)
+{
+    struct sl_stream *stream, *next;
+    for (stream = TAILQ_FIRST(&conn->streams); stream != NULL && conn->phase == SL_PHASE_READY; stream = next) {
+        next = TAILQ_NEXT(stream, link);
+        sl_stream_run(stream);
+    }
+    /* Whoever was last comes first next time. */
+    stream = TAILQ_FIRST(&conn->streams);
+    if (stream != NULL && TAILQ_NEXT(stream, link) != NULL && stream->state == SL_STREAM_RUNNING) {
+        TAILQ_REMOVE(&conn->streams, stream, link);
+        TAILQ_INSERT_TAIL(&conn->streams, stream, link);
+    }
+}

@@ -1,0 +1,85 @@
+/* stream.h - one stream of a lease from request to result, on a channel that channel.c opened. The public verbs are in
+ * transport.h; what is here is for the room's own modules. */
+#ifndef SSHLEASE_SSH_STREAM_H
+#define SSHLEASE_SSH_STREAM_H
+
+#include "daemon/ssh/channel.h"
+
+enum sl_stream_state {
+    SL_STREAM_WAITING,  /* for a channel */
+    SL_STREAM_SETUP,    /* cookie, environment, pty */
+    SL_STREAM_STARTING, /* exec, shell or subsystem was asked for */
+    SL_STREAM_RUNNING,
+    SL_STREAM_FINISHING, /* our CLOSE is sent, theirs awaited */
+    SL_STREAM_ENDED,
+};
+
+/* How far an end that was asked for has come; the next stage begins when the deadline passes. */
+enum sl_stream_ending { SL_ENDING_NO, SL_ENDING_ASKED, SL_ENDING_TERM, SL_ENDING_KILL };
+
+/* What goes to the server, in order. */
+struct sl_item {
+    TAILQ_ENTRY(sl_item) link;
+    enum { SL_ITEM_DATA, SL_ITEM_EOF, SL_ITEM_SIGNAL, SL_ITEM_RESIZE } kind;
+    uint32_t cols, rows, width_px, height_px;
+    size_t len, at; /* of the data, or of the signal's name */
+    char data[];
+};
+TAILQ_HEAD(sl_item_list, sl_item);
+
+/* A spec of our own; freed when the server has answered. */
+struct sl_stream_plan {
+    char *command;
+    size_t command_len;
+    char *term; /* NULL: no pty */
+    uint32_t cols, rows, width_px, height_px;
+    uint8_t *modes;
+    size_t modes_len;
+    char **env;       /* name, value, name, value … */
+    size_t env_count; /* pairs */
+    size_t env_at;
+    enum { SL_STEP_ENV, SL_STEP_PTY, SL_STEP_DONE } step;
+    enum { SL_ANSWER_NONE, SL_ANSWER_OUT } env_answer; /* whether an env request is unanswered */
+};
+
+struct sl_stream {
+    TAILQ_ENTRY(sl_stream) link;
+    struct sl_conn *conn;
+    struct sl_chan *chan;
+    struct sl_stream_handler handler;
+    void *arg;
+    enum sl_stream_state state;
+    enum sl_stream_ending ending;
+    int kind; /* of the spec */
+    struct sl_stream_plan *plan;
+    struct sl_item_list items;
+    size_t unsent;     /* bytes of data in `items` */
+    size_t sent_owed;  /* bytes that on_sent has to be told of */
+    unsigned commands; /* signals and resizes in `items` */
+    size_t credit;
+    const char *urgent; /* a signal of ours on its way, ahead of all items; NULL: none */
+    enum { SL_INPUT_OPEN, SL_INPUT_EOF_ASKED, SL_INPUT_ENDED } input;
+    enum { SL_OUTPUT_OPEN, SL_OUTPUT_EOF_TOLD } output;
+    uint64_t deadline_ms; /* of the state, or of the ending's stage; UINT64_MAX: none */
+};
+
+/* One turn for all of them. */
+void sl_stream_tick(struct sl_conn *conn);
+uint64_t sl_stream_deadline(const struct sl_conn *conn);
+/* Waiting for a channel. */
+uint32_t sl_stream_waiting(const struct sl_conn *conn);
+/* The server allows no more sessions: those that wait are refused in their next turn. */
+void sl_stream_refuse_waiting(struct sl_conn *conn);
+/* Every stream gets its on_end, with `text`. The session may be gone already. */
+void sl_stream_end_all(struct sl_conn *conn, const char *text);
+
+/* --- between stream.c and stream_run.c --- */
+
+void sl_stream_plan_free(struct sl_stream_plan *plan);
+/* One turn of one stream. It may be freed when this returns. */
+void sl_stream_run(struct sl_stream *stream);
+/* on_end, then the stream is gone. */
+void sl_stream_finish(struct sl_stream *stream, const struct sl_stream_result *result);
+void sl_stream_drop_item(struct sl_stream *stream);
+
+#endif

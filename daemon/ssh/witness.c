@@ -1,0 +1,72 @@
+#include "daemon/ssh/witness.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* RFC 4254 sections 5.1 and 6.10. */
+#define MSG_CHANNEL_OPEN_CONFIRMATION 91u
+#define MSG_CHANNEL_REQUEST           98u
+
+static uint32_t get_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* byte 98, uint32 channel, string "exit-status", boolean, uint32 */
+static const uint8_t exit_status_name[15] = {0, 0, 0, 11, 'e', 'x', 'i', 't', '-', 's', 't', 'a', 't', 'u', 's'};
+#define EXIT_STATUS_LEN (5u + sizeof exit_status_name + 5u)
+/* byte 91, uint32 ours, uint32 theirs, uint32 window, uint32 packet */
+#define CONFIRMATION_LEN 17u
+
+static void look(struct sl_witness *witness, const uint8_t *mem, size_t len)
+{
+    if (len >= EXIT_STATUS_LEN && mem[0] == MSG_CHANNEL_REQUEST &&
+        memcmp(mem + 5, exit_status_name, sizeof exit_status_name) == 0) {
+        if (witness->on_exit_status != NULL) {
+            witness->on_exit_status(witness->arg, get_u32(mem + 1));
+        }
+    } else if (len >= CONFIRMATION_LEN && mem[0] == MSG_CHANNEL_OPEN_CONFIRMATION) {
+        witness->opened = get_u32(mem + 1);
+    }
+}
+
+void *sl_witness_alloc(struct sl_witness *witness, size_t len)
+{
+    if (len > witness->max || witness->bytes > witness->max - len) {
+        return NULL;
+    }
+    void *mem = malloc(len);
+    if (mem != NULL) {
+        /* What was there before must not be taken for a packet. */
+        memset(mem, 0, len < EXIT_STATUS_LEN ? len : EXIT_STATUS_LEN);
+        witness->bytes += malloc_usable_size(mem);
+    }
+    return mem;
+}
+
+void *sl_witness_realloc(struct sl_witness *witness, void *mem, size_t len)
+{
+    if (mem == NULL) {
+        return sl_witness_alloc(witness, len);
+    }
+    if (len > witness->max || witness->bytes > witness->max - len) {
+        return NULL;
+    }
+    size_t before = malloc_usable_size(mem);
+    void *moved = realloc(mem, len);
+    if (moved != NULL) {
+        witness->bytes = witness->bytes - before + malloc_usable_size(moved);
+    }
+    return moved;
+}
+
+void sl_witness_free(struct sl_witness *witness, void *mem)
+{
+    if (mem != NULL) {
+        size_t len = malloc_usable_size(mem);
+        look(witness, mem, len);
+        witness->bytes -= len;
+        free(mem);
+    }
+}

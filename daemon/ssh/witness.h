@@ -1,0 +1,25 @@
+/* witness.h - sees what libssh2 does not tell: whether an exit status really came (its answer is 0 when none did),
+ * which number a channel got, and how much memory a session holds. Watches through libssh2's own allocator hooks. */
+#ifndef SSHLEASE_SSH_WITNESS_H
+#define SSHLEASE_SSH_WITNESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define SL_WITNESS_NO_CHANNEL UINT32_MAX
+
+struct sl_witness {
+    size_t bytes;    /* held by the session now */
+    size_t max;      /* beyond it allocations fail, and with them the session: a hostile server cannot have it all */
+    uint32_t opened; /* our number of the channel confirmed last, or SL_WITNESS_NO_CHANNEL */
+    void (*on_exit_status)(void *arg, uint32_t channel);
+    void *arg;
+};
+
+/* As malloc, realloc and free, keeping the books. */
+void *sl_witness_alloc(struct sl_witness *witness, size_t len);
+void *sl_witness_realloc(struct sl_witness *witness, void *mem, size_t len);
+/* libssh2 frees a packet when it is done with it: the moment to look at it. */
+void sl_witness_free(struct sl_witness *witness, void *mem);
+
+#endif
