@@ -51,7 +51,7 @@ static void unlink_chan(struct sl_chan *chan)
     free(chan);
 }
 
-int sl_chan_look(struct sl_chan *chan)
+enum sl_chan_end sl_chan_look(struct sl_chan *chan)
 {
     if (chan->end == SL_END_NONE && libssh2_channel_wait_eof(chan->ch) == 0) {
         chan->end = SL_END_EOF;

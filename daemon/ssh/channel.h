@@ -18,6 +18,9 @@ enum sl_chan_state {
     SL_CHAN_CLOSING, /* our CLOSE is due or sent, theirs awaited */
 };
 
+/* How far the server's side has ended. */
+enum sl_chan_end { SL_END_NONE, SL_END_EOF, SL_END_CLOSE };
+
 enum sl_cookie_state {
     SL_COOKIE_NONE, /* not sent yet */
     SL_COOKIE_SENT,
@@ -33,8 +36,7 @@ struct sl_chan {
     enum sl_cookie_state cookie;
     struct sl_cookie mark; /* once the cookie was sent */
     uint32_t number;       /* ours, as the wire names it; SL_WITNESS_NO_CHANNEL when it was not seen */
-    /* How far the server's side has ended, as far as somebody has looked. */
-    enum { SL_END_NONE, SL_END_EOF, SL_END_CLOSE } end;
+    enum sl_chan_end end;
     enum { SL_EXIT_NONE, SL_EXIT_STATUS_CAME } exit;
     size_t read_size;  /* of the read that was answered EAGAIN and must be repeated just so; 0: any */
     uint64_t since_ms; /* in this state */
@@ -64,7 +66,7 @@ void sl_chan_close(struct sl_chan *chan, bool unanswered);
  * connection has died. */
 int sl_chan_step_close(struct sl_chan *chan);
 /* Looks how far the server's side has ended: updates and returns chan->end. */
-int sl_chan_look(struct sl_chan *chan);
+enum sl_chan_end sl_chan_look(struct sl_chan *chan);
 
 uint32_t sl_chan_closing(const struct sl_conn *conn);
 void sl_chan_saw_exit_status(struct sl_conn *conn, uint32_t number);
