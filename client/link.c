@@ -173,6 +173,8 @@ int sl_link_queue(struct sshlease *h, const struct sl_msg *msg)
     size_t size = sl_msg_size(msg);
     struct sl_writer w;
 
+    if (link->state == SL_LINK_ENDED)
+        return link->ended_status;
     if (link->state == SL_LINK_HANGUP)
         return 0; /* nobody listens; the end will be read soon */
     if (link->out_end - link->out_at > SL_LINK_OUT_MAX)

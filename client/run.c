@@ -52,15 +52,18 @@ static bool take_output(
     return true;
 }
 
-/* Queues what input there is credit for, and EOF behind the last of it. */
+/* Sends what input there is credit and room for, and EOF behind the last of it. */
 static int give_input(struct sshlease_stream *stream, const uint8_t *input, size_t len, size_t *done)
 {
     if (stream->state == SL_STREAM_ENDED || stream->eof_sent)
         return 0;
-    long taken = sl_stream_queue_data(stream, input + *done, len - *done);
-    if (taken < 0)
-        return taken == SL_E_AGAIN ? 0 : (int)taken;
-    *done += (size_t)taken;
+    while (*done < len && sl_stream_can_send(stream)) {
+        long taken = sl_stream_queue_data(stream, input + *done, len - *done);
+        if (taken < 0)
+            return taken == SL_E_AGAIN ? 0 : (int)taken;
+        *done += (size_t)taken;
+        sl_link_flush(stream->h);
+    }
     return *done == len ? sl_stream_queue_eof(stream) : 0;
 }
 

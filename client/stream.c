@@ -176,7 +176,7 @@ void sl_streams_on_lease_end(struct sshlease *h, int status, const char *text)
         if (stream->state != SL_STREAM_ENDED)
             end_stream(stream, status, false, text);
         else if (stream->status == 0 && stream->result.how == SSHLEASE_UNKNOWN)
-            stream->status = status; /* the daemon ended it a moment before it said why: because the lease is over */
+            end_stream(stream, status, false, text); /* the daemon ended it a moment before it said why */
     }
 }
 
@@ -486,6 +486,11 @@ long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size
         done += part;
     }
     return (long)done;
+}
+
+bool sl_stream_can_send(const struct sshlease_stream *stream)
+{
+    return stream->state != SL_STREAM_ENDED && stream->credit_out > 0 && sl_link_out_room(stream->h) > 0;
 }
 
 int sl_stream_queue_eof(struct sshlease_stream *stream)

@@ -49,6 +49,9 @@ struct sl_bytes sl_stream_peek(const struct sshlease_stream *stream, int *ret_fd
 void sl_stream_consume(struct sshlease_stream *stream, size_t count);
 /* Queues as much data as credit and buffer let pass; returns how much, or a status. Sends nothing. */
 long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size_t len);
+/* Whether sl_stream_queue_data() would take something now. When not, WINDOW or the socket's readiness to take more changes
+ * that, which the next turn of the link waits for; when so, waiting for either could last for ever. */
+bool sl_stream_can_send(const struct sshlease_stream *stream);
 /* Queues EOF if it was not yet. */
 int sl_stream_queue_eof(struct sshlease_stream *stream);
 /* Makes it DISCARDED: nobody reads it any more. */

@@ -113,11 +113,10 @@ long sshlease_stream_write(struct sshlease_stream *stream, const void *data, siz
         if (taken < 0 && taken != SL_E_AGAIN)
             return done > 0 ? (long)done : taken;
         done += taken > 0 ? (size_t)taken : 0;
-        if (done == len) {
-            sl_link_flush(h);
+        sl_link_flush(h);
+        if (done == len)
             return (long)done;
-        }
-        if (sl_link_turn(h, deadline_ms) == SL_E_AGAIN)
+        if (!sl_stream_can_send(stream) && sl_link_turn(h, deadline_ms) == SL_E_AGAIN)
             return done > 0 ? (long)done : timed_out(h, timeout_ms, "the command took no input");
     }
 }

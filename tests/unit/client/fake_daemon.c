@@ -91,6 +91,7 @@ void fake_fail(struct fake *f, const char *format, ...)
     va_start(args, format);
     vsnprintf(f->failure, sizeof f->failure, format, args);
     va_end(args);
+    fprintf(stderr, "the fake daemon: %s\n", f->failure); /* the test may fail first, by what follows from it */
     fake_close(f);
     pthread_exit(NULL);
 }
@@ -168,6 +169,8 @@ void fake_send_raw(struct fake *f, const void *data, size_t len)
         ssize_t sent = send(f->fd, from, len, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0 && errno == EAGAIN)
             continue;
+        if (sent < 0 && (errno == EPIPE || errno == ECONNRESET))
+            return; /* the client went away first, as it may; the next take says whether it should have */
         if (sent < 0)
             fake_fail(f, "send: %s", strerror(errno));
         from += sent;

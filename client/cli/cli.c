@@ -1,0 +1,120 @@
+#include "client/cli/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void say(const char *format, va_list args, const char *tail)
+{
+    char line[8192];
+    int len = vsnprintf(line, sizeof line, format, args);
+
+    if (len < 0)
+        line[0] = '\0';
+    /* One call, so that lines of several of us do not mix. */
+    fprintf(stderr, "sshlease: %s%s\n", line, tail);
+}
+
+void cli_say(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    say(format, args, "");
+    va_end(args);
+}
+
+int cli_usage(const struct cli_verb *verb, int exit_status, const char *format, ...)
+{
+    char tail[80];
+    va_list args;
+
+    snprintf(tail, sizeof tail, " (see sshlease %s%s--help)", verb->name, verb->name[0] != '\0' ? " " : "");
+    va_start(args, format);
+    say(format, args, tail);
+    va_end(args);
+    return exit_status;
+}
+
+int cli_bad_option(const struct cli_verb *verb, int exit_status, int answer, char **argv)
+{
+    if (answer == ':')
+        return cli_usage(verb, exit_status, "%s needs an argument", argv[optind - 1]);
+    if (optopt > 0 && optopt < 128) /* one letter, perhaps in the middle of a word */
+        return cli_usage(verb, exit_status, "unknown option -%c", optopt);
+    return cli_usage(verb, exit_status, "unknown option %s", argv[optind - 1]);
+}
+
+int cli_finish(int exit_status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return exit_status;
+    if (errno != EPIPE)
+        cli_say("cannot write to standard output: %m");
+    return CLI_EXIT_FAILED;
+}
+
+int cli_help(const struct cli_verb *verb)
+{
+    fputs(verb->help, stdout);
+    return cli_finish(0);
+}
+
+int cli_version(void)
+{
+    printf("sshlease %s\n", sshlease_version());
+    return cli_finish(0);
+}
+
+bool cli_parse_duration(const char *text, uint32_t *ret_ms)
+{
+    static const struct {
+        const char *unit;
+        uint64_t ms;
+    } units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    char *end;
+
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    errno = 0;
+    unsigned long number = strtoul(text, &end, 10);
+    if (errno != 0)
+        return false;
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(end, units[i].unit) != 0)
+            continue;
+        if (number > INT32_MAX * UINT64_C(2) / units[i].ms)
+            return false;
+        *ret_ms = (uint32_t)(number * units[i].ms);
+        return true;
+    }
+    return false;
+}
+
+/* How to get a daemon, where one can guess which is meant. */
+static const char *start_hint(const char *path)
+{
+    if (path != NULL || getenv("SSHLEASE_SOCKET") != NULL)
+        return "";
+    if (access("/run/sshleased", F_OK) == 0)
+        return "; start it with: systemctl start sshleased";
+    return "; start one with: sshleased --user";
+}
+
+struct sshlease *cli_open(const char *path)
+{
+    struct sshlease *lease;
+    int status = sshlease_open(path, CLI_OPEN_MS, &lease);
+
+    if (status == 0)
+        return lease;
+    if (lease == NULL)
+        cli_say("out of memory");
+    else
+        cli_say("%s%s", sshlease_error(lease), status == SSHLEASE_E_NO_DAEMON ? start_hint(path) : "");
+    sshlease_free(lease);
+    return NULL;
+}

@@ -1,0 +1,110 @@
+/* The `sshlease` command: finds the verb. */
+#include "client/cli/cli.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HELP_SOCKET "  --socket PATH         the daemon's socket (else $SSHLEASE_SOCKET and the usual places)\n"
+#define HELP_COMMON HELP_SOCKET "  -h, --help            this text\n  --version             the version\n"
+
+static const struct cli_verb verbs[] = {
+    {"exec", "run a command on a leased connection",
+        "usage: sshlease exec [OPTIONS] TARGET [--] COMMAND...\n"
+        "Leases a connection to TARGET, runs COMMAND there (its words joined by spaces, as ssh does), gives it back.\n"
+        "\n"
+        "  -t, --tty             give the command a terminal\n"
+        "  -n, --no-stdin        read no standard input\n"
+        "  -q, --quiet           say nothing while waiting for a connection\n"
+        "  -e, --env NAME[=VALUE]  pass an environment variable (what the target's send_env allows)\n"
+        "  --timeout D           end the command after D (500ms, 30s, 15m; a bare number is seconds): exit status 124\n"
+        "  --acquire-timeout D   wait for a connection no longer than D\n"
+        "  --lease-timeout D     let the daemon take the connection back when this program hangs for D\n"
+        "  --label TEXT          shown by sshlease status\n" HELP_COMMON "\n"
+        "Exit status: the command's; 255 when it was ended by a signal or something else went wrong; 124 after "
+        "--timeout.\n",
+        cli_exec},
+    {"shell", "start a login shell on a leased connection",
+        "usage: sshlease shell [OPTIONS] TARGET\n"
+        "Leases a connection to TARGET and runs the login shell there, with a terminal when standard input is one.\n"
+        "\n"
+        "  -t, --tty             with a terminal in any case\n"
+        "  -q, --quiet           say nothing while waiting for a connection\n"
+        "  -e, --env NAME[=VALUE]  pass an environment variable (what the target's send_env allows)\n"
+        "  --timeout D           end the shell after D (500ms, 30s, 15m; a bare number is seconds): exit status 124\n"
+        "  --acquire-timeout D   wait for a connection no longer than D\n"
+        "  --lease-timeout D     let the daemon take the connection back when this program hangs for D\n"
+        "  --label TEXT          shown by sshlease status\n" HELP_COMMON "\n"
+        "Exit status: the shell's; 255 when something went wrong; 124 after --timeout.\n",
+        cli_exec},
+    {"status", "show targets, connections and leases",
+        "usage: sshlease status [--json]\n"
+        "Shows the daemon's targets with their connections by state, and the leases with their holders.\n"
+        "\n"
+        "  --json                the daemon's own JSON, as PROTOCOL.md describes it\n" HELP_COMMON,
+        cli_status},
+    {"end", "take a lease back",
+        "usage: sshlease end LEASE\n"
+        "Takes the lease with that id (see sshlease status) from its holder: what runs under it is ended, and its\n"
+        "connection is closed.\n"
+        "\n" HELP_COMMON,
+        cli_admin},
+    {"reload", "make the daemon read its configuration again",
+        "usage: sshlease reload\n"
+        "Makes the daemon read its configuration again. One with errors changes nothing; they are shown.\n"
+        "\n" HELP_COMMON,
+        cli_admin},
+};
+#define VERBS (sizeof verbs / sizeof verbs[0])
+
+static int help(void)
+{
+    printf("usage: sshlease [--socket PATH] VERB ...\n"
+           "Lease pooled SSH connections from sshleased.\n\n");
+    for (size_t i = 0; i < VERBS; i++)
+        printf("  %-8s %s\n", verbs[i].name, verbs[i].summary);
+    printf("\n" HELP_COMMON "\nsshlease VERB --help says more; so does the manual page, sshlease(1).\n");
+    return cli_finish(0);
+}
+
+/* A descriptor that a parent has closed would be given to our socket, and the command's output written into it. */
+static bool fill_standard_descriptors(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
+            return false;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct cli_verb none = {.name = ""};
+    const char *socket = NULL;
+    int at = 1;
+
+    if (!fill_standard_descriptors())
+        return CLI_EXIT_SSH;
+    for (; at < argc && argv[at][0] == '-'; at++) {
+        const char *option = argv[at];
+        if (strcmp(option, "-h") == 0 || strcmp(option, "--help") == 0)
+            return help();
+        if (strcmp(option, "--version") == 0)
+            return cli_version();
+        if (strncmp(option, "--socket=", 9) == 0)
+            socket = option + 9;
+        else if (strcmp(option, "--socket") == 0 && at + 1 < argc)
+            socket = argv[++at];
+        else if (strcmp(option, "--socket") == 0)
+            return cli_usage(&none, CLI_EXIT_USAGE, "--socket needs a path");
+        else
+            return cli_usage(&none, CLI_EXIT_USAGE, "unknown option %s", option);
+    }
+    if (at == argc)
+        return cli_usage(&none, CLI_EXIT_USAGE, "what shall I do? exec, shell, status, end or reload");
+    for (size_t i = 0; i < VERBS; i++)
+        if (strcmp(argv[at], verbs[i].name) == 0)
+            return verbs[i].run(&verbs[i], argc - at, argv + at, socket);
+    return cli_usage(
+        &none, CLI_EXIT_USAGE, "there is no verb %s; there are exec, shell, status, end and reload", argv[at]);
+}

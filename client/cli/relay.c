@@ -1,0 +1,266 @@
+/* One poll loop.
+ *  - standard input is polled only while its buffer is empty, and read only when poll says that a read does not block
+ *  - what the command wrote is taken from the library only while the out-buffer is empty; so a reader that is slow here
+ *    slows the far side down, by the stream's credit, and everything else goes on
+ *  - signals come through a signalfd: no handler, and they are seen while output is blocked, too
+ * Output to a pipe is written PIPE_BUF bytes at a time: that much fits without blocking once poll says POLLOUT.
+ */
+#include "client/cli/relay.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BUFFER 32768
+
+enum input_state {
+    INPUT_OPEN,
+    INPUT_ENDED, /* read to its end; what is in the buffer, then EOF, is still to be sent */
+    INPUT_DONE,
+};
+
+enum sink_kind {
+    SINK_UNKNOWN,
+    SINK_FILE, /* writing never blocks for long */
+    SINK_SOCKET,
+    SINK_PIPE,   /* or a terminal */
+    SINK_BROKEN, /* standard error that nobody reads: what is written there is dropped */
+};
+
+struct relay {
+    struct sshlease *lease;
+    struct sshlease_stream *stream;
+    enum input_state input;
+    int signal_fd;
+    enum sink_kind sinks[3];
+    int out_fd; /* 1 or 2: where the out-buffer goes */
+    size_t in_at, in_end, out_at, out_end;
+    int last_signal;
+    int64_t last_signal_ms, deadline_ms;
+    char in[BUFFER], out[BUFFER];
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* --- signals
+ * ------------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    int number;
+    const char *name;
+} passed_on[] = {{SIGINT, "INT"}, {SIGTERM, "TERM"}, {SIGHUP, "HUP"}, {SIGQUIT, "QUIT"}};
+
+static int open_signals(bool resizes)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof passed_on / sizeof passed_on[0]; i++)
+        sigaddset(&set, passed_on[i].number); /* one that is ignored (nohup) stays so: it never becomes pending */
+    if (resizes)
+        sigaddset(&set, SIGWINCH);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* False: the same signal came twice within a second, the user is in earnest. */
+static bool take_signal(struct relay *r)
+{
+    struct signalfd_siginfo info;
+
+    if (read(r->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
+        return true;
+    int number = (int)info.ssi_signo;
+    if (number == SIGWINCH) {
+        struct sshlease_pty size;
+        cli_tty_size(&size);
+        sshlease_stream_resize(r->stream, size.cols, size.rows, size.width_px, size.height_px);
+        return true;
+    }
+    int64_t at_ms = now_ms();
+    bool again = number == r->last_signal && at_ms - r->last_signal_ms < 1000;
+    r->last_signal = number;
+    r->last_signal_ms = at_ms;
+    for (size_t i = 0; i < sizeof passed_on / sizeof passed_on[0] && !again; i++)
+        if (passed_on[i].number == number)
+            sshlease_stream_signal(r->stream, passed_on[i].name);
+    return !again;
+}
+
+/* --- input
+ * ----------------------------------------------------------------------------------------------------------------- */
+
+static void read_input(struct relay *r)
+{
+    ssize_t got = read(STDIN_FILENO, r->in, sizeof r->in);
+
+    if (got > 0) {
+        r->in_at = 0;
+        r->in_end = (size_t)got;
+    } else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
+        r->input = INPUT_ENDED; /* a terminal that hung up reads as an error */
+    }
+}
+
+/* Hands on what was read. Errors are left to reading the stream, which meets them as well. */
+static void send_input(struct relay *r)
+{
+    if (r->in_at < r->in_end) {
+        long taken = sshlease_stream_write(r->stream, r->in + r->in_at, r->in_end - r->in_at, 0);
+        if (taken > 0)
+            r->in_at += (size_t)taken;
+        else if (taken == SSHLEASE_E_NO_STREAM)
+            r->input = INPUT_DONE;
+    }
+    if (r->in_at == r->in_end && r->input == INPUT_ENDED) {
+        sshlease_stream_eof(r->stream);
+        r->input = INPUT_DONE;
+    }
+}
+
+/* --- output
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+static enum sink_kind sink_kind(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return SINK_PIPE;
+    if (S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(fd)))
+        return SINK_FILE;
+    return S_ISSOCK(st.st_mode) ? SINK_SOCKET : SINK_PIPE;
+}
+
+/* One write of what waits. 0, or -1 with errno when that output is lost for us. */
+static int write_output(struct relay *r)
+{
+    enum sink_kind *sink = &r->sinks[r->out_fd];
+    size_t len = r->out_end - r->out_at;
+    ssize_t written;
+
+    if (*sink == SINK_UNKNOWN)
+        *sink = sink_kind(r->out_fd);
+    if (*sink == SINK_BROKEN)
+        written = (ssize_t)len;
+    else if (*sink == SINK_SOCKET)
+        written = send(r->out_fd, r->out + r->out_at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    else
+        written = write(r->out_fd, r->out + r->out_at, *sink == SINK_PIPE && len > PIPE_BUF ? PIPE_BUF : len);
+    if (written >= 0) {
+        r->out_at += (size_t)written;
+        return 0;
+    }
+    if (errno == EAGAIN || errno == EINTR)
+        return 0;
+    if (errno == EPIPE && r->out_fd == STDERR_FILENO) {
+        *sink = SINK_BROKEN;
+        return 0;
+    }
+    return -1;
+}
+
+/* --- the loop
+ * -------------------------------------------------------------------------------------------------------------- */
+
+/* Waits for something to happen. */
+static void wait_for_anything(struct relay *r, struct pollfd pfds[4])
+{
+    int want = sshlease_want(r->lease), wait_ms = sshlease_timeout_ms(r->lease);
+    int64_t left_ms = r->deadline_ms - (r->deadline_ms != INT64_MAX ? now_ms() : 0);
+
+    if (left_ms < 0)
+        left_ms = 0;
+    if (left_ms < INT_MAX && (wait_ms < 0 || left_ms < wait_ms))
+        wait_ms = (int)left_ms;
+    pfds[0] = (struct pollfd){.fd = sshlease_fd(r->lease),
+        .events = (short)((want & SSHLEASE_WANT_READ ? POLLIN : 0) | (want & SSHLEASE_WANT_WRITE ? POLLOUT : 0))};
+    pfds[1] = (struct pollfd){.fd = r->signal_fd, .events = POLLIN};
+    pfds[2] =
+        (struct pollfd){.fd = r->input == INPUT_OPEN && r->in_at == r->in_end ? STDIN_FILENO : -1, .events = POLLIN};
+    pfds[3] = (struct pollfd){.fd = r->out_at < r->out_end ? r->out_fd : -1, .events = POLLOUT};
+    if (want == 0)
+        pfds[0].fd = -1;
+    if (poll(pfds, 4, wait_ms) < 0)
+        for (int i = 0; i < 4; i++)
+            pfds[i].revents = 0;
+}
+
+/* Takes output when there is room for it. False: the stream is over, by *ret_end. */
+static bool take_output(struct relay *r, enum cli_relay_end *ret_end, int *ret_status)
+{
+    if (r->out_at < r->out_end) {
+        sshlease_process(r->lease); /* its failure is met when the stream is read next */
+        return true;
+    }
+    long got = sshlease_stream_read(r->stream, r->out, sizeof r->out, &r->out_fd, 0);
+    r->out_at = r->out_end = 0;
+    if (got > 0)
+        r->out_end = (size_t)got;
+    if (got > 0 || got == SSHLEASE_E_AGAIN)
+        return true;
+    *ret_end = got == 0 ? CLI_RELAY_ENDED : CLI_RELAY_FAILED;
+    *ret_status = (int)got;
+    return false;
+}
+
+static enum cli_relay_end loop(struct relay *r, int *ret_status)
+{
+    struct pollfd pfds[4];
+    enum cli_relay_end end;
+
+    for (;;) {
+        wait_for_anything(r, pfds);
+        if (pfds[1].revents != 0 && !take_signal(r)) {
+            *ret_status = r->last_signal;
+            return CLI_RELAY_INTERRUPTED;
+        }
+        if (pfds[2].revents != 0)
+            read_input(r);
+        if (r->input != INPUT_DONE)
+            send_input(r);
+        if (pfds[3].revents != 0 && write_output(r) != 0)
+            return errno == EPIPE ? CLI_RELAY_PIPE : CLI_RELAY_OUTPUT;
+        if (!take_output(r, &end, ret_status))
+            return end;
+        if (r->deadline_ms != INT64_MAX && now_ms() >= r->deadline_ms)
+            return CLI_RELAY_TIMEOUT;
+    }
+}
+
+enum cli_relay_end cli_relay(
+    struct sshlease *lease, struct sshlease_stream *stream, const struct cli_relay_options *options, int *ret_status)
+{
+    struct relay r;
+
+    /* Not cleared: the buffers are 64 KiB that most commands never touch. */
+    r.lease = lease;
+    r.stream = stream;
+    r.input = options->no_stdin ? INPUT_ENDED : INPUT_OPEN;
+    r.in_at = r.in_end = r.out_at = r.out_end = 0;
+    r.out_fd = STDOUT_FILENO;
+    r.sinks[1] = r.sinks[2] = SINK_UNKNOWN;
+    r.last_signal = 0;
+    r.last_signal_ms = 0;
+    r.deadline_ms = options->timeout_ms != 0 ? now_ms() + options->timeout_ms : INT64_MAX;
+    r.signal_fd = open_signals(options->resizes);
+
+    enum cli_relay_end end = loop(&r, ret_status);
+    int error = errno;
+    if (r.signal_fd >= 0)
+        close(r.signal_fd);
+    errno = error;
+    return end;
+}

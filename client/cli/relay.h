@@ -1,0 +1,29 @@
+/* relay.h - carries bytes, signals and window sizes between one stream and this process until the stream ends. Changes
+ * no descriptor's flags: they are shared with the shell that started us. */
+#ifndef SSHLEASE_CLI_RELAY_H
+#define SSHLEASE_CLI_RELAY_H
+
+#include "client/cli/tty.h"
+
+#include <stdint.h>
+
+enum cli_relay_end {
+    CLI_RELAY_ENDED,       /* the stream did; sshlease_stream_result() says how */
+    CLI_RELAY_FAILED,      /* *ret_status and sshlease_error() say why */
+    CLI_RELAY_TIMEOUT,     /* `timeout_ms` passed */
+    CLI_RELAY_INTERRUPTED, /* by the same signal twice within a second: *ret_status is its number */
+    CLI_RELAY_PIPE,        /* nobody reads our output any more */
+    CLI_RELAY_OUTPUT,      /* our output cannot be written; errno says why */
+};
+
+struct cli_relay_options {
+    bool no_stdin;
+    uint32_t timeout_ms; /* 0: none */
+    bool resizes;        /* pass changes of the window's size on */
+};
+
+/* Blocks the signals it passes on, for good: the caller ends soon after. */
+enum cli_relay_end cli_relay(
+    struct sshlease *lease, struct sshlease_stream *stream, const struct cli_relay_options *options, int *ret_status);
+
+#endif

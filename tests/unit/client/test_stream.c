@@ -1,0 +1,605 @@
+/* Streams: what is sent, credit both ways, reading and writing with and without waiting, and every way one can end. */
+#include "fake_daemon.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define WINDOW 262144u /* what the library gives */
+
+static const struct sshlease_command command = {.kind = SSHLEASE_EXEC, .command = "cat"};
+
+static struct sshlease_stream *open_stream(struct sshlease *lease)
+{
+    struct sshlease_stream *stream = NULL;
+    int status = sshlease_stream_open(lease, &command, 10000, &stream);
+
+    if (status != 0)
+        fail_msg("stream_open: %s", sshlease_error(lease));
+    return stream;
+}
+
+static void checks_all_of_open(struct fake *f)
+{
+    fake_greet(f);
+    fake_grant(f);
+    const struct sl_msg_stream_open *open = &fake_take(f, SL_MSG_STREAM_OPEN)->stream_open;
+    struct sl_reader env = open->env;
+    struct sl_bytes name, value;
+    if (open->kind != SL_STREAM_SUBSYSTEM || open->command.len != 4 || open->window != WINDOW || !open->pty ||
+        open->pty_req.cols != 132 || open->pty_req.rows != 50 || open->pty_req.width_px != 1 ||
+        open->pty_req.height_px != 2 || open->pty_req.modes.len != 1 || open->pty_req.term.len != 5 ||
+        open->env_count != 2)
+        fake_fail(f, "STREAM_OPEN says something else than the command");
+    if (!sl_msg_env_next(&env, &name, &value) || name.len != 1 || value.len != 3 || memcmp(value.data, "b=c", 3) != 0 ||
+        !sl_msg_env_next(&env, &name, &value) || name.len != 4 || value.len != 0 ||
+        sl_msg_env_next(&env, &name, &value))
+        fake_fail(f, "STREAM_OPEN has another environment");
+    fake_send(f, &(struct sl_msg){.type = SL_MSG_STREAM_OPENED,
+                     .stream_opened = {.rid = open->rid, .stream = open->stream, .window = 10}});
+    uint32_t stream = open->stream;
+    const struct sl_msg *msg = fake_take(f, SL_MSG_SIGNAL);
+    if (msg->signal.stream != stream || msg->signal.name.len != 4)
+        fake_fail(f, "another SIGNAL");
+    msg = fake_take(f, SL_MSG_WINDOW_CHANGE);
+    if (msg->window_change.cols != 80 || msg->window_change.height_px != 4)
+        fake_fail(f, "another WINDOW_CHANGE");
+    fake_take(f, SL_MSG_EOF);
+    fake_take(f, SL_MSG_CLOSE);
+    fake_send(f, &(struct sl_msg){.type = SL_MSG_STREAM_END,
+                     .stream_end = {.stream = stream, .how = SL_END_SIGNAL, .signal = sl_bytes_of("TERM")}});
+    fake_release(f);
+    fake_take_end(f);
+}
+
+static void everything_a_stream_can_be_told(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, checks_all_of_open);
+    const struct sshlease_env env[] = {{"A", "b=c"}, {"NONE", ""}};
+    const struct sshlease_pty pty = {
+        .term = "xterm", .cols = 132, .rows = 50, .width_px = 1, .height_px = 2, .modes = "", .modes_len = 1};
+    const struct sshlease_command all = {
+        .kind = SSHLEASE_SUBSYSTEM, .command = "sftp", .env = env, .env_count = 2, .pty = &pty};
+    struct sshlease_stream *stream;
+
+    assert_int_equal(sshlease_stream_open(lease, &all, 10000, &stream), 0);
+    assert_int_equal(sshlease_stream_signal(stream, ""), SSHLEASE_E_INVALID);
+    assert_int_equal(sshlease_stream_signal(stream, "TERM"), 0);
+    assert_int_equal(sshlease_stream_resize(stream, 80, 24, 3, 4), 0);
+    assert_int_equal(sshlease_stream_eof(stream), 0);
+    assert_int_equal(sshlease_stream_eof(stream), 0); /* said once */
+    assert_int_equal(sshlease_stream_write(stream, "x", 1, 10000), SSHLEASE_E_INVALID);
+    sshlease_stream_free(stream);
+    assert_int_equal(sshlease_release(lease), 0);
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
+static void grants_and_hears_nothing(struct fake *f)
+{
+    fake_greet(f);
+    fake_grant(f);
+    fake_take_end(f);
+}
+
+static void expect_refused(struct sshlease *lease, const struct sshlease_command *wrong, const char *text)
+{
+    struct sshlease_stream *stream = NULL;
+
+    assert_int_equal(sshlease_stream_start(lease, wrong, &stream), SSHLEASE_E_INVALID);
+    assert_null(stream);
+    assert_true(sshlease_error_unsent(lease));
+    if (strstr(sshlease_error(lease), text) == NULL)
+        fail_msg("\"%s\" instead of \"%s\"", sshlease_error(lease), text);
+}
+
+static void commands_the_protocol_has_no_room_for(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, grants_and_hears_nothing);
+    char *much = malloc(200001);
+    struct sshlease_env env[129], bad[] = {{"", "x"}}, large[8];
+
+    assert_non_null(much);
+    memset(much, 'x', 200000);
+    much[200000] = '\0';
+    for (size_t i = 0; i < 129; i++)
+        env[i] = (struct sshlease_env){"A", "b"};
+    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_EXEC, .command = much}, "it may have 131072");
+    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_EXEC}, "command is empty");
+    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_EXEC, .command = ""}, "command is empty");
+    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_SUBSYSTEM}, "no name");
+    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_SUBSYSTEM, .command = much}, "may have 255");
+    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_SHELL, .command = "x"}, "takes no command");
+    expect_refused(lease, &(struct sshlease_command){.kind = (enum sshlease_kind)9}, "unknown kind");
+    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_SHELL, .env = env, .env_count = 129}, "129");
+    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_SHELL, .env = bad, .env_count = 1}, "no name");
+    env[0].value = much;
+    expect_refused(
+        lease, &(struct sshlease_command){.kind = SSHLEASE_SHELL, .env = env, .env_count = 1}, "may have 32768");
+    expect_refused(lease,
+        &(struct sshlease_command){.kind = SSHLEASE_SHELL, .pty = &(struct sshlease_pty){.term = much}},
+        "terminal's name");
+    expect_refused(lease,
+        &(struct sshlease_command){
+            .kind = SSHLEASE_SHELL, .pty = &(struct sshlease_pty){.modes = much, .modes_len = 1025}},
+        "terminal modes");
+    /* Each within its limit, together beyond a frame. */
+    much[32768] = '\0';
+    for (size_t i = 0; i < 8; i++)
+        large[i] = (struct sshlease_env){"A", much};
+    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_SHELL, .env = large, .env_count = 8}, "together");
+    free(much);
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
+static void refuses_streams(struct fake *f)
+{
+    fake_greet(f);
+    fake_grant(f);
+    fake_send_error(f, fake_take(f, SL_MSG_STREAM_OPEN)->stream_open.rid, SSHLEASE_E_STREAM_REFUSED, false,
+        "web1: the server refused the command");
+    fake_send_error(
+        f, fake_take(f, SL_MSG_STREAM_OPEN)->stream_open.rid, SSHLEASE_E_STREAM_LIMIT, true, "8 streams are open");
+    fake_take(f, SL_MSG_EOF); /* behind the open: late by now */
+    fake_release(f);
+    fake_take_end(f);
+}
+
+static void refused_streams(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, refuses_streams);
+    struct sshlease_stream *stream = NULL;
+    struct sshlease_result result;
+    char byte;
+
+    assert_int_equal(sshlease_stream_open(lease, &command, 10000, &stream), SSHLEASE_E_STREAM_REFUSED);
+    assert_null(stream);
+    assert_string_equal(sshlease_error(lease), "web1: the server refused the command");
+    assert_false(sshlease_error_unsent(lease));
+
+    assert_int_equal(sshlease_stream_start(lease, &command, &stream), 0);
+    assert_int_equal(sshlease_stream_opened(stream), SSHLEASE_E_AGAIN);
+    assert_false(sshlease_stream_result(stream, &result));
+    assert_int_equal(sshlease_stream_eof(stream), 0);
+    assert_int_equal(sshlease_stream_read(stream, &byte, 1, NULL, 10000), SSHLEASE_E_STREAM_LIMIT);
+    assert_true(sshlease_error_unsent(lease));
+    assert_int_equal(sshlease_stream_opened(stream), SSHLEASE_E_STREAM_LIMIT);
+    assert_int_equal(sshlease_stream_write(stream, "x", 1, 0), SSHLEASE_E_INVALID);
+    assert_int_equal(sshlease_stream_signal(stream, "TERM"), SSHLEASE_E_STREAM_LIMIT);
+    assert_int_equal(sshlease_stream_wait(stream, 10000, &result), SSHLEASE_E_STREAM_LIMIT);
+    assert_true(sshlease_stream_result(stream, &result));
+    assert_int_equal(result.how, SSHLEASE_UNKNOWN);
+    assert_string_equal(result.text, "8 streams are open");
+    sshlease_stream_free(stream);
+    assert_int_equal(sshlease_release(lease), 0);
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
+static void writes_to_both_outputs(struct fake *f)
+{
+    fake_greet(f);
+    fake_grant(f);
+    uint32_t stream = fake_open_stream(f, 0);
+    fake_send_data(f, stream, SL_STREAM_STDOUT, "one", 3);
+    fake_send_data(f, stream, SL_STREAM_STDOUT, "two", 3);
+    fake_send_data(f, stream, SL_STREAM_STDERR, "", 0);
+    fake_send_data(f, stream, SL_STREAM_STDERR, "err\0or", 6);
+    fake_send_data(f, stream, SL_STREAM_STDOUT, "three", 5);
+    fake_send_end(f, stream, 7);
+    fake_take(f, SL_MSG_STATUS);
+    fake_release(f);
+    fake_take_end(f);
+}
+
+static void output_comes_in_order_and_survives_the_end(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, writes_to_both_outputs);
+    struct sshlease_stream *stream = open_stream(lease);
+    struct sshlease_result result;
+    char data[16], *json;
+    int fd = 0;
+
+    while (!sshlease_stream_result(stream, &result)) {
+        struct pollfd pfd = {.fd = sshlease_fd(lease), .events = POLLIN};
+        assert_int_equal(poll(&pfd, 1, 10000), 1);
+        assert_int_equal(sshlease_process(lease), 0);
+    }
+    assert_int_equal(sshlease_admin_status(lease, 0, &json), SSHLEASE_E_AGAIN);
+    /* Runs of the same output are one; a read ends where the output changes. */
+    assert_int_equal(sshlease_stream_read(stream, data, 4, &fd, 0), 4);
+    assert_memory_equal(data, "onet", 4);
+    assert_int_equal(fd, 1);
+    assert_int_equal(sshlease_stream_read(stream, data, sizeof data, &fd, 0), 2);
+    assert_memory_equal(data, "wo", 2);
+    assert_int_equal(sshlease_stream_read(stream, data, sizeof data, &fd, 0), 6);
+    assert_memory_equal(data, "err\0or", 6);
+    assert_int_equal(fd, 2);
+    assert_int_equal(sshlease_stream_read(stream, data, sizeof data, NULL, 0), 5);
+    assert_int_equal(sshlease_stream_read(stream, data, sizeof data, &fd, 0), 0);
+    assert_int_equal(sshlease_stream_read(stream, data, 0, &fd, 0), SSHLEASE_E_INVALID);
+    assert_int_equal(sshlease_stream_wait(stream, 0, &result), 0);
+    assert_int_equal(result.how, SSHLEASE_EXITED);
+    assert_int_equal(result.exit_status, 7);
+    assert_int_equal(sshlease_stream_signal(stream, "TERM"), SSHLEASE_E_NO_STREAM);
+    assert_int_equal(sshlease_stream_write(stream, "x", 1, 0), SSHLEASE_E_NO_STREAM);
+    sshlease_stream_free(stream);
+    assert_int_equal(sshlease_release(lease), 0);
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
+static uint8_t pattern(size_t at)
+{
+    return (uint8_t)(at * 131 + (at >> 9));
+}
+
+/* Sends far more than the window, on two streams, never beyond the credit; the second's reader is slow. */
+static void streams_much(struct fake *f)
+{
+    static uint8_t block[SL_MSG_DATA_MAX];
+    size_t sent[3] = {0}, credit[3] = {0, WINDOW, WINDOW}, total = 20 * WINDOW;
+
+    fake_greet(f);
+    fake_grant(f);
+    fake_open_stream(f, 0);
+    fake_open_stream(f, 0);
+    while (sent[1] < total || sent[2] < total) {
+        for (uint32_t s = 1; s <= 2; s++) {
+            size_t len = credit[s] < sizeof block ? credit[s] : sizeof block;
+            if (len > total - sent[s])
+                len = total - sent[s];
+            for (size_t i = 0; i < len; i++)
+                block[i] = pattern(sent[s] + i);
+            if (len > 0)
+                fake_send_data(f, s, (uint32_t)(sent[s] / 100000 % 2), block, len);
+            sent[s] += len;
+            credit[s] -= len;
+            if (sent[s] == total && len > 0)
+                fake_send_end(f, s, 0);
+        }
+        while ((sent[1] < total || sent[2] < total) && (credit[1] == 0 || sent[1] == total) &&
+               (credit[2] == 0 || sent[2] == total)) {
+            const struct sl_msg_window *window = &fake_take(f, SL_MSG_WINDOW)->window;
+            if (window->bytes < WINDOW / 2)
+                fake_fail(f, "credit in small change: %u", window->bytes);
+            credit[window->stream] += window->bytes;
+            if (credit[window->stream] > WINDOW)
+                fake_fail(f, "more credit than the window");
+        }
+    }
+}
+
+static void credit_bounds_what_is_buffered(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, streams_much);
+    struct sshlease_stream *fast = open_stream(lease), *slow = open_stream(lease);
+    static uint8_t data[50000];
+    size_t got[2] = {0};
+
+    /* Reading only the fast one to its end; what the slow one may buffer is bounded by its credit, and its far side
+     * waits. */
+    for (int s = 0; s < 2; s++) {
+        long count;
+        int fd;
+        while ((count = sshlease_stream_read(s == 0 ? fast : slow, data, sizeof data, &fd, 10000)) > 0)
+            for (long i = 0; i < count; i++)
+                if (data[i] != pattern(got[s]++))
+                    fail_msg("byte %zu of stream %d is wrong", got[s] - 1, s);
+        assert_int_equal(count, 0);
+        assert_int_equal(got[s], 20 * WINDOW);
+    }
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
+static void overdraws(struct fake *f)
+{
+    static const uint8_t block[SL_MSG_DATA_MAX];
+
+    fake_greet(f);
+    fake_grant(f);
+    uint32_t stream = fake_open_stream(f, 0);
+    for (size_t i = 0; i < WINDOW / sizeof block; i++)
+        fake_send_data(f, stream, 0, block, sizeof block);
+    if (f->number == 0)
+        fake_send_data(f, stream, 0, block, 1);
+    else
+        fake_send(f, &(struct sl_msg){.type = SL_MSG_WINDOW, .window = {.stream = stream, .bytes = SL_MSG_WINDOW_MAX}});
+    if (f->number != 0)
+        fake_send(f, &(struct sl_msg){.type = SL_MSG_WINDOW, .window = {.stream = stream, .bytes = 1}});
+    fake_take_end(f);
+}
+
+static void credit_beyond_bounds_is_a_violation(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct fake f = {.number = i};
+        struct sshlease *lease = fake_lease(&f, overdraws);
+        struct sshlease_stream *stream = open_stream(lease);
+        int status = 0;
+        while (status == 0) {
+            struct pollfd pfd = {.fd = sshlease_fd(lease), .events = POLLIN};
+            assert_int_equal(poll(&pfd, 1, 10000), 1);
+            status = sshlease_process(lease);
+        }
+        assert_int_equal(status, SSHLEASE_E_PROTOCOL);
+        assert_non_null(strstr(sshlease_error(lease), i == 0 ? "DATA" : "WINDOW"));
+        sshlease_stream_free(stream);
+        sshlease_free(lease);
+        fake_stop(&f);
+    }
+}
+
+/* Takes input, at most what credit was given for, and gives more in two steps. */
+static void takes_input(struct fake *f)
+{
+    size_t credit = 1000, got = 0, total = 500000;
+
+    fake_greet(f);
+    fake_grant(f);
+    uint32_t stream = fake_open_stream(f, (uint32_t)credit);
+    while (got < total) {
+        const struct sl_msg_data *data = &fake_take(f, SL_MSG_DATA)->data;
+        if (data->data.len > credit || data->data.len == 0 || data->stream != stream || data->fd != 0)
+            fake_fail(f, "%zu bytes of input with %zu of credit", data->data.len, credit);
+        for (size_t i = 0; i < data->data.len; i++)
+            if (data->data.data[i] != pattern(got + i))
+                fake_fail(f, "byte %zu of the input is wrong", got + i);
+        got += data->data.len;
+        credit -= data->data.len;
+        if (credit == 0) {
+            credit = got < 100000 ? 33000 : total;
+            fake_send(
+                f, &(struct sl_msg){.type = SL_MSG_WINDOW, .window = {.stream = stream, .bytes = (uint32_t)credit}});
+        }
+    }
+    fake_take(f, SL_MSG_EOF);
+    fake_send_end(f, stream, 0);
+    fake_release(f);
+    fake_take_end(f);
+}
+
+static void input_keeps_to_its_credit(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, takes_input);
+    struct sshlease_stream *stream = open_stream(lease);
+    struct sshlease_result result;
+    uint8_t *data = malloc(500000);
+
+    assert_non_null(data);
+    for (size_t i = 0; i < 500000; i++)
+        data[i] = pattern(i);
+    assert_int_equal(sshlease_stream_write(stream, data, 0, 10000), 0);
+    assert_int_equal(sshlease_stream_write(stream, data, 400000, SSHLEASE_FOREVER), 400000);
+    size_t done = 400000;
+    while (done < 500000) { /* and without waiting */
+        long taken = sshlease_stream_write(stream, data + done, 500000 - done, 0);
+        if (taken > 0) {
+            done += (size_t)taken;
+            continue;
+        }
+        assert_int_equal(taken, SSHLEASE_E_AGAIN);
+        struct pollfd pfd = {.fd = sshlease_fd(lease),
+            .events = (short)(POLLIN | (sshlease_want(lease) & SSHLEASE_WANT_WRITE ? POLLOUT : 0))};
+        assert_int_equal(poll(&pfd, 1, 10000), 1);
+    }
+    assert_int_equal(sshlease_stream_eof(stream), 0);
+    assert_int_equal(sshlease_stream_wait(stream, 10000, &result), 0);
+    assert_int_equal(result.exit_status, 0);
+    free(data);
+    assert_int_equal(sshlease_release(lease), 0); /* frees the stream */
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
+static void never_answers_streams(struct fake *f)
+{
+    fake_greet(f);
+    fake_grant(f);
+    fake_take(f, SL_MSG_STREAM_OPEN);
+    fake_take(f, SL_MSG_CLOSE);
+    uint32_t stream = fake_open_stream(f, 4);
+    fake_take(f, SL_MSG_DATA);
+    fake_take(f, SL_MSG_CLOSE);
+    /* What was on its way when the stream was closed is dropped, and counts as read. */
+    static const uint8_t block[SL_MSG_DATA_MAX];
+    for (size_t i = 0; i < WINDOW / 2 / sizeof block; i++)
+        fake_send_data(f, stream, 0, block, sizeof block);
+    uint32_t rid = fake_take(f, SL_MSG_RELOAD)->request.rid;
+    if (fake_take(f, SL_MSG_WINDOW)->window.stream != stream)
+        fake_fail(f, "credit for another stream");
+    fake_send_end(f, stream, 0);
+    fake_send_data(f, stream, 0, block, 1); /* late: nobody minds */
+    fake_send_ok(f, rid);
+    fake_take_end(f);
+}
+
+static void time_runs_out(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, never_answers_streams);
+    struct sshlease_stream *stream = NULL;
+    struct sshlease_result result;
+    char byte;
+
+    assert_int_equal(sshlease_stream_open(lease, &command, 20, &stream), SSHLEASE_E_TIMEOUT);
+    assert_null(stream);
+    stream = open_stream(lease);
+    assert_int_equal(sshlease_stream_read(stream, &byte, 1, NULL, 0), SSHLEASE_E_AGAIN);
+    assert_int_equal(sshlease_stream_read(stream, &byte, 1, NULL, 10), SSHLEASE_E_TIMEOUT);
+    assert_int_equal(sshlease_stream_wait(stream, 0, &result), SSHLEASE_E_AGAIN);
+    assert_int_equal(sshlease_stream_wait(stream, 10, &result), SSHLEASE_E_TIMEOUT);
+    assert_int_equal(sshlease_stream_write(stream, "123456", 6, 10), 4); /* as far as the credit goes */
+    assert_int_equal(sshlease_stream_write(stream, "56", 2, 10), SSHLEASE_E_TIMEOUT);
+    assert_int_equal(sshlease_stream_write(stream, "56", 2, 0), SSHLEASE_E_AGAIN);
+    sshlease_stream_free(stream);
+    assert_int_equal(sshlease_admin_reload(lease, 10000), 0);
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
+static void ends_in_three_ways(struct fake *f)
+{
+    fake_greet(f);
+    fake_grant(f);
+    fake_send(f, &(struct sl_msg){.type = SL_MSG_STREAM_END,
+                     .stream_end = {.stream = fake_open_stream(f, 0),
+                         .how = SL_END_SIGNAL,
+                         .signal = sl_bytes_of("a-name-longer-than-any-signal-has-been-given-yet"),
+                         .core_dumped = true,
+                         .text = sl_bytes_of("said \x1b[31m the server")}});
+    fake_send(f, &(struct sl_msg){.type = SL_MSG_STREAM_END,
+                     .stream_end = {.stream = fake_open_stream(f, 0),
+                         .how = SL_END_UNKNOWN,
+                         .exit_status = 0,
+                         .text = sl_bytes_of("no exit status came")}});
+    uint32_t stream = fake_open_stream(f, 0), other = fake_open_stream(f, 0);
+    fake_send_data(f, stream, 0, "last words", 10);
+    fake_send(f, &(struct sl_msg){.type = SL_MSG_STREAM_END,
+                     .stream_end = {.stream = other, .how = SL_END_UNKNOWN, .text = sl_bytes_of("lost")}});
+    fake_send(f, &(struct sl_msg){.type = SL_MSG_LEASE_ENDED,
+                     .lease_ended = {.lease = 7,
+                         .code = (uint32_t)-SSHLEASE_E_CONNECTION_LOST,
+                         .text = sl_bytes_of("web1: the connection was lost")}});
+    fake_take_end(f);
+}
+
+static void how_streams_end(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, ends_in_three_ways);
+    struct sshlease_stream *stream = open_stream(lease), *other;
+    struct sshlease_result result;
+    char data[32];
+
+    assert_int_equal(sshlease_stream_wait(stream, 10000, &result), 0);
+    assert_int_equal(result.how, SSHLEASE_SIGNALLED);
+    assert_int_equal(result.exit_status, -1);
+    assert_true(result.core_dumped);
+    assert_string_equal(result.signal, "a-name-longer-than-any-signal-h");
+    assert_string_equal(result.text, "said  [31m the server");
+    sshlease_stream_free(stream);
+
+    stream = open_stream(lease);
+    assert_int_equal(sshlease_stream_wait(stream, 10000, &result), 0);
+    assert_int_equal(result.how, SSHLEASE_UNKNOWN);
+    assert_int_equal(result.exit_status, -1);
+    assert_string_equal(result.text, "no exit status came");
+    sshlease_stream_free(stream);
+
+    /* A stream the lease's end took: its output first, then why. */
+    assert_int_equal(sshlease_stream_start(lease, &command, &stream), 0);
+    assert_int_equal(sshlease_stream_start(lease, &command, &other), 0);
+    assert_int_equal(sshlease_stream_read(stream, data, sizeof data, NULL, 10000), 10);
+    assert_int_equal(sshlease_stream_read(stream, data, sizeof data, NULL, 10000), SSHLEASE_E_CONNECTION_LOST);
+    assert_string_equal(sshlease_error(lease), "web1: the connection was lost");
+    assert_int_equal(sshlease_stream_wait(other, 10000, &result), SSHLEASE_E_CONNECTION_LOST);
+    assert_true(sshlease_stream_result(stream, &result));
+    assert_int_equal(result.how, SSHLEASE_UNKNOWN);
+    assert_int_equal(sshlease_stream_start(lease, &command, &other), SSHLEASE_E_CONNECTION_LOST);
+    sshlease_stream_free(stream);
+    sshlease_free(lease); /* the other with it */
+    fake_stop(&f);
+}
+
+static void vanishes_under_a_stream(struct fake *f)
+{
+    fake_greet(f);
+    fake_grant(f);
+    fake_send_data(f, fake_open_stream(f, 0), 0, "abc", 3);
+    fake_take(f, SL_MSG_SIGNAL);
+}
+
+static void the_daemon_goes_away_under_a_stream(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, vanishes_under_a_stream);
+    struct sshlease_stream *stream = open_stream(lease);
+    char data[8];
+
+    assert_int_equal(sshlease_stream_signal(stream, "TERM"), 0);
+    assert_int_equal(sshlease_stream_read(stream, data, sizeof data, NULL, 10000), 3);
+    assert_int_equal(sshlease_stream_read(stream, data, sizeof data, NULL, 10000), SSHLEASE_E_DAEMON_GONE);
+    assert_false(sshlease_error_unsent(lease));
+    assert_int_equal(sshlease_stream_write(stream, "x", 1, 0), SSHLEASE_E_DAEMON_GONE);
+    assert_int_equal(sshlease_stream_eof(stream), SSHLEASE_E_DAEMON_GONE);
+    assert_int_equal(sshlease_process(lease), SSHLEASE_E_DAEMON_GONE);
+    assert_int_equal(sshlease_id(lease), 0);
+    sshlease_stream_free(stream);
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
+/* One byte to each output in turn: the buffer's bookkeeping, not the data, is what could grow. */
+static void alternates(struct fake *f)
+{
+    fake_greet(f);
+    fake_grant(f);
+    uint32_t stream = fake_open_stream(f, 0);
+    for (size_t i = 0; i < 20000; i++)
+        fake_send_data(f, stream, (uint32_t)(i % 2), &(uint8_t){pattern(i)}, 1);
+    fake_send_end(f, stream, 0);
+    fake_take_end(f);
+}
+
+static void outputs_that_alternate(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, alternates);
+    struct sshlease_stream *stream = open_stream(lease);
+    uint8_t data[64];
+    long count;
+    int fd;
+
+    for (size_t i = 0; (count = sshlease_stream_read(stream, data, sizeof data, &fd, 10000)) != 0; i++) {
+        assert_int_equal(count, 1);
+        assert_int_equal(fd, i % 2 + 1);
+        assert_int_equal(data[0], pattern(i));
+    }
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everything_a_stream_can_be_told),
+        cmocka_unit_test(commands_the_protocol_has_no_room_for),
+        cmocka_unit_test(refused_streams),
+        cmocka_unit_test(output_comes_in_order_and_survives_the_end),
+        cmocka_unit_test(credit_bounds_what_is_buffered),
+        cmocka_unit_test(credit_beyond_bounds_is_a_violation),
+        cmocka_unit_test(input_keeps_to_its_credit),
+        cmocka_unit_test(time_runs_out),
+        cmocka_unit_test(how_streams_end),
+        cmocka_unit_test(the_daemon_goes_away_under_a_stream),
+        cmocka_unit_test(outputs_that_alternate),
+    };
+    return cmocka_run_group_tests_name("client.stream", tests, NULL, NULL);
+}
