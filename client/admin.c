@@ -15,18 +15,18 @@ static void forget(struct sl_asked *asked)
     *asked = (struct sl_asked){0};
 }
 
-void sl_asked_fini(struct sshlease *h)
+void sl_asked_fini(struct sshlease *lease)
 {
-    forget(&h->asked);
+    forget(&lease->asked);
 }
 
-int sl_asked_on_message(struct sshlease *h, const struct sl_msg *msg)
+int sl_asked_on_message(struct sshlease *lease, const struct sl_msg *msg)
 {
-    struct sl_asked *asked = &h->asked;
+    struct sl_asked *asked = &lease->asked;
     struct sl_bytes part = msg->status_reply.json;
 
     if (msg->status_reply.rid != asked->rid || asked->rid == 0)
-        return msg->status_reply.rid < h->link.next_rid ? 0 : SL_E_PROTOCOL; /* nobody waits for it any more */
+        return msg->status_reply.rid < lease->link.next_rid ? 0 : SL_E_PROTOCOL; /* nobody waits for it any more */
     if (asked->type != SL_MSG_STATUS || asked->status != SL_E_AGAIN || part.len > STATUS_MAX - asked->len)
         return SL_E_PROTOCOL;
     if (part.len + 1 > asked->cap - asked->len) {
@@ -48,9 +48,9 @@ int sl_asked_on_message(struct sshlease *h, const struct sl_msg *msg)
     return 0;
 }
 
-bool sl_asked_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error)
+bool sl_asked_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error)
 {
-    struct sl_asked *asked = &h->asked;
+    struct sl_asked *asked = &lease->asked;
 
     if (rid != asked->rid || asked->status != SL_E_AGAIN)
         return false;
@@ -64,74 +64,74 @@ bool sl_asked_on_answer(struct sshlease *h, uint32_t rid, int status, const stru
     return true;
 }
 
-void sl_asked_on_link_end(struct sshlease *h, int status)
+void sl_asked_on_link_end(struct sshlease *lease, int status)
 {
-    if (h->asked.rid != 0)
-        h->asked.status = status;
+    if (lease->asked.rid != 0)
+        lease->asked.status = status;
 }
 
 /* Sends `request` unless the same is asked already (then this call goes on with it), and waits. */
-static int ask(struct sshlease *h, struct sl_msg *request, uint64_t id, uint32_t *rid, int timeout_ms)
+static int ask(struct sshlease *lease, struct sl_msg *request, uint64_t id, uint32_t *rid, int timeout_ms)
 {
-    struct sl_asked *asked = &h->asked;
+    struct sl_asked *asked = &lease->asked;
     int64_t deadline_ms = sl_deadline(timeout_ms);
-    int status = sl_link_check(h);
+    int status = sl_link_check(lease);
 
     if (status != 0)
         return status;
     if (asked->rid != 0 && (asked->type != request->type || asked->id != id))
-        return sl_refuse(h, SL_E_BUSY, "another request of this handle is not answered yet");
+        return sl_refuse(lease, SL_E_BUSY, "another request of this handle is not answered yet");
     if (asked->rid == 0) {
-        *rid = sl_link_next_rid(h);
-        if ((status = sl_link_queue(h, request)) != 0)
+        *rid = sl_link_next_rid(lease);
+        if ((status = sl_link_queue(lease, request)) != 0)
             return status;
         *asked = (struct sl_asked){.rid = *rid, .type = request->type, .id = id, .status = SL_E_AGAIN};
     }
     while (asked->status == SL_E_AGAIN) {
-        if (sl_link_turn(h, deadline_ms) != SL_E_AGAIN)
+        if (sl_link_turn(lease, deadline_ms) != SL_E_AGAIN)
             continue;
         if (timeout_ms == 0)
             return SL_E_AGAIN;
         forget(asked);
-        return sl_fail(h, SL_E_TIMEOUT, "sshleased did not answer within %d ms", timeout_ms);
+        return sl_fail(lease, SL_E_TIMEOUT, "sshleased did not answer within %d ms", timeout_ms);
     }
     status = asked->status;
-    if (status != 0 && h->link.state != SL_LINK_ENDED)
-        sl_refuse(h, status, "%s", asked->text != NULL ? asked->text : sl_status_text(status));
+    if (status != 0 && lease->link.state != SL_LINK_ENDED)
+        sl_refuse(lease, status, "%s", asked->text != NULL ? asked->text : sl_status_text(status));
     return status;
 }
 
-int sshlease_admin_status(struct sshlease *h, int timeout_ms, char **ret_json)
+int sshlease_admin_status(struct sshlease *lease, int timeout_ms, char **ret_json)
 {
     struct sl_msg request = {.type = SL_MSG_STATUS};
-    int status = ask(h, &request, 0, &request.request.rid, timeout_ms);
+    int status = ask(lease, &request, 0, &request.request.rid, timeout_ms);
 
     if (status == SL_E_AGAIN || status == SL_E_BUSY)
         return status;
     if (status == 0) {
-        *ret_json = h->asked.text;
-        h->asked.text = NULL;
+        *ret_json = lease->asked.text;
+        lease->asked.text = NULL;
     }
-    forget(&h->asked);
+    forget(&lease->asked);
     return status;
 }
 
-int sshlease_admin_end(struct sshlease *h, uint64_t id, int timeout_ms)
+int sshlease_admin_end(struct sshlease *lease, uint64_t id, int timeout_ms)
 {
     struct sl_msg request = {.type = SL_MSG_END, .end = {.lease = id}};
-    int status = ask(h, &request, id, &request.end.rid, timeout_ms);
+    int status = ask(lease, &request, id, &request.end.rid, timeout_ms);
 
     if (status != SL_E_AGAIN && status != SL_E_BUSY)
-        forget(&h->asked);
+        forget(&lease->asked);
     return status;
 }
 
-int sshlease_admin_reload(struct sshlease *h, int timeout_ms)
+int sshlease_admin_reload(struct sshlease *lease, int timeout_ms)
 {
     struct sl_msg request = {.type = SL_MSG_RELOAD};
-    int status = ask(h, &request, 0, &request.request.rid, timeout_ms);
+    int status = ask(lease, &request, 0, &request.request.rid, timeout_ms);
 
     if (status != SL_E_AGAIN && status != SL_E_BUSY)
-        forget(&h->asked);
+        forget(&lease->asked);
     return status;
 }

@@ -97,9 +97,9 @@ int64_t sl_deadline(int timeout_ms);
 
 /* --- errors: both set the handle's error text and return `status` --- */
 /* The request may have reached the target. */
-int sl_fail(struct sshlease *h, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int sl_fail(struct sshlease *lease, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* It has not. */
-int sl_refuse(struct sshlease *h, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int sl_refuse(struct sshlease *lease, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* A text from the daemon as a malloc'd C string without control characters (line ends become newlines); when it is
  * empty, the status' own text. NULL: out of memory. */
 char *sl_text_dup(struct sl_bytes text, int status);
@@ -108,50 +108,50 @@ int sl_status_of(uint32_t code);
 
 /* --- link --- */
 /* What every public call begins with: FORKED in a child, the reason once the link has ended, else 0. */
-int sl_link_check(struct sshlease *h);
+int sl_link_check(struct sshlease *lease);
 /* Only the first of it. */
-int sl_link_check_fork(struct sshlease *h);
-uint32_t sl_link_next_rid(struct sshlease *h);
+int sl_link_check_fork(struct sshlease *lease);
+uint32_t sl_link_next_rid(struct sshlease *lease);
 /* Encodes a message into the out-buffer; sends nothing. 0, NOMEM, or AGAIN when the daemon does not take what waits
  * there. */
-int sl_link_queue(struct sshlease *h, const struct sl_msg *msg);
+int sl_link_queue(struct sshlease *lease, const struct sl_msg *msg);
 /* Bytes of data that may be queued now. */
-size_t sl_link_out_room(const struct sshlease *h);
+size_t sl_link_out_room(const struct sshlease *lease);
 /* Sends what it can without waiting. 0, or why the link has ended. */
-int sl_link_flush(struct sshlease *h);
+int sl_link_flush(struct sshlease *lease);
 /* One turn of the loop: sends, waits until something comes or a timer is due, handles what came. 0: look again whether
  * what you wait for has happened. AGAIN: the deadline has passed and nothing came. Else why the link has ended. */
-int sl_link_turn(struct sshlease *h, int64_t deadline_ms);
+int sl_link_turn(struct sshlease *lease, int64_t deadline_ms);
 /* Ends the link: everything outstanding is answered with `status`. The descriptor stays open (but dead) until the
  * handle is freed, so that a caller's event loop never polls a reused number. Returns status. */
-int sl_link_end(struct sshlease *h, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
-int sl_link_out_of_memory(struct sshlease *h);
+int sl_link_end(struct sshlease *lease, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int sl_link_out_of_memory(struct sshlease *lease);
 
 /* --- the modules' handlers; 0, or a status that ends the link (PROTOCOL, NOMEM) --- */
-int sl_held_on_message(struct sshlease *h, const struct sl_msg *msg);
-int sl_streams_on_message(struct sshlease *h, const struct sl_msg *msg);
-int sl_asked_on_message(struct sshlease *h, const struct sl_msg *msg);
+int sl_held_on_message(struct sshlease *lease, const struct sl_msg *msg);
+int sl_streams_on_message(struct sshlease *lease, const struct sl_msg *msg);
+int sl_asked_on_message(struct sshlease *lease, const struct sl_msg *msg);
 /* OK or ERROR to a request; true when it was this module's. */
-bool sl_held_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error);
-bool sl_streams_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error);
-bool sl_asked_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error);
+bool sl_held_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error);
+bool sl_streams_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error);
+bool sl_asked_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error);
 /* The link has ended. */
-void sl_held_on_link_end(struct sshlease *h, int status, const char *text);
-void sl_asked_on_link_end(struct sshlease *h, int status);
+void sl_held_on_link_end(struct sshlease *lease, int status, const char *text);
+void sl_asked_on_link_end(struct sshlease *lease, int status);
 /* The lease is over, by its end or the link's: no stream of it will say anything more. */
-void sl_streams_on_lease_end(struct sshlease *h, int status, const char *text);
+void sl_streams_on_lease_end(struct sshlease *lease, int status, const char *text);
 
 /* Queues an automatic renewal if one is due. */
-void sl_held_tick(struct sshlease *h, int64_t now_ms);
+void sl_held_tick(struct sshlease *lease, int64_t now_ms);
 /* The status that ended the lease if it ended by itself (sets the error text), NO_LEASE without one, else 0. */
-int sl_held_check(struct sshlease *h);
-void sl_held_fini(struct sshlease *h);
-void sl_asked_fini(struct sshlease *h);
+int sl_held_check(struct sshlease *lease);
+void sl_held_fini(struct sshlease *lease);
+void sl_asked_fini(struct sshlease *lease);
 /* The callers' streams are freed for them; what the daemon still says about those that run is dropped. */
-void sl_streams_disown(struct sshlease *h);
+void sl_streams_disown(struct sshlease *lease);
 /* Frees all, the callers' included. */
-void sl_streams_fini(struct sshlease *h);
+void sl_streams_fini(struct sshlease *lease);
 /* Tells the daemon how much more it may send, where enough was read. */
-void sl_streams_give_credit(struct sshlease *h);
+void sl_streams_give_credit(struct sshlease *lease);
 
 #endif

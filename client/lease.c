@@ -47,23 +47,22 @@ static const char *why(const struct sl_held *held, int status)
     return held->why != NULL ? held->why : sl_status_text(status);
 }
 
-void sl_held_fini(struct sshlease *h)
+void sl_held_fini(struct sshlease *lease)
 {
-    free(h->held.why);
-    h->held.why = NULL;
+    free(lease->held.why);
+    lease->held.why = NULL;
 }
 
-int sl_held_check(struct sshlease *h)
+int sl_held_check(struct sshlease *lease)
 {
-    if (h->held.state == SL_HELD_GRANTED)
+    if (lease->held.state == SL_HELD_GRANTED)
         return 0;
-    if (h->held.ended_status != 0)
-        return sl_refuse(h, h->held.ended_status, "%s", why(&h->held, h->held.ended_status));
-    return sl_refuse(h, SL_E_NO_LEASE, "there is no lease on this handle");
+    if (lease->held.ended_status != 0)
+        return sl_refuse(lease, lease->held.ended_status, "%s", why(&lease->held, lease->held.ended_status));
+    return sl_refuse(lease, SL_E_NO_LEASE, "there is no lease on this handle");
 }
 
-/* --- what the daemon says
- * ---------------------------------------------------------------------------------------------- */
+/* --- what the daemon says --- */
 
 static void plan_renewal(struct sl_held *held, int64_t now_ms)
 {
@@ -73,9 +72,9 @@ static void plan_renewal(struct sl_held *held, int64_t now_ms)
         held->renew_at_ms = now_ms + (held->deadline_ms - now_ms) / 3;
 }
 
-static int on_waiting(struct sshlease *h, const struct sl_msg_waiting *waiting)
+static int on_waiting(struct sshlease *lease, const struct sl_msg_waiting *waiting)
 {
-    struct sl_held *held = &h->held;
+    struct sl_held *held = &lease->held;
 
     if (waiting->rid != held->acquire_rid || held->state != SL_HELD_ASKING || held->on_waiting == NULL)
         return 0; /* late, or nobody wants to know */
@@ -87,9 +86,9 @@ static int on_waiting(struct sshlease *h, const struct sl_msg_waiting *waiting)
     return 0;
 }
 
-static int on_granted(struct sshlease *h, const struct sl_msg_granted *granted)
+static int on_granted(struct sshlease *lease, const struct sl_msg_granted *granted)
 {
-    struct sl_held *held = &h->held;
+    struct sl_held *held = &lease->held;
 
     if (granted->rid != held->acquire_rid)
         return SL_E_PROTOCOL;
@@ -106,12 +105,12 @@ static int on_granted(struct sshlease *h, const struct sl_msg_granted *granted)
     return 0;
 }
 
-static int on_renewed(struct sshlease *h, const struct sl_msg_renewed *renewed)
+static int on_renewed(struct sshlease *lease, const struct sl_msg_renewed *renewed)
 {
-    struct sl_held *held = &h->held;
+    struct sl_held *held = &lease->held;
 
     if (renewed->rid == 0 || (renewed->rid != held->auto_rid && renewed->rid != held->renew_rid))
-        return renewed->rid < h->link.next_rid ? 0 : SL_E_PROTOCOL;
+        return renewed->rid < lease->link.next_rid ? 0 : SL_E_PROTOCOL;
     if (renewed->rid == held->renew_rid) {
         held->renew_rid = 0;
         held->renew_status = 0;
@@ -127,9 +126,9 @@ static int on_renewed(struct sshlease *h, const struct sl_msg_renewed *renewed)
     return 0;
 }
 
-static int on_lease_ended(struct sshlease *h, const struct sl_msg_lease_ended *ended)
+static int on_lease_ended(struct sshlease *lease, const struct sl_msg_lease_ended *ended)
 {
-    struct sl_held *held = &h->held;
+    struct sl_held *held = &lease->held;
     int status = sl_status_of(ended->code);
 
     if (held->state != SL_HELD_GRANTED && held->state != SL_HELD_RELEASING)
@@ -147,36 +146,36 @@ static int on_lease_ended(struct sshlease *h, const struct sl_msg_lease_ended *e
         held->release_status = status;
     held->release_rid = 0;
     set_state(held, SL_HELD_NONE);
-    sl_streams_on_lease_end(h, status, text);
+    sl_streams_on_lease_end(lease, status, text);
     return 0;
 }
 
-int sl_held_on_message(struct sshlease *h, const struct sl_msg *msg)
+int sl_held_on_message(struct sshlease *lease, const struct sl_msg *msg)
 {
     switch ((int)msg->type) {
     case SL_MSG_WAITING:
-        return on_waiting(h, &msg->waiting);
+        return on_waiting(lease, &msg->waiting);
     case SL_MSG_GRANTED:
-        return on_granted(h, &msg->granted);
+        return on_granted(lease, &msg->granted);
     case SL_MSG_RENEWED:
-        return on_renewed(h, &msg->renewed);
+        return on_renewed(lease, &msg->renewed);
     default:
-        return on_lease_ended(h, &msg->lease_ended);
+        return on_lease_ended(lease, &msg->lease_ended);
     }
 }
 
 /* The error's text: to be found by who asks for the result later, and by event loops at once. */
-static void say_error(struct sshlease *h, int status, const struct sl_msg_error *error)
+static void say_error(struct sshlease *lease, int status, const struct sl_msg_error *error)
 {
     char *text = sl_text_dup(error->text, status);
 
-    (error->unsent ? sl_refuse : sl_fail)(h, status, "%s", text != NULL ? text : sl_status_text(status));
+    (error->unsent ? sl_refuse : sl_fail)(lease, status, "%s", text != NULL ? text : sl_status_text(status));
     free(text);
 }
 
-bool sl_held_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error)
+bool sl_held_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error)
 {
-    struct sl_held *held = &h->held;
+    struct sl_held *held = &lease->held;
 
     if (rid == held->acquire_rid) {
         if (error == NULL)
@@ -185,8 +184,8 @@ bool sl_held_on_answer(struct sshlease *h, uint32_t rid, int status, const struc
         held->acquire_status = status;
         if (held->state == SL_HELD_ASKING) {
             set_state(held, SL_HELD_NONE);
-            say_error(h, status, error);
-            keep_why(held, h->error);
+            say_error(lease, status, error);
+            keep_why(held, lease->error);
         }
         return true;
     }
@@ -194,19 +193,19 @@ bool sl_held_on_answer(struct sshlease *h, uint32_t rid, int status, const struc
         held->release_rid = 0;
         held->release_status = status;
         if (error != NULL) {
-            say_error(h, status, error);
-            keep_why(held, h->error);
+            say_error(lease, status, error);
+            keep_why(held, lease->error);
         }
         if (held->state == SL_HELD_RELEASING)
             set_state(held, SL_HELD_NONE);
-        sl_streams_on_lease_end(h, SL_E_NO_LEASE, "the lease was released");
+        sl_streams_on_lease_end(lease, SL_E_NO_LEASE, "the lease was released");
         return true;
     }
     if (rid == held->renew_rid) {
         held->renew_rid = 0;
         held->renew_status = status;
         if (error != NULL)
-            say_error(h, status, error);
+            say_error(lease, status, error);
         return true;
     }
     if (rid == held->auto_rid) {
@@ -217,9 +216,9 @@ bool sl_held_on_answer(struct sshlease *h, uint32_t rid, int status, const struc
     return false;
 }
 
-void sl_held_on_link_end(struct sshlease *h, int status, const char *text)
+void sl_held_on_link_end(struct sshlease *lease, int status, const char *text)
 {
-    struct sl_held *held = &h->held;
+    struct sl_held *held = &lease->held;
 
     if (held->state == SL_HELD_GRANTED || held->state == SL_HELD_RELEASING)
         held->ended_status = status;
@@ -236,15 +235,15 @@ void sl_held_on_link_end(struct sshlease *h, int status, const char *text)
     }
 }
 
-void sl_held_tick(struct sshlease *h, int64_t now_ms)
+void sl_held_tick(struct sshlease *lease, int64_t now_ms)
 {
-    struct sl_held *held = &h->held;
+    struct sl_held *held = &lease->held;
     struct sl_msg renew = {.type = SL_MSG_RENEW};
 
     if (held->renew_at_ms > now_ms)
         return;
-    renew.renew.rid = sl_link_next_rid(h);
-    if (sl_link_queue(h, &renew) == 0) {
+    renew.renew.rid = sl_link_next_rid(lease);
+    if (sl_link_queue(lease, &renew) == 0) {
         held->auto_rid = renew.renew.rid;
         held->renew_at_ms = SL_NEVER; /* the answer plans the next */
     } else {
@@ -252,45 +251,44 @@ void sl_held_tick(struct sshlease *h, int64_t now_ms)
     }
 }
 
-/* --- public calls
- * ------------------------------------------------------------------------------------------------------ */
+/* --- public calls --- */
 
 /* A name as the protocol takes it. NULL: none. */
-static int check_name(struct sshlease *h, const char *what, const char *name)
+static int check_name(struct sshlease *lease, const char *what, const char *name)
 {
     if (name != NULL && strlen(name) > SL_MSG_NAME_MAX)
-        return sl_refuse(h, SL_E_INVALID, "%s has %zu bytes; it may have %u", what, strlen(name), SL_MSG_NAME_MAX);
+        return sl_refuse(lease, SL_E_INVALID, "%s has %zu bytes; it may have %u", what, strlen(name), SL_MSG_NAME_MAX);
     return 0;
 }
 
-int sshlease_acquire_start(struct sshlease *h, const char *target, const struct sshlease_acquire_options *options)
+int sshlease_acquire_start(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options)
 {
     static const struct sshlease_acquire_options defaults = {0};
     static const char *const busy_with[] = {[SL_HELD_ASKING] = "asks for a lease already",
         [SL_HELD_GRANTED] = "has a lease already",
         [SL_HELD_RELEASING] = "is giving a lease back"};
-    struct sl_held *held = &h->held;
+    struct sl_held *held = &lease->held;
     int status;
 
     if (options == NULL)
         options = &defaults;
-    if ((status = sl_link_check(h)) != 0)
+    if ((status = sl_link_check(lease)) != 0)
         return status;
     if (target == NULL || target[0] == '\0')
-        return sl_refuse(h, SL_E_INVALID, "no target is named");
-    if ((status = check_name(h, "the target's name", target)) != 0 ||
-        (status = check_name(h, "the label", options->label)) != 0)
+        return sl_refuse(lease, SL_E_INVALID, "no target is named");
+    if ((status = check_name(lease, "the target's name", target)) != 0 ||
+        (status = check_name(lease, "the label", options->label)) != 0)
         return status;
     if (held->state != SL_HELD_NONE)
-        return sl_refuse(h, SL_E_BUSY, "this handle %s", busy_with[held->state]);
+        return sl_refuse(lease, SL_E_BUSY, "this handle %s", busy_with[held->state]);
 
     struct sl_msg acquire = {.type = SL_MSG_ACQUIRE,
-        .acquire = {.rid = sl_link_next_rid(h),
+        .acquire = {.rid = sl_link_next_rid(lease),
             .target = sl_bytes_of(target),
             .acquire_timeout_ms = options->acquire_timeout_ms,
             .lease_timeout_ms = options->lease_timeout_ms,
             .label = sl_bytes_of(options->label != NULL ? options->label : "")}};
-    if ((status = sl_link_queue(h, &acquire)) != 0)
+    if ((status = sl_link_queue(lease, &acquire)) != 0)
         return status;
     held->acquire_rid = acquire.acquire.rid;
     held->acquire_status = SL_E_AGAIN;
@@ -302,118 +300,118 @@ int sshlease_acquire_start(struct sshlease *h, const char *target, const struct 
     return 0;
 }
 
-int sshlease_acquire_result(struct sshlease *h)
+int sshlease_acquire_result(struct sshlease *lease)
 {
-    int status = sl_link_check_fork(h);
+    int status = sl_link_check_fork(lease);
 
     if (status != 0)
         return status;
-    if (h->held.state == SL_HELD_ASKING)
+    if (lease->held.state == SL_HELD_ASKING)
         return SL_E_AGAIN;
-    if (h->held.state == SL_HELD_GRANTED)
+    if (lease->held.state == SL_HELD_GRANTED)
         return 0;
-    if (h->held.acquire_status == 0) /* it was granted, and is over */
-        return sl_held_check(h);
-    return h->held.acquire_status;
+    if (lease->held.acquire_status == 0) /* it was granted, and is over */
+        return sl_held_check(lease);
+    return lease->held.acquire_status;
 }
 
-int sshlease_acquire(struct sshlease *h, const char *target, const struct sshlease_acquire_options *options)
+int sshlease_acquire(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options)
 {
-    int status = sshlease_acquire_start(h, target, options);
+    int status = sshlease_acquire_start(lease, target, options);
 
-    while (status == 0 && h->held.state == SL_HELD_ASKING)
-        status = sl_link_turn(h, SL_NEVER);
-    return status != 0 ? status : sshlease_acquire_result(h);
+    while (status == 0 && lease->held.state == SL_HELD_ASKING)
+        status = sl_link_turn(lease, SL_NEVER);
+    return status != 0 ? status : sshlease_acquire_result(lease);
 }
 
-int sshlease_renew(struct sshlease *h, uint32_t lease_timeout_ms, uint32_t *ret_left_ms)
+int sshlease_renew(struct sshlease *lease, uint32_t lease_timeout_ms, uint32_t *ret_left_ms)
 {
-    struct sl_held *held = &h->held;
+    struct sl_held *held = &lease->held;
     int64_t deadline_ms = sl_deadline(SL_LINK_ANSWER_MS);
     int status;
 
-    if ((status = sl_link_check(h)) != 0 || (status = sl_held_check(h)) != 0)
+    if ((status = sl_link_check(lease)) != 0 || (status = sl_held_check(lease)) != 0)
         return status;
     struct sl_msg renew = {
-        .type = SL_MSG_RENEW, .renew = {.rid = sl_link_next_rid(h), .lease_timeout_ms = lease_timeout_ms}};
-    if ((status = sl_link_queue(h, &renew)) != 0)
+        .type = SL_MSG_RENEW, .renew = {.rid = sl_link_next_rid(lease), .lease_timeout_ms = lease_timeout_ms}};
+    if ((status = sl_link_queue(lease, &renew)) != 0)
         return status;
     held->renew_rid = renew.renew.rid;
     held->renew_status = SL_E_AGAIN;
     /* LEASE_ENDED may come instead of, or just before, the answer. */
     while (held->renew_rid != 0 && held->state == SL_HELD_GRANTED)
-        if ((status = sl_link_turn(h, deadline_ms)) != 0)
+        if ((status = sl_link_turn(lease, deadline_ms)) != 0)
             break;
     if (status == SL_E_AGAIN)
-        status = sl_fail(h, SL_E_TIMEOUT, "sshleased does not answer a renewal");
+        status = sl_fail(lease, SL_E_TIMEOUT, "sshleased does not answer a renewal");
     else if (status == 0)
-        status = held->state != SL_HELD_GRANTED ? sl_held_check(h) : held->renew_status;
+        status = held->state != SL_HELD_GRANTED ? sl_held_check(lease) : held->renew_status;
     held->renew_rid = 0;
     if (status == 0 && ret_left_ms != NULL)
         *ret_left_ms = held->renewed_ms;
     return status;
 }
 
-int sshlease_release_start(struct sshlease *h)
+int sshlease_release_start(struct sshlease *lease)
 {
-    struct sl_held *held = &h->held;
+    struct sl_held *held = &lease->held;
     int status;
 
-    if ((status = sl_link_check(h)) != 0)
+    if ((status = sl_link_check(lease)) != 0)
         return status;
     if (held->state == SL_HELD_RELEASING)
-        return sl_refuse(h, SL_E_BUSY, "this handle is giving its lease back already");
-    if (held->state != SL_HELD_ASKING && (status = sl_held_check(h)) != 0) {
+        return sl_refuse(lease, SL_E_BUSY, "this handle is giving its lease back already");
+    if (held->state != SL_HELD_ASKING && (status = sl_held_check(lease)) != 0) {
         /* It ended by itself: that is said once, and the handle is as new. */
         held->ended_status = 0;
-        sl_streams_fini(h);
+        sl_streams_fini(lease);
         return status;
     }
-    struct sl_msg release = {.type = SL_MSG_RELEASE, .request = {.rid = sl_link_next_rid(h)}};
-    if ((status = sl_link_queue(h, &release)) != 0)
+    struct sl_msg release = {.type = SL_MSG_RELEASE, .request = {.rid = sl_link_next_rid(lease)}};
+    if ((status = sl_link_queue(lease, &release)) != 0)
         return status;
     held->release_rid = release.request.rid;
     held->release_status = SL_E_AGAIN;
     set_state(held, SL_HELD_RELEASING);
-    sl_streams_disown(h);
+    sl_streams_disown(lease);
     return 0;
 }
 
-int sshlease_release_result(struct sshlease *h)
+int sshlease_release_result(struct sshlease *lease)
 {
-    int status = sl_link_check_fork(h);
+    int status = sl_link_check_fork(lease);
 
     if (status != 0)
         return status;
-    status = h->held.release_status;
+    status = lease->held.release_status;
     if (status != 0 && status != SL_E_AGAIN)
-        sl_fail(h, status, "%s", why(&h->held, status));
+        sl_fail(lease, status, "%s", why(&lease->held, status));
     return status;
 }
 
-int sshlease_release(struct sshlease *h)
+int sshlease_release(struct sshlease *lease)
 {
     int64_t deadline_ms = sl_deadline(SL_LINK_ANSWER_MS);
-    int status = sshlease_release_start(h);
+    int status = sshlease_release_start(lease);
 
     if (status != 0)
         return status;
-    while (h->held.release_status == SL_E_AGAIN)
-        if (sl_link_turn(h, deadline_ms) == SL_E_AGAIN)
-            return sl_link_end(h, SL_E_TIMEOUT, "sshleased does not answer a release");
-    return sshlease_release_result(h);
+    while (lease->held.release_status == SL_E_AGAIN)
+        if (sl_link_turn(lease, deadline_ms) == SL_E_AGAIN)
+            return sl_link_end(lease, SL_E_TIMEOUT, "sshleased does not answer a release");
+    return sshlease_release_result(lease);
 }
 
-uint64_t sshlease_id(const struct sshlease *h)
+uint64_t sshlease_id(const struct sshlease *lease)
 {
-    return h->held.state == SL_HELD_GRANTED ? h->held.id : 0;
+    return lease->held.state == SL_HELD_GRANTED ? lease->held.id : 0;
 }
 
-uint32_t sshlease_left_ms(const struct sshlease *h)
+uint32_t sshlease_left_ms(const struct sshlease *lease)
 {
-    if (h->held.state != SL_HELD_GRANTED)
+    if (lease->held.state != SL_HELD_GRANTED)
         return 0;
-    int64_t left_ms = h->held.deadline_ms - sl_now_ms();
+    int64_t left_ms = lease->held.deadline_ms - sl_now_ms();
     if (left_ms < 0)
         return 0;
     return left_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)left_ms;

@@ -62,7 +62,7 @@ static int give_input(struct sshlease_stream *stream, const uint8_t *input, size
         if (taken < 0)
             return taken == SL_E_AGAIN ? 0 : (int)taken;
         *done += (size_t)taken;
-        sl_link_flush(stream->h);
+        sl_link_flush(stream->lease);
     }
     return *done == len ? sl_stream_queue_eof(stream) : 0;
 }
@@ -70,7 +70,7 @@ static int give_input(struct sshlease_stream *stream, const uint8_t *input, size
 static int run(struct sshlease_stream *stream, const uint8_t *input, size_t input_len, size_t max_output,
     int timeout_ms, struct collected *out, struct collected *err, bool *truncated)
 {
-    struct sshlease *h = stream->h;
+    struct sshlease *lease = stream->lease;
     int64_t deadline_ms = sl_deadline(timeout_ms);
     size_t done = 0;
     int status;
@@ -79,18 +79,18 @@ static int run(struct sshlease_stream *stream, const uint8_t *input, size_t inpu
         if ((status = give_input(stream, input, input_len, &done)) != 0)
             return status;
         if (!take_output(stream, out, err, max_output, truncated))
-            return sl_fail(h, SL_E_NOMEM, "out of memory for the command's output");
+            return sl_fail(lease, SL_E_NOMEM, "out of memory for the command's output");
         if (stream->state == SL_STREAM_ENDED)
             break;
-        if (sl_link_turn(h, deadline_ms) == SL_E_AGAIN)
-            return sl_fail(h, SL_E_TIMEOUT, "the command was still running after %d ms", timeout_ms);
+        if (sl_link_turn(lease, deadline_ms) == SL_E_AGAIN)
+            return sl_fail(lease, SL_E_TIMEOUT, "the command was still running after %d ms", timeout_ms);
     }
     if (stream->status == 0)
         return 0;
-    return (stream->unsent ? sl_refuse : sl_fail)(h, stream->status, "%s", stream->result.text);
+    return (stream->unsent ? sl_refuse : sl_fail)(lease, stream->status, "%s", stream->result.text);
 }
 
-int sshlease_run(struct sshlease *h, const struct sshlease_command *command, const void *input, size_t input_len,
+int sshlease_run(struct sshlease *lease, const struct sshlease_command *command, const void *input, size_t input_len,
     size_t max_output, int timeout_ms, struct sshlease_output *ret_output)
 {
     struct collected out = {0}, err = {0};
@@ -100,11 +100,11 @@ int sshlease_run(struct sshlease *h, const struct sshlease_command *command, con
 
     if (wanted)
         *ret_output = (struct sshlease_output){.result = {.how = SSHLEASE_UNKNOWN, .exit_status = -1}};
-    if ((status = sl_stream_begin(h, command, &stream)) != 0)
+    if ((status = sl_stream_begin(lease, command, &stream)) != 0)
         return status;
     if (wanted &&
         !(collect(&out, (struct sl_bytes){0}, 0, &truncated) && collect(&err, (struct sl_bytes){0}, 0, &truncated)))
-        status = sl_fail(h, SL_E_NOMEM, "out of memory for the command's output");
+        status = sl_fail(lease, SL_E_NOMEM, "out of memory for the command's output");
     if (status == 0)
         status = run(
             stream, input, input_len, max_output, timeout_ms, wanted ? &out : NULL, wanted ? &err : NULL, &truncated);

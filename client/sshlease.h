@@ -82,7 +82,7 @@ const char *sshlease_version(void);
 /* Waits for ever, where a call takes a timeout in milliseconds. */
 #define SSHLEASE_FOREVER (-1)
 
-/* --- the handle ---------------------------------------------------------------------------------------------------- */
+/* --- the handle --- */
 
 /* The socket that would be used: $SSHLEASE_SOCKET, else $XDG_RUNTIME_DIR/sshleased.sock where that exists, else
  * /run/sshleased/sshleased.sock. Writes at most `size` bytes, NUL included. Status: 0, or INVALID when it does not fit. */
@@ -106,7 +106,7 @@ const char *sshlease_error(const struct sshlease *lease);
 /* Whether the request that failed last had sent nothing to the target, so that repeating it does no harm. */
 bool sshlease_error_unsent(const struct sshlease *lease);
 
-/* --- leasing, blocking ----------------------------------------------------------------------------------------------- */
+/* --- leasing, blocking --- */
 
 struct sshlease_acquire_options {
     uint32_t acquire_timeout_ms; /* how long the daemon may let us wait; 0: the target's setting */
@@ -137,7 +137,7 @@ uint64_t sshlease_id(const struct sshlease *lease);
 /* Milliseconds until the lease runs out; 0 without one. */
 uint32_t sshlease_left_ms(const struct sshlease *lease);
 
-/* --- running commands ------------------------------------------------------------------------------------------------ */
+/* --- running commands --- */
 
 struct sshlease_env {
     const char *name, *value;
@@ -215,7 +215,7 @@ bool sshlease_stream_result(const struct sshlease_stream *stream, struct sshleas
 /* Ends it on the far side if it still runs (TERM, then KILL), and frees it. Does not wait. NULL is fine. */
 void sshlease_stream_free(struct sshlease_stream *stream);
 
-/* --- with an event loop of your own ----------------------------------------------------------------------------------- */
+/* --- with an event loop of your own --- */
 
 /* The calls above run this core. Poll the descriptor for what sshlease_want() says, at most sshlease_timeout_ms() long, then
  * call sshlease_process(), then look at whatever you wait for. Calls that take a timeout do not block when it is 0: they do
@@ -242,7 +242,7 @@ int sshlease_release_result(struct sshlease *lease);
 int sshlease_stream_start(struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
 int sshlease_stream_opened(struct sshlease_stream *stream);
 
-/* --- administration ---------------------------------------------------------------------------------------------------- */
+/* --- administration --- */
 
 /* The daemon's state as one JSON text (PROTOCOL.md says what is in it), malloc'd, the caller's to free. */
 int sshlease_admin_status(struct sshlease *lease, int timeout_ms, char **ret_json);

@@ -18,8 +18,7 @@
 #define RUN_STDERR  0x80000000u
 #define INBOX_FIRST 4096u
 
-/* --- inbox
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- inbox --- */
 
 static uint32_t load(const uint8_t *at)
 {
@@ -98,8 +97,7 @@ static void inbox_take(struct sl_inbox *inbox, size_t count)
     }
 }
 
-/* --- credit
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- credit --- */
 
 static void give_credit(struct sshlease_stream *stream)
 {
@@ -108,17 +106,17 @@ static void give_credit(struct sshlease_stream *stream)
     if (stream->credit_owed < SL_STREAM_WINDOW / 2 || stream->state == SL_STREAM_ENDED)
         return;
     /* Not to be lost: while the daemon takes nothing, it stays owed. */
-    if (sl_link_out_room(stream->h) > 0 && sl_link_queue(stream->h, &window) == 0) {
+    if (sl_link_out_room(stream->lease) > 0 && sl_link_queue(stream->lease, &window) == 0) {
         stream->credit_in += stream->credit_owed;
         stream->credit_owed = 0;
     }
 }
 
-void sl_streams_give_credit(struct sshlease *h)
+void sl_streams_give_credit(struct sshlease *lease)
 {
     struct sshlease_stream *stream;
 
-    TAILQ_FOREACH(stream, &h->streams, entry)
+    TAILQ_FOREACH(stream, &lease->streams, entry)
     give_credit(stream);
 }
 
@@ -129,12 +127,11 @@ void sl_stream_consume(struct sshlease_stream *stream, size_t count)
     give_credit(stream);
 }
 
-/* --- ends
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- ends --- */
 
 void sl_stream_destroy(struct sshlease_stream *stream)
 {
-    TAILQ_REMOVE(&stream->h->streams, stream, entry);
+    TAILQ_REMOVE(&stream->lease->streams, stream, entry);
     free(stream->inbox.data);
     free(stream);
 }
@@ -167,24 +164,23 @@ static void end_stream(struct sshlease_stream *stream, int status, bool unsent, 
     }
 }
 
-void sl_streams_on_lease_end(struct sshlease *h, int status, const char *text)
+void sl_streams_on_lease_end(struct sshlease *lease, int status, const char *text)
 {
     struct sshlease_stream *stream, *next;
 
-    for (stream = TAILQ_FIRST(&h->streams); stream != NULL; stream = next) {
+    for (stream = TAILQ_FIRST(&lease->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, entry);
-        if (stream->state != SL_STREAM_ENDED)
+        /* One whose end is unknown ended because of this: the daemon says that a moment before it says why. */
+        if (stream->state != SL_STREAM_ENDED || (stream->status == 0 && stream->result.how == SSHLEASE_UNKNOWN))
             end_stream(stream, status, false, text);
-        else if (stream->status == 0 && stream->result.how == SSHLEASE_UNKNOWN)
-            end_stream(stream, status, false, text); /* the daemon ended it a moment before it said why */
     }
 }
 
-void sl_streams_disown(struct sshlease *h)
+void sl_streams_disown(struct sshlease *lease)
 {
     struct sshlease_stream *stream, *next;
 
-    for (stream = TAILQ_FIRST(&h->streams); stream != NULL; stream = next) {
+    for (stream = TAILQ_FIRST(&lease->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, entry);
         if (stream->state == SL_STREAM_ENDED)
             sl_stream_destroy(stream);
@@ -193,20 +189,23 @@ void sl_streams_disown(struct sshlease *h)
     }
 }
 
-void sl_streams_fini(struct sshlease *h)
+void sl_streams_fini(struct sshlease *lease)
 {
-    while (!TAILQ_EMPTY(&h->streams))
-        sl_stream_destroy(TAILQ_FIRST(&h->streams));
+    struct sshlease_stream *stream, *next;
+
+    for (stream = TAILQ_FIRST(&lease->streams); stream != NULL; stream = next) {
+        next = TAILQ_NEXT(stream, entry);
+        sl_stream_destroy(stream);
+    }
 }
 
-/* --- what the daemon says
- * ------------------------------------------------------------------------------------------------ */
+/* --- what the daemon says --- */
 
-static struct sshlease_stream *find(struct sshlease *h, uint32_t id)
+static struct sshlease_stream *find(struct sshlease *lease, uint32_t id)
 {
     struct sshlease_stream *stream;
 
-    TAILQ_FOREACH(stream, &h->streams, entry)
+    TAILQ_FOREACH(stream, &lease->streams, entry)
     if (stream->id == id && stream->state != SL_STREAM_ENDED)
         return stream;
     return NULL;
@@ -267,7 +266,7 @@ static int on_end(struct sshlease_stream *stream, const struct sl_msg_stream_end
     return 0;
 }
 
-int sl_streams_on_message(struct sshlease *h, const struct sl_msg *msg)
+int sl_streams_on_message(struct sshlease *lease, const struct sl_msg *msg)
 {
     uint32_t id;
 
@@ -287,9 +286,9 @@ int sl_streams_on_message(struct sshlease *h, const struct sl_msg *msg)
     default:
         id = msg->stream.stream;
     }
-    struct sshlease_stream *stream = find(h, id);
+    struct sshlease_stream *stream = find(lease, id);
     if (stream == NULL)
-        return id < h->next_stream ? 0 : SL_E_PROTOCOL; /* about one that was over for us first */
+        return id < lease->next_stream ? 0 : SL_E_PROTOCOL; /* about one that was over for us first */
 
     switch ((int)msg->type) {
     case SL_MSG_DATA:
@@ -310,11 +309,11 @@ int sl_streams_on_message(struct sshlease *h, const struct sl_msg *msg)
     }
 }
 
-bool sl_streams_on_answer(struct sshlease *h, uint32_t rid, int status, const struct sl_msg_error *error)
+bool sl_streams_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error)
 {
     struct sshlease_stream *stream;
 
-    TAILQ_FOREACH(stream, &h->streams, entry)
+    TAILQ_FOREACH(stream, &lease->streams, entry)
     if (stream->open_rid == rid)
         break;
     if (stream == NULL || error == NULL)
@@ -325,17 +324,16 @@ bool sl_streams_on_answer(struct sshlease *h, uint32_t rid, int status, const st
     return true;
 }
 
-/* --- opening
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- opening --- */
 
-static int check_length(struct sshlease *h, const char *what, size_t len, size_t max)
+static int check_length(struct sshlease *lease, const char *what, size_t len, size_t max)
 {
     if (len > max)
-        return sl_refuse(h, SL_E_INVALID, "%s has %zu bytes; it may have %zu", what, len, max);
+        return sl_refuse(lease, SL_E_INVALID, "%s has %zu bytes; it may have %zu", what, len, max);
     return 0;
 }
 
-static int check_command(struct sshlease *h, const struct sshlease_command *command)
+static int check_command(struct sshlease *lease, const struct sshlease_command *command)
 {
     const char *text = command->command;
     const struct sshlease_pty *pty = command->pty;
@@ -344,41 +342,42 @@ static int check_command(struct sshlease *h, const struct sshlease_command *comm
     switch ((int)command->kind) {
     case SSHLEASE_EXEC:
         if (text == NULL || text[0] == '\0')
-            return sl_refuse(h, SL_E_INVALID, "the command is empty");
-        status = check_length(h, "the command", strlen(text), SL_MSG_COMMAND_MAX);
+            return sl_refuse(lease, SL_E_INVALID, "the command is empty");
+        status = check_length(lease, "the command", strlen(text), SL_MSG_COMMAND_MAX);
         break;
     case SSHLEASE_SUBSYSTEM:
         if (text == NULL || text[0] == '\0')
-            return sl_refuse(h, SL_E_INVALID, "the subsystem has no name");
-        status = check_length(h, "the subsystem's name", strlen(text), SL_MSG_NAME_MAX);
+            return sl_refuse(lease, SL_E_INVALID, "the subsystem has no name");
+        status = check_length(lease, "the subsystem's name", strlen(text), SL_MSG_NAME_MAX);
         break;
     case SSHLEASE_SHELL:
         if (text != NULL)
-            return sl_refuse(h, SL_E_INVALID, "a shell takes no command");
+            return sl_refuse(lease, SL_E_INVALID, "a shell takes no command");
         break;
     default:
-        return sl_refuse(h, SL_E_INVALID, "unknown kind of command %d", (int)command->kind);
+        return sl_refuse(lease, SL_E_INVALID, "unknown kind of command %d", (int)command->kind);
     }
     if (status == 0 && pty != NULL && pty->term != NULL)
-        status = check_length(h, "the terminal's name", strlen(pty->term), SL_MSG_NAME_MAX);
+        status = check_length(lease, "the terminal's name", strlen(pty->term), SL_MSG_NAME_MAX);
     if (status == 0 && pty != NULL)
-        status = check_length(h, "the list of terminal modes", pty->modes_len, SL_MSG_MODES_MAX);
+        status = check_length(lease, "the list of terminal modes", pty->modes_len, SL_MSG_MODES_MAX);
     if (status == 0 && command->env_count > SL_MSG_ENV_MAX)
         return sl_refuse(
-            h, SL_E_INVALID, "%zu environment variables are more than %u", command->env_count, SL_MSG_ENV_MAX);
+            lease, SL_E_INVALID, "%zu environment variables are more than %u", command->env_count, SL_MSG_ENV_MAX);
     for (size_t i = 0; status == 0 && i < command->env_count; i++) {
         const struct sshlease_env *env = &command->env[i];
         if (env->name == NULL || env->value == NULL || env->name[0] == '\0')
-            return sl_refuse(h, SL_E_INVALID, "an environment variable has no name or no value");
-        status = check_length(h, "an environment variable's name", strlen(env->name), SL_MSG_NAME_MAX);
+            return sl_refuse(lease, SL_E_INVALID, "an environment variable has no name or no value");
+        status = check_length(lease, "an environment variable's name", strlen(env->name), SL_MSG_NAME_MAX);
         if (status == 0)
-            status = check_length(h, env->name, strlen(env->value), SL_MSG_ENV_VALUE_MAX);
+            status = check_length(lease, env->name, strlen(env->value), SL_MSG_ENV_VALUE_MAX);
     }
     return status;
 }
 
 /* The list as the message wants it, in *ret_list (malloc'd; NULL for none). */
-static int encode_env(struct sshlease *h, const struct sshlease_command *command, uint8_t **ret_list, size_t *ret_len)
+static int encode_env(
+    struct sshlease *lease, const struct sshlease_command *command, uint8_t **ret_list, size_t *ret_len)
 {
     struct sl_writer w;
     size_t size = 0;
@@ -391,7 +390,7 @@ static int encode_env(struct sshlease *h, const struct sshlease_command *command
         return 0;
     *ret_list = malloc(size);
     if (*ret_list == NULL)
-        return sl_refuse(h, SL_E_NOMEM, "out of memory");
+        return sl_refuse(lease, SL_E_NOMEM, "out of memory");
     sl_writer_init(&w, *ret_list, size);
     for (size_t i = 0; i < command->env_count; i++) {
         sl_put_text(&w, command->env[i].name);
@@ -401,7 +400,7 @@ static int encode_env(struct sshlease *h, const struct sshlease_command *command
     return 0;
 }
 
-static int queue_open(struct sshlease *h, struct sshlease_stream *stream, const struct sshlease_command *command)
+static int queue_open(struct sshlease *lease, struct sshlease_stream *stream, const struct sshlease_command *command)
 {
     const struct sshlease_pty *pty = command->pty;
     struct sl_msg open = {.type = SL_MSG_STREAM_OPEN,
@@ -423,44 +422,43 @@ static int queue_open(struct sshlease *h, struct sshlease_stream *stream, const 
             .width_px = pty->width_px,
             .height_px = pty->height_px,
             .modes = {.data = pty->modes, .len = pty->modes != NULL ? pty->modes_len : 0}};
-    if ((status = encode_env(h, command, &env, &env_len)) != 0)
+    if ((status = encode_env(lease, command, &env, &env_len)) != 0)
         return status;
     sl_reader_init(&open.stream_open.env, env, env_len);
     if (sl_msg_size(&open) > SL_FRAME_MAX)
-        status = sl_refuse(h, SL_E_INVALID, "the command and its environment are too long together");
+        status = sl_refuse(lease, SL_E_INVALID, "the command and its environment are too long together");
     else
-        status = sl_link_queue(h, &open);
+        status = sl_link_queue(lease, &open);
     free(env);
     return status;
 }
 
-int sl_stream_begin(struct sshlease *h, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
+int sl_stream_begin(struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
 {
     int status;
 
-    if ((status = sl_link_check(h)) != 0 || (status = sl_held_check(h)) != 0 ||
-        (status = check_command(h, command)) != 0)
+    if ((status = sl_link_check(lease)) != 0 || (status = sl_held_check(lease)) != 0 ||
+        (status = check_command(lease, command)) != 0)
         return status;
     struct sshlease_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL)
-        return sl_refuse(h, SL_E_NOMEM, "out of memory");
-    stream->h = h;
-    stream->id = h->next_stream;
-    stream->open_rid = sl_link_next_rid(h);
+        return sl_refuse(lease, SL_E_NOMEM, "out of memory");
+    stream->lease = lease;
+    stream->id = lease->next_stream;
+    stream->open_rid = sl_link_next_rid(lease);
     stream->credit_in = SL_STREAM_WINDOW;
     stream->result = (struct sshlease_result){.how = SSHLEASE_UNKNOWN, .exit_status = -1};
-    if ((status = queue_open(h, stream, command)) != 0) {
+    if ((status = queue_open(lease, stream, command)) != 0) {
         free(stream);
         return status;
     }
-    h->next_stream++;
-    TAILQ_INSERT_TAIL(&h->streams, stream, entry);
+    lease->next_stream++;
+    TAILQ_INSERT_TAIL(&lease->streams, stream, entry);
     *ret_stream = stream;
     return 0;
 }
 
-/* --- what both kinds of calls share
- * ---------------------------------------------------------------------------------------- */
+/* --- what both kinds of calls share --- */
 
 long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size_t len)
 {
@@ -468,7 +466,7 @@ long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size
     size_t done = 0;
 
     while (done < len) {
-        size_t part = len - done, room = sl_link_out_room(stream->h);
+        size_t part = len - done, room = sl_link_out_room(stream->lease);
         if (part > SL_MSG_DATA_MAX)
             part = SL_MSG_DATA_MAX;
         if (part > stream->credit_out)
@@ -479,7 +477,7 @@ long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size
             break;
         struct sl_msg msg = {.type = SL_MSG_DATA,
             .data = {.stream = stream->id, .fd = SL_STREAM_STDOUT, .data = {.data = from + done, .len = part}}};
-        int status = sl_link_queue(stream->h, &msg);
+        int status = sl_link_queue(stream->lease, &msg);
         if (status != 0)
             return done > 0 ? (long)done : status;
         stream->credit_out -= (uint32_t)part;
@@ -490,7 +488,7 @@ long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size
 
 bool sl_stream_can_send(const struct sshlease_stream *stream)
 {
-    return stream->state != SL_STREAM_ENDED && stream->credit_out > 0 && sl_link_out_room(stream->h) > 0;
+    return stream->state != SL_STREAM_ENDED && stream->credit_out > 0 && sl_link_out_room(stream->lease) > 0;
 }
 
 int sl_stream_queue_eof(struct sshlease_stream *stream)
@@ -499,7 +497,7 @@ int sl_stream_queue_eof(struct sshlease_stream *stream)
     int status = 0;
 
     if (!stream->eof_sent && stream->state != SL_STREAM_ENDED)
-        status = sl_link_queue(stream->h, &eof);
+        status = sl_link_queue(stream->lease, &eof);
     if (status == 0)
         stream->eof_sent = true;
     return status;

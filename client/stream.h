@@ -27,7 +27,7 @@ struct sl_inbox {
 
 struct sshlease_stream {
     TAILQ_ENTRY(sshlease_stream) entry;
-    struct sshlease *h;
+    struct sshlease *lease;
     enum sl_stream_state state;
     uint32_t id, open_rid;
     uint32_t credit_in;   /* what the daemon may still send */
@@ -41,7 +41,7 @@ struct sshlease_stream {
 };
 
 /* Opens a stream; the message is queued, not sent. As sshlease_stream_start(). */
-int sl_stream_begin(struct sshlease *h, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
+int sl_stream_begin(struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
 /* The first bytes that wait to be read and which output they are of (1 or 2). Length 0: none. Borrowed until anything
  * else is called. */
 struct sl_bytes sl_stream_peek(const struct sshlease_stream *stream, int *ret_fd);

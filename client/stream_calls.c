@@ -9,25 +9,25 @@
 /* Sets the error text to why the stream has ended without a result. */
 static int fail_as_stream(struct sshlease_stream *stream)
 {
-    return (stream->unsent ? sl_refuse : sl_fail)(stream->h, stream->status, "%s", stream->result.text);
+    return (stream->unsent ? sl_refuse : sl_fail)(stream->lease, stream->status, "%s", stream->result.text);
 }
 
-static int timed_out(struct sshlease *h, int timeout_ms, const char *what)
+static int timed_out(struct sshlease *lease, int timeout_ms, const char *what)
 {
     if (timeout_ms == 0)
         return SL_E_AGAIN;
-    return sl_fail(h, SL_E_TIMEOUT, "%s within %d ms", what, timeout_ms);
+    return sl_fail(lease, SL_E_TIMEOUT, "%s within %d ms", what, timeout_ms);
 }
 
 int sshlease_stream_start(
-    struct sshlease *h, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
+    struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
 {
-    return sl_stream_begin(h, command, ret_stream);
+    return sl_stream_begin(lease, command, ret_stream);
 }
 
 int sshlease_stream_opened(struct sshlease_stream *stream)
 {
-    int status = sl_link_check_fork(stream->h);
+    int status = sl_link_check_fork(stream->lease);
 
     if (status != 0)
         return status;
@@ -37,17 +37,17 @@ int sshlease_stream_opened(struct sshlease_stream *stream)
 }
 
 int sshlease_stream_open(
-    struct sshlease *h, const struct sshlease_command *command, int timeout_ms, struct sshlease_stream **ret_stream)
+    struct sshlease *lease, const struct sshlease_command *command, int timeout_ms, struct sshlease_stream **ret_stream)
 {
     int64_t deadline_ms = sl_deadline(timeout_ms);
     struct sshlease_stream *stream;
-    int status = sl_stream_begin(h, command, &stream);
+    int status = sl_stream_begin(lease, command, &stream);
 
     if (status != 0)
         return status;
     while ((status = sshlease_stream_opened(stream)) == SL_E_AGAIN)
-        if (sl_link_turn(h, deadline_ms) == SL_E_AGAIN) {
-            status = sl_fail(h, SL_E_TIMEOUT, "the server did not accept the command within %d ms", timeout_ms);
+        if (sl_link_turn(lease, deadline_ms) == SL_E_AGAIN) {
+            status = sl_fail(lease, SL_E_TIMEOUT, "the server did not accept the command within %d ms", timeout_ms);
             break;
         }
     if (status != 0)
@@ -59,14 +59,14 @@ int sshlease_stream_open(
 
 long sshlease_stream_read(struct sshlease_stream *stream, void *data, size_t size, int *ret_fd, int timeout_ms)
 {
-    struct sshlease *h = stream->h;
+    struct sshlease *lease = stream->lease;
     int64_t deadline_ms = sl_deadline(timeout_ms);
-    int status = sl_link_check_fork(h);
+    int status = sl_link_check_fork(lease);
 
     if (status != 0)
         return status;
     if (size == 0)
-        return sl_refuse(h, SL_E_INVALID, "there is no room to read into");
+        return sl_refuse(lease, SL_E_INVALID, "there is no room to read into");
     for (;;) {
         int fd;
         struct sl_bytes run = sl_stream_peek(stream, &fd);
@@ -76,35 +76,35 @@ long sshlease_stream_read(struct sshlease_stream *stream, void *data, size_t siz
             if (ret_fd != NULL)
                 *ret_fd = fd;
             sl_stream_consume(stream, count);
-            sl_link_flush(h);
+            sl_link_flush(lease);
             return (long)count;
         }
         if (stream->state == SL_STREAM_ENDED)
             return stream->status != 0 ? fail_as_stream(stream) : 0;
-        if (sl_link_turn(h, deadline_ms) == SL_E_AGAIN)
-            return timed_out(h, timeout_ms, "the command wrote nothing");
+        if (sl_link_turn(lease, deadline_ms) == SL_E_AGAIN)
+            return timed_out(lease, timeout_ms, "the command wrote nothing");
     }
 }
 
 /* What a call that sends something on a stream begins with. */
 static int check_sending(struct sshlease_stream *stream)
 {
-    int status = sl_link_check_fork(stream->h);
+    int status = sl_link_check_fork(stream->lease);
 
     if (status == 0 && stream->state == SL_STREAM_ENDED)
         return stream->status != 0 ? fail_as_stream(stream)
-                                   : sl_refuse(stream->h, SL_E_NO_STREAM, "the command has ended already");
+                                   : sl_refuse(stream->lease, SL_E_NO_STREAM, "the command has ended already");
     return status;
 }
 
 long sshlease_stream_write(struct sshlease_stream *stream, const void *data, size_t len, int timeout_ms)
 {
-    struct sshlease *h = stream->h;
+    struct sshlease *lease = stream->lease;
     int64_t deadline_ms = sl_deadline(timeout_ms);
     size_t done = 0;
 
     if (stream->eof_sent)
-        return sl_refuse(h, SL_E_INVALID, "nothing can be written after the end of the input");
+        return sl_refuse(lease, SL_E_INVALID, "nothing can be written after the end of the input");
     for (;;) {
         int status = check_sending(stream);
         if (status != 0)
@@ -113,11 +113,11 @@ long sshlease_stream_write(struct sshlease_stream *stream, const void *data, siz
         if (taken < 0 && taken != SL_E_AGAIN)
             return done > 0 ? (long)done : taken;
         done += taken > 0 ? (size_t)taken : 0;
-        sl_link_flush(h);
+        sl_link_flush(lease);
         if (done == len)
             return (long)done;
-        if (!sl_stream_can_send(stream) && sl_link_turn(h, deadline_ms) == SL_E_AGAIN)
-            return done > 0 ? (long)done : timed_out(h, timeout_ms, "the command took no input");
+        if (!sl_stream_can_send(stream) && sl_link_turn(lease, deadline_ms) == SL_E_AGAIN)
+            return done > 0 ? (long)done : timed_out(lease, timeout_ms, "the command took no input");
     }
 }
 
@@ -127,7 +127,7 @@ int sshlease_stream_eof(struct sshlease_stream *stream)
 
     if (status == 0)
         status = sl_stream_queue_eof(stream);
-    return status != 0 ? status : sl_link_flush(stream->h);
+    return status != 0 ? status : sl_link_flush(stream->lease);
 }
 
 int sshlease_stream_signal(struct sshlease_stream *stream, const char *name)
@@ -136,10 +136,10 @@ int sshlease_stream_signal(struct sshlease_stream *stream, const char *name)
     int status = check_sending(stream);
 
     if (status == 0 && (name[0] == '\0' || strlen(name) > SL_MSG_NAME_MAX))
-        status = sl_refuse(stream->h, SL_E_INVALID, "a signal's name has 1 to %u bytes", SL_MSG_NAME_MAX);
+        status = sl_refuse(stream->lease, SL_E_INVALID, "a signal's name has 1 to %u bytes", SL_MSG_NAME_MAX);
     if (status == 0)
-        status = sl_link_queue(stream->h, &msg);
-    return status != 0 ? status : sl_link_flush(stream->h);
+        status = sl_link_queue(stream->lease, &msg);
+    return status != 0 ? status : sl_link_flush(stream->lease);
 }
 
 int sshlease_stream_resize(
@@ -151,8 +151,8 @@ int sshlease_stream_resize(
     int status = check_sending(stream);
 
     if (status == 0)
-        status = sl_link_queue(stream->h, &msg);
-    return status != 0 ? status : sl_link_flush(stream->h);
+        status = sl_link_queue(stream->lease, &msg);
+    return status != 0 ? status : sl_link_flush(stream->lease);
 }
 
 bool sshlease_stream_result(const struct sshlease_stream *stream, struct sshlease_result *ret_result)
@@ -165,9 +165,9 @@ bool sshlease_stream_result(const struct sshlease_stream *stream, struct sshleas
 
 int sshlease_stream_wait(struct sshlease_stream *stream, int timeout_ms, struct sshlease_result *ret_result)
 {
-    struct sshlease *h = stream->h;
+    struct sshlease *lease = stream->lease;
     int64_t deadline_ms = sl_deadline(timeout_ms);
-    int status = sl_link_check_fork(h);
+    int status = sl_link_check_fork(lease);
 
     if (status != 0)
         return status;
@@ -178,8 +178,8 @@ int sshlease_stream_wait(struct sshlease_stream *stream, int timeout_ms, struct 
             sl_stream_consume(stream, run.len);
         if (stream->state == SL_STREAM_ENDED)
             break;
-        if (sl_link_turn(h, deadline_ms) == SL_E_AGAIN)
-            return timed_out(h, timeout_ms, "the command did not end");
+        if (sl_link_turn(lease, deadline_ms) == SL_E_AGAIN)
+            return timed_out(lease, timeout_ms, "the command did not end");
     }
     if (stream->status != 0)
         return fail_as_stream(stream);
@@ -192,14 +192,14 @@ void sshlease_stream_free(struct sshlease_stream *stream)
 {
     if (stream == NULL)
         return;
-    struct sshlease *h = stream->h;
+    struct sshlease *lease = stream->lease;
     struct sl_msg msg = {.type = SL_MSG_CLOSE, .stream = {.stream = stream->id}};
 
-    if (stream->state == SL_STREAM_ENDED || h->owner != getpid()) {
+    if (stream->state == SL_STREAM_ENDED || lease->owner != getpid()) {
         sl_stream_destroy(stream);
         return;
     }
     sl_stream_discard(stream);
-    if (sl_link_queue(h, &msg) == 0)
-        sl_link_flush(h);
+    if (sl_link_queue(lease, &msg) == 0)
+        sl_link_flush(lease);
 }

@@ -7,35 +7,33 @@
 #include <string.h>
 #include <unistd.h>
 
-static void say(const char *format, va_list args, const char *tail)
+/* One call for a line, so that lines of several of us do not mix. */
+static void say(const char *line, const char *tail)
 {
-    char line[8192];
-    int len = vsnprintf(line, sizeof line, format, args);
-
-    if (len < 0)
-        line[0] = '\0';
-    /* One call, so that lines of several of us do not mix. */
     fprintf(stderr, "sshlease: %s%s\n", line, tail);
 }
 
 void cli_say(const char *format, ...)
 {
+    char line[8192];
     va_list args;
 
     va_start(args, format);
-    say(format, args, "");
+    vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    say(line, "");
 }
 
 int cli_usage(const struct cli_verb *verb, int exit_status, const char *format, ...)
 {
-    char tail[80];
+    char line[8192], tail[80];
     va_list args;
 
-    snprintf(tail, sizeof tail, " (see sshlease %s%s--help)", verb->name, verb->name[0] != '\0' ? " " : "");
     va_start(args, format);
-    say(format, args, tail);
+    vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    snprintf(tail, sizeof tail, " (see sshlease %s%s--help)", verb->name, verb->name[0] != '\0' ? " " : "");
+    say(line, tail);
     return exit_status;
 }
 

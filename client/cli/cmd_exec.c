@@ -24,8 +24,7 @@ struct request {
     struct cli_relay_options relay;
 };
 
-/* --- arguments
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- arguments --- */
 
 enum { OPT_HELP = 'h', OPT_VERSION = 256, OPT_SOCKET, OPT_TIMEOUT, OPT_ACQUIRE_TIMEOUT, OPT_LEASE_TIMEOUT, OPT_LABEL };
 
@@ -160,8 +159,7 @@ static int parse(const struct cli_verb *verb, struct request *request, int argc,
     return -1;
 }
 
-/* --- running
- * ----------------------------------------------------------------------------------------------------------------- */
+/* --- running --- */
 
 static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const char *reason)
 {

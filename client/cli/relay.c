@@ -54,8 +54,7 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* --- signals
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- signals --- */
 
 static const struct {
     int number;
@@ -99,8 +98,7 @@ static bool take_signal(struct relay *r)
     return !again;
 }
 
-/* --- input
- * ----------------------------------------------------------------------------------------------------------------- */
+/* --- input --- */
 
 static void read_input(struct relay *r)
 {
@@ -130,8 +128,7 @@ static void send_input(struct relay *r)
     }
 }
 
-/* --- output
- * ---------------------------------------------------------------------------------------------------------------- */
+/* --- output --- */
 
 static enum sink_kind sink_kind(int fd)
 {
@@ -172,8 +169,7 @@ static int write_output(struct relay *r)
     return -1;
 }
 
-/* --- the loop
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- the loop --- */
 
 /* Waits for something to happen. */
 static void wait_for_anything(struct relay *r, struct pollfd pfds[4])
