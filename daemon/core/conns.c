@@ -243,20 +243,24 @@ enum sl_reason sl_conns_unfit(const struct sl_pool *pool, const struct sl_conn_s
     return SL_REASON_NONE;
 }
 
+/* The ping under way was not answered in time, or it is time for one. */
 static void on_ping_overdue(struct sl_pool *pool, struct sl_conn_slot *conn)
 {
     const struct sl_policy *policy = &conn->target->policy;
-    if (conn->ping == SL_PING_VALIDATE) {
-        sl_conns_close(pool, conn, SL_REASON_DEAD, SL_E_PEER_DEAD);
-    } else if (policy->server_alive_interval_ms == 0) {
-        conn->ping = SL_PING_NONE; /* a reload switched pings off while one was under way */
-        sl_conns_arm(pool, conn);
-    } else if (conn->ping == SL_PING_NONE || ++conn->unanswered < policy->server_alive_count_max) {
-        ping(pool, conn, SL_PING_KEEPALIVE, policy->server_alive_interval_ms);
-    } else if (conn->state == SL_CONN_LEASED) {
+    uint64_t interval = policy->server_alive_interval_ms; /* a reload may have made it 0 while a ping was under way */
+    if (conn->ping == SL_PING_KEEPALIVE)
+        conn->unanswered++;
+    bool dead = conn->ping == SL_PING_VALIDATE ||
+                (conn->ping == SL_PING_KEEPALIVE && interval > 0 && conn->unanswered >= policy->server_alive_count_max);
+    if (dead && conn->state == SL_CONN_LEASED) {
         sl_leases_reclaim(pool, conn->lease, SL_REASON_CONNECTION_LOST, SL_E_PEER_DEAD);
-    } else {
+    } else if (dead) {
         sl_conns_close(pool, conn, SL_REASON_DEAD, SL_E_PEER_DEAD);
+    } else if (interval > 0) {
+        ping(pool, conn, SL_PING_KEEPALIVE, interval);
+    } else {
+        conn->ping = SL_PING_NONE;
+        sl_conns_arm(pool, conn);
     }
 }
 

@@ -23,8 +23,9 @@ void sl_pool_free(struct sl_pool *pool);
 
 /* Replaces limits and the whole set of targets: at start, at reload, and when the one-user mode meets a new target.
  * Targets that are missing now are removed: their waiters refused (NO_TARGET), their idle connections closed, leased
- * ones closed when released. A changed identity does the same to connections, without refusing anybody. Clears what the
- * core remembers of failed dials. On SL_E_NOMEM nothing has changed. Emits actions into sl_pool_actions(). */
+ * ones closed when released. A changed identity does the same to connections, without refusing anybody; so does
+ * owners_shared when it is switched off. Dials under the old settings are closed and begun anew. Clears what the core
+ * remembers of failed dials. On SL_E_NOMEM nothing has changed. Emits actions into sl_pool_actions(). */
 int sl_pool_configure(struct sl_pool *pool, uint64_t now_ms, const struct sl_limits *limits,
     const struct sl_pool_target *targets, size_t count);
 
@@ -46,7 +47,7 @@ struct sl_pool_target_info {
     int last_status;      /* why the last one failed, or 0 */
     uint64_t retry_at_ms; /* no dial before; 0: none held back */
 };
-/* False when there is no such target. */
+/* False when there is no such target; a removed one is there until its last connection is gone. */
 bool sl_pool_target_info(const struct sl_pool *pool, uint32_t target, struct sl_pool_target_info *ret_info);
 
 struct sl_pool_lease_info {

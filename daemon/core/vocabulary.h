@@ -30,32 +30,32 @@ const char *sl_lease_state_name(enum sl_lease_state state);
 #define SL_REASON_TABLE(X)                                                                                             \
     X(NONE, "none")                                                                                                    \
     /* leases */                                                                                                       \
-    X(ASKED, "asked")             /* a client asked */                                                                 \
+    X(ASKED, "asked") /* a client asked */                                                                             \
     X(GRANTED, "granted")                                                                                              \
-    X(RELEASED, "released")       /* given back clean */                                                               \
-    X(UNCLEAN, "unclean")         /* given back with something still open: reclaimed */                                \
+    X(RELEASED, "released") /* given back clean */                                                                     \
+    X(UNCLEAN, "unclean")   /* given back with something still open: reclaimed */                                      \
     X(CLIENT_GONE, "client-gone")                                                                                      \
     X(EXPIRED, "expired")                                                                                              \
     X(REVOKED, "revoked")                                                                                              \
     X(CONNECTION_LOST, "connection-lost")                                                                              \
     X(SHUTDOWN, "shutdown")                                                                                            \
-    X(TIMEOUT, "timeout")         /* acquire_timeout passed */                                                         \
+    X(TIMEOUT, "timeout") /* acquire_timeout passed */                                                                 \
     X(QUEUE_FULL, "queue-full")                                                                                        \
     X(TARGET_DOWN, "target-down")                                                                                      \
-    X(NO_TARGET, "no-target")     /* removed by a reload */                                                            \
+    X(NO_TARGET, "no-target") /* removed by a reload */                                                                \
     /* connections */                                                                                                  \
-    X(DEMAND, "demand")           /* dialed for a waiter */                                                            \
-    X(MIN_IDLE, "min-idle")       /* dialed ahead */                                                                   \
-    X(READY, "ready")             /* authenticated */                                                                  \
+    X(DEMAND, "demand")     /* dialed for a waiter */                                                                  \
+    X(MIN_IDLE, "min-idle") /* dialed ahead */                                                                         \
+    X(READY, "ready")       /* authenticated */                                                                        \
     X(DIAL_FAILED, "dial-failed")                                                                                      \
-    X(DRAINED, "drained")         /* the far side is cleaned up, or could not be in time */                            \
-    X(CLOSED, "closed")           /* really gone */                                                                    \
+    X(DRAINED, "drained") /* the far side is cleaned up, or could not be in time */                                    \
+    X(CLOSED, "closed")   /* really gone */                                                                            \
     X(IDLE_TIMEOUT, "idle-timeout")                                                                                    \
     X(MAX_LIFETIME, "max-lifetime")                                                                                    \
-    X(DEAD, "dead")               /* pings unanswered */                                                               \
-    X(OUTDATED, "outdated")       /* its target's settings changed */                                                  \
-    X(MAKE_ROOM, "make-room")     /* idle for another owner or target, closed for a waiter */                          \
-    X(SURPLUS, "surplus")         /* over a limit that a reload lowered */
+    X(DEAD, "dead")           /* pings unanswered */                                                                   \
+    X(OUTDATED, "outdated")   /* its target's settings changed */                                                      \
+    X(MAKE_ROOM, "make-room") /* idle for another owner or target, closed for a waiter */                              \
+    X(SURPLUS, "surplus")     /* over a limit that a reload lowered */
 
 #define SL_REASON_ENUM(name, id) SL_REASON_##name,
 enum sl_reason { SL_REASON_TABLE(SL_REASON_ENUM) SL_REASON_COUNT };
@@ -63,31 +63,42 @@ enum sl_reason { SL_REASON_TABLE(SL_REASON_ENUM) SL_REASON_COUNT };
 const char *sl_reason_name(enum sl_reason reason);
 
 enum sl_event_type {
-    SL_EV_TIME,           /* time passed; nothing else */
-    SL_EV_ACQUIRE,        /* target, owner, tag, acquire_timeout_ms, lease_timeout_ms */
-    SL_EV_CLIENT_GONE,    /* lease: its socket closed; ends a wait as well as a lease */
-    SL_EV_RELEASE,        /* lease, clean; ends a wait too */
-    SL_EV_RENEW,          /* lease, lease_timeout_ms */
-    SL_EV_REVOKE,         /* lease */
-    SL_EV_CONN_READY,     /* conn */
-    SL_EV_CONN_FAILED,    /* conn, status: the dial failed. Answer: CLOSE */
-    SL_EV_CONN_LOST,      /* conn, status: it died in any later state. Answer: CLOSE */
-    SL_EV_CONN_ALIVE,     /* conn: bytes were received, the answer to a PING among them */
-    SL_EV_CONN_DRAINED,   /* conn */
-    SL_EV_CONN_GONE,      /* conn: really gone; every CLOSE is followed by exactly one */
-    SL_EV_SHUTDOWN,       /* drain_ms: grant nothing more, wait that long for releases */
-    SL_EV_SHUTDOWN_NOW,   /* reclaim everything at once */
+    SL_EV_TIME,         /* time passed; nothing else */
+    SL_EV_ACQUIRE,      /* target, owner, tag, acquire_timeout_ms, lease_timeout_ms */
+    SL_EV_CLIENT_GONE,  /* lease: its socket closed; ends a wait as well as a lease */
+    SL_EV_RELEASE,      /* lease, clean; ends a wait too */
+    SL_EV_RENEW,        /* lease, lease_timeout_ms */
+    SL_EV_REVOKE,       /* lease */
+    SL_EV_CONN_READY,   /* conn */
+    SL_EV_CONN_FAILED,  /* conn, status: the dial failed. Answer: CLOSE */
+    SL_EV_CONN_LOST,    /* conn, status: it died in any later state. Answer: CLOSE */
+    SL_EV_CONN_ALIVE,   /* conn: bytes were received, the answer to a PING among them */
+    SL_EV_CONN_DRAINED, /* conn */
+    SL_EV_CONN_GONE,    /* conn: really gone; every CLOSE is followed by exactly one */
+    SL_EV_SHUTDOWN,     /* drain_ms: grant nothing more, wait that long for releases */
+    SL_EV_SHUTDOWN_NOW, /* reclaim everything at once */
 };
 
+/* What is due by `now_ms` is done before the event is looked at: a RELEASE after the deadline finds the lease expired.
+ *
+ * CLIENT_GONE, RELEASE and REVOKE end whatever the lease is: a waiter is refused (RELEASE: reason released,
+ * SL_E_CANCELLED; REVOKE: reason revoked, SL_E_REVOKED), a granted lease is given back or reclaimed. CLIENT_GONE has no
+ * answer but the LEASE_MOVED fact (and DRAIN): the driver knows that nobody is there to be told. RENEW of a waiter is
+ * ignored.
+ *
+ * A CONN_GONE that no CLOSE asked for counts as CONN_LOST first; the CLOSE it answers names an id that is gone already.
+ * SHUTDOWN may be said again, the shorter wait counts; a configuration may still come, but nothing is dialed any more.
+ */
+
 /* What happened. `now_ms` is any clock that the driver keeps from running backwards by more than the core forgives:
- * a smaller value than before counts as the value before. Unused fields are zero. An event about an id that is no longer
- * known is ignored: late callbacks are normal. */
+ * a smaller value than before counts as the value before. Unused fields are zero. An event about an id that is no
+ * longer known is ignored: late callbacks are normal. */
 struct sl_event {
     enum sl_event_type type;
     uint64_t now_ms;
-    uint32_t target;  /* index given to sl_pool_configure() */
-    uint64_t owner;   /* owner class: the client's uid, or any one number where owners are shared */
-    uint64_t tag;     /* the driver's own name for the request; comes back in actions */
+    uint32_t target; /* index given to sl_pool_configure() */
+    uint64_t owner;  /* owner class: the client's uid, or any one number where owners are shared */
+    uint64_t tag;    /* the driver's own name for the request; comes back in actions */
     struct sl_id lease;
     struct sl_id conn;
     int status;
@@ -98,20 +109,22 @@ struct sl_event {
 };
 
 enum sl_action_type {
-    SL_ACT_QUEUED,     /* lease, tag: first answer to every ACQUIRE that is not refused on the spot */
-    SL_ACT_NOTICE,     /* lease, tag, position, status: still waiting; status says what went wrong last, or 0 */
-    SL_ACT_GRANT,      /* lease, tag, conn, deadline_ms, max_deadline_ms */
-    SL_ACT_REFUSE,     /* lease (none if it was never queued), tag, reason, status. The lease id is dead now */
-    SL_ACT_RENEWED,    /* lease, tag, deadline_ms */
-    SL_ACT_RELEASED,   /* lease, tag: the answer to RELEASE of a granted lease, clean or not. The id is dead now */
-    SL_ACT_ENDED,      /* lease, tag, conn, reason, status: a granted lease is over, not by RELEASE. The id is dead now */
-    SL_ACT_DIAL,       /* conn, target */
-    SL_ACT_PING,       /* conn, timeout_ms: bytes must come within it; the core keeps the deadline */
-    SL_ACT_DRAIN,      /* conn, lease, reason, timeout_ms: clean the far side up, then CONN_DRAINED */
-    SL_ACT_CLOSE,      /* conn, reason */
-    SL_ACT_CONN_MOVED, /* conn, target, conn_from, conn_to, reason, status: a fact to log and count */
-    SL_ACT_LEASE_MOVED,/* lease, target, lease_from, lease_to, reason, status: a fact to log and count */
-    SL_ACT_STOPPED,    /* after SHUTDOWN: nothing is left */
+    SL_ACT_QUEUED, /* lease, tag: first answer to every ACQUIRE that is not refused on the spot */
+    SL_ACT_NOTICE, /* lease, tag, position, status: still waiting; status says what went wrong last, or 0 */
+    SL_ACT_GRANT,  /* lease, tag, conn, deadline_ms, max_deadline_ms */
+    SL_ACT_REFUSE, /* lease (none if it was never queued; then no LEASE_MOVED either), tag, reason, status: on a timeout
+                    * the last failed dial's, if one failed meanwhile. The lease id is dead now */
+    SL_ACT_RENEWED,  /* lease, tag, deadline_ms */
+    SL_ACT_RELEASED, /* lease, tag, reason (released, unclean): the answer to RELEASE of a granted lease. The id is dead
+                        now */
+    SL_ACT_ENDED,    /* lease, tag, conn, reason, status: a granted lease is over, not by RELEASE. The id is dead now */
+    SL_ACT_DIAL,     /* conn, target */
+    SL_ACT_PING,     /* conn, timeout_ms: bytes must come within it; the core keeps the deadline */
+    SL_ACT_DRAIN,    /* conn, lease, reason, timeout_ms: clean the far side up, then CONN_DRAINED */
+    SL_ACT_CLOSE,    /* conn, reason */
+    SL_ACT_CONN_MOVED,  /* conn, target, conn_from, conn_to, reason, status: a fact to log and count */
+    SL_ACT_LEASE_MOVED, /* lease, target, lease_from, lease_to, reason, status: a fact to log and count */
+    SL_ACT_STOPPED,     /* after SHUTDOWN: nothing is left */
 };
 
 struct sl_action {

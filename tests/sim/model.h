@@ -20,5 +20,6 @@ const char *model_stepped(struct model *model, const struct sl_pool *pool, const
 #define MODEL_TARGETS  16u
 #define MODEL_CONNS    256u
 #define MODEL_REQUESTS 256u
+#define MODEL_LEASES   1024u
 
 #endif

@@ -54,6 +54,7 @@ struct model {
     uint32_t count[SL_CONN_CLOSING + 1];
     struct m_request request[MODEL_REQUESTS];
     uint64_t serial;
+    uint32_t lease_generation[MODEL_LEASES]; /* used last in that slot */
     bool stopping, stopped;
     uint64_t stop_ms; /* leases may be reclaimed for the stop from then on */
 

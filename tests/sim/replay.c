@@ -179,8 +179,10 @@ static void on_queued(struct model *m, const struct sl_action *act)
         waiters += m->request[i].state == M_WAITING && m->request[i].target == r->target;
     if (waiters >= t->policy.waiters)
         model_broken(m, "QUEUED for %llu, but the queue is full", TAG(r));
-    if (request_of_lease(m, act->lease) != NULL || sl_id_is_none(act->lease))
-        model_broken(m, "QUEUED for %llu under a lease id in use", TAG(r));
+    if (act->lease.index >= MODEL_LEASES || act->lease.generation <= m->lease_generation[act->lease.index])
+        model_broken(m, "QUEUED for %llu under a lease id that was used before", TAG(r));
+    else
+        m->lease_generation[act->lease.index] = act->lease.generation;
     r->state = M_WAITING;
     r->lease = act->lease;
 }
@@ -400,6 +402,8 @@ static void on_conn_moved(struct model *m, const struct sl_action *act)
             return;
         }
         struct m_conn *c = &m->conn[act->conn.index];
+        if (act->conn.generation <= c->id.generation)
+            model_broken(m, "a connection begins under an id that was used before");
         *c = (struct m_conn){.id = act->conn, .target = act->target, .edition = m->target[act->target].edition};
         if (m->conn_high <= act->conn.index)
             m->conn_high = act->conn.index + 1;
