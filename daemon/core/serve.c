@@ -185,10 +185,14 @@ static uint32_t places(uint32_t limit, uint32_t alive, uint32_t closing)
     return sl_less(limit, alive) + sl_less(closing, sl_less(alive, limit));
 }
 
-/* Daemon-wide places that no hungry target but `target` has wishes for. */
+/* Daemon-wide places to dial in: those that are free, else those of closing connections that no hungry target but
+ * `target` counts on. */
 static uint32_t places_in_all(const struct sl_pool *pool, const struct sl_target_slot *target)
 {
-    uint32_t left = places(pool->limits.connections, sl_pool_alive(pool), pool->conns[SL_CONN_CLOSING].length);
+    uint32_t alive = sl_pool_alive(pool);
+    if (alive < pool->limits.connections)
+        return pool->limits.connections - alive;
+    uint32_t left = places(pool->limits.connections, alive, pool->conns[SL_CONN_CLOSING].length);
     const struct sl_target_slot *other;
     TAILQ_FOREACH (other, &pool->hungry, want_link) {
         if (left == 0)

@@ -42,6 +42,13 @@ static bool may_use(const struct model *m, const struct m_conn *c, const struct 
            (!c->owned || t->policy.owners_shared || c->owner == r->owner);
 }
 
+/* A driver with one timer must be back by then, or it is late for this. */
+static void needs_waking(struct model *m, uint64_t due_ms, const char *what, uint64_t name)
+{
+    if (m->next_ms > due_ms)
+        model_broken(m, "a driver that does as it is told is late for %s %llu", what, (unsigned long long)name);
+}
+
 static void look_at_conn(struct model *m, uint32_t index)
 {
     struct m_conn *c = &m->conn[index];
@@ -66,12 +73,20 @@ static void look_at_conn(struct model *m, uint32_t index)
         model_broken(m, "conn %u is outdated and %s", index, sl_conn_state_name(c->state));
     if (c->state == SL_CONN_IDLE && m->stopping)
         model_broken(m, "conn %u is idle while stopping", index);
+    if (c->state == SL_CONN_DRAINING)
+        needs_waking(m, c->since_ms + p->kill_grace_ms + 15000, "the drain of", index);
     if (c->state != SL_CONN_IDLE && c->state != SL_CONN_LEASED)
         return;
+    if (p->server_alive_interval_ms > 0 && !c->pinged)
+        needs_waking(m, c->heard_ms + p->server_alive_interval_ms, "the ping of", index);
     if (p->server_alive_interval_ms > 0 && silent > p->server_alive_interval_ms && !c->pinged)
         model_broken(m, "conn %u is silent and nobody pings it", index);
     if (c->state == SL_CONN_LEASED)
         return;
+    if (p->max_lifetime_ms > 0)
+        needs_waking(m, c->ready_ms + p->max_lifetime_ms, "the lifetime of", index);
+    if (p->idle_timeout_ms > 0 && t->count[SL_CONN_IDLE] > p->min_idle && !c->pinged)
+        needs_waking(m, c->since_ms + p->idle_timeout_ms, "the idle timeout of", index);
     if (p->max_lifetime_ms > 0 && m->now_ms - c->ready_ms > p->max_lifetime_ms)
         model_broken(m, "conn %u is too old to be idle", index);
     if (p->idle_timeout_ms > 0 && m->now_ms - c->since_ms > p->idle_timeout_ms &&
@@ -82,6 +97,9 @@ static void look_at_conn(struct model *m, uint32_t index)
 static void look_at_request(struct model *m, const struct m_request *r)
 {
     if (r->state == M_WAITING) {
+        needs_waking(m, r->wait_ms, "the timeout of", r->tag);
+        if (!r->noticed)
+            needs_waking(m, r->notice_ms, "the notice to", r->tag);
         if (r->wait_ms <= m->now_ms)
             model_broken(m, "request %llu waits past its time", (unsigned long long)r->tag);
         if (m->stopping || !m->target[r->target].present)
@@ -92,6 +110,9 @@ static void look_at_request(struct model *m, const struct m_request *r)
                 model_broken(m, "request %llu waits while conn %u is usable", (unsigned long long)r->tag, i);
         m->target[r->target].waiters++;
     } else if (r->state == M_GRANTED) {
+        needs_waking(m, r->deadline_ms, "the deadline of", r->tag);
+        if (m->stopping)
+            needs_waking(m, m->stop_ms, "the stop of", r->tag);
         if (r->deadline_ms <= m->now_ms)
             model_broken(m, "lease of %llu outlives its deadline", (unsigned long long)r->tag);
         if (r->conn == NULL || r->conn->holder != r)
@@ -117,6 +138,8 @@ static void look_at_foreign_idle(
         else
             unpinged++;
     }
+    if (t->waiters > covered && info->retry_at_ms > 0)
+        needs_waking(m, info->retry_at_ms, "the retry of target", index);
     if (t->waiters <= covered || info->retry_at_ms > 0 || t->count[SL_CONN_DIALING] >= t->policy.handshakes)
         return;
     if (total >= t->policy.max_connections) {
@@ -155,6 +178,7 @@ static void look_at_target(struct model *m, const struct sl_pool *pool, uint32_t
 static void look(struct model *m, const struct sl_pool *pool)
 {
     uint32_t alive = 0;
+    m->next_ms = sl_pool_next_ms(pool);
     memset(m->count, 0, sizeof m->count);
     for (uint32_t i = 0; i < MODEL_TARGETS; i++) {
         memset(m->target[i].count, 0, sizeof m->target[i].count);

@@ -12,7 +12,7 @@ struct m_request {
     uint32_t target;
     struct sl_id lease;
     struct m_conn *conn;
-    uint64_t asked_ms, wait_ms, lease_timeout_ms, deadline_ms, max_deadline_ms;
+    uint64_t asked_ms, wait_ms, notice_ms, lease_timeout_ms, deadline_ms, max_deadline_ms;
     uint64_t failures_seen;
     bool noticed;
 };
@@ -46,7 +46,8 @@ struct m_target {
 };
 
 struct model {
-    uint64_t now_ms; /* as the core understands it */
+    uint64_t now_ms;  /* as the core understands it */
+    uint64_t next_ms; /* when the core wants to be woken */
     struct sl_limits limits;
     struct m_target target[MODEL_TARGETS];
     struct m_conn conn[MODEL_CONNS];

@@ -125,6 +125,7 @@ void model_replay_event(struct model *m, const struct sl_event *ev)
             .target = ev->target % MODEL_TARGETS,
             .asked_ms = m->now_ms,
             .wait_ms = m->now_ms + (ev->acquire_timeout_ms > 0 ? ev->acquire_timeout_ms : p->acquire_timeout_ms),
+            .notice_ms = m->now_ms + p->acquire_notice_ms,
             .lease_timeout_ms = ev->lease_timeout_ms,
             .failures_seen = m->target[ev->target % MODEL_TARGETS].failures,
         };
@@ -195,6 +196,8 @@ static void on_notice(struct model *m, const struct sl_action *act)
         return;
     }
     r->noticed = true;
+    if (m->now_ms < r->notice_ms)
+        model_broken(m, "NOTICE for %llu before its time", TAG(r));
     uint32_t position = 1;
     for (uint32_t i = 0; i < MODEL_REQUESTS; i++) {
         const struct m_request *o = &m->request[i];

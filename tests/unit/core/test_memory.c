@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-static long allocations_left = -1; /* -1: as many as wanted */
+/* So many allocations work, the next one fails, all later ones work again; -1: all work. */
+static long allocations_left = -1;
 
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
@@ -18,9 +19,7 @@ void *__wrap_realloc(void *old, size_t size);
 
 static bool may_allocate(void)
 {
-    if (allocations_left < 0)
-        return true;
-    return allocations_left > 0 && allocations_left-- > 0;
+    return allocations_left < 0 || allocations_left-- > 0;
 }
 
 void *__wrap_calloc(size_t count, size_t size)
