@@ -116,6 +116,30 @@ static void a_step_never_runs_out_of_actions(void **state)
     sl_pool_free(pool);
 }
 
+/* More requests than clients were announced: refused, not lost. */
+static void more_requests_than_slots_are_refused(void **state)
+{
+    (void)state;
+    struct sl_pool *pool;
+    struct sl_limits limits = fixture_limits;
+    limits.clients = 0;
+    struct sl_pool_target target = fixture_target(0, 1);
+    target.policy.waiters = 1000;
+    assert_int_equal(sl_pool_new(&limits, 1, &pool), 0);
+    assert_int_equal(sl_pool_configure(pool, 0, &limits, &target, 1), 0);
+    for (unsigned i = 0; i < SL_CLIENT_SLACK; i++) {
+        fixture_step(pool, SL_EV_ACQUIRE, SL_ID_NONE, SL_ID_NONE);
+        assert_non_null(fixture_find(pool, SL_ACT_QUEUED));
+    }
+    fixture_step(pool, SL_EV_ACQUIRE, SL_ID_NONE, SL_ID_NONE);
+    const struct sl_action *refuse = fixture_find(pool, SL_ACT_REFUSE);
+    assert_non_null(refuse);
+    assert_int_equal(refuse->status, SL_E_LIMIT);
+    assert_int_equal(refuse->tag, 7);
+    assert_null(sl_pool_check(pool));
+    sl_pool_free(pool);
+}
+
 static void each_id(void *arg, struct sl_id lease)
 {
     uint64_t **at = arg;
@@ -166,6 +190,7 @@ int main(void)
         cmocka_unit_test(a_new_pool_needs_memory),
         cmocka_unit_test(a_reload_without_memory_changes_nothing),
         cmocka_unit_test(a_step_never_runs_out_of_actions),
+        cmocka_unit_test(more_requests_than_slots_are_refused),
         cmocka_unit_test(looking_shows_what_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
