@@ -1,0 +1,38 @@
+/* listener.h - the daemon's listening Unix socket: made, published, watched, taken away. Never reads from a client. */
+#ifndef SSHLEASE_NET_LISTENER_H
+#define SSHLEASE_NET_LISTENER_H
+
+#include "daemon/base/log.h"
+
+#include <sys/types.h>
+#include <uv.h>
+
+struct sl_listener;
+
+/* A client has connected; `fd` is the callee's from here on, non-blocking and close-on-exec. `status` is 0, or
+ * SL_E_LIMIT when the process has run out of descriptors: then `fd` must be closed before the callee returns. */
+typedef void (*sl_listener_accept_fn)(void *arg, int fd, int status);
+
+struct sl_listener_options {
+    const char *path;
+    mode_t mode;
+    bool group_set;
+    gid_t group;
+};
+
+/* Listens at options->path. A socket that nobody listens on is replaced; one with a live daemon behind it, or a file of
+ * another kind, is left alone. The socket gets its name only when mode and group are set and it listens. `log` is
+ * borrowed. 0; SL_E_INVALID, SL_E_IO or SL_E_NOMEM with one line about it, which names the path, in `error`. Blocks for
+ * a second at most. No callback before the loop runs. */
+int sl_listener_open(uv_loop_t *loop, const struct sl_log *log, const struct sl_listener_options *options,
+    sl_listener_accept_fn fn, void *arg, char *error, size_t error_size, struct sl_listener **ret_listener);
+
+/* The same with a socket that listens already, from systemd. Takes `fd` over on success. Its name stays systemd's. */
+int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_listener_accept_fn fn, void *arg,
+    char *error, size_t error_size, struct sl_listener **ret_listener);
+
+/* Stops listening and removes the socket's name if it still is ours. The memory goes with the handles' close callbacks.
+ * NULL is fine. */
+void sl_listener_close(struct sl_listener *listener);
+
+#endif

@@ -1,0 +1,34 @@
+/* peer.h - who is at the other end of a Unix socket: read once from the kernel, never asked of the client. */
+#ifndef SSHLEASE_NET_PEER_H
+#define SSHLEASE_NET_PEER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct sl_peer {
+    pid_t pid;
+    uid_t uid;
+    gid_t *gid; /* the primary group first, then the supplementary ones */
+    size_t gid_count;
+    uint64_t
+        start_time; /* of `pid`, in clock ticks since boot: tells it from a later process of that number; 0: unknown */
+};
+
+/* Fills *ret_peer from SO_PEERCRED and SO_PEERGROUPS of `fd`: what was true when the client connected. 0, SL_E_NOMEM,
+ * or SL_E_IO when the kernel does not say, which has to be taken for a refusal. */
+int sl_peer_read(int fd, struct sl_peer *ret_peer);
+void sl_peer_fini(struct sl_peer *peer);
+
+/* When the process began, or 0 when that cannot be known. */
+uint64_t sl_peer_start_time(pid_t pid);
+
+/* Writes the command line of `pid` as it is now, arguments joined by spaces, cut to `size`; "" when it is gone or is
+ * not the process that began at `start_time`. May block for a moment (procfs waits for the process's memory): not for
+ * the loop. */
+void sl_peer_command_line(pid_t pid, uint64_t start_time, char *buf, size_t size);
+
+/* Writes the name of `uid`, or its number where it has no name. May block (NSS): not for the loop. */
+void sl_peer_user_name(uid_t uid, char *buf, size_t size);
+
+#endif
