@@ -16,25 +16,38 @@ struct sl_lease; /* a request for a lease, then the lease: from sl_lease_acquire
 /* Called when, after sl_driver_shutdown(), no connection and no lease is left. */
 typedef void (*sl_driver_stopped_fn)(void *arg);
 
-/* Takes over `conf` (freed with the driver or at the next reload). 0 or SL_E_NOMEM. */
+/* Takes over `conf` on success (freed with the driver or at the next reload). 0 or SL_E_NOMEM. */
 int sl_driver_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport *transport, struct sl_conf *conf,
     struct sl_driver **ret_driver);
-/* After on_stopped and after every handle's close callback has run. NULL is fine. */
+/* Only after sl_driver_shutdown() has called back: by then its handles are closed. Every lease must have had its last
+ * callback or been abandoned. NULL is fine. */
 void sl_driver_free(struct sl_driver *driver);
 
-/* Replaces the configuration by `conf` (taken over on success only). 0 or SL_E_NOMEM, then nothing has changed. */
+/* Replaces the configuration by `conf` (taken over on success only). 0, SL_E_NOMEM or SL_E_LIMIT, then nothing has
+ * changed. Not from within a callback of the driver. */
 int sl_driver_reload(struct sl_driver *driver, struct sl_conf *conf);
 const struct sl_conf *sl_driver_conf(const struct sl_driver *driver);
+
+/* Calls `fn` whenever something may have changed that sl_driver_totals() counts. Not from within a call to the driver.
+ */
+typedef void (*sl_driver_changed_fn)(void *arg);
+void sl_driver_on_change(struct sl_driver *driver, sl_driver_changed_fn fn, void *arg);
 
 /* Stops granting; waits for releases as limits.shutdown_drain says, or not at all when `now`. May be called again with
  * now=true. `fn` is called once. */
 void sl_driver_shutdown(struct sl_driver *driver, bool now, sl_driver_stopped_fn fn, void *arg);
+
+/* Works off at once what would be worked off after the loop's polling: callbacks of calls made before run now. For
+ * front ends that have several requests in hand, so that each is answered before the next is looked at. Not from within
+ * a callback of the driver. */
+void sl_driver_flush(struct sl_driver *driver);
 
 /* --- leases, for the front ends. No callback runs before the call that caused it has returned. --- */
 
 /* Who asks; copied. */
 struct sl_lease_owner {
     pid_t pid;
+    uint64_t start_time; /* of that process: see net/peer.h */
     uid_t uid;
     const gid_t *gid;
     size_t gid_count;
@@ -42,10 +55,12 @@ struct sl_lease_owner {
 };
 
 struct sl_lease_grant {
-    uint64_t id;
+    uint64_t id; /* counts up from 1 */
     uint32_t lease_timeout_ms, max_lease_ms, streams;
 };
 
+/* After on_refused, on_released and on_ended the lease is dead for the caller. Streams of it that have not had their
+ * on_end by then will not call any more and are dead, too. */
 struct sl_lease_handler {
     void (*on_waiting)(void *arg, uint32_t position, uint32_t waited_ms, const char *reason);
     void (*on_granted)(void *arg, const struct sl_lease_grant *grant);
@@ -54,23 +69,26 @@ struct sl_lease_handler {
     void (*on_renewed)(void *arg, uint32_t left_ms);
     /* Last callback: released as asked. */
     void (*on_released)(void *arg);
-    /* Last callback: over by something other than a release; its streams have had on_end, or will not call any more. */
+    /* Last callback: over by something other than a release. */
     void (*on_ended)(void *arg, int status, const char *text);
 };
 
-/* Asks for a lease of the target named `target`. Authorises by `owner`. 0, or SL_E_NOMEM. Any refusal, an unknown target
- * included, comes as on_refused. */
+/* Asks for a lease of the target named `target`. Authorises by `owner`. 0, or SL_E_NOMEM. Any refusal, an unknown
+ * target included, comes as on_refused. */
 int sl_lease_acquire(struct sl_driver *driver, const char *target, const struct sl_lease_owner *owner,
     uint64_t acquire_timeout_ms, uint64_t lease_timeout_ms, const struct sl_lease_handler *handler, void *arg,
     struct sl_lease **ret_lease);
+/* on_renewed follows, unless the lease ends first. One at a time. Ignored while the lease is not granted. */
 void sl_lease_renew(struct sl_lease *lease, uint64_t lease_timeout_ms);
-/* on_released follows. While waiting, it ends the wait. With streams still open it is an unclean release: reclaimed. */
+/* on_released follows (or on_refused or on_ended, when that came to pass first), and no other callback. While waiting,
+ * it ends the wait. With streams still open it is an unclean release: reclaimed. */
 void sl_lease_release(struct sl_lease *lease);
-/* The client is gone: no callback comes any more, `arg` and `lease` are dead for the caller. Ends a wait, reclaims a lease. */
+/* The client is gone: no callback comes any more, of its streams neither; `arg` and `lease` are dead for the caller.
+ * Ends a wait, reclaims a lease. */
 void sl_lease_abandon(struct sl_lease *lease);
 /* Opens a stream on the lease's connection; as sl_stream_open(), and SL_E_NO_LEASE while it is not granted. */
-int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
-    void *arg, struct sl_stream **ret_stream);
+int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *spec,
+    const struct sl_stream_handler *handler, void *arg, struct sl_stream **ret_stream);
 
 /* An operator takes a lease back. 0, SL_E_NO_LEASE, or SL_E_NOT_ALLOWED: admins may end any, others their own uid's. */
 int sl_driver_revoke(struct sl_driver *driver, uint64_t lease_id, uid_t uid, const gid_t *gid, size_t gid_count);
@@ -81,16 +99,21 @@ struct sl_target_view {
     uint32_t dialing, idle, leased, draining, closing, waiters, max_connections, failures;
     int last_status;
     const char *last_error; /* "" or what the last failed dial said */
-    uint64_t retry_in_ms;
+    uint64_t retry_in_ms; /* no dial before; UINT64_MAX: not before a reload */
 };
 struct sl_lease_view {
     uint64_t id;
     const char *target, *label;
     bool granted;
     pid_t pid;
+    uint64_t start_time;
     uid_t uid;
-    uint64_t age_ms, expires_in_ms;
+    uint64_t age_ms;        /* since it was asked for, or granted */
+    uint64_t expires_in_ms; /* until the wait, or the lease, runs out */
     uint32_t streams, position;
+};
+struct sl_driver_totals {
+    uint32_t dialing, idle, leased, draining, closing, waiters;
 };
 typedef void (*sl_target_view_fn)(void *arg, const struct sl_target_view *view);
 typedef void (*sl_lease_view_fn)(void *arg, const struct sl_lease_view *view);
@@ -102,6 +125,8 @@ void sl_driver_each_lease(
     struct sl_driver *driver, uid_t uid, const gid_t *gid, size_t gid_count, sl_lease_view_fn fn, void *arg);
 /* Counters since the start: ("leases_ended", "expired", 3) … */
 void sl_driver_each_counter(struct sl_driver *driver, sl_counter_fn fn, void *arg);
+/* All targets together. */
+void sl_driver_totals(const struct sl_driver *driver, struct sl_driver_totals *ret_totals);
 bool sl_driver_stopping(const struct sl_driver *driver);
 
 #endif

@@ -285,13 +285,16 @@ static int publish(const struct place *place, const struct sl_listener_options *
     if (r != 0)
         return fail(error, error_size, SL_E_IO, "%s: %s", options->path, strerror(bind_errno));
     what = "its group cannot be set";
-    if (options->group_set && lchown(temporary, (uid_t)-1, options->group) != 0)
+    if (lstat(temporary, ret_st) != 0)
+        goto err_bound;
+    /* A sandbox may forbid chown(2) where there is nothing to change. */
+    if (options->group_set && ret_st->st_gid != options->group && lchown(temporary, (uid_t)-1, options->group) != 0)
         goto err_bound;
     what = "its mode cannot be set";
     if (chmod(temporary, options->mode & 07777) != 0)
         goto err_bound;
     what = "cannot listen";
-    if (lstat(temporary, ret_st) != 0 || listen(fd, BACKLOG) != 0)
+    if (listen(fd, BACKLOG) != 0)
         goto err_bound;
     what = "cannot be moved into place";
     if (rename(temporary, options->path) != 0)

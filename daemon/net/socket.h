@@ -1,4 +1,5 @@
-/* socket.h - one client's socket: frames in, bytes out, bounded both ways. Knows no message and no lease. */
+/* socket.h - one client's socket: frames in, bytes out, bounded both ways. Knows no message and no lease.
+ * The process must ignore SIGPIPE. */
 #ifndef SSHLEASE_NET_SOCKET_H
 #define SSHLEASE_NET_SOCKET_H
 

@@ -1,0 +1,226 @@
+/* driver_internal.h - what the driver is made of; for daemon/driver*.c only.
+ *
+ * Nothing here calls the core from within a callback. Whatever happens sets a bit in `todo` of the object it happened
+ * to and puts that object on the driver's to-do list; sl_driver_flush() takes the list from its front, feeds the core
+ * one event at a time and carries its actions out before the next. It runs twice in each turn of the loop, before
+ * polling and right after it, so that nothing waits for a turn. The list needs no memory of its own: noting down cannot
+ * fail. */
+#ifndef SSHLEASE_DRIVER_INTERNAL_H
+#define SSHLEASE_DRIVER_INTERNAL_H
+
+#include "daemon/core/pool.h"
+#include "daemon/driver.h"
+
+#include <sys/queue.h>
+
+/* Bits of `todo`, each set an event for the core, fed in this order. */
+enum {
+    /* of the driver */
+    SL_TODO_CONFIGURE = 1u << 0, /* a target was added: tell the core before anything about it */
+    SL_TODO_TIME = 1u << 1,
+    SL_TODO_SHUTDOWN = 1u << 2,
+    SL_TODO_SHUTDOWN_NOW = 1u << 3,
+    /* of a connection */
+    SL_TODO_READY = 1u << 4,
+    SL_TODO_ALIVE = 1u << 5,
+    SL_TODO_LOST = 1u << 6,
+    SL_TODO_DRAINED = 1u << 7,
+    SL_TODO_GONE = 1u << 8,
+    /* of a lease */
+    SL_TODO_REFUSE = 1u << 9, /* by the driver itself: the core never hears of it */
+    SL_TODO_ACQUIRE = 1u << 10,
+    SL_TODO_RENEW = 1u << 11,
+    SL_TODO_REVOKE = 1u << 12,
+    SL_TODO_RELEASE = 1u << 13,
+    SL_TODO_CLIENT_GONE = 1u << 14,
+};
+
+struct sl_work {
+    TAILQ_ENTRY(sl_work) entry; /* driver->work while todo != 0 */
+    enum { SL_WORK_DRIVER, SL_WORK_CONN, SL_WORK_LEASE } of;
+    unsigned todo;
+};
+TAILQ_HEAD(sl_work_list, sl_work);
+
+TAILQ_HEAD(sl_driver_lease_list, sl_lease);
+TAILQ_HEAD(sl_driver_conn_list, sl_driver_conn);
+
+enum sl_driver_target_phase {
+    SL_PHASE_NEW, /* not told to the core yet */
+    SL_PHASE_PRESENT,
+    SL_PHASE_REMOVED, /* cannot be asked for any more; goes with its last connection and lease */
+};
+
+struct sl_driver_target {
+    uint32_t index; /* the core's name for it */
+    enum sl_driver_target_phase phase;
+    uint64_t identity;
+    struct sl_target_conf *conf;
+    uint64_t used_ms;                      /* last asked for */
+    char *last_error;                      /* what the last failed dial said; NULL: nothing */
+    TAILQ_ENTRY(sl_driver_target) removed; /* driver->removed */
+    struct sl_driver_lease_list leases;
+    struct sl_driver_conn_list conns;
+};
+
+/* One of the core's connection slots. Never moves in memory: the transport holds a pointer to it from DIAL to
+ * on_closed. */
+struct sl_driver_conn {
+    struct sl_work work;
+    struct sl_driver *driver;
+    struct sl_id id;                 /* none: free */
+    struct sl_driver_target *target; /* NULL when free */
+    TAILQ_ENTRY(sl_driver_conn) of_target;
+    struct sl_conn *conn; /* NULL: the transport could not begin, or it is gone again */
+    struct sl_lease *lease;
+    int lost_status;
+    char *lost_text;        /* for the log line about the loss; NULL: none */
+    uint64_t lease_number;  /* of the last lease, for the log */
+    uint32_t lease_streams; /* opened under it so far */
+    enum sl_reason reclaim; /* why that one is cleaned up after */
+};
+
+struct sl_lease_stream;
+TAILQ_HEAD(sl_lease_stream_list, sl_lease_stream);
+
+enum sl_lease_phase {
+    SL_PHASE_ASKING, /* waits, in the core or on the way to it */
+    SL_PHASE_HELD,
+    SL_PHASE_RELEASING, /* the client gave it back; only the last callback is left */
+    SL_PHASE_ABANDONED, /* the client is gone; no callback is left */
+    SL_PHASE_OVER,      /* has had its last callback; on driver->over until the actions under way are carried out */
+};
+
+struct sl_lease {
+    struct sl_work work;
+    struct sl_driver *driver;
+    struct sl_id slot; /* its name in actions (the tag) */
+    uint64_t number;   /* its name for people */
+    enum sl_lease_phase phase;
+    struct sl_id id;                 /* the core's; none before it is queued */
+    struct sl_driver_target *target; /* NULL: unknown */
+    TAILQ_ENTRY(sl_lease) link;      /* target->leases, driver->homeless or driver->over */
+    struct sl_driver_conn *conn;     /* granted only */
+    struct sl_lease_stream_list streams;
+    const struct sl_lease_handler *handler;
+    void *arg;
+    pid_t pid;
+    uint64_t start_time;
+    uid_t uid;
+    char *label;
+    uint64_t asked_ms, acquire_timeout_ms, lease_timeout_ms, renew_ms;
+    int refuse_status;
+    char *refuse_text; /* NULL: no memory for it */
+};
+
+struct sl_lease_entry {
+    struct sl_lease *lease;
+    uint32_t generation;
+    uint32_t next_free;
+};
+
+#define SL_CONNS_PER_CHUNK 64u
+struct sl_conn_chunk {
+    struct sl_driver_conn slot[SL_CONNS_PER_CHUNK];
+};
+
+struct sl_counters {
+    uint64_t lease[SL_LEASE_REFUSED + 1][SL_REASON_COUNT]; /* by state entered and reason */
+    uint64_t conn[SL_CONN_CLOSING + 1][SL_REASON_COUNT];
+    uint64_t refused_not_allowed, refused_limit; /* by the driver itself */
+    uint64_t reclaim_streams, reclaim_signalled, reclaim_swept, reclaim_remaining, reclaim_incomplete;
+};
+
+enum sl_driver_phase {
+    SL_PHASE_RUNNING,
+    SL_PHASE_STOPPING,
+    SL_PHASE_STOPPED, /* the core has nothing left; the handles are being closed */
+    SL_PHASE_CLOSED,
+};
+
+struct sl_driver {
+    struct sl_work work;
+    uv_loop_t *loop;
+    const struct sl_log *log;
+    struct sl_transport *transport;
+    struct sl_conf *conf;
+    struct sl_pool *pool;
+    enum sl_driver_phase phase;
+    bool flushing;   /* guards against re-entry; an assertion, no state */
+    bool configured; /* actions of sl_pool_configure() are still to be carried out */
+    bool moved;      /* something the observer wants to know of */
+
+    uv_timer_t timer;       /* the core's next deadline */
+    uv_timer_t sweep_timer; /* runs while there are ad-hoc targets, to drop unused ones */
+    uv_prepare_t prepare;
+    uv_check_t check;
+    unsigned handles; /* not yet closed */
+
+    struct sl_work_list todo;
+
+    struct sl_driver_target **target; /* by index; NULL: free */
+    uint32_t target_count;
+    struct sl_driver_target **by_name; /* new and present ones, sorted */
+    uint32_t named_count;
+    TAILQ_HEAD(, sl_driver_target) removed;
+    uint64_t identities; /* the last one given out */
+
+    struct sl_conn_chunk **chunk;
+    uint32_t chunk_count;
+
+    struct sl_lease_entry *lease_slot;
+    uint32_t lease_slot_count;
+    uint32_t lease_slot_free;             /* head of the list of free ones; UINT32_MAX: none */
+    uint64_t lease_numbers;               /* the last one given out */
+    struct sl_driver_lease_list homeless; /* of no target: to be refused */
+    struct sl_driver_lease_list over;
+
+    struct sl_counters counters;
+    sl_driver_changed_fn changed;
+    void *changed_arg;
+    sl_driver_stopped_fn stopped;
+    void *stopped_arg;
+};
+
+/* driver.c */
+void sl_driver_note(struct sl_driver *d, struct sl_work *work, unsigned todo);
+void sl_driver_forget(struct sl_driver *d, struct sl_work *work);
+
+/* driver_targets.c */
+int sl_driver_targets_start(struct sl_driver *d);
+void sl_driver_targets_free(struct sl_driver *d);
+/* The target of that name, made for the occasion in the one-user mode. 0, SL_E_NO_TARGET, SL_E_LIMIT or SL_E_NOMEM. */
+int sl_driver_targets_find(struct sl_driver *d, const char *name, struct sl_driver_target **ret_target);
+/* Tells the core what there is now. True: it has actions to be carried out. */
+bool sl_driver_targets_configure(struct sl_driver *d);
+/* Frees removed targets that nothing refers to any more. */
+void sl_driver_targets_collect(struct sl_driver *d);
+
+/* driver_conns.c */
+struct sl_driver_conn *sl_driver_conn_find(struct sl_driver *d, struct sl_id id);
+int sl_driver_conns_reserve(struct sl_driver *d, uint32_t count);
+void sl_driver_conns_free(struct sl_driver *d);
+void sl_driver_conn_dial(struct sl_driver *d, const struct sl_action *act);
+void sl_driver_conn_ping(struct sl_driver *d, const struct sl_action *act);
+void sl_driver_conn_drain(struct sl_driver *d, const struct sl_action *act);
+void sl_driver_conn_close(struct sl_driver *d, const struct sl_action *act);
+void sl_driver_conn_moved(struct sl_driver *d, const struct sl_action *act);
+/* Feeds what the slot's todo bit `todo` stands for into *ret_event. */
+void sl_driver_conn_event(struct sl_driver_conn *slot, unsigned todo, struct sl_event *ret_event);
+
+/* driver_leases.c */
+struct sl_lease *sl_driver_lease_by_tag(struct sl_driver *d, uint64_t tag);
+void sl_driver_leases_free(struct sl_driver *d);
+/* False: nothing for the core in it. */
+bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_event *ret_event);
+void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act);
+void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act);
+void sl_driver_leases_bury(struct sl_driver *d);
+
+/* driver_text.c: what a person is told. */
+#define SL_REFUSAL_SIZE 1024u
+void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int status, char *buf, size_t size);
+void sl_driver_waiting(const struct sl_lease *lease, int status, char *buf, size_t size);
+void sl_driver_ending(const struct sl_lease *lease, int status, char *buf, size_t size);
+
+#endif

@@ -1,0 +1,519 @@
+/* Leases, from asking to the last callback.
+ *   sl_lease_acquire() makes the object and notes down an ACQUIRE (or, for what the core need not hear of, a REFUSE)
+ *   the core answers QUEUED, then GRANT or REFUSE; a granted one ends with RELEASED or ENDED
+ *   a terminal LEASE_MOVED comes before the answer, and alone where the client is gone: it decides when the object goes
+ * Streams are the transport's; what lies between is one small object each, so that callbacks end with the lease. */
+#include "daemon/driver_internal.h"
+
+#include "proto/status.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The owner class of targets whose allowed users share connections: no uid. */
+#define OWNER_SHARED UINT64_MAX
+
+struct sl_lease_stream {
+    TAILQ_ENTRY(sl_lease_stream) link; /* lease->streams */
+    struct sl_lease *lease;            /* NULL: cut off; the transport is still to say on_end */
+    const struct sl_stream_handler *handler;
+    void *arg;
+};
+
+/* --- names for the core ------------------------------------------------------------------------------------------- */
+
+static int take_name(struct sl_driver *d, struct sl_lease *lease)
+{
+    if (d->lease_slot_free == UINT32_MAX) {
+        uint32_t count = d->lease_slot_count == 0 ? 16 : d->lease_slot_count * 2;
+        struct sl_lease_entry *table = realloc(d->lease_slot, count * sizeof *table);
+        if (table == NULL)
+            return SL_E_NOMEM;
+        d->lease_slot = table;
+        for (uint32_t i = count; i-- > d->lease_slot_count;) {
+            table[i] = (struct sl_lease_entry){.generation = 1, .next_free = d->lease_slot_free};
+            d->lease_slot_free = i;
+        }
+        d->lease_slot_count = count;
+    }
+    uint32_t index = d->lease_slot_free;
+    d->lease_slot_free = d->lease_slot[index].next_free;
+    d->lease_slot[index].lease = lease;
+    lease->slot = (struct sl_id){.index = index, .generation = d->lease_slot[index].generation};
+    return SL_OK;
+}
+
+static void give_name_back(struct sl_driver *d, struct sl_id name)
+{
+    struct sl_lease_entry *entry = &d->lease_slot[name.index];
+
+    entry->lease = NULL;
+    entry->generation = entry->generation == UINT32_MAX ? 1 : entry->generation + 1;
+    entry->next_free = d->lease_slot_free;
+    d->lease_slot_free = name.index;
+}
+
+struct sl_lease *sl_driver_lease_by_tag(struct sl_driver *d, uint64_t tag)
+{
+    struct sl_id name = sl_id_unpack(tag);
+
+    if (name.index >= d->lease_slot_count || d->lease_slot[name.index].generation != name.generation)
+        return NULL;
+    return d->lease_slot[name.index].lease;
+}
+
+/* --- streams ------------------------------------------------------------------------------------------------------ */
+
+static void on_stream_open(void *arg, int status, const char *text)
+{
+    struct sl_lease_stream *stream = arg;
+
+    if (stream->lease != NULL)
+        stream->handler->on_open(stream->arg, status, text);
+}
+
+static void on_stream_data(void *arg, int fd, const uint8_t *data, size_t len)
+{
+    struct sl_lease_stream *stream = arg;
+
+    if (stream->lease != NULL)
+        stream->handler->on_data(stream->arg, fd, data, len);
+}
+
+static void on_stream_eof(void *arg)
+{
+    struct sl_lease_stream *stream = arg;
+
+    if (stream->lease != NULL)
+        stream->handler->on_eof(stream->arg);
+}
+
+static void on_stream_sent(void *arg, size_t len)
+{
+    struct sl_lease_stream *stream = arg;
+
+    if (stream->lease != NULL)
+        stream->handler->on_sent(stream->arg, len);
+}
+
+static void on_stream_end(void *arg, const struct sl_stream_result *result)
+{
+    struct sl_lease_stream *stream = arg;
+
+    if (stream->lease != NULL) {
+        TAILQ_REMOVE(&stream->lease->streams, stream, link);
+        stream->handler->on_end(stream->arg, result);
+    }
+    free(stream);
+}
+
+static const struct sl_stream_handler stream_handler = {
+    .on_open = on_stream_open,
+    .on_data = on_stream_data,
+    .on_eof = on_stream_eof,
+    .on_sent = on_stream_sent,
+    .on_end = on_stream_end,
+};
+
+static void cut_streams(struct sl_lease *lease)
+{
+    struct sl_lease_stream *stream;
+
+    while ((stream = TAILQ_FIRST(&lease->streams)) != NULL) {
+        TAILQ_REMOVE(&lease->streams, stream, link);
+        stream->lease = NULL;
+    }
+}
+
+int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *spec,
+    const struct sl_stream_handler *handler, void *arg, struct sl_stream **ret_stream)
+{
+    if (lease->phase != SL_PHASE_HELD)
+        return SL_E_NO_LEASE;
+    if (lease->conn->lost_status != 0)
+        return SL_E_CONNECTION_LOST;
+    struct sl_lease_stream *stream = malloc(sizeof *stream);
+    if (stream == NULL)
+        return SL_E_NOMEM;
+    *stream = (struct sl_lease_stream){.lease = lease, .handler = handler, .arg = arg};
+    int r = sl_stream_open(lease->conn->conn, spec, &stream_handler, stream, ret_stream);
+    if (r != 0) {
+        free(stream);
+        return r;
+    }
+    TAILQ_INSERT_TAIL(&lease->streams, stream, link);
+    lease->conn->lease_streams++;
+    return SL_OK;
+}
+
+/* --- what the front ends want ------------------------------------------------------------------------------------- */
+
+static struct sl_driver_lease_list *home_of(struct sl_lease *lease)
+{
+    if (lease->phase == SL_PHASE_OVER)
+        return &lease->driver->over;
+    return lease->target != NULL ? &lease->target->leases : &lease->driver->homeless;
+}
+
+static void bury(struct sl_lease *lease)
+{
+    struct sl_driver *d = lease->driver;
+
+    sl_driver_forget(d, &lease->work);
+    cut_streams(lease);
+    TAILQ_REMOVE(home_of(lease), lease, link);
+    give_name_back(d, lease->slot);
+    free(lease->refuse_text);
+    free(lease->label);
+    free(lease);
+}
+
+/* No callback comes any more. The object stays until the actions of this step, which may name it, are carried out. */
+static void finish(struct sl_lease *lease)
+{
+    if (lease->phase == SL_PHASE_OVER)
+        return;
+    cut_streams(lease);
+    if (lease->conn != NULL)
+        lease->conn->lease = NULL;
+    lease->conn = NULL;
+    TAILQ_REMOVE(home_of(lease), lease, link);
+    lease->phase = SL_PHASE_OVER;
+    TAILQ_INSERT_TAIL(home_of(lease), lease, link);
+}
+
+void sl_driver_leases_bury(struct sl_driver *d)
+{
+    struct sl_lease *lease;
+
+    while ((lease = TAILQ_FIRST(&d->over)) != NULL)
+        bury(lease);
+}
+
+void sl_driver_leases_free(struct sl_driver *d)
+{
+    for (uint32_t i = 0; i < d->lease_slot_count; i++) {
+        if (d->lease_slot[i].lease != NULL)
+            bury(d->lease_slot[i].lease);
+    }
+    free(d->lease_slot);
+}
+
+static void plan_refusal(struct sl_lease *lease, int status, const char *name)
+{
+    char text[SL_REFUSAL_SIZE];
+
+    if (status == SL_E_NO_TARGET)
+        (void)snprintf(text, sizeof text, "no such target: %s", name);
+    else if (status == SL_E_NOT_ALLOWED)
+        (void)snprintf(text, sizeof text, "not allowed to lease %s", name);
+    else if (status == SL_E_LIMIT)
+        (void)snprintf(
+            text, sizeof text, "target %s: the daemon knows too many targets already (limits.targets)", name);
+    else
+        (void)snprintf(text, sizeof text, "target %s: %s", name, sl_status_text(status));
+    lease->refuse_status = status;
+    lease->refuse_text = strdup(text);
+}
+
+int sl_lease_acquire(struct sl_driver *d, const char *target, const struct sl_lease_owner *owner,
+    uint64_t acquire_timeout_ms, uint64_t lease_timeout_ms, const struct sl_lease_handler *handler, void *arg,
+    struct sl_lease **ret_lease)
+{
+    struct sl_lease *lease = calloc(1, sizeof *lease);
+
+    if (lease == NULL)
+        return SL_E_NOMEM;
+    lease->driver = d;
+    lease->work.of = SL_WORK_LEASE;
+    lease->phase = SL_PHASE_ASKING;
+    TAILQ_INIT(&lease->streams);
+    lease->handler = handler;
+    lease->arg = arg;
+    lease->pid = owner->pid;
+    lease->start_time = owner->start_time;
+    lease->uid = owner->uid;
+    lease->label = strdup(owner->label);
+    lease->asked_ms = uv_now(d->loop);
+    lease->acquire_timeout_ms = acquire_timeout_ms;
+    lease->lease_timeout_ms = lease_timeout_ms;
+    if (lease->label == NULL || take_name(d, lease) != 0) {
+        free(lease->label);
+        free(lease);
+        return SL_E_NOMEM;
+    }
+    lease->number = ++d->lease_numbers;
+    int r = sl_driver_targets_find(d, target, &lease->target);
+    if (r == 0 && !sl_target_conf_allows(lease->target->conf, owner->uid, owner->gid, owner->gid_count)) {
+        r = SL_E_NOT_ALLOWED;
+        lease->target = NULL;
+    }
+    if (r == 0)
+        lease->target->used_ms = lease->asked_ms;
+    else
+        plan_refusal(lease, r, target);
+    TAILQ_INSERT_TAIL(home_of(lease), lease, link);
+    sl_driver_note(d, &lease->work, r == 0 ? SL_TODO_ACQUIRE : SL_TODO_REFUSE);
+    *ret_lease = lease;
+    return SL_OK;
+}
+
+void sl_lease_renew(struct sl_lease *lease, uint64_t lease_timeout_ms)
+{
+    if (lease->phase != SL_PHASE_HELD)
+        return;
+    lease->renew_ms = lease_timeout_ms;
+    sl_driver_note(lease->driver, &lease->work, SL_TODO_RENEW);
+}
+
+void sl_lease_release(struct sl_lease *lease)
+{
+    if (lease->phase != SL_PHASE_ASKING && lease->phase != SL_PHASE_HELD)
+        return;
+    lease->phase = SL_PHASE_RELEASING;
+    sl_driver_note(lease->driver, &lease->work, SL_TODO_RELEASE);
+}
+
+void sl_lease_abandon(struct sl_lease *lease)
+{
+    if (lease->phase == SL_PHASE_OVER || lease->phase == SL_PHASE_ABANDONED)
+        return;
+    cut_streams(lease);
+    lease->phase = SL_PHASE_ABANDONED;
+    sl_driver_note(lease->driver, &lease->work, SL_TODO_CLIENT_GONE);
+}
+
+static struct sl_lease *by_number(struct sl_driver *d, uint64_t number)
+{
+    for (uint32_t i = 0; i < d->lease_slot_count; i++) {
+        struct sl_lease *lease = d->lease_slot[i].lease;
+        if (lease != NULL && lease->number == number && lease->phase != SL_PHASE_OVER && lease->target != NULL)
+            return lease;
+    }
+    return NULL;
+}
+
+int sl_driver_revoke(struct sl_driver *d, uint64_t lease_id, uid_t uid, const gid_t *gid, size_t gid_count)
+{
+    struct sl_lease *lease = by_number(d, lease_id);
+    const bool admin = sl_conf_is_admin(d->conf, uid, gid, gid_count);
+
+    if (lease == NULL)
+        return SL_E_NO_LEASE;
+    if (!admin && lease->uid != uid)
+        return SL_E_NOT_ALLOWED;
+    sl_driver_note(d, &lease->work, SL_TODO_REVOKE);
+    return SL_OK;
+}
+
+/* --- what the core hears ------------------------------------------------------------------------------------------ */
+
+static void count_refusal(const struct sl_lease *lease, const char *text)
+{
+    struct sl_driver *d = lease->driver;
+    char quoted[SL_LOG_QUOTE_SIZE];
+
+    if (lease->refuse_status == SL_E_NO_TARGET)
+        d->counters.lease[SL_LEASE_REFUSED][SL_REASON_NO_TARGET]++;
+    else if (lease->refuse_status == SL_E_NOT_ALLOWED)
+        d->counters.refused_not_allowed++;
+    else
+        d->counters.refused_limit++;
+    sl_log(d->log, SL_LOG_NOTICE, "lease", "lease=%llu pid=%ld uid=%lu none -> refused reason=%s text=%s",
+        (unsigned long long)lease->number, (long)lease->pid, (unsigned long)lease->uid,
+        sl_status_name(lease->refuse_status), sl_log_quote(quoted, sizeof quoted, text));
+}
+
+static bool nothing_for_core(struct sl_lease *lease)
+{
+    finish(lease);
+    return false;
+}
+
+bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_event *ret_event)
+{
+    /* It ended in a step between the noting down and now. */
+    if (lease->phase == SL_PHASE_OVER)
+        return false;
+    *ret_event = (struct sl_event){.lease = lease->id};
+    switch (todo) {
+    case SL_TODO_REFUSE:
+        if (lease->phase == SL_PHASE_ASKING || lease->phase == SL_PHASE_RELEASING) {
+            const char *text = lease->refuse_text != NULL ? lease->refuse_text : sl_status_text(lease->refuse_status);
+            count_refusal(lease, text);
+            lease->handler->on_refused(lease->arg, lease->refuse_status, text);
+        }
+        return nothing_for_core(lease);
+    case SL_TODO_ACQUIRE:
+        if (lease->phase != SL_PHASE_ASKING)
+            return false; /* its release, or its client's end, is noted down as well */
+        *ret_event = (struct sl_event){
+            .type = SL_EV_ACQUIRE,
+            .target = lease->target->index,
+            .owner = lease->target->conf->policy.owners_shared ? OWNER_SHARED : lease->uid,
+            .tag = sl_id_pack(lease->slot),
+            .acquire_timeout_ms = lease->acquire_timeout_ms,
+            .lease_timeout_ms = lease->lease_timeout_ms,
+        };
+        return true;
+    case SL_TODO_RENEW:
+        ret_event->type = SL_EV_RENEW;
+        ret_event->lease_timeout_ms = lease->renew_ms;
+        return lease->phase == SL_PHASE_HELD;
+    case SL_TODO_REVOKE:
+        ret_event->type = SL_EV_REVOKE;
+        return !sl_id_is_none(lease->id);
+    case SL_TODO_RELEASE:
+        /* Fed even when the client is gone by now: it did give the lease back before. */
+        if (sl_id_is_none(lease->id)) { /* the core never heard of it */
+            if (lease->phase == SL_PHASE_RELEASING)
+                lease->handler->on_released(lease->arg);
+            return nothing_for_core(lease);
+        }
+        ret_event->type = SL_EV_RELEASE;
+        ret_event->clean = lease->conn != NULL && lease->conn->lost_status == 0 && sl_conn_is_clean(lease->conn->conn);
+        return true;
+    default:
+        if (sl_id_is_none(lease->id))
+            return nothing_for_core(lease);
+        ret_event->type = SL_EV_CLIENT_GONE;
+        return true;
+    }
+}
+
+/* --- what the core answers ---------------------------------------------------------------------------------------- */
+
+static uint32_t left_ms(const struct sl_driver *d, uint64_t deadline_ms)
+{
+    uint64_t now = uv_now(d->loop), left = deadline_ms > now ? deadline_ms - now : 0;
+
+    return left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
+}
+
+static void on_grant(struct sl_lease *lease, const struct sl_action *act)
+{
+    struct sl_driver *d = lease->driver;
+
+    if (lease->conn->lost_status == 0)
+        sl_conn_lease_begin(lease->conn->conn);
+    if (lease->phase != SL_PHASE_ASKING)
+        return; /* given back already; the core is about to hear of it */
+    lease->phase = SL_PHASE_HELD;
+    const struct sl_lease_grant grant = {
+        .id = lease->number,
+        .lease_timeout_ms = left_ms(d, act->deadline_ms),
+        .max_lease_ms = left_ms(d, act->max_deadline_ms),
+        .streams = lease->target->conf->policy.streams,
+    };
+    lease->handler->on_granted(lease->arg, &grant);
+}
+
+static void on_refuse(struct sl_lease *lease, const struct sl_action *act)
+{
+    char text[SL_REFUSAL_SIZE];
+
+    if (act->reason == SL_REASON_RELEASED) {
+        lease->handler->on_released(lease->arg);
+        return;
+    }
+    sl_driver_refusal(lease, act->reason, act->status, text, sizeof text);
+    lease->handler->on_refused(lease->arg, act->status, text);
+}
+
+static void on_notice(struct sl_lease *lease, const struct sl_action *act)
+{
+    struct sl_driver *d = lease->driver;
+    char text[SL_REFUSAL_SIZE];
+    uint64_t waited = uv_now(d->loop) - lease->asked_ms;
+
+    sl_driver_waiting(lease, act->status, text, sizeof text);
+    lease->handler->on_waiting(lease->arg, act->position, waited > UINT32_MAX ? UINT32_MAX : (uint32_t)waited, text);
+}
+
+static void on_ended(struct sl_lease *lease, const struct sl_action *act)
+{
+    char text[SL_REFUSAL_SIZE];
+
+    sl_driver_ending(lease, act->status, text, sizeof text);
+    lease->handler->on_ended(lease->arg, act->status, text);
+}
+
+void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
+{
+    struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
+
+    if (lease == NULL || lease->phase == SL_PHASE_OVER)
+        return;
+    const bool waiting = lease->phase == SL_PHASE_ASKING, gone = lease->phase == SL_PHASE_ABANDONED;
+    switch (act->type) {
+    case SL_ACT_QUEUED:
+        lease->id = act->lease;
+        return;
+    case SL_ACT_NOTICE:
+        if (waiting)
+            on_notice(lease, act);
+        return;
+    case SL_ACT_GRANT:
+        on_grant(lease, act);
+        return;
+    case SL_ACT_RENEWED:
+        if (lease->phase == SL_PHASE_HELD)
+            lease->handler->on_renewed(lease->arg, left_ms(d, act->deadline_ms));
+        return;
+    case SL_ACT_REFUSE:
+        if (!gone)
+            on_refuse(lease, act);
+        break;
+    case SL_ACT_RELEASED:
+        if (!gone)
+            lease->handler->on_released(lease->arg);
+        break;
+    default:
+        if (!gone)
+            on_ended(lease, act);
+        break;
+    }
+    finish(lease);
+}
+
+static enum sl_log_level move_level(const struct sl_action *act)
+{
+    if (act->lease_to == SL_LEASE_ENDED)
+        return SL_LOG_NOTICE;
+    if (act->lease_to == SL_LEASE_REFUSED && act->reason != SL_REASON_RELEASED && act->reason != SL_REASON_CLIENT_GONE)
+        return SL_LOG_NOTICE;
+    return SL_LOG_DEBUG; /* the daily business */
+}
+
+void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act)
+{
+    struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
+    enum sl_log_level level = move_level(act);
+
+    d->counters.lease[act->lease_to][act->reason]++;
+    d->moved = true;
+    if (lease == NULL || lease->phase == SL_PHASE_OVER)
+        return;
+    if (act->lease_to == SL_LEASE_GRANTED) {
+        lease->conn = sl_driver_conn_find(d, act->conn);
+        lease->conn->lease = lease;
+        lease->conn->lease_number = lease->number;
+        lease->conn->lease_streams = 0;
+    }
+    if (d->log != NULL && level <= d->log->level) {
+        char quoted[SL_LOG_QUOTE_SIZE];
+        sl_log(d->log, level, "lease",
+            "lease=%llu target=%s conn=%u.%u pid=%ld uid=%lu label=%s %s -> %s reason=%s%s%s",
+            (unsigned long long)lease->number, lease->target->conf->name, act->conn.index, act->conn.generation,
+            (long)lease->pid, (unsigned long)lease->uid, sl_log_quote(quoted, sizeof quoted, lease->label),
+            sl_lease_state_name(act->lease_from), sl_lease_state_name(act->lease_to), sl_reason_name(act->reason),
+            act->status != 0 ? " status=" : "", act->status != 0 ? sl_status_name(act->status) : "");
+    }
+    /* No answer follows to a client that is gone. */
+    if (act->lease_to == SL_LEASE_ENDED || act->lease_to == SL_LEASE_REFUSED) {
+        if (act->reason == SL_REASON_CLIENT_GONE)
+            finish(lease);
+    }
+}

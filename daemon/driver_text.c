@@ -1,0 +1,99 @@
+#include "daemon/driver_internal.h"
+
+#include "proto/status.h"
+
+#include <stdio.h>
+
+/* "2 s", "250 ms", "10 min". */
+static const char *duration(char *buf, size_t size, uint64_t ms)
+{
+    if (ms < 1000)
+        (void)snprintf(buf, size, "%llu ms", (unsigned long long)ms);
+    else if (ms < 120000)
+        (void)snprintf(buf, size, "%llu s", (unsigned long long)(ms + 500) / 1000);
+    else
+        (void)snprintf(buf, size, "%llu min", (unsigned long long)(ms + 30000) / 60000);
+    return buf;
+}
+
+/* What the last dial said, and when the next is due: "10.0.0.5:22: connection refused; next try in 2 s". */
+static void last_dial(const struct sl_lease *lease, int status, char *buf, size_t size)
+{
+    const struct sl_driver *d = lease->driver;
+    const struct sl_driver_target *target = lease->target;
+    const char *error = target->last_error != NULL ? target->last_error : sl_status_text(status);
+    struct sl_pool_target_info info;
+    uint64_t now = uv_now(d->loop);
+    char when[32];
+
+    if (!sl_pool_target_info(d->pool, target->index, &info))
+        info.retry_at_ms = 0;
+    if (info.retry_at_ms == UINT64_MAX)
+        (void)snprintf(buf, size, "%s; not tried again before a reload", error);
+    else if (info.retry_at_ms > now)
+        (void)snprintf(buf, size, "%s; next try in %s", error, duration(when, sizeof when, info.retry_at_ms - now));
+    else
+        (void)snprintf(buf, size, "%s", error);
+}
+
+void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int status, char *buf, size_t size)
+{
+    const struct sl_target_conf *conf = lease->target->conf;
+    char dial[SL_REFUSAL_SIZE - 256], time[32];
+
+    switch (reason) {
+    case SL_REASON_NO_TARGET:
+        (void)snprintf(buf, size, "no such target: %s", conf->name);
+        break;
+    case SL_REASON_TARGET_DOWN:
+        last_dial(lease, status, dial, sizeof dial);
+        (void)snprintf(buf, size, "target %s: %s", conf->name, dial);
+        break;
+    case SL_REASON_QUEUE_FULL:
+        if (status == SL_E_QUEUE_FULL)
+            (void)snprintf(buf, size, "target %s: %u are waiting already (waiters)", conf->name, conf->policy.waiters);
+        else
+            (void)snprintf(buf, size, "target %s: %s", conf->name, sl_status_text(status));
+        break;
+    case SL_REASON_TIMEOUT:
+        (void)duration(time, sizeof time,
+            lease->acquire_timeout_ms != 0 ? lease->acquire_timeout_ms : conf->policy.acquire_timeout_ms);
+        if (status == SL_E_TIMEOUT) {
+            (void)snprintf(buf, size, "target %s: no connection became free within %s", conf->name, time);
+        } else {
+            last_dial(lease, status, dial, sizeof dial);
+            (void)snprintf(buf, size, "target %s: no connection within %s: %s", conf->name, time, dial);
+        }
+        break;
+    default:
+        (void)snprintf(buf, size, "target %s: %s", conf->name, sl_status_text(status));
+        break;
+    }
+}
+
+void sl_driver_waiting(const struct sl_lease *lease, int status, char *buf, size_t size)
+{
+    const struct sl_target_conf *conf = lease->target->conf;
+    struct sl_pool_target_info info;
+    char dial[SL_REFUSAL_SIZE - 256];
+
+    if (status != 0) {
+        last_dial(lease, status, dial, sizeof dial);
+        (void)snprintf(buf, size, "target %s: %s", conf->name, dial);
+    } else if (!sl_pool_target_info(lease->driver->pool, lease->target->index, &info)) {
+        (void)snprintf(buf, size, "target %s", conf->name);
+    } else {
+        (void)snprintf(buf, size, "target %s: of at most %u connections %u are leased, %u being closed, %u being made",
+            conf->name, conf->policy.max_connections, info.counts.leased, info.counts.draining + info.counts.closing,
+            info.counts.dialing);
+    }
+}
+
+void sl_driver_ending(const struct sl_lease *lease, int status, char *buf, size_t size)
+{
+    const struct sl_driver_conn *conn = lease->conn;
+
+    (void)snprintf(buf, size, "lease %llu of %s: %s%s%s", (unsigned long long)lease->number, lease->target->conf->name,
+        sl_status_text(status), conn != NULL && conn->lost_text != NULL ? ": " : "",
+        conn != NULL && conn->lost_text != NULL ? conn->lost_text : "");
+}

@@ -1,0 +1,124 @@
+/* native_internal.h - what the native front end is made of; for daemon/front/native*.c and admin.c only. */
+#ifndef SSHLEASE_FRONT_NATIVE_INTERNAL_H
+#define SSHLEASE_FRONT_NATIVE_INTERNAL_H
+
+#include "daemon/front/native.h"
+#include "daemon/net/peer.h"
+#include "daemon/net/socket.h"
+#include "proto/msg.h"
+
+#include <sys/queue.h>
+
+/* Output bytes of one stream that may be on their way from the transport at once, of whatever credit the client gave:
+ * with SL_MSG_STREAMS_MAX streams they stay well below SL_SOCKET_QUEUE_MAX. */
+#define SL_NATIVE_LEND_MAX 65536u
+/* Input bytes that have left our hands before the client is told, so that not every packet costs a WINDOW. */
+#define SL_NATIVE_WINDOW_STEP 65536u
+
+enum sl_client_phase {
+    SL_CLIENT_GREETING, /* connected, has not said HELLO */
+    SL_CLIENT_READY,
+    SL_CLIENT_LEAVING, /* has no lease and no stream any more; the socket is finishing or closing */
+};
+
+enum sl_holding {
+    SL_HOLDING_NOTHING,
+    SL_HOLDING_ASKED, /* acquire_rid is to be answered */
+    SL_HOLDING_LEASE,
+    SL_HOLDING_RELEASING, /* release_rid is to be answered, and acquire_rid unless it is 0 */
+};
+
+enum sl_client_stream_phase {
+    SL_STREAM_ASKED, /* rid is to be answered */
+    SL_STREAM_OPENED,
+    SL_STREAM_CLOSED,  /* by the client; it wants the end only */
+    SL_STREAM_REFUSED, /* rid was answered by ERROR: nothing more is said */
+};
+
+struct sl_client_stream {
+    TAILQ_ENTRY(sl_client_stream) link;
+    struct sl_client *client;
+    uint32_t id;
+    enum sl_client_stream_phase phase;
+    bool close_wanted; /* CLOSE came before the server's answer */
+    bool input_ended;
+    uint32_t rid;
+    struct sl_stream *stream;
+    uint32_t in_credit;  /* bytes the client may still send */
+    uint32_t in_taken;   /* bytes that have left, to be told by the next WINDOW */
+    uint32_t out_credit; /* bytes the client takes, beyond those lent to the transport */
+    uint32_t out_lent;
+};
+TAILQ_HEAD(sl_client_stream_list, sl_client_stream);
+
+struct sl_status_job;
+struct sl_reload_job;
+
+struct sl_client {
+    TAILQ_ENTRY(sl_client) link;
+    struct sl_native *native;
+    struct sl_socket *socket;
+    struct sl_peer peer;
+    enum sl_client_phase phase;
+    enum sl_holding holding;
+    struct sl_lease *lease; /* NULL when holding nothing */
+    uint64_t lease_id;
+    uint32_t acquire_rid, renew_rid, release_rid; /* to be answered; 0: none */
+    struct sl_client_stream_list streams;
+    struct sl_status_job *status; /* the STATUS being answered; NULL: none */
+    struct sl_reload_job *reload;
+};
+
+struct sl_client_list {
+    TAILQ_HEAD(, sl_client) head;
+    uint32_t length;
+};
+
+struct sl_native {
+    uv_loop_t *loop;
+    const struct sl_log *log;
+    struct sl_driver *driver;
+    struct sl_native_hooks hooks;
+    struct sl_client_list clients;
+    uint64_t started_ms;
+    bool closed_to_new; /* sl_native_stop() was called */
+};
+
+/* native.c */
+void sl_client_send(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_ok(struct sl_client *client, uint32_t rid);
+void sl_client_error(struct sl_client *client, uint32_t rid, int status, bool unsent, const char *text);
+/* ERROR with rid 0, then the end of the socket. */
+void sl_client_fatal(struct sl_client *client, int status, const char *text);
+void sl_client_violation(struct sl_client *client, const char *text);
+/* A message's bytes as a C string in `buf`, cut to `size`; they hold no NUL. */
+char *sl_client_text(struct sl_bytes bytes, char *buf, size_t size);
+
+/* native_lease.c */
+void sl_client_on_acquire(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_renew(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_release(struct sl_client *client, const struct sl_msg *msg);
+
+/* native_stream.c */
+void sl_client_on_stream_open(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_data(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_window(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_eof(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_signal(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_window_change(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_close(struct sl_client *client, const struct sl_msg *msg);
+/* The socket takes output again. */
+void sl_client_lend_all(struct sl_client *client);
+/* The lease is over: answers what is open, says STREAM_END to the rest where `tell`, and frees them. */
+void sl_client_end_streams(struct sl_client *client, int status, const char *text, bool tell);
+
+/* admin.c */
+void sl_client_on_status(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_end(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_reload(struct sl_client *client, const struct sl_msg *msg);
+/* Sends as much of a status as the socket takes. */
+void sl_client_send_status(struct sl_client *client);
+/* The client is gone: jobs under way have nobody to answer. */
+void sl_client_drop_jobs(struct sl_client *client);
+
+#endif

@@ -1,0 +1,363 @@
+/* Streams of a client, and the credit both ways.
+ *   in:   the client may send `in_credit` bytes more. What it sends goes to the transport at once, which takes as much
+ * as the credit ever was; when it has left (on_sent), the client is told by WINDOW. out:  the client takes `out_credit`
+ * bytes more. The transport is lent at most SL_NATIVE_LEND_MAX of them at a time, and nothing while the socket is
+ * congested: so what waits for one slow client is bounded, whatever it promised. */
+#include "daemon/front/native_internal.h"
+
+#include "proto/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct sl_client_stream *find(struct sl_client *c, uint32_t id)
+{
+    struct sl_client_stream *s;
+
+    TAILQ_FOREACH(s, &c->streams, link)
+    {
+        if (s->id == id)
+            return s;
+    }
+    return NULL;
+}
+
+static void forget(struct sl_client_stream *s)
+{
+    TAILQ_REMOVE(&s->client->streams, s, link);
+    free(s);
+}
+
+/* --- output ------------------------------------------------------------------------------------------------------- */
+
+static void lend(struct sl_client_stream *s)
+{
+    if (s->out_credit == 0 || s->out_lent >= SL_NATIVE_LEND_MAX || s->phase != SL_STREAM_OPENED ||
+        sl_socket_congested(s->client->socket))
+        return;
+    uint32_t room = SL_NATIVE_LEND_MAX - s->out_lent, more = s->out_credit < room ? s->out_credit : room;
+    s->out_credit -= more;
+    s->out_lent += more;
+    sl_stream_credit(s->stream, more);
+}
+
+void sl_client_lend_all(struct sl_client *c)
+{
+    struct sl_client_stream *s;
+
+    TAILQ_FOREACH(s, &c->streams, link)
+    lend(s);
+}
+
+static void send_data(struct sl_client_stream *s, int fd, const uint8_t *data, size_t len)
+{
+    uint8_t head[SL_FRAME_HEADER + 3 * sizeof(uint32_t)];
+    struct sl_writer w;
+
+    /* DATA as sl_msg_encode() makes it, but for the bytes themselves: those go out from where they are. */
+    sl_writer_init(&w, head, sizeof head);
+    sl_put_u32(&w, (uint32_t)(sizeof head - sizeof(uint32_t) + len));
+    sl_put_u32(&w, SL_MSG_DATA);
+    sl_put_u32(&w, s->id);
+    sl_put_u32(&w, (uint32_t)fd);
+    sl_put_u32(&w, (uint32_t)len);
+    (void)sl_socket_send(s->client->socket, head, sizeof head, data, len);
+}
+
+static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
+{
+    struct sl_client_stream *s = arg;
+
+    s->out_lent -= len < s->out_lent ? (uint32_t)len : s->out_lent;
+    if (s->phase != SL_STREAM_OPENED)
+        return; /* the client has closed it */
+    while (len > 0) {
+        size_t part = len < SL_MSG_DATA_MAX ? len : SL_MSG_DATA_MAX;
+        send_data(s, fd, data, part);
+        data += part;
+        len -= part;
+    }
+    lend(s);
+}
+
+static void on_eof(void *arg)
+{
+    struct sl_client_stream *s = arg;
+
+    if (s->phase == SL_STREAM_OPENED)
+        sl_client_send(s->client, &(struct sl_msg){.type = SL_MSG_EOF, .stream.stream = s->id});
+}
+
+/* --- input -------------------------------------------------------------------------------------------------------- */
+
+static void on_sent(void *arg, size_t len)
+{
+    struct sl_client_stream *s = arg;
+
+    s->in_taken += (uint32_t)len;
+    if (s->phase != SL_STREAM_OPENED || s->input_ended)
+        return;
+    if (s->in_taken < SL_NATIVE_WINDOW_STEP && s->in_credit > 0)
+        return;
+    sl_client_send(
+        s->client, &(struct sl_msg){.type = SL_MSG_WINDOW, .window = {.stream = s->id, .bytes = s->in_taken}});
+    s->in_credit += s->in_taken;
+    s->in_taken = 0;
+}
+
+void sl_client_on_data(struct sl_client *c, const struct sl_msg *msg)
+{
+    const struct sl_msg_data *data = &msg->data;
+    struct sl_client_stream *s = find(c, data->stream);
+
+    if (data->fd != SL_STREAM_STDOUT) {
+        sl_client_violation(c, "a client's DATA is fd 0");
+        return;
+    }
+    if (s == NULL || s->phase == SL_STREAM_CLOSED || s->phase == SL_STREAM_REFUSED)
+        return; /* its end and these bytes have crossed */
+    if (s->input_ended) {
+        sl_client_violation(c, "DATA came after EOF");
+        return;
+    }
+    if (data->data.len > s->in_credit) {
+        sl_client_violation(c, "DATA came beyond the credit");
+        return;
+    }
+    if (data->data.len == 0)
+        return;
+    s->in_credit -= (uint32_t)data->data.len;
+    int r = sl_stream_write(s->stream, data->data.data, data->data.len);
+    if (r != 0)
+        sl_client_fatal(c, r, sl_status_text(r)); /* bytes are missing now: nothing true can follow */
+}
+
+void sl_client_on_eof(struct sl_client *c, const struct sl_msg *msg)
+{
+    struct sl_client_stream *s = find(c, msg->stream.stream);
+
+    if (s == NULL || s->phase == SL_STREAM_CLOSED || s->phase == SL_STREAM_REFUSED || s->input_ended)
+        return;
+    s->input_ended = true;
+    sl_stream_eof(s->stream);
+}
+
+/* --- opening and ending ------------------------------------------------------------------------------------------- */
+
+static void on_open(void *arg, int status, const char *text)
+{
+    struct sl_client_stream *s = arg;
+
+    if (status != 0) {
+        /* Over the limit, nothing was asked of the server; what a server refuses it has at least seen. */
+        sl_client_error(s->client, s->rid, status, status == SL_E_STREAM_LIMIT, text);
+        s->phase = SL_STREAM_REFUSED;
+        return;
+    }
+    s->phase = SL_STREAM_OPENED;
+    s->in_credit = SL_STREAM_WINDOW;
+    sl_client_send(s->client, &(struct sl_msg){
+                                  .type = SL_MSG_STREAM_OPENED,
+                                  .stream_opened = {.rid = s->rid, .stream = s->id, .window = s->in_credit},
+                              });
+    if (s->close_wanted) {
+        s->phase = SL_STREAM_CLOSED;
+        sl_stream_close(s->stream);
+    } else {
+        lend(s);
+    }
+}
+
+static void send_end(struct sl_client_stream *s, const struct sl_stream_result *result)
+{
+    const bool killed = result->how == SL_RESULT_SIGNAL;
+
+    sl_client_send(s->client, &(struct sl_msg){
+                                  .type = SL_MSG_STREAM_END,
+                                  .stream_end = {.stream = s->id,
+                                      .how = (uint32_t)result->how,
+                                      .exit_status = result->how == SL_RESULT_STATUS ? result->exit_status : 0,
+                                      .signal = sl_bytes_of(killed && result->signal != NULL ? result->signal : ""),
+                                      .core_dumped = killed && result->core_dumped,
+                                      .text = sl_bytes_of(result->text != NULL ? result->text : "")},
+                              });
+}
+
+static void on_end(void *arg, const struct sl_stream_result *result)
+{
+    struct sl_client_stream *s = arg;
+
+    if (s->phase == SL_STREAM_ASKED)
+        sl_client_error(s->client, s->rid, SL_E_CONNECTION_LOST, false,
+            result->text != NULL && result->text[0] != '\0' ? result->text : sl_status_text(SL_E_CONNECTION_LOST));
+    else if (s->phase != SL_STREAM_REFUSED)
+        send_end(s, result);
+    forget(s);
+}
+
+void sl_client_end_streams(struct sl_client *c, int status, const char *text, bool tell)
+{
+    const struct sl_stream_result unknown = {.how = SL_RESULT_UNKNOWN, .text = text};
+    struct sl_client_stream *s;
+
+    while ((s = TAILQ_FIRST(&c->streams)) != NULL) {
+        if (tell && s->phase == SL_STREAM_ASKED)
+            sl_client_error(c, s->rid, status, false, text);
+        else if (tell && s->phase != SL_STREAM_REFUSED)
+            send_end(s, &unknown);
+        forget(s);
+    }
+}
+
+static const struct sl_stream_handler stream_handler = {
+    .on_open = on_open,
+    .on_data = on_data,
+    .on_eof = on_eof,
+    .on_sent = on_sent,
+    .on_end = on_end,
+};
+
+/* The message's texts as C strings: they lie one behind the other in `room`, which has space for all of them. */
+struct strings {
+    char *at;
+};
+
+static const char *keep(struct strings *strings, struct sl_bytes bytes)
+{
+    char *text = strings->at;
+
+    if (bytes.len > 0)
+        memcpy(text, bytes.data, bytes.len);
+    text[bytes.len] = '\0';
+    strings->at += bytes.len + 1;
+    return text;
+}
+
+static int open_stream(struct sl_client_stream *s, const struct sl_msg_stream_open *open)
+{
+    const struct sl_msg_pty *pty = &open->pty_req;
+    struct sl_stream_env env[SL_MSG_ENV_MAX];
+    struct sl_reader pairs = open->env;
+    struct sl_bytes name, value;
+    size_t count = 0;
+
+    /* Each text of the list has four bytes of length before it, so there is room for the NULs as well. */
+    char *room = malloc(open->command.len + 1 + pty->term.len + 1 + sl_reader_left(&open->env));
+    if (room == NULL)
+        return SL_E_NOMEM;
+    struct strings strings = {.at = room};
+    const struct sl_stream_pty spec_pty = {
+        .term = open->pty ? keep(&strings, pty->term) : "",
+        .cols = pty->cols,
+        .rows = pty->rows,
+        .width_px = pty->width_px,
+        .height_px = pty->height_px,
+        .modes = pty->modes.len > 0 ? pty->modes.data : NULL,
+        .modes_len = pty->modes.len,
+    };
+    const char *command = keep(&strings, open->command);
+    while (count < SL_MSG_ENV_MAX && sl_msg_env_next(&pairs, &name, &value)) {
+        env[count].name = keep(&strings, name);
+        env[count++].value = keep(&strings, value);
+    }
+    struct sl_stream_spec spec = {
+        .command = open->kind == SL_STREAM_SHELL ? NULL : command,
+        .pty = open->pty ? &spec_pty : NULL,
+        .env = env,
+        .env_count = count,
+        .credit = s->out_lent,
+    };
+    switch (open->kind) {
+    case SL_STREAM_SHELL:
+        spec.kind = SL_SPEC_SHELL;
+        break;
+    case SL_STREAM_SUBSYSTEM:
+        spec.kind = SL_SPEC_SUBSYSTEM;
+        break;
+    default:
+        spec.kind = SL_SPEC_EXEC;
+        break;
+    }
+    int r = sl_lease_stream_open(s->client->lease, &spec, &stream_handler, s, &s->stream);
+    free(room);
+    return r;
+}
+
+void sl_client_on_stream_open(struct sl_client *c, const struct sl_msg *msg)
+{
+    const struct sl_msg_stream_open *open = &msg->stream_open;
+
+    if (find(c, open->stream) != NULL) {
+        sl_client_violation(c, "STREAM_OPEN names a stream that has not ended");
+        return;
+    }
+    if (c->holding != SL_HOLDING_LEASE) {
+        sl_client_error(c, open->rid, SL_E_NO_LEASE, true, "there is no lease to open a stream under");
+        return;
+    }
+    struct sl_client_stream *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        sl_client_error(c, open->rid, SL_E_NOMEM, true, sl_status_text(SL_E_NOMEM));
+        return;
+    }
+    s->client = c;
+    s->id = open->stream;
+    s->rid = open->rid;
+    s->out_lent = open->window < SL_NATIVE_LEND_MAX ? open->window : SL_NATIVE_LEND_MAX;
+    s->out_credit = open->window - s->out_lent;
+    int r = open_stream(s, open);
+    if (r != 0) {
+        free(s);
+        sl_client_error(c, open->rid, r, true, sl_status_text(r));
+        return;
+    }
+    TAILQ_INSERT_TAIL(&c->streams, s, link);
+}
+
+/* --- the rest ----------------------------------------------------------------------------------------------------- */
+
+void sl_client_on_window(struct sl_client *c, const struct sl_msg *msg)
+{
+    struct sl_client_stream *s = find(c, msg->window.stream);
+
+    if (s == NULL || s->phase == SL_STREAM_CLOSED || s->phase == SL_STREAM_REFUSED)
+        return;
+    if ((uint64_t)s->out_credit + s->out_lent + msg->window.bytes > SL_MSG_WINDOW_MAX) {
+        sl_client_violation(c, "WINDOW brings a stream's credit over 16777216");
+        return;
+    }
+    s->out_credit += msg->window.bytes;
+    lend(s);
+}
+
+void sl_client_on_signal(struct sl_client *c, const struct sl_msg *msg)
+{
+    struct sl_client_stream *s = find(c, msg->signal.stream);
+    char name[SL_MSG_NAME_MAX + 1];
+
+    if (s != NULL && (s->phase == SL_STREAM_ASKED || s->phase == SL_STREAM_OPENED))
+        sl_stream_signal(s->stream, sl_client_text(msg->signal.name, name, sizeof name));
+}
+
+void sl_client_on_window_change(struct sl_client *c, const struct sl_msg *msg)
+{
+    const struct sl_msg_window_change *change = &msg->window_change;
+    struct sl_client_stream *s = find(c, change->stream);
+
+    if (s != NULL && (s->phase == SL_STREAM_ASKED || s->phase == SL_STREAM_OPENED))
+        sl_stream_resize(s->stream, change->cols, change->rows, change->width_px, change->height_px);
+}
+
+void sl_client_on_close(struct sl_client *c, const struct sl_msg *msg)
+{
+    struct sl_client_stream *s = find(c, msg->stream.stream);
+
+    if (s == NULL)
+        return;
+    if (s->phase == SL_STREAM_ASKED) {
+        s->close_wanted = true; /* when the server has answered */
+    } else if (s->phase == SL_STREAM_OPENED) {
+        s->phase = SL_STREAM_CLOSED;
+        sl_stream_close(s->stream);
+    }
+}

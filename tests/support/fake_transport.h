@@ -1,0 +1,31 @@
+/* fake_transport.h - stands in for daemon/ssh in unit tests: implements daemon/ssh/transport.h without a network.
+ *
+ * Dials take and end as sl_fake_dial() says. A stream's command says what it does:
+ *   cat        what is written comes back on stdout; ends with status 0 after its EOF
+ *   exit N     ends with status N
+ *   flood N    N bytes on stdout, then status 0
+ *   hang       nothing, for ever
+ *   sink       takes input and never says so; ends with status 0 after EOF
+ *   refuse     the server says no
+ *   slow       the server's yes takes 50 ms; then like hang */
+#ifndef SSHLEASE_TESTS_FAKE_TRANSPORT_H
+#define SSHLEASE_TESTS_FAKE_TRANSPORT_H
+
+#include "daemon/ssh/transport.h"
+
+/* The dials begun from now on take `ms` and end with `status`, `text` being the reason. */
+void sl_fake_dial(struct sl_transport *transport, uint64_t ms, int status, const char *text);
+/* Drains take so long from now on. */
+void sl_fake_drain(struct sl_transport *transport, uint64_t ms);
+/* Every connection that is up is lost now. */
+void sl_fake_lose_all(struct sl_transport *transport, const char *text);
+
+struct sl_fake_counts {
+    unsigned dialed, open, drained, pinged, streams_open, leases;
+    size_t written; /* bytes given to sl_stream_write() */
+    unsigned signals;
+    char last_env[64]; /* "NAME=value" of the last stream's first variable */
+};
+struct sl_fake_counts sl_fake_counts(const struct sl_transport *transport);
+
+#endif

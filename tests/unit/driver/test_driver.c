@@ -1,0 +1,533 @@
+#include "tests/support/driver_world.h"
+
+#include "proto/status.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* One client: what it was told, as words. */
+struct client {
+    struct sl_world *world;
+    struct sl_lease *lease;
+    uint64_t id;
+    char said[1024], text[512];
+    int status;
+    unsigned data, ends;
+};
+
+static void say(struct client *c, const char *word)
+{
+    size_t len = strlen(c->said);
+
+    (void)snprintf(c->said + len, sizeof c->said - len, "%s%s", len > 0 ? " " : "", word);
+}
+
+static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const char *reason)
+{
+    struct client *c = arg;
+
+    (void)waited_ms;
+    assert_true(position > 0);
+    (void)snprintf(c->text, sizeof c->text, "%s", reason);
+    say(c, "waiting");
+}
+
+static void on_granted(void *arg, const struct sl_lease_grant *grant)
+{
+    struct client *c = arg;
+
+    c->id = grant->id;
+    say(c, "granted");
+}
+
+static void on_refused(void *arg, int status, const char *text)
+{
+    struct client *c = arg;
+
+    c->status = status;
+    (void)snprintf(c->text, sizeof c->text, "%s", text);
+    c->lease = NULL;
+    say(c, "refused");
+}
+
+static void on_renewed(void *arg, uint32_t left_ms)
+{
+    assert_true(left_ms > 0);
+    say(arg, "renewed");
+}
+
+static void on_released(void *arg)
+{
+    struct client *c = arg;
+
+    c->lease = NULL;
+    say(c, "released");
+}
+
+static void on_ended(void *arg, int status, const char *text)
+{
+    struct client *c = arg;
+
+    c->status = status;
+    (void)snprintf(c->text, sizeof c->text, "%s", text);
+    c->lease = NULL;
+    say(c, "ended");
+}
+
+static const struct sl_lease_handler lease_handler = {
+    on_waiting, on_granted, on_refused, on_renewed, on_released, on_ended};
+
+static void on_open(void *arg, int status, const char *text)
+{
+    (void)text;
+    say(arg, status == 0 ? "open" : "not-open");
+}
+
+static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
+{
+    struct client *c = arg;
+
+    (void)fd;
+    (void)data;
+    c->data += (unsigned)len;
+}
+
+static void on_eof(void *arg)
+{
+    (void)arg;
+}
+
+static void on_sent(void *arg, size_t len)
+{
+    (void)arg;
+    (void)len;
+}
+
+static void on_end(void *arg, const struct sl_stream_result *result)
+{
+    struct client *c = arg;
+
+    c->ends++;
+    say(c, result->how == SL_RESULT_STATUS ? "exit" : result->how == SL_RESULT_SIGNAL ? "signal" : "unknown");
+}
+
+static const struct sl_stream_handler stream_handler = {on_open, on_data, on_eof, on_sent, on_end};
+
+static void acquire_as(struct client *c, struct sl_world *w, const char *target, uid_t uid, uint64_t wait_ms)
+{
+    const gid_t gid = 100;
+    const struct sl_lease_owner owner = {.pid = 4711, .uid = uid, .gid = &gid, .gid_count = 1, .label = "a \"label\""};
+
+    *c = (struct client){.world = w};
+    assert_int_equal(sl_lease_acquire(w->driver, target, &owner, wait_ms, 0, &lease_handler, c, &c->lease), 0);
+    assert_string_equal(c->said, ""); /* no callback before it has returned */
+}
+
+static void acquire(struct client *c, struct sl_world *w, const char *target)
+{
+    acquire_as(c, w, target, 0, 0);
+}
+
+static struct sl_stream *run(struct client *c, const char *command)
+{
+    const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = command, .credit = 100000};
+    struct sl_stream *stream = NULL;
+
+    assert_int_equal(sl_lease_stream_open(c->lease, &spec, &stream_handler, c, &stream), 0);
+    return stream;
+}
+
+#define CONF(more) "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {" more "}\n"
+
+static void a_lease_is_asked_for_used_and_given_back(void **state)
+{
+    struct sl_world w;
+    struct client c;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    acquire(&c, &w, "a");
+    const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "exit 0"};
+    struct sl_stream *stream;
+    assert_int_equal(sl_lease_stream_open(c.lease, &spec, &stream_handler, &c, &stream), SL_E_NO_LEASE);
+    WORLD_UNTIL(&w, c.id != 0);
+    (void)run(&c, "exit 3");
+    WORLD_UNTIL(&w, c.ends == 1);
+    sl_lease_renew(c.lease, 0);
+    WORLD_UNTIL(&w, strstr(c.said, "renewed") != NULL);
+    sl_lease_release(c.lease);
+    assert_non_null(c.lease);
+    WORLD_UNTIL(&w, c.lease == NULL);
+    assert_string_equal(c.said, "granted open exit renewed released");
+    /* The next one gets the same connection, at once. */
+    acquire(&c, &w, "a");
+    sl_driver_flush(w.driver);
+    assert_string_equal(c.said, "granted");
+    sl_lease_release(c.lease);
+    sl_driver_flush(w.driver);
+    assert_int_equal(sl_fake_counts(w.transport).dialed, 1);
+    assert_int_equal(sl_fake_counts(w.transport).leases, 2);
+    assert_int_equal(sl_world_counter(&w, "leases_granted", "granted"), 2);
+    assert_int_equal(sl_world_counter(&w, "leases_released", "released"), 2);
+    sl_world_fini(&w);
+}
+
+static void an_unclean_release_is_reclaimed(void **state)
+{
+    struct sl_world w;
+    struct client c;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    (void)run(&c, "hang");
+    WORLD_UNTIL(&w, strstr(c.said, "open") != NULL);
+    sl_lease_release(c.lease);
+    WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
+    /* Its stream does not call any more. */
+    assert_string_equal(c.said, "granted open released");
+    assert_int_equal(sl_fake_counts(w.transport).drained, 1);
+    assert_int_equal(sl_world_counter(&w, "leases_ended", "unclean"), 1);
+    assert_int_equal(sl_world_counter(&w, "reclaim_signalled", ""), 1);
+    sl_world_fini(&w);
+}
+
+static void an_abandoned_lease_is_reclaimed_and_the_next_waiter_served(void **state)
+{
+    struct sl_world w;
+    struct client c, next;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    (void)run(&c, "flood 1000000");
+    acquire(&next, &w, "a");
+    sl_world_settle(&w);
+    assert_string_equal(next.said, "");
+    unsigned data = c.data;
+    assert_true(data > 0);
+    sl_lease_abandon(c.lease);
+    WORLD_UNTIL(&w, next.id != 0);
+    assert_string_equal(c.said, "granted open"); /* nothing after it was abandoned */
+    assert_int_equal(c.data, data);
+    assert_int_equal(sl_fake_counts(w.transport).dialed, 2); /* never the same connection again */
+    assert_int_equal(sl_world_counter(&w, "leases_ended", "client-gone"), 1);
+    assert_int_equal(sl_world_counter(&w, "connections_closed", "drained"), 1);
+    sl_world_fini(&w);
+    assert_string_equal(next.said, "granted ended");
+    assert_int_equal(next.status, SL_E_SHUTDOWN);
+}
+
+/* Abandoned at each point of its life: nothing is called, nothing is left. */
+static void a_client_may_go_at_any_time(void **state)
+{
+    (void)state;
+    for (int turns = 0; turns < 12; turns++) {
+        struct sl_world w;
+        struct client c;
+        sl_world_init(&w, CONF("max_connections: 1"), false);
+        acquire(&c, &w, "a");
+        for (int i = 0; i < turns; i++) {
+            (void)uv_run(&w.loop, UV_RUN_NOWAIT);
+            if (c.id != 0 && c.ends == 0 && strstr(c.said, "open") == NULL && i % 2 == 0)
+                (void)run(&c, "hang");
+        }
+        char said[sizeof c.said];
+        memcpy(said, c.said, sizeof said);
+        if (turns % 3 == 0)
+            sl_lease_release(c.lease); /* and then it goes */
+        sl_lease_abandon(c.lease);
+        sl_world_settle(&w);
+        assert_string_equal(c.said, said);
+        sl_world_fini(&w);
+        assert_string_equal(c.said, said);
+    }
+}
+
+static void waiting_ends_by_release(void **state)
+{
+    struct sl_world w;
+    struct client c, second, third;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    acquire(&second, &w, "a");
+    sl_world_settle(&w);
+    sl_lease_release(second.lease);
+    sl_driver_flush(w.driver);
+    assert_string_equal(second.said, "released");
+    /* Before the core has even heard of it. */
+    acquire(&third, &w, "a");
+    sl_lease_release(third.lease);
+    sl_driver_flush(w.driver);
+    assert_string_equal(third.said, "released");
+    sl_lease_abandon(c.lease);
+    sl_world_fini(&w);
+}
+
+static void refusals_say_why(void **state)
+{
+    struct sl_world w;
+    struct client c, second;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1, waiters: 1, acquire_notice: 10ms, acquire_timeout: 60s"), false);
+    acquire(&c, &w, "b");
+    WORLD_UNTIL(&w, c.lease == NULL);
+    assert_int_equal(c.status, SL_E_NO_TARGET);
+    assert_string_equal(c.text, "no such target: b");
+    acquire_as(&c, &w, "a", 77, 0);
+    WORLD_UNTIL(&w, c.lease == NULL);
+    assert_int_equal(c.status, SL_E_NOT_ALLOWED);
+    assert_string_equal(c.text, "not allowed to lease a");
+    assert_int_equal(sl_world_counter(&w, "leases_refused", "not-allowed"), 1);
+
+    sl_fake_dial(w.transport, 0, SL_E_CONNECT, "10.0.0.5:22: connection refused");
+    acquire_as(&c, &w, "a", 0, 300);
+    acquire(&second, &w, "a");
+    WORLD_UNTIL(&w, second.lease == NULL);
+    assert_int_equal(second.status, SL_E_QUEUE_FULL);
+    assert_string_equal(second.text, "target a: 1 are waiting already (waiters)");
+    WORLD_UNTIL(&w, c.lease == NULL);
+    assert_int_equal(c.status, SL_E_CONNECT);
+    assert_non_null(strstr(c.text, "target a: 10.0.0.5:22: connection refused; next try in "));
+
+    sl_fake_dial(w.transport, 0, SL_E_HANDSHAKE, "10.0.0.5:22: closed in the handshake");
+    acquire_as(&c, &w, "a", 0, 1500);
+    WORLD_UNTIL(&w, strstr(c.said, "waiting") != NULL);
+    assert_non_null(strstr(c.text, "target a: 10.0.0.5:22: "));
+    WORLD_UNTIL(&w, c.lease == NULL);
+    assert_int_equal(c.status, SL_E_HANDSHAKE);
+    assert_non_null(
+        strstr(c.text, "target a: no connection within 2 s: 10.0.0.5:22: closed in the handshake; next try in"));
+    sl_world_fini(&w);
+
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    sl_fake_dial(w.transport, 0, SL_E_HOST_KEY_CHANGED, "10.0.0.5:22: the host key has changed");
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.lease == NULL);
+    assert_string_equal(c.text, "target a: 10.0.0.5:22: the host key has changed; not tried again before a reload");
+    sl_world_fini(&w);
+}
+
+static void credentials_that_fail_are_not_tried_by_everybody(void **state)
+{
+    struct sl_world w;
+    struct client c, second;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    sl_fake_dial(w.transport, 0, SL_E_AUTH_FAILED, "u@a:22: the server rejects password");
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.lease == NULL);
+    assert_int_equal(c.status, SL_E_AUTH_FAILED);
+    acquire(&second, &w, "a");
+    WORLD_UNTIL(&w, second.lease == NULL);
+    assert_int_equal(second.status, SL_E_AUTH_FAILED);
+    assert_string_equal(second.text, "target a: u@a:22: the server rejects password; next try in 10 min");
+    assert_int_equal(sl_fake_counts(w.transport).dialed, 1);
+    sl_world_fini(&w);
+}
+
+static void a_lost_connection_ends_its_lease_after_its_streams(void **state)
+{
+    struct sl_world w;
+    struct client c;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    (void)run(&c, "hang");
+    sl_world_settle(&w);
+    sl_fake_lose_all(w.transport, "reset by peer");
+    WORLD_UNTIL(&w, c.lease == NULL);
+    assert_string_equal(c.said, "granted open unknown ended");
+    assert_int_equal(c.status, SL_E_CONNECTION_LOST);
+    assert_string_equal(c.text, "lease 1 of a: the SSH connection was lost: reset by peer");
+    assert_int_equal(sl_world_counter(&w, "reclaim_incomplete", ""), 1); /* its command may still run */
+    sl_world_fini(&w);
+}
+
+static void release_and_loss_in_one_turn(void **state)
+{
+    struct sl_world w;
+    struct client c;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    sl_fake_lose_all(w.transport, "reset by peer");
+    sl_lease_abandon(c.lease);
+    WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    sl_fake_lose_all(w.transport, "reset by peer");
+    sl_lease_release(c.lease);
+    WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
+    sl_world_fini(&w);
+}
+
+static void a_lease_expires_and_is_revoked(void **state)
+{
+    struct sl_world w;
+    struct client c;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 2, lease_timeout: 50ms"), false);
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.lease == NULL && c.id != 0);
+    assert_string_equal(c.said, "granted ended");
+    assert_int_equal(c.status, SL_E_EXPIRED);
+
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    assert_int_equal(sl_driver_revoke(w.driver, c.id + 1, 0, NULL, 0), SL_E_NO_LEASE);
+    assert_int_equal(sl_driver_revoke(w.driver, c.id, 4242, NULL, 0), SL_E_NOT_ALLOWED);
+    assert_int_equal(sl_driver_revoke(w.driver, c.id, 0, NULL, 0), 0);
+    WORLD_UNTIL(&w, c.lease == NULL);
+    assert_int_equal(c.status, SL_E_REVOKED);
+    assert_int_equal(sl_world_counter(&w, "leases_ended", "revoked"), 1);
+    sl_world_fini(&w);
+}
+
+static void shutdown_waits_for_leases_and_refuses_the_rest(void **state)
+{
+    struct sl_world w;
+    struct client c, waiter, late;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    acquire(&waiter, &w, "a");
+    sl_world_settle(&w);
+    sl_driver_shutdown(w.driver, false, sl_world_stopped, &w);
+    assert_true(sl_driver_stopping(w.driver));
+    WORLD_UNTIL(&w, waiter.lease == NULL);
+    assert_int_equal(waiter.status, SL_E_SHUTDOWN);
+    acquire(&late, &w, "a");
+    WORLD_UNTIL(&w, late.lease == NULL);
+    assert_int_equal(late.status, SL_E_SHUTDOWN);
+    assert_false(w.stopped);
+    (void)run(&c, "exit 0"); /* still its own */
+    WORLD_UNTIL(&w, c.ends == 1);
+    sl_lease_release(c.lease);
+    WORLD_UNTIL(&w, w.stopped);
+    assert_string_equal(c.said, "granted open exit released");
+    sl_world_fini(&w);
+}
+
+static void a_second_shutdown_does_not_wait(void **state)
+{
+    struct sl_world w;
+    struct client c;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    sl_driver_shutdown(w.driver, false, sl_world_stopped, &w);
+    sl_world_settle(&w);
+    assert_string_equal(c.said, "granted");
+    sl_driver_shutdown(w.driver, true, sl_world_stopped, &w);
+    WORLD_UNTIL(&w, w.stopped);
+    assert_string_equal(c.said, "granted ended");
+    sl_world_fini(&w);
+}
+
+static void what_was_heard_lately_is_not_pinged(void **state)
+{
+    struct sl_world w;
+    struct client c;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1, server_alive_interval: 100ms, validate_after: 10s"), false);
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    struct sl_stream *stream = run(&c, "cat");
+    uint64_t until = uv_now(&w.loop) + 350;
+    while (uv_now(&w.loop) < until) { /* traffic all the time */
+        assert_int_equal(sl_stream_write(stream, "x", 1), 0);
+        uint64_t pause = uv_now(&w.loop) + 5;
+        WORLD_UNTIL(&w, uv_now(&w.loop) >= pause);
+    }
+    assert_int_equal(sl_fake_counts(w.transport).pinged, 0);
+    WORLD_UNTIL(&w, sl_fake_counts(w.transport).pinged > 0); /* and silence is */
+    sl_lease_abandon(c.lease);
+    sl_world_fini(&w);
+}
+
+static void count_lease(void *arg, const struct sl_lease_view *view)
+{
+    struct client *c = arg;
+
+    assert_string_equal(view->target, "a");
+    assert_string_equal(view->label, "a \"label\"");
+    assert_int_equal(view->pid, 4711);
+    say(c, view->granted ? "granted" : "waiting");
+}
+
+static void count_target(void *arg, const struct sl_target_view *view)
+{
+    say(arg, view->name);
+}
+
+static void one_sees_what_is_ones_own(void **state)
+{
+    struct sl_world w;
+    struct client c, waiter, seen = {.lease = NULL};
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1") "  b: {allow: {users: [2]}}\n", false);
+    acquire_as(&c, &w, "a", 1, 0);
+    WORLD_UNTIL(&w, c.id != 0);
+    acquire_as(&waiter, &w, "a", 2, 0);
+    sl_world_settle(&w);
+    sl_driver_each_lease(w.driver, 0, NULL, 0, count_lease, &seen);
+    sl_driver_each_target(w.driver, 0, NULL, 0, count_target, &seen);
+    assert_string_equal(seen.said, "granted waiting a b");
+    seen.said[0] = '\0';
+    sl_driver_each_lease(w.driver, 2, NULL, 0, count_lease, &seen);
+    sl_driver_each_target(w.driver, 1, NULL, 0, count_target, &seen);
+    assert_string_equal(seen.said, "waiting a");
+    struct sl_driver_totals totals;
+    sl_driver_totals(w.driver, &totals);
+    assert_int_equal(totals.leased, 1);
+    assert_int_equal(totals.waiters, 1);
+    sl_lease_abandon(c.lease);
+    sl_lease_abandon(waiter.lease);
+    sl_world_fini(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lease_is_asked_for_used_and_given_back),
+        cmocka_unit_test(an_unclean_release_is_reclaimed),
+        cmocka_unit_test(an_abandoned_lease_is_reclaimed_and_the_next_waiter_served),
+        cmocka_unit_test(a_client_may_go_at_any_time),
+        cmocka_unit_test(waiting_ends_by_release),
+        cmocka_unit_test(refusals_say_why),
+        cmocka_unit_test(credentials_that_fail_are_not_tried_by_everybody),
+        cmocka_unit_test(a_lost_connection_ends_its_lease_after_its_streams),
+        cmocka_unit_test(release_and_loss_in_one_turn),
+        cmocka_unit_test(a_lease_expires_and_is_revoked),
+        cmocka_unit_test(shutdown_waits_for_leases_and_refuses_the_rest),
+        cmocka_unit_test(a_second_shutdown_does_not_wait),
+        cmocka_unit_test(what_was_heard_lately_is_not_pinged),
+        cmocka_unit_test(one_sees_what_is_ones_own),
+    };
+    return cmocka_run_group_tests_name("driver.driver", tests, NULL, NULL);
+}

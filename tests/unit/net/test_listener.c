@@ -1,0 +1,268 @@
+#include "daemon/net/listener.h"
+
+#include "proto/status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct world {
+    uv_loop_t loop;
+    char dir[64], path[128], error[512];
+    struct sl_listener *listener;
+    struct sl_listener_options options;
+    unsigned accepted;
+    int status;
+};
+
+static void on_accept(void *arg, int fd, int status)
+{
+    struct world *w = arg;
+
+    assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+    w->accepted++;
+    w->status = status;
+    (void)close(fd);
+}
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+
+    assert_non_null(w);
+    (void)snprintf(w->dir, sizeof w->dir, "/tmp/sl-listener.XXXXXX");
+    assert_non_null(mkdtemp(w->dir));
+    (void)snprintf(w->path, sizeof w->path, "%s/s.sock", w->dir);
+    w->options = (struct sl_listener_options){.path = w->path, .mode = 0660};
+    assert_int_equal(uv_loop_init(&w->loop), 0);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+
+    sl_listener_close(w->listener);
+    (void)uv_run(&w->loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&w->loop), 0);
+    (void)unlink(w->path);
+    assert_int_equal(rmdir(w->dir), 0); /* nothing else was left behind */
+    free(w);
+    return 0;
+}
+
+static int open_it(struct world *w)
+{
+    return sl_listener_open(&w->loop, NULL, &w->options, on_accept, w, w->error, sizeof w->error, &w->listener);
+}
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        (void)close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static void a_client_is_accepted_and_the_name_goes_with_the_listener(void **state)
+{
+    struct world *w = *state;
+    struct stat st;
+
+    assert_int_equal(open_it(w), 0);
+    assert_int_equal(lstat(w->path, &st), 0);
+    assert_true(S_ISSOCK(st.st_mode));
+    assert_int_equal(st.st_mode & 07777, 0660);
+    int fd = connect_to(w->path);
+    assert_true(fd >= 0);
+    while (w->accepted == 0)
+        (void)uv_run(&w->loop, UV_RUN_ONCE);
+    assert_int_equal(w->status, 0);
+    (void)close(fd);
+    sl_listener_close(w->listener);
+    w->listener = NULL;
+    assert_int_equal(lstat(w->path, &st), -1);
+}
+
+static void mode_and_group_are_set(void **state)
+{
+    struct world *w = *state;
+    struct stat st;
+    gid_t groups[64];
+    int count = getgroups(64, groups);
+
+    w->options.mode = 0600;
+    w->options.group_set = true;
+    w->options.group = geteuid() == 0 ? 12345 : count > 0 ? groups[count - 1] : getgid();
+    assert_int_equal(open_it(w), 0);
+    assert_int_equal(lstat(w->path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(st.st_gid, w->options.group);
+}
+
+static void a_stale_socket_is_replaced(void **state)
+{
+    struct world *w = *state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    memcpy(address.sun_path, w->path, strlen(w->path) + 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    (void)close(fd); /* as a killed daemon leaves it */
+    assert_int_equal(open_it(w), 0);
+    fd = connect_to(w->path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+}
+
+static void a_live_daemon_is_left_alone(void **state)
+{
+    struct world *w = *state;
+    struct sl_listener *second = NULL;
+
+    assert_int_equal(open_it(w), 0);
+    assert_int_equal(
+        sl_listener_open(&w->loop, NULL, &w->options, on_accept, w, w->error, sizeof w->error, &second), SL_E_IO);
+    assert_non_null(strstr(w->error, w->path));
+    assert_non_null(strstr(w->error, "another daemon is listening"));
+    int fd = connect_to(w->path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+}
+
+static void a_file_is_left_alone(void **state)
+{
+    struct world *w = *state;
+    int fd = open(w->path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+    (void)close(fd);
+    assert_int_equal(open_it(w), SL_E_IO);
+    assert_non_null(strstr(w->error, "not a socket"));
+    assert_int_equal(access(w->path, F_OK), 0);
+}
+
+static void a_missing_directory_is_named(void **state)
+{
+    struct world *w = *state;
+
+    w->options.path = "/nonexistent/there/s.sock";
+    assert_int_equal(open_it(w), SL_E_IO);
+    assert_non_null(strstr(w->error, "/nonexistent/there/"));
+}
+
+static void a_path_that_is_too_long_is_refused_with_its_limit(void **state)
+{
+    struct world *w = *state;
+    char path[300];
+
+    memset(path, 'x', sizeof path);
+    path[0] = '/';
+    path[108] = '\0';
+    w->options.path = path;
+    assert_int_equal(open_it(w), SL_E_INVALID);
+    assert_non_null(strstr(w->error, "1 bytes too long"));
+    assert_non_null(strstr(w->error, "107"));
+}
+
+static void a_name_that_is_somebody_elses_by_now_stays(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(open_it(w), 0);
+    assert_int_equal(unlink(w->path), 0);
+    int fd = open(w->path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    (void)close(fd);
+    sl_listener_close(w->listener);
+    w->listener = NULL;
+    assert_int_equal(access(w->path, F_OK), 0);
+}
+
+static void a_socket_from_outside_is_adopted_and_its_name_kept(void **state)
+{
+    struct world *w = *state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    memcpy(address.sun_path, w->path, strlen(w->path) + 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    /* It must listen already. */
+    assert_int_equal(
+        sl_listener_adopt(&w->loop, NULL, fd, on_accept, w, w->error, sizeof w->error, &w->listener), SL_E_INVALID);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(sl_listener_adopt(&w->loop, NULL, fd, on_accept, w, w->error, sizeof w->error, &w->listener), 0);
+    int client = connect_to(w->path);
+    while (w->accepted == 0)
+        (void)uv_run(&w->loop, UV_RUN_ONCE);
+    (void)close(client);
+    sl_listener_close(w->listener);
+    w->listener = NULL;
+    assert_int_equal(access(w->path, F_OK), 0);
+}
+
+static void out_of_descriptors_clients_are_told_and_others_served_later(void **state)
+{
+    struct world *w = *state;
+    struct rlimit old, low;
+    int fillers[256], count = 0;
+
+    assert_int_equal(open_it(w), 0);
+    int first = connect_to(w->path), second = connect_to(w->path);
+    assert_true(first >= 0 && second >= 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    low = old;
+    low.rlim_cur = 128;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    while (count < 256 && (fillers[count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        count++;
+    assert_int_equal(errno, EMFILE);
+    while (w->accepted < 2)
+        (void)uv_run(&w->loop, UV_RUN_ONCE);
+    assert_int_equal(w->status, SL_E_LIMIT);
+    while (count > 0)
+        (void)close(fillers[--count]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    int third = connect_to(w->path);
+    while (w->accepted < 3)
+        (void)uv_run(&w->loop, UV_RUN_ONCE);
+    assert_int_equal(w->status, 0);
+    (void)close(first);
+    (void)close(second);
+    (void)close(third);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_client_is_accepted_and_the_name_goes_with_the_listener, setup, teardown),
+        cmocka_unit_test_setup_teardown(mode_and_group_are_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_stale_socket_is_replaced, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_live_daemon_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_missing_directory_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_path_that_is_too_long_is_refused_with_its_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_name_that_is_somebody_elses_by_now_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_socket_from_outside_is_adopted_and_its_name_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(out_of_descriptors_clients_are_told_and_others_served_later, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("net.listener", tests, NULL, NULL);
+}

@@ -1,0 +1,446 @@
+#include "daemon/net/socket.h"
+
+#include "proto/status.h"
+
+#include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* One socket and what it has said; the other end is a plain descriptor. */
+struct world {
+    uv_loop_t loop;
+    struct sl_socket *socket;
+    int peer;
+    unsigned frames, drains, ends, closes;
+    uint32_t last_type;
+    size_t last_len;
+    int end_status;
+    /* What on_frame does besides counting. */
+    enum { DO_COUNT, DO_ANSWER, DO_CLOSE } on_frame;
+    uv_timer_t limit;
+};
+
+static unsigned open_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    unsigned count = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
+
+static void on_frame(void *arg, const struct sl_frame *frame)
+{
+    struct world *w = arg;
+
+    w->frames++;
+    w->last_type = frame->type;
+    w->last_len = frame->body.len;
+    if (w->on_frame == DO_ANSWER) {
+        static const char answer[65536];
+        (void)sl_socket_send(w->socket, answer, sizeof answer, NULL, 0);
+    } else if (w->on_frame == DO_CLOSE) {
+        sl_socket_close(w->socket);
+    }
+}
+
+static void on_end(void *arg, int status, const char *text)
+{
+    struct world *w = arg;
+
+    assert_non_null(text);
+    w->ends++;
+    w->end_status = status;
+}
+
+static void on_drain(void *arg)
+{
+    struct world *w = arg;
+
+    w->drains++;
+}
+
+static void on_closed(void *arg)
+{
+    struct world *w = arg;
+
+    w->closes++;
+    w->socket = NULL;
+}
+
+static const struct sl_socket_handler handler = {on_frame, on_end, on_drain, on_closed};
+
+static void on_limit(uv_timer_t *timer)
+{
+    (void)timer;
+    fail_msg("what was waited for did not happen in 10 s");
+}
+
+static struct world *start(void)
+{
+    struct world *w = calloc(1, sizeof *w);
+    int fd[2];
+
+    assert_non_null(w);
+    assert_int_equal(uv_loop_init(&w->loop), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
+    assert_int_equal(sl_socket_open(&w->loop, fd[0], &handler, w, &w->socket), 0);
+    w->peer = fd[1];
+    assert_int_equal(uv_timer_init(&w->loop, &w->limit), 0);
+    assert_int_equal(uv_timer_start(&w->limit, on_limit, 10000, 0), 0);
+    return w;
+}
+
+static void stop(struct world *w)
+{
+    if (w->socket != NULL)
+        sl_socket_close(w->socket);
+    uv_close((uv_handle_t *)&w->limit, NULL);
+    (void)uv_run(&w->loop, UV_RUN_DEFAULT);
+    assert_int_equal(w->closes, 1);
+    assert_int_equal(uv_loop_close(&w->loop), 0);
+    if (w->peer >= 0)
+        (void)close(w->peer);
+    free(w);
+}
+
+static void say(struct world *w, const void *data, size_t len)
+{
+    assert_int_equal(send(w->peer, data, len, MSG_NOSIGNAL), (ssize_t)len);
+}
+
+/* Reads what there is; the bytes read. */
+static size_t hear(struct world *w)
+{
+    static char buf[65536];
+    size_t sum = 0;
+    ssize_t n;
+
+    while ((n = recv(w->peer, buf, sizeof buf, 0)) > 0)
+        sum += (size_t)n;
+    return sum;
+}
+
+#define RUN_UNTIL(w, condition)                                                                                        \
+    do {                                                                                                               \
+        while (!(condition))                                                                                           \
+            (void)uv_run(&(w)->loop, UV_RUN_ONCE);                                                                     \
+    } while (0)
+
+static size_t make_frame(uint8_t *buf, size_t size, uint32_t type, size_t body_len)
+{
+    struct sl_writer writer;
+
+    sl_writer_init(&writer, buf, size);
+    size_t begin = sl_frame_begin(&writer, type);
+    for (size_t i = 0; i < body_len; i++)
+        sl_put_u8(&writer, (uint8_t)i);
+    sl_frame_end(&writer, begin);
+    assert_false(writer.overflow);
+    return writer.at;
+}
+
+static void frames_come_one_by_one_however_they_were_cut(void **state)
+{
+    struct world *w = start();
+    uint8_t bytes[512];
+    size_t len = make_frame(bytes, sizeof bytes, 7, 3);
+
+    (void)state;
+    len += make_frame(bytes + len, sizeof bytes - len, 8, 0);
+    len += make_frame(bytes + len, sizeof bytes - len, 9, 100);
+    say(w, bytes, len);
+    RUN_UNTIL(w, w->frames == 3);
+    assert_int_equal(w->last_type, 9);
+    for (size_t i = 0; i < len; i++) {
+        say(w, bytes + i, 1);
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+    RUN_UNTIL(w, w->frames == 6);
+    assert_int_equal(w->last_len, 100);
+    stop(w);
+}
+
+static void the_largest_frame_fits(void **state)
+{
+    struct world *w = start();
+    uint8_t *bytes = malloc(SL_FRAME_MAX + 4);
+    size_t len = make_frame(bytes, SL_FRAME_MAX + 4, 5, SL_FRAME_MAX - 4), at = 0;
+
+    (void)state;
+    while (w->frames == 0) {
+        ssize_t n = at < len ? send(w->peer, bytes + at, len - at, MSG_NOSIGNAL) : 0;
+        at += n > 0 ? (size_t)n : 0;
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(w->last_len, SL_FRAME_MAX - 4);
+    /* And one after it: the buffer was given back. */
+    len = make_frame(bytes, 64, 6, 1);
+    say(w, bytes, len);
+    RUN_UNTIL(w, w->frames == 2);
+    free(bytes);
+    stop(w);
+}
+
+static void a_length_out_of_bounds_ends_the_socket_at_its_fourth_byte(void **state)
+{
+    static const uint8_t too_long[] = {0, 4, 0, 1}, too_short[] = {0, 0, 0, 3}, garbage[] = {'S', 'S', 'H', '-'};
+    static const uint8_t *const bad[] = {too_long, too_short, garbage};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct world *w = start();
+        say(w, bad[i], 3);
+        for (int turn = 0; turn < 5; turn++)
+            (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+        assert_int_equal(w->ends, 0);
+        say(w, bad[i] + 3, 1);
+        RUN_UNTIL(w, w->ends == 1);
+        assert_int_equal(w->end_status, SL_E_PROTOCOL);
+        /* The peer can still be told why. */
+        assert_int_equal(sl_socket_send(w->socket, "why", 3, NULL, 0), 0);
+        sl_socket_finish(w->socket);
+        RUN_UNTIL(w, w->closes == 1);
+        assert_int_equal(hear(w), 3);
+        stop(w);
+    }
+}
+
+static void half_a_frame_and_a_closed_peer_end_quietly(void **state)
+{
+    struct world *w = start();
+    uint8_t bytes[64];
+    size_t len = make_frame(bytes, sizeof bytes, 1, 20);
+
+    (void)state;
+    say(w, bytes, len - 1);
+    (void)close(w->peer);
+    w->peer = -1;
+    RUN_UNTIL(w, w->ends == 1);
+    assert_int_equal(w->frames, 0);
+    assert_int_equal(w->end_status, 0);
+    stop(w);
+}
+
+static void the_peers_end_is_seen_at_once_even_with_answers_unread(void **state)
+{
+    struct world *w = start();
+    static const char block[200000];
+
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(sl_socket_send(w->socket, block, sizeof block, NULL, 0), 0);
+    (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    (void)close(w->peer);
+    w->peer = -1;
+    RUN_UNTIL(w, w->ends == 1);
+    stop(w);
+}
+
+static void a_slow_reader_makes_it_congested_and_reading_drains_it(void **state)
+{
+    struct world *w = start();
+    static const char block[65536];
+    size_t sent = 0, heard = 0;
+
+    (void)state;
+    while (!sl_socket_congested(w->socket)) {
+        assert_int_equal(sl_socket_send(w->socket, block, 1000, block, sizeof block), 0);
+        sent += 1000 + sizeof block;
+    }
+    assert_true(sent < SL_SOCKET_HIGH_WATER + 1000000); /* plus what the kernel took */
+    while (w->drains == 0) {
+        heard += hear(w);
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+    assert_false(sl_socket_congested(w->socket));
+    while (heard < sent) {
+        heard += hear(w);
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(heard, sent);
+    stop(w);
+}
+
+static void what_is_sent_arrives_in_order(void **state)
+{
+    struct world *w = start();
+    static uint8_t out[3000000], in[sizeof out];
+    size_t sent = 0, heard = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof out; i++)
+        out[i] = (uint8_t)(i * 2654435761u >> 24);
+    while (heard < sizeof out) {
+        for (int i = 0; i < 8 && sent < sizeof out && !sl_socket_congested(w->socket); i++) {
+            size_t part = (sent * 7) % 40000 + 1, head = part / 3;
+            if (part > sizeof out - sent)
+                part = sizeof out - sent, head = part;
+            assert_int_equal(sl_socket_send(w->socket, out + sent, head, out + sent + head, part - head), 0);
+            sent += part;
+        }
+        ssize_t n = recv(w->peer, in + heard, 30011 < sizeof in - heard ? 30011 : sizeof in - heard, 0);
+        heard += n > 0 ? (size_t)n : 0;
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+    assert_memory_equal(in, out, sizeof out);
+    stop(w);
+}
+
+static void who_asks_without_reading_is_not_read_from(void **state)
+{
+    struct world *w = start();
+    uint8_t bytes[64];
+    size_t len = make_frame(bytes, sizeof bytes, 1, 0);
+
+    (void)state;
+    w->on_frame = DO_ANSWER; /* 64 KiB for 8 bytes */
+    for (int i = 0; i < 200; i++) {
+        (void)send(w->peer, bytes, len, MSG_NOSIGNAL);
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+    assert_true(w->frames * 65536u < SL_SOCKET_HOLD_WATER + 1000000);
+    assert_int_equal(w->ends, 0);
+    /* Reading on, it gets the rest. */
+    while (w->frames < 200) {
+        (void)hear(w);
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+    stop(w);
+}
+
+static void a_queue_without_end_ends_the_socket(void **state)
+{
+    struct world *w = start();
+    static const char block[262144];
+    int r = 0;
+
+    (void)state;
+    for (int i = 0; i < 100 && r == 0; i++)
+        r = sl_socket_send(w->socket, block, sizeof block, NULL, 0);
+    assert_int_equal(r, SL_E_LIMIT);
+    RUN_UNTIL(w, w->ends == 1);
+    stop(w);
+}
+
+static void silence_ends_at_the_deadline(void **state)
+{
+    struct world *w = start();
+
+    (void)state;
+    sl_socket_deadline(w->socket, 20);
+    RUN_UNTIL(w, w->ends == 1);
+    assert_int_equal(w->end_status, SL_E_TIMEOUT);
+    stop(w);
+    w = start();
+    sl_socket_deadline(w->socket, 20);
+    sl_socket_deadline(w->socket, 0);
+    uint64_t until = uv_now(&w->loop) + 60;
+    while (uv_now(&w->loop) < until)
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    assert_int_equal(w->ends, 0);
+    stop(w);
+}
+
+static void finishing_waits_for_the_reader_but_not_for_ever(void **state)
+{
+    struct world *w = start();
+    static const char block[1000000];
+    size_t heard = 0;
+
+    (void)state;
+    assert_int_equal(sl_socket_send(w->socket, block, sizeof block, NULL, 0), 0);
+    sl_socket_finish(w->socket);
+    while (w->closes == 0) {
+        heard += hear(w);
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+    heard += hear(w);
+    assert_int_equal(heard, sizeof block);
+    stop(w);
+
+    w = start();
+    assert_int_equal(sl_socket_send(w->socket, block, sizeof block, NULL, 0), 0);
+    sl_socket_finish(w->socket);
+    uint64_t begin = uv_now(&w->loop);
+    RUN_UNTIL(w, w->closes == 1);
+    assert_in_range(uv_now(&w->loop) - begin, SL_SOCKET_FINISH_MS - 100, SL_SOCKET_FINISH_MS + 2000);
+    stop(w);
+}
+
+static void it_can_be_closed_from_its_own_callback(void **state)
+{
+    struct world *w = start();
+    uint8_t bytes[64];
+    size_t len = make_frame(bytes, sizeof bytes, 1, 0);
+
+    (void)state;
+    len += make_frame(bytes + len, sizeof bytes - len, 2, 0);
+    w->on_frame = DO_CLOSE;
+    say(w, bytes, len);
+    RUN_UNTIL(w, w->closes == 1);
+    assert_int_equal(w->frames, 1);
+    stop(w);
+}
+
+static void a_descriptor_that_names_nothing_is_an_error(void **state)
+{
+    struct world w = {.peer = -1};
+    const int fd = 1000000; /* names nothing */
+
+    (void)state;
+    assert_int_equal(uv_loop_init(&w.loop), 0);
+    assert_int_equal(sl_socket_open(&w.loop, fd, &handler, &w, &w.socket), SL_E_IO);
+    (void)uv_run(&w.loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&w.loop), 0);
+    assert_int_equal(w.closes, 0);
+}
+
+static int count_descriptors(void **state)
+{
+    static unsigned before;
+
+    if (*state == NULL) {
+        uv_loop_t first; /* libuv keeps two descriptors of its own from the first loop on */
+        assert_int_equal(uv_loop_init(&first), 0);
+        assert_int_equal(uv_loop_close(&first), 0);
+        before = open_descriptors();
+        *state = &before;
+    } else {
+        assert_int_equal(open_descriptors(), before);
+    }
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frames_come_one_by_one_however_they_were_cut),
+        cmocka_unit_test(the_largest_frame_fits),
+        cmocka_unit_test(a_length_out_of_bounds_ends_the_socket_at_its_fourth_byte),
+        cmocka_unit_test(half_a_frame_and_a_closed_peer_end_quietly),
+        cmocka_unit_test(the_peers_end_is_seen_at_once_even_with_answers_unread),
+        cmocka_unit_test(a_slow_reader_makes_it_congested_and_reading_drains_it),
+        cmocka_unit_test(what_is_sent_arrives_in_order),
+        cmocka_unit_test(who_asks_without_reading_is_not_read_from),
+        cmocka_unit_test(a_queue_without_end_ends_the_socket),
+        cmocka_unit_test(silence_ends_at_the_deadline),
+        cmocka_unit_test(finishing_waits_for_the_reader_but_not_for_ever),
+        cmocka_unit_test(it_can_be_closed_from_its_own_callback),
+        cmocka_unit_test(a_descriptor_that_names_nothing_is_an_error),
+    };
+    (void)signal(SIGPIPE, SIG_IGN); /* as the daemon does */
+    return cmocka_run_group_tests_name("net.socket", tests, count_descriptors, count_descriptors);
+}
