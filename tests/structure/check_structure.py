@@ -40,7 +40,7 @@ MAY_INCLUDE = {
     "front": {"daemon/driver.h", "daemon/ssh/transport.h", "daemon/net/", "daemon/base/", "proto/"},
     "core": {"daemon/base/id.h"},
     "ssh": {"daemon/base/", "proto/"},
-    "net": {"daemon/base/"},
+    "net": {"daemon/base/", "proto/"},
     "base": set(),
     "proto": set(),
     "config": set(),
