@@ -440,6 +440,33 @@ static void on_ended(struct sl_lease *lease, const struct sl_action *act)
     lease->handler->on_ended(lease->arg, act->status, text);
 }
 
+static void log_move(const struct sl_lease *lease, enum sl_log_level level, const struct sl_action *act)
+{
+    const struct sl_log *log = lease->driver->log;
+    char label[SL_LOG_QUOTE_SIZE], conn[48] = "";
+
+    if (log == NULL || level > log->level)
+        return;
+    if (!sl_id_is_none(act->conn))
+        (void)snprintf(conn, sizeof conn, " conn=%u.%u", act->conn.index, act->conn.generation);
+    sl_log(log, level, "lease", "lease=%llu target=%s%s pid=%ld uid=%lu label=%s %s -> %s reason=%s%s%s",
+        (unsigned long long)lease->number, lease->target->conf->name, conn, (long)lease->pid, (unsigned long)lease->uid,
+        sl_log_quote(label, sizeof label, lease->label), sl_lease_state_name(act->lease_from),
+        sl_lease_state_name(act->lease_to), sl_reason_name(act->reason), act->status != 0 ? " status=" : "",
+        act->status != 0 ? sl_status_name(act->status) : "");
+}
+
+/* Refused on the spot: it never was in a state, so no move tells of it. */
+static void note_refusal(struct sl_lease *lease, const struct sl_action *act)
+{
+    struct sl_action moved = *act;
+
+    moved.lease_from = SL_LEASE_NONE;
+    moved.lease_to = SL_LEASE_REFUSED;
+    lease->driver->counters.lease[SL_LEASE_REFUSED][act->reason]++;
+    log_move(lease, SL_LOG_NOTICE, &moved);
+}
+
 void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
@@ -463,6 +490,8 @@ void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
             lease->handler->on_renewed(lease->arg, left_ms(d, act->deadline_ms));
         return;
     case SL_ACT_REFUSE:
+        if (sl_id_is_none(act->lease))
+            note_refusal(lease, act);
         if (!gone)
             on_refuse(lease, act);
         break;
@@ -490,7 +519,6 @@ static enum sl_log_level move_level(const struct sl_action *act)
 void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
-    enum sl_log_level level = move_level(act);
 
     d->counters.lease[act->lease_to][act->reason]++;
     d->moved = true;
@@ -502,15 +530,7 @@ void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act)
         lease->conn->lease_number = lease->number;
         lease->conn->lease_streams = 0;
     }
-    if (d->log != NULL && level <= d->log->level) {
-        char quoted[SL_LOG_QUOTE_SIZE];
-        sl_log(d->log, level, "lease",
-            "lease=%llu target=%s conn=%u.%u pid=%ld uid=%lu label=%s %s -> %s reason=%s%s%s",
-            (unsigned long long)lease->number, lease->target->conf->name, act->conn.index, act->conn.generation,
-            (long)lease->pid, (unsigned long)lease->uid, sl_log_quote(quoted, sizeof quoted, lease->label),
-            sl_lease_state_name(act->lease_from), sl_lease_state_name(act->lease_to), sl_reason_name(act->reason),
-            act->status != 0 ? " status=" : "", act->status != 0 ? sl_status_name(act->status) : "");
-    }
+    log_move(lease, move_level(act), act);
     /* No answer follows to a client that is gone. */
     if (act->lease_to == SL_LEASE_ENDED || act->lease_to == SL_LEASE_REFUSED) {
         if (act->reason == SL_REASON_CLIENT_GONE)

@@ -336,6 +336,7 @@ static void credentials_that_fail_are_not_tried_by_everybody(void **state)
     assert_int_equal(second.status, SL_E_AUTH_FAILED);
     assert_string_equal(second.text, "target a: u@a:22: the server rejects password; next try in 10 min");
     assert_int_equal(sl_fake_counts(w.transport).dialed, 1);
+    assert_int_equal(sl_world_counter(&w, "leases_refused", "target-down"), 2);
     sl_world_fini(&w);
 }
 
