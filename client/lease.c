@@ -9,7 +9,6 @@
 
 #include "proto/status.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +25,8 @@ static void set_state(struct sl_held *held, enum sl_held_state state)
         [SL_HELD_RELEASING] = {[SL_HELD_NONE] = true},
     };
 
-    assert(allowed[held->state][state]);
+    if (!allowed[held->state][state])
+        abort(); /* a bug of this file: better seen in a release, too */
     held->state = state;
     held->renew_at_ms = SL_NEVER;
     if (state == SL_HELD_NONE) {
