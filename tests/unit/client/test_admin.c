@@ -67,6 +67,7 @@ static void answers_late(struct fake *f)
     fake_greet(f);
     first = fake_take(f, SL_MSG_STATUS)->request.rid;
     second = fake_take(f, SL_MSG_STATUS)->request.rid;
+    fake_take(f, SL_MSG_ACQUIRE); /* the test has seen that there is no answer yet */
     fake_send(f, &(struct sl_msg){.type = SL_MSG_STATUS_REPLY,
                      .status_reply = {.rid = first, .json = sl_bytes_of("the old answer")}});
     fake_send(
@@ -85,6 +86,7 @@ static void a_late_answer_is_not_the_next_ones(void **state)
     assert_int_equal(sshlease_admin_status(lease, 10, &json), SSHLEASE_E_TIMEOUT);
     assert_int_equal(sshlease_admin_status(lease, 0, &json), SSHLEASE_E_AGAIN);
     assert_int_equal(sshlease_admin_reload(lease, 0), SSHLEASE_E_BUSY);
+    assert_int_equal(sshlease_acquire_start(lease, "web1", NULL), 0);
     while ((status = sshlease_admin_status(lease, 0, &json)) == SSHLEASE_E_AGAIN) {
         struct pollfd pfd = {.fd = sshlease_fd(lease), .events = POLLIN};
         assert_int_equal(poll(&pfd, 1, 10000), 1);

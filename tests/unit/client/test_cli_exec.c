@@ -237,7 +237,7 @@ static void the_same_signal_twice_ends_us(void **state)
     fake_stop(&f);
 }
 
-#define MUCH 290000u
+#define MUCH (5000u + 7u * SL_MSG_DATA_MAX + 60u * 1000u)
 
 static void fills_the_pipe(struct fake *f)
 {
@@ -250,13 +250,15 @@ static void fills_the_pipe(struct fake *f)
     fake_take(f, SL_MSG_EOF);
     /* As much as the credit lets pass: 64 KiB fit into the pipe that the test does not read, the rest waits in the
      * client. */
-    for (; sent < 262144; sent += sizeof block)
+    fake_send_data(f, stream, 0, block, 5000); /* so that a large write does not end where the pipe is full */
+    for (sent = 5000; sent < 262144 - sizeof block; sent += sizeof block)
         fake_send_data(f, stream, 0, block, sizeof block);
     kill(client_of(f), SIGINT);
     expect_signal(f, "INT");
     f->number = 1;
     fake_take(f, SL_MSG_WINDOW); /* the test has begun to read */
-    fake_send_data(f, stream, 0, block, MUCH - sent);
+    for (; sent < MUCH; sent += 1000)
+        fake_send_data(f, stream, 0, block, 1000);
     fake_send_end(f, stream, 0);
     fake_release(f);
     fake_take_end(f);
@@ -288,7 +290,11 @@ static void writes_for_ever(struct fake *f)
     uint32_t stream = fake_open_stream(f, 0);
     fake_take(f, SL_MSG_EOF);
     fake_send_data(f, stream, 1, "nobody reads this\n", 18);
-    fake_send_data(f, stream, 0, "nor this\n", 9);
+    fake_send_data(f, stream, 0, "or this\n", 8);
+    if (f->number == 1) {
+        fake_send_end(f, stream, 3);
+        fake_release(f);
+    }
     fake_take_end(f);
 }
 
@@ -304,6 +310,16 @@ static void a_reader_that_goes_away(void **state)
     run_finish();
     assert_true(WIFSIGNALED(ran.status));
     assert_int_equal(WTERMSIG(ran.status), SIGPIPE);
+    fake_stop(&f);
+
+    /* Who does not read the errors still gets the output. */
+    f.number = 1;
+    fake_start(&f, writes_for_ever);
+    run_start((const char *const[]){"exec", "--socket", f.path, "-n", "web1", "yes", NULL});
+    run_close(&ran.err);
+    run_finish();
+    expect_exit(3);
+    assert_string_equal(ran.stdout_text, "or this\n");
     fake_stop(&f);
 }
 

@@ -1,4 +1,5 @@
 /* Credit both ways: what may be sent and what is buffered never exceeds what was given. */
+#include "client/stream.h"
 #include "fake_daemon.h"
 
 #include <poll.h>
@@ -190,7 +191,8 @@ static void input_keeps_to_its_credit(void **state)
     assert_int_equal(sshlease_stream_wait(stream, 10000, &result), 0);
     assert_int_equal(result.exit_status, 0);
     free(data);
-    assert_int_equal(sshlease_release(lease), 0); /* frees the stream */
+    assert_int_equal(sshlease_release(lease), 0);
+    assert_true(TAILQ_EMPTY(&lease->streams));
     sshlease_free(lease);
     fake_stop(&f);
 }
@@ -226,6 +228,59 @@ static void outputs_that_alternate(void **state)
     fake_stop(&f);
 }
 
+/* Answers each signal with more: the test has read a part of what came before. */
+static void sends_when_told(struct fake *f)
+{
+    size_t sent = 0;
+    uint8_t block[3000];
+
+    fake_greet(f);
+    fake_grant(f);
+    uint32_t stream = fake_open_stream(f, 0);
+    for (size_t i = 0; i < 20; i++) {
+        fake_take(f, SL_MSG_SIGNAL);
+        size_t len = 1 + i * 997 % sizeof block;
+        for (size_t k = 0; k < len; k++)
+            block[k] = pattern(sent + k);
+        fake_send_data(f, stream, i % 5 == 4 ? SL_STREAM_STDERR : SL_STREAM_STDOUT, block, len);
+        fake_send_data(f, stream, SL_STREAM_STDOUT, "", 0);
+        sent += len;
+    }
+    fake_send_end(f, stream, 0);
+    fake_take_end(f);
+}
+
+static void reading_in_parts_while_more_comes(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, sends_when_told);
+    struct sshlease_stream *stream = open_stream(lease);
+    uint8_t data[1500];
+    size_t got = 0;
+    long count;
+    int fd;
+
+    for (size_t i = 0; i < 20; i++) {
+        size_t last_run = stream->inbox.end - stream->inbox.at;
+        assert_int_equal(sshlease_stream_signal(stream, "USR1"), 0);
+        while (stream->inbox.end - stream->inbox.at == last_run) { /* until the next piece is here */
+            struct pollfd pfd = {.fd = sshlease_fd(lease), .events = POLLIN};
+            assert_int_equal(poll(&pfd, 1, 10000), 1);
+            assert_int_equal(sshlease_process(lease), 0);
+        }
+        assert_true((count = sshlease_stream_read(stream, data, sizeof data, &fd, 10000)) > 0);
+        for (long k = 0; k < count; k++)
+            assert_int_equal(data[k], pattern(got++));
+    }
+    while ((count = sshlease_stream_read(stream, data, sizeof data, &fd, 10000)) > 0)
+        for (long k = 0; k < count; k++)
+            assert_int_equal(data[k], pattern(got++));
+    assert_int_equal(count, 0);
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +288,7 @@ int main(void)
         cmocka_unit_test(credit_beyond_bounds_is_a_violation),
         cmocka_unit_test(input_keeps_to_its_credit),
         cmocka_unit_test(outputs_that_alternate),
+        cmocka_unit_test(reading_in_parts_while_more_comes),
     };
     return cmocka_run_group_tests_name("client.credit", tests, NULL, NULL);
 }

@@ -257,7 +257,7 @@ static void expects_renewals(struct fake *f)
     fake_greet(f);
     fake_grant(f);
     /* Two that extend the lease, and one that reaches the longest: after that no more come. */
-    uint32_t left[] = {90, 90, 300};
+    uint32_t left[] = {90, 90, 5000};
     for (size_t i = 0; i < 3; i++) {
         const struct sl_msg_renew *renew = &fake_take(f, SL_MSG_RENEW)->renew;
         if (renew->lease_timeout_ms != 0)
@@ -265,6 +265,7 @@ static void expects_renewals(struct fake *f)
         fake_send(
             f, &(struct sl_msg){.type = SL_MSG_RENEWED, .renewed = {.rid = renew->rid, .lease_timeout_ms = left[i]}});
     }
+    fake_take(f, SL_MSG_STATUS);
     fake_send(f, &(struct sl_msg){.type = SL_MSG_LEASE_ENDED,
                      .lease_ended = {.lease = 7, .code = (uint32_t)-SSHLEASE_E_EXPIRED, .text = sl_bytes_of("")}});
     fake_take_end(f);
@@ -273,12 +274,20 @@ static void expects_renewals(struct fake *f)
 static void automatic_renewal_stops_at_the_longest_lease(void **state)
 {
     (void)state;
-    struct fake f = {.lease_ms = 90, .max_lease_ms = 300};
+    struct fake f = {.lease_ms = 90, .max_lease_ms = 5000};
     struct sshlease *lease = fake_open(&f, expects_renewals);
     const struct sshlease_acquire_options options = {.auto_renew = true};
+    char *json;
 
     assert_int_equal(sshlease_acquire(lease, "web1", &options), 0);
     assert_in_range(sshlease_timeout_ms(lease), 0, 30);
+    while (sshlease_left_ms(lease) < 1000) {
+        struct pollfd pfd = {.fd = sshlease_fd(lease), .events = POLLIN};
+        assert_true(poll(&pfd, 1, sshlease_timeout_ms(lease)) >= 0);
+        assert_int_equal(sshlease_process(lease), 0);
+    }
+    assert_int_equal(sshlease_timeout_ms(lease), -1);
+    assert_int_equal(sshlease_admin_status(lease, 0, &json), SSHLEASE_E_AGAIN);
     while (sshlease_id(lease) != 0) {
         struct pollfd pfd = {.fd = sshlease_fd(lease), .events = POLLIN};
         assert_true(poll(&pfd, 1, sshlease_timeout_ms(lease)) >= 0);
@@ -410,8 +419,14 @@ static void breaks_the_rules(struct fake *f)
     case 2:
         fake_send(f, &(struct sl_msg){.type = SL_MSG_RENEWED, .renewed = {.rid = 99}});
         break;
-    default:
+    case 3:
         fake_send(f, &(struct sl_msg){.type = SL_MSG_DATA, .data = {.stream = 5}});
+        break;
+    default: /* the end of somebody else's lease; the client waits for the answer to RENEW */
+        fake_send(f, &(struct sl_msg){.type = SL_MSG_GRANTED,
+                         .granted = {.rid = rid, .lease = 1, .lease_timeout_ms = 9000, .streams = 1}});
+        fake_take(f, SL_MSG_RENEW);
+        fake_send(f, &(struct sl_msg){.type = SL_MSG_LEASE_ENDED, .lease_ended = {.lease = 2, .code = 31}});
     }
     fake_take_end(f);
 }
@@ -419,10 +434,13 @@ static void breaks_the_rules(struct fake *f)
 static void messages_out_of_turn(void **state)
 {
     (void)state;
-    for (uint32_t i = 0; i < 4; i++) {
+    for (uint32_t i = 0; i < 5; i++) {
         struct fake f = {.number = i};
         struct sshlease *lease = fake_open(&f, breaks_the_rules);
-        assert_int_equal(sshlease_acquire(lease, "web1", NULL), SSHLEASE_E_PROTOCOL);
+        int status = sshlease_acquire(lease, "web1", NULL);
+        if (status == 0)
+            status = sshlease_renew(lease, 0, NULL);
+        assert_int_equal(status, SSHLEASE_E_PROTOCOL);
         assert_non_null(strstr(sshlease_error(lease), "out of turn"));
         sshlease_free(lease);
         fake_stop(&f);

@@ -361,6 +361,28 @@ static void waits_without_greeting(struct fake *f)
     fake_take_end(f);
 }
 
+static void grants_without_greeting(struct fake *f)
+{
+    fake_accept(f);
+    fake_take(f, SL_MSG_HELLO);
+    fake_grant(f);
+    fake_take_end(f);
+}
+
+static void what_comes_before_the_greeting_is_a_violation(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease;
+
+    fake_start(&f, grants_without_greeting);
+    assert_int_equal(sshlease_open(f.path, 0, &lease), 0);
+    assert_int_equal(sshlease_acquire(lease, "web1", NULL), SSHLEASE_E_PROTOCOL);
+    assert_string_equal(sshlease_error(lease), "sshleased sent GRANTED out of turn");
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
 static void opening_without_waiting_sends_greeting_and_request_together(void **state)
 {
     (void)state;
@@ -408,6 +430,7 @@ int main(void)
         cmocka_unit_test(a_socket_one_may_not_use),
         cmocka_unit_test(descriptors_beyond_select),
         cmocka_unit_test(opening_without_waiting_sends_greeting_and_request_together),
+        cmocka_unit_test(what_comes_before_the_greeting_is_a_violation),
         cmocka_unit_test(statuses),
     };
     return cmocka_run_group_tests_name("client.link", tests, NULL, NULL);
