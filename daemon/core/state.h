@@ -8,7 +8,6 @@
 #include "daemon/core/prng.h"
 #include "daemon/core/timers.h"
 
-#undef NDEBUG /* what these guard would be memory errors later: they stay in every build */
 #include <assert.h>
 #include <sys/queue.h>
 

@@ -1,6 +1,5 @@
 #include "daemon/core/timers.h"
 
-#undef NDEBUG /* what these guard would be memory errors later: they stay in every build */
 #include <assert.h>
 #include <stddef.h>
 
