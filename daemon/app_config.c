@@ -67,10 +67,15 @@ int sl_load_init(struct sl_load *load, const struct sl_app_options *options)
 
 void sl_load_run(struct sl_load *load)
 {
+    struct sl_conf_errors errors = {.left_out = 0};
+    struct sl_conf *conf = NULL;
+
     if (load->file != NULL)
-        load->status = sl_conf_load(load->file, load->one_user, &load->conf, &load->errors);
+        load->status = sl_conf_load(load->file, load->one_user, &conf, &errors);
     else
-        load->status = sl_conf_new_default(load->one_user, &load->conf);
+        load->status = sl_conf_new_default(load->one_user, &conf);
+    load->conf = conf;
+    load->errors = errors;
 }
 
 void sl_load_fini(struct sl_load *load)

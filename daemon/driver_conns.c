@@ -18,7 +18,7 @@ int sl_driver_conns_reserve(struct sl_driver *d, uint32_t count)
 
     if (chunks <= d->chunk_count)
         return SL_OK;
-    struct sl_conn_chunk **table = realloc(d->chunk, chunks * sizeof *table);
+    struct sl_conn_chunk **table = realloc(d->chunk, chunks * sizeof(struct sl_conn_chunk *));
     if (table == NULL)
         return SL_E_NOMEM;
     d->chunk = table;

@@ -186,10 +186,12 @@ static void finish(struct sl_lease *lease)
 
 void sl_driver_leases_bury(struct sl_driver *d)
 {
-    struct sl_lease *lease;
+    struct sl_lease *lease, *next;
 
-    while ((lease = TAILQ_FIRST(&d->over)) != NULL)
+    for (lease = TAILQ_FIRST(&d->over); lease != NULL; lease = next) {
+        next = TAILQ_NEXT(lease, link);
         bury(lease);
+    }
 }
 
 void sl_driver_leases_free(struct sl_driver *d)

@@ -25,7 +25,9 @@ static uint32_t position_of(const struct sl_driver *d, const char *name, bool *r
     *ret_found = false;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int order = strcmp(d->by_name[middle]->conf->name, name);
+        const struct sl_driver_target *target = d->by_name[middle];
+        assert(target != NULL);
+        int order = strcmp(target->conf->name, name);
         if (order == 0)
             *ret_found = true;
         if (order < 0)
@@ -41,7 +43,10 @@ static struct sl_driver_target *find_by_name(const struct sl_driver *d, const ch
     bool found;
     uint32_t at = position_of(d, name, &found);
 
-    return found ? d->by_name[at] : NULL;
+    if (!found)
+        return NULL;
+    assert(d->by_name[at] != NULL);
+    return d->by_name[at];
 }
 
 static int free_place(struct sl_driver *d, uint32_t *ret_index)

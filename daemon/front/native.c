@@ -130,24 +130,24 @@ static void on_hello(struct sl_client *c, const struct sl_msg *msg)
 typedef void (*message_fn)(struct sl_client *client, const struct sl_msg *msg);
 
 static const struct {
-    enum sl_msg_type type;
     message_fn handler;
+    enum sl_msg_type type;
     bool decided; /* by the driver: to be answered before the next frame */
 } handlers[] = {
-    {SL_MSG_HELLO, on_hello, false},
-    {SL_MSG_ACQUIRE, sl_client_on_acquire, true},
-    {SL_MSG_RENEW, sl_client_on_renew, true},
-    {SL_MSG_RELEASE, sl_client_on_release, true},
-    {SL_MSG_STREAM_OPEN, sl_client_on_stream_open, false},
-    {SL_MSG_SIGNAL, sl_client_on_signal, false},
-    {SL_MSG_WINDOW_CHANGE, sl_client_on_window_change, false},
-    {SL_MSG_CLOSE, sl_client_on_close, false},
-    {SL_MSG_STATUS, sl_client_on_status, false},
-    {SL_MSG_END, sl_client_on_end, true},
-    {SL_MSG_RELOAD, sl_client_on_reload, false},
-    {SL_MSG_DATA, sl_client_on_data, false},
-    {SL_MSG_WINDOW, sl_client_on_window, false},
-    {SL_MSG_EOF, sl_client_on_eof, false},
+    {on_hello, SL_MSG_HELLO, false},
+    {sl_client_on_acquire, SL_MSG_ACQUIRE, true},
+    {sl_client_on_renew, SL_MSG_RENEW, true},
+    {sl_client_on_release, SL_MSG_RELEASE, true},
+    {sl_client_on_stream_open, SL_MSG_STREAM_OPEN, false},
+    {sl_client_on_signal, SL_MSG_SIGNAL, false},
+    {sl_client_on_window_change, SL_MSG_WINDOW_CHANGE, false},
+    {sl_client_on_close, SL_MSG_CLOSE, false},
+    {sl_client_on_status, SL_MSG_STATUS, false},
+    {sl_client_on_end, SL_MSG_END, true},
+    {sl_client_on_reload, SL_MSG_RELOAD, false},
+    {sl_client_on_data, SL_MSG_DATA, false},
+    {sl_client_on_window, SL_MSG_WINDOW, false},
+    {sl_client_on_eof, SL_MSG_EOF, false},
 };
 #define HANDLERS (sizeof handlers / sizeof handlers[0])
 

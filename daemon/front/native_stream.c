@@ -198,9 +198,10 @@ static void on_end(void *arg, const struct sl_stream_result *result)
 void sl_client_end_streams(struct sl_client *c, int status, const char *text, bool tell)
 {
     const struct sl_stream_result unknown = {.how = SL_RESULT_UNKNOWN, .text = text};
-    struct sl_client_stream *s;
+    struct sl_client_stream *s, *next;
 
-    while ((s = TAILQ_FIRST(&c->streams)) != NULL) {
+    for (s = TAILQ_FIRST(&c->streams); s != NULL; s = next) {
+        next = TAILQ_NEXT(s, link);
         if (tell && s->phase == SL_STREAM_ASKED)
             sl_client_error(c, s->rid, status, false, text);
         else if (tell && s->phase != SL_STREAM_REFUSED)

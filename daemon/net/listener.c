@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,18 +44,8 @@ struct sl_listener {
     ino_t inode;
 };
 
-static int fail(char *error, size_t error_size, int status, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-
-static int fail(char *error, size_t error_size, int status, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    (void)vsnprintf(error, error_size, format, args);
-    va_end(args);
-    return status;
-}
+/* One line about what went wrong for the caller's `error`; its value is `status`. */
+#define FAIL(error, error_size, status, ...) ((void)snprintf(error, error_size, __VA_ARGS__), (status))
 
 static int open_reserve(void)
 {
@@ -147,17 +136,17 @@ int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_list
 
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_STREAM ||
         getsockname(fd, (struct sockaddr *)&address, &address_len) != 0 || address.sun_family != AF_UNIX)
-        return fail(error, error_size, SL_E_INVALID, "descriptor %d is not a Unix stream socket", fd);
+        return FAIL(error, error_size, SL_E_INVALID, "descriptor %d is not a Unix stream socket", fd);
     len = sizeof listening;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0 || listening == 0)
-        return fail(error, error_size, SL_E_INVALID, "the socket given as descriptor %d does not listen", fd);
+        return FAIL(error, error_size, SL_E_INVALID, "the socket given as descriptor %d does not listen", fd);
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-        return fail(error, error_size, SL_E_IO, "descriptor %d: %s", fd, strerror(errno));
+        return FAIL(error, error_size, SL_E_IO, "descriptor %d: %s", fd, strerror(errno));
 
     struct sl_listener *l = calloc(1, sizeof *l);
     if (l == NULL)
-        return fail(error, error_size, SL_E_NOMEM, "out of memory");
+        return FAIL(error, error_size, SL_E_NOMEM, "out of memory");
     l->log = log;
     l->fd = fd;
     l->fn = fn;
@@ -167,7 +156,7 @@ int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_list
     int r = uv_poll_init(loop, &l->poll, fd);
     if (r != 0) {
         free(l);
-        return fail(error, error_size, SL_E_IO, "descriptor %d: %s", fd, uv_strerror(r));
+        return FAIL(error, error_size, SL_E_IO, "descriptor %d: %s", fd, uv_strerror(r));
     }
     l->reserve = open_reserve();
     (void)uv_timer_init(loop, &l->rest);
@@ -193,13 +182,13 @@ static int name_place(const char *path, struct place *ret_place, char *error, si
     char suffix[32];
 
     if (path[directory_len] == '\0')
-        return fail(error, error_size, SL_E_INVALID, "%s: not the name of a socket", path);
+        return FAIL(error, error_size, SL_E_INVALID, "%s: not the name of a socket", path);
     int suffix_len = snprintf(suffix, sizeof suffix, ".sl-%ld", (long)getpid());
     size_t longest = directory_len + (size_t)suffix_len;
     if (strlen(path) > longest)
         longest = strlen(path);
     if (longest >= room) {
-        return fail(error, error_size, SL_E_INVALID,
+        return FAIL(error, error_size, SL_E_INVALID,
             "%s: the path is %zu bytes too long for a Unix socket: the system allows %zu", path, longest - (room - 1),
             room - 1);
     }
@@ -222,7 +211,7 @@ static int lock_directory(const struct place *place, int *ret_fd, char *error, s
 
     int fd = open(place->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return fail(error, error_size, SL_E_IO, "%s: the directory %s cannot be used: %s", path, place->directory,
+        return FAIL(error, error_size, SL_E_IO, "%s: the directory %s cannot be used: %s", path, place->directory,
             strerror(errno));
     for (int i = 0; i < LOCK_TRIES; i++) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
@@ -233,7 +222,7 @@ static int lock_directory(const struct place *place, int *ret_fd, char *error, s
             break;
         (void)nanosleep(&pause, NULL);
     }
-    int r = fail(error, error_size, SL_E_IO, "%s: the directory %s cannot be locked: %s", path, place->directory,
+    int r = FAIL(error, error_size, SL_E_IO, "%s: the directory %s cannot be locked: %s", path, place->directory,
         strerror(errno));
     (void)close(fd);
     return r;
@@ -248,14 +237,14 @@ static int check_name_free(const struct place *place, char *error, size_t error_
     if (lstat(path, &st) != 0) {
         if (errno == ENOENT)
             return SL_OK;
-        return fail(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
+        return FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
     }
     if (!S_ISSOCK(st.st_mode))
         return fail(
             error, error_size, SL_E_IO, "%s: exists and is not a socket; move it away or choose another path", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return fail(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
+        return FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
     int answer = connect(fd, (const struct sockaddr *)&place->name, sizeof place->name) == 0 ? 0 : errno;
     (void)close(fd);
     switch (answer) {
@@ -264,9 +253,9 @@ static int check_name_free(const struct place *place, char *error, size_t error_
         return SL_OK;
     case 0:
     case EAGAIN: /* its backlog is full: somebody listens */
-        return fail(error, error_size, SL_E_IO, "%s: another daemon is listening there", path);
+        return FAIL(error, error_size, SL_E_IO, "%s: another daemon is listening there", path);
     default:
-        return fail(error, error_size, SL_E_IO, "%s: exists, and whether somebody listens cannot be known: %s", path,
+        return FAIL(error, error_size, SL_E_IO, "%s: exists, and whether somebody listens cannot be known: %s", path,
             strerror(answer));
     }
 }
@@ -283,7 +272,7 @@ static int publish(const struct place *place, const struct sl_listener_options *
     int bind_errno = errno;
     (void)umask(old_mask);
     if (r != 0)
-        return fail(error, error_size, SL_E_IO, "%s: %s", options->path, strerror(bind_errno));
+        return FAIL(error, error_size, SL_E_IO, "%s: %s", options->path, strerror(bind_errno));
     what = "its group cannot be set";
     if (lstat(temporary, ret_st) != 0)
         goto err_bound;
@@ -302,7 +291,7 @@ static int publish(const struct place *place, const struct sl_listener_options *
     return SL_OK;
 
 err_bound:
-    r = fail(error, error_size, SL_E_IO, "%s: %s: %s", options->path, what, strerror(errno));
+    r = FAIL(error, error_size, SL_E_IO, "%s: %s: %s", options->path, what, strerror(errno));
     (void)unlink(temporary);
     return r;
 }
@@ -321,7 +310,7 @@ int sl_listener_open(uv_loop_t *loop, const struct sl_log *log, const struct sl_
     char *path = strdup(options->path);
     int fd = -1;
     if (path == NULL) {
-        r = fail(error, error_size, SL_E_NOMEM, "out of memory");
+        r = FAIL(error, error_size, SL_E_NOMEM, "out of memory");
         goto err_locked;
     }
     r = check_name_free(&place, error, error_size);
@@ -329,7 +318,7 @@ int sl_listener_open(uv_loop_t *loop, const struct sl_log *log, const struct sl_
         goto err_locked;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
-        r = fail(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
+        r = FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
         goto err_locked;
     }
     r = publish(&place, options, fd, &st, error, error_size);

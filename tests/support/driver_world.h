@@ -24,7 +24,8 @@ void sl_world_init(struct sl_world *world, const char *yaml, bool one_user);
 void sl_world_fini(struct sl_world *world);
 /* The value of a counter, 0 when it has not come up. */
 uint64_t sl_world_counter(struct sl_world *world, const char *name, const char *label);
-void sl_world_stopped(void *world);
+/* For sl_driver_shutdown(); `arg` is the world. */
+void sl_world_stopped(void *arg);
 
 /* Runs the loop until the condition holds. */
 #define WORLD_UNTIL(world, condition)                                                                                  \

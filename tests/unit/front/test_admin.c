@@ -188,6 +188,7 @@ static void reload_answers_when_it_is_done(void **state)
     sl_raw_expect_silence(c);
     sl_raw_request(c, SL_MSG_RELOAD, 2);
     sl_raw_expect_error(c, 2, SL_E_BUSY);
+    assert_non_null(f.reloaded);
     f.reloaded(f.reloaded_arg, SL_OK, "");
     f.reloaded = NULL;
     sl_raw_expect(c, SL_MSG_OK);
@@ -195,6 +196,7 @@ static void reload_answers_when_it_is_done(void **state)
 
     sl_raw_request(c, SL_MSG_RELOAD, 3);
     sl_raw_expect_silence(c);
+    assert_non_null(f.reloaded);
     f.reloaded(f.reloaded_arg, SL_E_CONFIG, "file:1:2: wrong\nfile:3:4: wrong, too");
     f.reloaded = NULL;
     sl_raw_expect_error(c, 3, SL_E_CONFIG);
@@ -209,6 +211,7 @@ static void reload_answers_when_it_is_done(void **state)
     sl_raw_expect_silence(c);
     sl_raw_close(c);
     sl_world_settle(&f.world);
+    assert_non_null(f.reloaded);
     f.reloaded(f.reloaded_arg, SL_OK, "");
     sl_front_fini(&f);
 }
