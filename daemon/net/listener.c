@@ -240,7 +240,7 @@ static int check_name_free(const struct place *place, char *error, size_t error_
         return FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
     }
     if (!S_ISSOCK(st.st_mode))
-        return fail(
+        return FAIL(
             error, error_size, SL_E_IO, "%s: exists and is not a socket; move it away or choose another path", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
