@@ -5,10 +5,12 @@ import contextlib
 import fcntl
 import os
 import pwd
+import secrets
 import subprocess
 
 NAME = "sshlease-test"
 LOCKS = "/run/lock" if os.access("/run/lock", os.W_OK) else "/tmp"
+MADE = os.path.join(LOCKS, "sshlease-test.made")  # there when the account was made here; holds its password
 
 
 def _open(name):
@@ -21,7 +23,6 @@ def plain():
     if os.geteuid() != 0:
         yield pwd.getpwuid(os.geteuid())
         return
-    made = os.path.join(LOCKS, "sshlease-test.made")
     door = _open("sshlease-test.door")    # held exclusively while making or removing
     users = _open("sshlease-test.users")  # held shared by everyone who uses the account
     try:
@@ -32,10 +33,14 @@ def plain():
                 pwd.getpwnam(NAME)
             except KeyError:
                 subprocess.run(["useradd", "-m", "-s", "/bin/bash", NAME], check=True)
-                # "*" is no valid hash, so no password fits, yet the account is not locked, which sshd would refuse.
-                subprocess.run(["usermod", "-p", "*", NAME], check=True)
-                with open(made, "w", encoding="ascii"):
-                    pass
+                # A random password, which the tests of passwords find in a file that only root can read. (Without any,
+                # the account would be locked, which sshd refuses.)
+                secret = secrets.token_hex(16)
+                hashed = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=secret, capture_output=True, text=True,
+                                        check=True).stdout.strip()
+                subprocess.run(["usermod", "-p", hashed, NAME], check=True)
+                with open(os.open(MADE, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="ascii") as f:
+                    f.write(secret)
         finally:
             fcntl.flock(door, fcntl.LOCK_UN)
         yield pwd.getpwnam(NAME)
@@ -43,11 +48,20 @@ def plain():
         fcntl.flock(door, fcntl.LOCK_EX)
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.exists(made):
+            if os.path.exists(MADE):
                 subprocess.run(["userdel", "-r", NAME], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                os.unlink(made)
+                os.unlink(MADE)
         except BlockingIOError:
             pass  # others still use it
         finally:
             os.close(users)
             os.close(door)
+
+
+def password():
+    """The account's, or None where it is not ours."""
+    try:
+        with open(MADE, encoding="ascii") as f:
+            return f.read()
+    except OSError:
+        return None

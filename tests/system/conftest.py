@@ -11,12 +11,12 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "fault"))
 
+pytest.register_assert_rewrite("daemon", "native", "procs", "sshd")
+
 import account as account_module  # noqa: E402
 import daemon as daemon_module    # noqa: E402
 import proxy as proxy_module      # noqa: E402
 import sshd as sshd_module        # noqa: E402
-
-pytest.register_assert_rewrite("daemon", "native", "procs")
 
 IS_ROOT = os.geteuid() == 0
 

@@ -87,7 +87,7 @@ def _fields(name):
     return [f.split(":") for f in MESSAGES[name][1].split()]
 
 
-def encode(name, **values):
+def encode(name, /, **values):
     body = b""
     for field, kind in _fields(name):
         value = values.pop(field)
@@ -98,7 +98,7 @@ def encode(name, **values):
 
 class Message:
     def __init__(self, name, body):
-        self.name = name
+        self.type = name
         at = 0
         for field, kind in _fields(name):
             if kind == "s":
@@ -115,7 +115,7 @@ class Message:
         assert at == len(body) or name == "WELCOME", f"{name} has {len(body) - at} bytes too many"
 
     def __repr__(self):
-        return f"{self.name}({', '.join(f'{k}={v!r}'[:60] for k, v in vars(self).items() if k != 'name')})"
+        return f"{self.type}({', '.join(f'{k}={v!r}'[:60] for k, v in vars(self).items() if k != 'type')})"
 
 
 class Stream:
@@ -238,7 +238,7 @@ class Client:
         self.queue += data
         self._flush()
 
-    def send(self, name, **values):
+    def send(self, name, /, **values):
         self.send_raw(encode(name, **values))
 
     def _flush(self):
@@ -276,7 +276,7 @@ class Client:
         del self.received[:at]
 
     def _dispatch(self, message):
-        name = message.name
+        name = message.type
         if name == "DATA":
             stream = self.streams[message.stream]
             assert stream.end is None, "DATA after STREAM_END"
@@ -322,7 +322,7 @@ class Client:
             if value:
                 return value
             for message in self.answers:
-                if message.name == "ERROR" and message.rid == 0:
+                if message.type == "ERROR" and message.rid == 0:
                     raise Error(message.code, message.text, message.unsent)
             if self.closed:
                 raise Closed(repr(self.ended) if self.ended else "the daemon closed the socket")
@@ -343,9 +343,9 @@ class Client:
             return next((m for m in self.answers if rid is None or getattr(m, "rid", None) == rid), None)
         message = self.pump(fits, timeout)
         self.answers.remove(message)
-        if message.name == "ERROR" and "ERROR" not in names:
+        if message.type == "ERROR" and "ERROR" not in names:
             raise Error(message.code, message.text, message.unsent)
-        assert message.name in names, f"expected {names}, got {message}"
+        assert message.type in names, f"expected {names}, got {message}"
         return message
 
     def await_closed(self, timeout=30.0):

@@ -1,0 +1,183 @@
+"""Logging in: every kind of key, certificates, agents, passwords, several factors; and being rejected."""
+
+import os
+import subprocess
+import time
+
+import pytest
+
+import account as account_module
+import native
+from waiting import until
+
+
+def logs_in(daemon):
+    client = daemon.leased()
+    assert client.run("echo in").stdout == b"in\n"
+    return client
+
+
+def refusal(daemon, **options):
+    with pytest.raises(native.Error) as e:
+        daemon.client().acquire("t", **options)
+    assert e.value.unsent and "t" in e.value.text and e.value.text.isprintable()
+    return e.value
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_key(make_daemon, sshd, target, keys, kind):
+    logs_in(make_daemon({"targets": {"t": target(sshd, identity_file=getattr(keys, kind))}}))
+
+
+def test_several_keys_the_last_is_the_right_one(make_daemon, sshd, target, keys):
+    logs_in(make_daemon({"targets": {"t": target(sshd, identity_file=[keys.stranger, keys.rsa])}}))
+
+
+@pytest.mark.parametrize("secret", ["file", "env", "credential"])
+def test_encrypted_key(make_daemon, sshd, target, keys, tmp_path, secret):
+    path = tmp_path / "passphrase"
+    path.write_text(f"{keys.PASSPHRASE}\n")
+    path.chmod(0o600)
+    source = {"file": {"file": str(path)}, "env": {"env": "OUR_PASSPHRASE"}, "credential": {"credential": "passphrase"}}
+    env = {"env": {"OUR_PASSPHRASE": keys.PASSPHRASE}, "credential": {"CREDENTIALS_DIRECTORY": str(tmp_path)}}
+    daemon = make_daemon({"targets": {"t": target(sshd, identity_file=keys.encrypted, passphrase=source[secret])}},
+                         env=env.get(secret))
+    logs_in(daemon)
+    assert not [line for line in daemon.log.lines if keys.PASSPHRASE in line], "a secret in the log"
+
+
+def test_encrypted_key_with_a_wrong_passphrase(make_daemon, sshd, target, keys):
+    daemon = make_daemon({"targets": {"t": target(sshd, identity_file=keys.encrypted, passphrase={"env": "WRONG"})}},
+                         env={"WRONG": "not this one"})
+    error = refusal(daemon)
+    assert error.name == "credentials" and "id_encrypted" in error.text and "not this one" not in error.text
+
+
+def test_encrypted_key_without_a_passphrase(make_daemon, sshd, target, keys):
+    error = refusal(make_daemon({"targets": {"t": target(sshd, identity_file=keys.encrypted)}}))
+    assert error.name == "credentials" and "passphrase" in error.text
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_certificate(make_daemon, make_sshd, target, keys, kind):
+    server = make_sshd(f"TrustedUserCAKeys {keys.authority}.pub")
+    os.chmod(keys.dir, 0o755)
+    logs_in(make_daemon({"targets": {"t": target(server, identity_file=keys.certificate(kind, server.user))}}))
+
+
+@pytest.fixture
+def agent(tmp_path, keys):
+    path = str(tmp_path / "agent")
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: os.path.exists(path), "the agent's socket")
+    yield path
+    process.terminate()
+    process.wait()
+
+
+def add(agent, *words):
+    subprocess.run(["ssh-add", "-q", *words], env={**os.environ, "SSH_AUTH_SOCK": agent}, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_agent(make_daemon, sshd, target, keys, agent, kind):
+    add(agent, keys.stranger)
+    add(agent, getattr(keys, kind))
+    settings = target(sshd, identity_agent=agent)
+    del settings["identity_file"]
+    logs_in(make_daemon({"targets": {"t": settings}}))
+
+
+def test_agent_by_environment(make_daemon, sshd, target, keys, agent):
+    add(agent, keys.ed25519)
+    settings = target(sshd, identity_agent="SSH_AUTH_SOCK")
+    del settings["identity_file"]
+    logs_in(make_daemon({"targets": {"t": settings}}, env={"SSH_AUTH_SOCK": agent}))
+
+
+def test_agent_that_does_not_answer(make_daemon, sshd, target, tmp_path):
+    """It accepts and is silent; the loop is not held up, and login_timeout bounds it."""
+    import socket
+    path = str(tmp_path / "deaf")
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(path)
+        deaf.listen()
+        settings = target(sshd, identity_agent=path, login_timeout="700ms", acquire_timeout="2s")
+        del settings["identity_file"]
+        daemon = make_daemon({"targets": {"t": settings, "good": target(sshd)}})
+        client = daemon.client()
+        rid = client.start_acquire("t")
+        assert daemon.leased("good").run("echo served").stdout == b"served\n"
+        with pytest.raises(native.Error) as e:
+            client.await_granted(rid, timeout=10)
+        assert e.value.name in ("login-timeout", "credentials", "auth-failed")
+
+
+def test_agent_that_is_not_there(make_daemon, sshd, target, tmp_path):
+    settings = target(sshd, identity_agent=str(tmp_path / "none"))
+    del settings["identity_file"]
+    error = refusal(make_daemon({"targets": {"t": settings}}))
+    assert error.name in ("credentials", "auth-failed") and "agent" in error.text
+
+
+def test_rejected(make_daemon, make_sshd, target, keys):
+    server = make_sshd()
+    daemon = make_daemon({"targets": {"t": target(server, identity_file=keys.stranger)}})
+    error = refusal(daemon)
+    assert error.name == "auth-failed" and server.user in error.text
+    # Not again by itself for ten minutes: an sshd counts such attempts.
+    before = len(server.log.matches("Connection from"))
+    begin = time.monotonic()
+    assert refusal(daemon).name == "auth-failed" and time.monotonic() - begin < 1
+    assert len(server.log.matches("Connection from")) == before
+    # Once an operator has acted, it is tried again.
+    with open(server.authorized_keys, "a", encoding="ascii") as f:
+        f.write(keys.public(keys.stranger) + "\n")
+    daemon.client().reload()
+    logs_in(daemon)
+
+
+def test_everybody_who_waits_is_told(make_daemon, make_sshd, target, keys):
+    server = make_sshd()
+    daemon = make_daemon({"targets": {"t": target(server, identity_file=keys.stranger)}})
+    clients = [daemon.client() for _ in range(10)]
+    rids = [c.start_acquire("t") for c in clients]
+    for client, rid in zip(clients, rids):
+        assert native.CODES[client.answer("ERROR", rid=rid).code] == "auth-failed"
+    # As many attempts as handshakes at once, not as many as clients.
+    assert len(server.log.matches("Connection from")) <= 4
+
+
+@pytest.fixture
+def password(account, tmp_path):
+    secret = account_module.password()
+    if secret is None:
+        pytest.skip("the account was not made by these tests, so its password is not known")
+    path = tmp_path / "password"
+    path.write_text(secret)
+    path.chmod(0o600)
+    return {"file": str(path)}
+
+
+@pytest.mark.root
+def test_password(make_daemon, make_sshd, target, password):
+    server = make_sshd("PasswordAuthentication yes")
+    settings = target(server, password=password)
+    del settings["identity_file"]
+    logs_in(make_daemon({"targets": {"t": settings}}))
+
+
+@pytest.mark.root
+def test_keyboard_interactive(make_daemon, make_sshd, target, password):
+    server = make_sshd("UsePAM yes", "KbdInteractiveAuthentication yes", "AuthenticationMethods keyboard-interactive")
+    settings = target(server, password=password)
+    del settings["identity_file"]
+    logs_in(make_daemon({"targets": {"t": settings}}))
+
+
+@pytest.mark.root
+def test_partial_success(make_daemon, make_sshd, target, password):
+    server = make_sshd("PasswordAuthentication yes", "AuthenticationMethods publickey,password")
+    logs_in(make_daemon({"targets": {"t": target(server, password=password)}}))
+    daemon = make_daemon({"targets": {"t": target(server)}})
+    assert refusal(daemon).name == "auth-failed"
