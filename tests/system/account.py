@@ -1,5 +1,5 @@
-"""The plain account the private sshd logs in to. As root: `sshlease-test`, made on demand and removed by the last of the
-parallel workers if it was made here. As anybody else: that user."""
+"""The plain account the private sshd logs in to. As root: `sshlease-test`, made on demand and removed by the last of
+the parallel workers if it was made here. As anybody else: that user."""
 
 import contextlib
 import fcntl
@@ -36,8 +36,8 @@ def plain():
                 # A random password, which the tests of passwords find in a file that only root can read. (Without any,
                 # the account would be locked, which sshd refuses.)
                 secret = secrets.token_hex(16)
-                hashed = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=secret, capture_output=True, text=True,
-                                        check=True).stdout.strip()
+                hashed = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=secret, capture_output=True,
+                                        text=True, check=True).stdout.strip()
                 subprocess.run(["usermod", "-p", hashed, NAME], check=True)
                 with open(os.open(MADE, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="ascii") as f:
                     f.write(secret)
@@ -49,7 +49,7 @@ def plain():
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.exists(MADE):
-                subprocess.run(["userdel", "-r", NAME], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                subprocess.run(["userdel", "-r", NAME], check=False, capture_output=True)
                 os.unlink(MADE)
         except BlockingIOError:
             pass  # others still use it

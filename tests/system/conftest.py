@@ -22,7 +22,7 @@ IS_ROOT = os.geteuid() == 0
 
 
 def pytest_addoption(parser):
-    parser.addoption("--full", action="store_true", help="the sizes of the specification, where a run uses smaller ones")
+    parser.addoption("--full", action="store_true", help="sizes and times of the specification, where a run takes less")
 
 
 def pytest_configure(config):

@@ -92,7 +92,8 @@ class Daemon:
         return words
 
     def environment(self):
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("SSHLEASE_", "XDG_", "SSH_", "NOTIFY_", "LISTEN_"))}
+        ours = ("SSHLEASE_", "XDG_", "SSH_", "NOTIFY_", "LISTEN_")
+        env = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         env.update(sanitizer_env())
         if self.user is not None:
             env.update(HOME=self.user.pw_dir, USER=self.user.pw_name, LOGNAME=self.user.pw_name)
@@ -177,7 +178,8 @@ class Daemon:
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise NotInTime("sshleased did not end in time; its log ends:\n" + "\n".join(self.log.lines[-40:])) from None
+            tail = "\n".join(self.log.lines[-40:])
+            raise NotInTime(f"sshleased did not end in time; its log ends:\n{tail}") from None
         self.log.join()
         return code
 

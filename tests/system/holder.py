@@ -1,4 +1,4 @@
-"""A client to be killed: `holder.py SOCKET TARGET [COMMAND]` says "asked", then "granted", then the command's output."""
+"""A client to be killed. `holder.py SOCKET TARGET [COMMAND]` says "asked", then "granted", then what the command says."""
 
 import sys
 

@@ -49,12 +49,12 @@ NAMES = {number: name for name, (number, _) in MESSAGES.items()}
 
 # Numbers of errors the tests speak of; PROTOCOL.md has them all.
 CODES = {
-    1: "out-of-memory", 2: "invalid", 3: "protocol", 4: "version", 5: "not-allowed", 6: "limit", 7: "io", 8: "internal", 10: "config", 11: "cancelled", 20: "no-target", 21: "timeout",
-    22: "queue-full", 23: "target-down", 24: "shutdown", 30: "no-lease", 31: "expired", 32: "revoked",
-    33: "connection-lost", 34: "client-gone", 40: "stream-limit", 41: "stream-refused", 42: "no-stream", 50: "resolve",
-    51: "connect", 52: "connect-timeout", 53: "login-timeout", 54: "handshake", 55: "host-key-unknown",
-    56: "host-key-changed", 57: "host-key-revoked", 58: "auth-failed", 59: "credentials", 60: "peer-dead",
-    72: "busy",
+    1: "out-of-memory", 2: "invalid", 3: "protocol", 4: "version", 5: "not-allowed", 6: "limit", 7: "io",
+    8: "internal", 10: "config", 11: "cancelled", 20: "no-target", 21: "timeout", 22: "queue-full",
+    23: "target-down", 24: "shutdown", 30: "no-lease", 31: "expired", 32: "revoked", 33: "connection-lost",
+    34: "client-gone", 40: "stream-limit", 41: "stream-refused", 42: "no-stream", 50: "resolve", 51: "connect",
+    52: "connect-timeout", 53: "login-timeout", 54: "handshake", 55: "host-key-unknown", 56: "host-key-changed",
+    57: "host-key-revoked", 58: "auth-failed", 59: "credentials", 60: "peer-dead", 72: "busy",
 }
 
 

@@ -55,7 +55,8 @@ class Keys:
     def certificate(self, kind, principal):
         """A key of `kind` with FILE-cert.pub beside it; the bare key is in no authorized_keys."""
         key = self._make(f"id_cert_{kind}", kind, 2048 if kind == "rsa" else None)
-        subprocess.run(["ssh-keygen", "-q", "-s", self.authority, "-I", "test", "-n", principal, f"{key}.pub"], check=True)
+        subprocess.run(["ssh-keygen", "-q", "-s", self.authority, "-I", "test", "-n", principal, f"{key}.pub"],
+                       check=True)
         return key
 
     @staticmethod
@@ -111,7 +112,8 @@ class Sshd:
     def _write_config(self):
         lines = self.options + [
             f"ListenAddress {self.host}:{self.port}", "PidFile none", "StrictModes no", "UsePAM no",
-            "PasswordAuthentication no", "KbdInteractiveAuthentication no", f"AuthorizedKeysFile {self.authorized_keys}",
+            "PasswordAuthentication no", "KbdInteractiveAuthentication no",
+            f"AuthorizedKeysFile {self.authorized_keys}",
             f"AllowUsers {self.user}", "PermitRootLogin prohibit-password", "AcceptEnv LANG LC_*",
             "Subsystem sftp internal-sftp", "MaxStartups 1000", "LogLevel VERBOSE", "UseDNS no", "PrintMotd no",
             "PrintLastLog no",
