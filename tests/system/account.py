@@ -1,5 +1,6 @@
-"""The plain account the private sshd logs in to. As root: `sshlease-test`, made on demand and removed by the last of
-the parallel workers if it was made here. As anybody else: that user."""
+"""The plain account the private sshd logs in to. As root: `sshlease-system`, made on demand and removed by the last of
+the parallel workers if it was made here; not the unit tests' account, for that one has no password. As anybody else:
+that user."""
 
 import contextlib
 import fcntl
@@ -8,9 +9,9 @@ import pwd
 import secrets
 import subprocess
 
-NAME = "sshlease-test"
+NAME = "sshlease-system"
 LOCKS = "/run/lock" if os.access("/run/lock", os.W_OK) else "/tmp"
-MADE = os.path.join(LOCKS, "sshlease-test.made")  # there when the account was made here; holds its password
+MADE = os.path.join(LOCKS, "sshlease-system.made")  # there when the account was made here; holds its password
 
 
 def _open(name):
@@ -23,8 +24,8 @@ def plain():
     if os.geteuid() != 0:
         yield pwd.getpwuid(os.geteuid())
         return
-    door = _open("sshlease-test.door")    # held exclusively while making or removing
-    users = _open("sshlease-test.users")  # held shared by everyone who uses the account
+    door = _open("sshlease-system.door")    # held exclusively while making or removing
+    users = _open("sshlease-system.users")  # held shared by everyone who uses the account
     try:
         fcntl.flock(door, fcntl.LOCK_EX)
         try:

@@ -63,7 +63,10 @@ def shared_sshd(keys, account):
 def sshd(shared_sshd):
     """The worker's sshd. Nothing may be left on the far side when the test is over."""
     yield shared_sshd
-    shared_sshd.await_nothing_remote()
+    try:
+        shared_sshd.await_nothing_remote()
+    finally:
+        shared_sshd.kill_remote()  # or every test after this one would fail with it
 
 
 @pytest.fixture

@@ -176,9 +176,11 @@ class Stream:
         self.client.send("CLOSE", stream=self.number)
 
     def await_opened(self, timeout=30.0):
-        self.client.pump(lambda: self.opened or self.error, timeout)
+        self.client.pump(lambda: self.opened or self.error or self.end, timeout)
         if self.error:
             raise self.error
+        if not self.opened:  # LEASE_ENDED crossed our request, whose answer is still to come
+            raise Error(self.client.ended.code, self.end.text)
         return self
 
     def await_output(self, what, fd=0, timeout=30.0):
@@ -216,6 +218,7 @@ class Client:
         self.ended = None              # LEASE_ENDED
         self.streams = {}
         self.lease = None
+        self._lost = set()             # requests of streams that are over; an ERROR to them tells nothing new
         self._rid = 0
         self._number = 0
         if hello:
@@ -299,6 +302,8 @@ class Client:
             self.ended = message
             self.lease = None
             self._streams_over(message.text)
+        elif name == "ERROR" and message.rid in self._lost:
+            self._lost.discard(message.rid)
         elif name == "ERROR" and any(s.rid == message.rid for s in self.streams.values()):
             stream = next(s for s in self.streams.values() if s.rid == message.rid)
             stream.error = Error(message.code, message.text, message.unsent)
@@ -309,6 +314,8 @@ class Client:
     def _streams_over(self, text):
         """The lease is over, and its streams with it; no message says so for each."""
         for stream in self.streams.values():
+            if not stream.opened:
+                self._lost.add(stream.rid)
             stream.end = Message("STREAM_END", struct.pack(">III", stream.number, UNKNOWN, 0) + string("") + b"\0"
                                  + string(text))
         self.streams.clear()
@@ -349,6 +356,9 @@ class Client:
         return message
 
     def await_closed(self, timeout=30.0):
+        with contextlib.suppress(Closed, Error):
+            self.pump(lambda: self.closed, timeout)
+        self.answers.clear()
         with contextlib.suppress(Closed):
             self.pump(lambda: self.closed, timeout)
 

@@ -1,5 +1,6 @@
 """A private sshd on a free port of 127.0.0.1, with keys and configuration of its own."""
 
+import contextlib
 import functools
 import os
 import re
@@ -66,6 +67,12 @@ class Keys:
 
     def authorized(self):
         return [self.public(k) for k in (self.ed25519, self.ecdsa, self.rsa, self.encrypted)]
+
+
+def send(pids, number):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def free_port():
@@ -174,31 +181,30 @@ class Sshd:
         return f"{marker}{name or f'[{self.host}]:{self.port}'} {kind} {blob}\n"
 
     def signal_sessions(self, number):
-        for pid in self.sessions():
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                pass
+        send(self.sessions(), number)
 
     def kill(self):
         """The server dies: the listener and everything that serves a connection, at once."""
-        pids = [self.process.pid] + procs.descendants(self.process.pid)
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        # Stopped first, so that none forks another while we look.
+        stopped = set()
+        while new := {self.process.pid, *procs.descendants(self.process.pid)} - stopped:
+            send(new, signal.SIGSTOP)
+            stopped |= new
+        send(stopped, signal.SIGKILL)
         self.process.wait()
         self.log.join()
+
+    def kill_remote(self):
+        """Ends what was started over it: what a test has left on purpose."""
+        def none_left():
+            send(self.remote(), signal.SIGKILL)
+            return not self.remote() and self.connections() == 0
+        until(none_left, "nothing left on the far side")
 
     def stop(self):
         if self.process.poll() is None:
             self.kill()
-        for pid in self.remote():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        send(self.remote(), signal.SIGKILL)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

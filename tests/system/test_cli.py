@@ -39,7 +39,7 @@ def terminal(daemon):
 def test_help_everywhere(words):
     done = subprocess.run([program("sshlease"), *words, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "sage: sshlease" in done.stdout and not done.stderr
-    assert all(len(line) <= 100 for line in done.stdout.splitlines())
+    assert all(len(line) <= 120 for line in done.stdout.splitlines())
 
 
 @pytest.mark.parametrize("words", [["--version"], ["exec", "--version"], ["status", "--version"]])
@@ -172,16 +172,14 @@ def test_a_second_ctrl_c_ends_it_whatever_the_command_does(daemon, sshd):
 
 def test_timeout(daemon, sshd):
     done = daemon.cli("exec", "--timeout", "700ms", "t", "--", "echo begun; exec sleep 300")
-    assert done.stdout == b"begun\n" and done.returncode not in (0, 1)
-    assert b"700" in done.stderr or b"time" in done.stderr
+    assert done.stdout == b"begun\n" and done.returncode == 124 and b"0.7 s" in done.stderr
     sshd.await_nothing_remote()
 
 
 def test_timeout_while_waiting_for_a_connection(make_daemon, sshd, target):
     daemon = make_daemon({"targets": {"t": target(sshd, max_connections=1)}})
     daemon.leased()
-    line = one_line(daemon.cli("exec", "--timeout", "500ms", "t", "--", "true"))
-    assert "t" in line
+    assert "500 ms" in one_line(daemon.cli("exec", "--acquire-timeout", "500ms", "t", "--", "true"))
 
 
 def test_environment_variables(daemon):
@@ -213,8 +211,7 @@ def test_the_daemon_dies_under_a_command(make_daemon, sshd, target):
     daemon.kill()
     _, err = child.communicate(timeout=10)
     assert child.returncode == 255 and err.startswith(b"sshlease: ") and err.count(b"\n") == 1
-    for pid in sshd.remote():
-        os.kill(pid, signal.SIGKILL)
+    sshd.kill_remote()
 
 
 def test_the_lease_is_taken_away_under_a_command(daemon, sshd):

@@ -87,7 +87,7 @@ def sshd_quiet(daemon, other):
 
 def test_a_stream_without_credit_delays_no_other_of_the_same_lease(daemon):
     client = daemon.leased()
-    stuck = client.exec("exec cat /dev/zero", window=1000).await_opened()
+    stuck = client.exec("exec cat /dev/zero", window=1000)
     stuck.frozen = True
     client.pump(lambda: stuck.received == 1000)
     for i in range(10):

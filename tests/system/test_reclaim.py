@@ -1,6 +1,7 @@
 """The guarantee: however a lease ends but by a clean release, what ran under it is ended, its connection is closed, the
 next waiter gets a fresh one, and the log says why."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -82,13 +83,16 @@ def test_killed_with_an_idle_lease(one, hold, sshd):
     assert not set(before) & set(server_pids(sshd)), "the connection was leased again"
 
 
+# Says the number of a process that has left session and process group by then, and ignores SIGHUP.
+LEAVE = "setsid nohup sh -c 'echo $$; exec sleep 303 >/dev/null 2>&1 </dev/null' 2>/dev/null </dev/null & "
+
 COMMANDS = {
     "running": "echo $$; exec sleep 300",
     "streaming": "echo $$; exec cat /dev/zero",
     "reading": "echo $$; exec cat >/dev/null",
     "ignores TERM and HUP": "trap '' TERM HUP INT; echo $$; while :; do sleep 0.1; done",
     "has children": "sleep 301 & sleep 302 & echo $$; wait",
-    "setsid and nohup": "setsid nohup sleep 303 >/dev/null 2>&1 </dev/null & echo $!; exec sleep 300",
+    "setsid and nohup": LEAVE + "exec sleep 300",
     "double fork, all left": "(setsid sh -c 'sleep 304 & sleep 305' >/dev/null 2>&1 </dev/null &); "
                              "while ! pgrep -f -u $(id -u) 'sleep 305' >/dev/null; do sleep 0.02; done; echo $$; sleep 300",
 }
@@ -115,7 +119,7 @@ def test_killed_while_a_command_is(one, hold, sshd, kind):
 def test_killed_sshlease_exec(one, sshd, words):
     child = one.cli_start("exec", "t", "--", "echo", "begun;", *words)
     assert read_line(child.stdout) == "begun\n"
-    assert sshd.remote()
+    until(sshd.remote, "the command")
     os.kill(child.pid, signal.SIGKILL)
     child.communicate()
     sshd.await_nothing_remote()
@@ -138,7 +142,7 @@ def test_a_root_login_is_swept(make_daemon, root_sshd, target, hold, kind):
 
 def test_a_clean_release_leaves_alone_what_was_left_running(one, sshd):
     client = one.leased()
-    stream = client.run("setsid nohup sleep 308 >/dev/null 2>&1 </dev/null & echo $!")
+    stream = client.run(LEAVE)
     watch = procs.Watch(int(stream.stdout))
     client.release()
     again = one.leased()
@@ -151,10 +155,10 @@ def test_a_clean_release_leaves_alone_what_was_left_running(one, sshd):
 def test_only_the_lease_s_own_processes_are_swept(one, sshd):
     """What an earlier lease left on the same connection is not the next one's to end."""
     client = one.leased()
-    kept = procs.Watch(int(client.run("setsid nohup sleep 309 >/dev/null 2>&1 </dev/null & echo $!").stdout))
+    kept = procs.Watch(int(client.run(LEAVE).stdout))
     client.release()
     client.acquire("t")
-    stream = client.exec("setsid nohup sleep 310 >/dev/null 2>&1 </dev/null & echo $!; exec sleep 300").await_opened()
+    stream = client.exec(LEAVE + "exec sleep 300").await_opened()
     swept = procs.Watch(int(stream.await_output("\n")))
     client.close()
     swept.await_gone()
@@ -186,7 +190,7 @@ def test_renewing_keeps_it_up_to_max_lease(make_daemon, sshd, target):
     granted = client.acquire("t")
     assert (granted.lease_timeout_ms, granted.max_lease_ms) == (600, 1500)
     left = []
-    with pytest.raises((native.Error, AssertionError)):
+    with contextlib.suppress(native.Error):  # no-lease, where the end crosses a request
         while not client.ended:
             left.append(client.renew().lease_timeout_ms)
             client.run("sleep 0.1")
@@ -238,8 +242,9 @@ def test_remote_cleanup_can_be_less(make_daemon, make_sshd, target, cleanup):
     server = make_sshd()
     daemon = make_daemon({"targets": {"t": target(server, remote_cleanup=cleanup, **FAST)}})
     client = daemon.leased()
-    stream = client.exec("setsid nohup sleep 311 >/dev/null 2>&1 </dev/null & echo $! $$; exec sleep 300").await_opened()
-    left, plain = (procs.Watch(int(pid)) for pid in stream.await_output("\n").split())
+    stream = client.exec(LEAVE + "exec sleep 300").await_opened()
+    left = procs.Watch(int(stream.await_output("\n")))
+    plain = next(procs.Watch(pid) for pid in server.remote() if procs.cmdline(pid) == "sleep 300")
     client.close()
     daemon.await_connections(leased=0, draining=0, closing=0)
     if cleanup == "signal":
