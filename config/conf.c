@@ -169,6 +169,8 @@ int sl_conf_new_default_in(const struct sl_conf_world *world, bool one_user, str
     conf->one_user = one_user;
     conf->daemon_uid = world->uid;
     sl_section_set_defaults(&sl_section_listen, &conf->listen);
+    if (one_user) /* whoever may connect may lease: nobody else of the user's group */
+        conf->listen.mode = 0600;
     sl_section_set_defaults(&sl_section_limits, &conf->limits);
     int r;
     if ((r = sl_target_conf_new(&conf->defaults)) != SL_OK ||

@@ -68,7 +68,7 @@ bool sl_target_conf_allows(const struct sl_target_conf *t, uid_t uid, const gid_
 
 struct sl_listen_conf {
     char *path;  /* NULL: the default of the mode */
-    mode_t mode; /* 0660 */
+    mode_t mode; /* 0660; 0600 in the one-user mode */
     bool group_set;
     gid_t group;
 };

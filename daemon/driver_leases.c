@@ -205,10 +205,10 @@ void sl_driver_leases_free(struct sl_driver *d)
 
 static void plan_refusal(struct sl_lease *lease, int status, const char *name)
 {
-    char text[SL_REFUSAL_SIZE];
+    char text[SL_REFUSAL_SIZE], quoted[SL_LOG_QUOTE_SIZE];
 
-    if (status == SL_E_NO_TARGET)
-        (void)snprintf(text, sizeof text, "no such target: %s", name);
+    if (status == SL_E_NO_TARGET) /* a name that nobody has checked: it ends on somebody's terminal */
+        (void)snprintf(text, sizeof text, "no such target: %s", sl_log_quote(quoted, sizeof quoted, name));
     else if (status == SL_E_NOT_ALLOWED)
         (void)snprintf(text, sizeof text, "not allowed to lease %s", name);
     else if (status == SL_E_LIMIT)

@@ -43,7 +43,7 @@ void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int 
 
     switch (reason) {
     case SL_REASON_NO_TARGET:
-        (void)snprintf(buf, size, "no such target: %s", conf->name);
+        (void)snprintf(buf, size, "no such target: \"%s\"", conf->name);
         break;
     case SL_REASON_TARGET_DOWN:
         last_dial(lease, status, dial, sizeof dial);

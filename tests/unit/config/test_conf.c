@@ -70,6 +70,7 @@ static void one_user_finds_its_own_keys_agent_and_known_hosts(void **state)
     struct sl_conf *conf = new_default(true);
     const struct sl_target_conf *d = conf->defaults;
     assert_true(conf->one_user);
+    assert_int_equal(conf->listen.mode, 0600);
     assert_null(conf->file);
     assert_string_equal(d->user, "ci");
     assert_int_equal(d->identity_count, 2); /* there is no id_ecdsa in this world */

@@ -285,7 +285,7 @@ static void refusals_say_why(void **state)
     acquire(&c, &w, "b");
     WORLD_UNTIL(&w, c.lease == NULL);
     assert_int_equal(c.status, SL_E_NO_TARGET);
-    assert_string_equal(c.text, "no such target: b");
+    assert_string_equal(c.text, "no such target: \"b\"");
     acquire_as(&c, &w, "a", 77, 0);
     WORLD_UNTIL(&w, c.lease == NULL);
     assert_int_equal(c.status, SL_E_NOT_ALLOWED);

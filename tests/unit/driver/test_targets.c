@@ -88,7 +88,7 @@ static void a_reload_adds_and_removes(void **state)
     assert_int_equal(waiter.status, 0); /* not from within the call */
     WORLD_UNTIL(&w, waiter.status != 0);
     assert_int_equal(waiter.status, SL_E_NO_TARGET);
-    assert_string_equal(waiter.text, "no such target: a");
+    assert_string_equal(waiter.text, "no such target: \"a\"");
     acquire(&added, &w, "b");
     WORLD_UNTIL(&w, added.id != 0);
     /* The lease of the removed one goes on; its connection closes with it. */
