@@ -8,6 +8,7 @@ import pytest
 
 import native
 import procs
+from daemon import is_sanitized
 from waiting import until
 
 
@@ -270,4 +271,5 @@ def test_descriptors_and_memory_return_to_where_they_began(make_daemon, make_ssh
     rest()
     until(lambda: procs.fd_count(daemon.pid) <= fds, lambda: f"{fds} descriptors, but {os.listdir(f'/proc/{daemon.pid}/fd')}")
     grown = procs.rss_bytes(daemon.pid) - memory
-    assert grown < 3 << 20, f"{grown >> 10} KiB more after 12 rounds"
+    # AddressSanitizer spreads what is freed over its own pools; there LeakSanitizer looks for leaks at the daemon's end.
+    assert grown < (12 if is_sanitized() else 2) << 20, f"{grown >> 10} KiB more after 12 rounds"
