@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* No retry is put off so far but for ever: until somebody changes something. */
+#define LONG_MS INT64_C(31536000000)
+
 static int64_t number(const json_t *object, const char *key)
 {
     return (int64_t)json_integer_value(json_object_get(object, key));
@@ -45,7 +48,9 @@ static bool print_targets(const json_t *targets, const struct cli_style *style)
         cli_table_add_number(table, CLI_PLAIN, number(target, "max_connections"));
         cli_table_add_number(table, waiters > 0 ? CLI_WARNING : CLI_PLAIN, waiters);
         snprintf(error, sizeof error, "%s", text(target, "last_error"));
-        if (error[0] != '\0' && retry_ms > 0)
+        if (error[0] != '\0' && retry_ms > LONG_MS)
+            snprintf(error, sizeof error, "%.900s (no dial before a reload)", text(target, "last_error"));
+        else if (error[0] != '\0' && retry_ms > 0)
             snprintf(error, sizeof error, "%.900s (no dial for %s)", text(target, "last_error"),
                 cli_duration(retry_ms, retry));
         cli_table_add(table, CLI_BAD, error);

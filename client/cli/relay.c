@@ -3,14 +3,17 @@
  *  - what the command wrote is taken from the library only while the out-buffer is empty; so a reader that is slow here
  *    slows the far side down, by the stream's credit, and everything else goes on
  *  - signals come through a signalfd: no handler, and they are seen while output is blocked, too
- * Output to a pipe is written PIPE_BUF bytes at a time: that much fits without blocking once poll says POLLOUT.
+ * Output to a pipe is written PIPE_BUF bytes at a time: that much fits without blocking once poll says POLLOUT. Into a
+ * pipe that was found empty all it holds fits.
  */
 #include "client/cli/relay.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -39,7 +42,8 @@ struct relay {
     enum input_state input;
     int signal_fd;
     enum sink_kind sinks[3];
-    int out_fd; /* 1 or 2: where the out-buffer goes */
+    size_t pipe_size[3]; /* SINK_PIPE: what it holds when empty; PIPE_BUF for a terminal */
+    int out_fd;          /* 1 or 2: where the out-buffer goes */
     size_t in_at, in_end, out_at, out_end;
     int last_signal;
     int64_t last_signal_ms, deadline_ms;
@@ -130,15 +134,34 @@ static void send_input(struct relay *r)
 
 /* --- output --- */
 
-static enum sink_kind sink_kind(int fd)
+static void look_at_sink(struct relay *r, int fd)
 {
     struct stat st;
+    int size = fcntl(fd, F_GETPIPE_SZ);
 
-    if (fstat(fd, &st) != 0)
-        return SINK_PIPE;
+    r->sinks[fd] = SINK_PIPE;
+    r->pipe_size[fd] = size > PIPE_BUF ? (size_t)size : PIPE_BUF;
+    if (size > 0 || fstat(fd, &st) != 0)
+        return;
     if (S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(fd)))
-        return SINK_FILE;
-    return S_ISSOCK(st.st_mode) ? SINK_SOCKET : SINK_PIPE;
+        r->sinks[fd] = SINK_FILE;
+    else if (S_ISSOCK(st.st_mode))
+        r->sinks[fd] = SINK_SOCKET;
+}
+
+static bool is_empty_pipe(const struct relay *r, int fd)
+{
+    int held;
+
+    return r->sinks[fd] == SINK_PIPE && r->pipe_size[fd] > PIPE_BUF && ioctl(fd, FIONREAD, &held) == 0 && held == 0;
+}
+
+/* Whether what waits can be written without asking poll first. */
+static bool writable_at_once(struct relay *r)
+{
+    if (r->sinks[r->out_fd] == SINK_UNKNOWN)
+        look_at_sink(r, r->out_fd);
+    return r->sinks[r->out_fd] == SINK_FILE || r->sinks[r->out_fd] == SINK_BROKEN || is_empty_pipe(r, r->out_fd);
 }
 
 /* One write of what waits. 0, or -1 with errno when that output is lost for us. */
@@ -149,13 +172,17 @@ static int write_output(struct relay *r)
     ssize_t written;
 
     if (*sink == SINK_UNKNOWN)
-        *sink = sink_kind(r->out_fd);
+        look_at_sink(r, r->out_fd);
+    if (*sink == SINK_PIPE && len > PIPE_BUF) {
+        size_t room = is_empty_pipe(r, r->out_fd) ? r->pipe_size[r->out_fd] : PIPE_BUF;
+        len = len < room ? len : room;
+    }
     if (*sink == SINK_BROKEN)
         written = (ssize_t)len;
     else if (*sink == SINK_SOCKET)
         written = send(r->out_fd, r->out + r->out_at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
     else
-        written = write(r->out_fd, r->out + r->out_at, *sink == SINK_PIPE && len > PIPE_BUF ? PIPE_BUF : len);
+        written = write(r->out_fd, r->out + r->out_at, len);
     if (written >= 0) {
         r->out_at += (size_t)written;
         return 0;
@@ -177,7 +204,8 @@ static void wait_for_anything(struct relay *r, struct pollfd pfds[4])
     int want = sshlease_want(r->lease), wait_ms = sshlease_timeout_ms(r->lease);
     int64_t left_ms = r->deadline_ms - (r->deadline_ms != INT64_MAX ? now_ms() : 0);
 
-    if (left_ms < 0)
+    /* What was read has been written already: the library may hold more, of which the socket knows nothing. */
+    if (left_ms < 0 || (r->out_end > 0 && r->out_at == r->out_end))
         left_ms = 0;
     if (left_ms < INT_MAX && (wait_ms < 0 || left_ms < wait_ms))
         wait_ms = (int)left_ms;
@@ -195,10 +223,11 @@ static void wait_for_anything(struct relay *r, struct pollfd pfds[4])
 }
 
 /* Takes output when there is room for it. False: the stream is over, by *ret_end. */
-static bool take_output(struct relay *r, enum cli_relay_end *ret_end, int *ret_status)
+static bool take_output(struct relay *r, bool socket_ready, enum cli_relay_end *ret_end, int *ret_status)
 {
     if (r->out_at < r->out_end) {
-        sshlease_process(r->lease); /* its failure is met when the stream is read next */
+        if (socket_ready || sshlease_timeout_ms(r->lease) == 0)
+            sshlease_process(r->lease); /* its failure is met when the stream is read next */
         return true;
     }
     long got = sshlease_stream_read(r->stream, r->out, sizeof r->out, &r->out_fd, 0);
@@ -210,6 +239,11 @@ static bool take_output(struct relay *r, enum cli_relay_end *ret_end, int *ret_s
     *ret_end = got == 0 ? CLI_RELAY_ENDED : CLI_RELAY_FAILED;
     *ret_status = (int)got;
     return false;
+}
+
+static enum cli_relay_end output_lost(void)
+{
+    return errno == EPIPE ? CLI_RELAY_PIPE : CLI_RELAY_OUTPUT;
 }
 
 static enum cli_relay_end loop(struct relay *r, int *ret_status)
@@ -228,9 +262,11 @@ static enum cli_relay_end loop(struct relay *r, int *ret_status)
         if (r->input != INPUT_DONE)
             send_input(r);
         if (pfds[3].revents != 0 && write_output(r) != 0)
-            return errno == EPIPE ? CLI_RELAY_PIPE : CLI_RELAY_OUTPUT;
-        if (!take_output(r, &end, ret_status))
+            return output_lost();
+        if (!take_output(r, pfds[0].revents != 0, &end, ret_status))
             return end;
+        if (pfds[3].fd < 0 && r->out_at < r->out_end && writable_at_once(r) && write_output(r) != 0)
+            return output_lost();
         if (r->deadline_ms != INT64_MAX && now_ms() >= r->deadline_ms)
             return CLI_RELAY_TIMEOUT;
     }
