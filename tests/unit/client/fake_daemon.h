@@ -23,6 +23,7 @@ struct fake {
     struct sl_msg msg;
     uint32_t lease_ms, max_lease_ms; /* what fake_grant() grants */
     char failure[256];               /* "" while all is as the script says */
+    bool quiet;                      /* say nothing of it on standard error */
     uint32_t number;                 /* for the test and its script to agree on something */
 };
 
@@ -30,6 +31,8 @@ struct fake {
 void fake_start(struct fake *f, fake_script_fn script);
 /* Waits for the end of the script, fails the test if it went wrong, and removes the socket. */
 void fake_stop(struct fake *f);
+/* The same; with `anything_goes` the script may have ended as it likes. */
+void fake_stop_quietly(struct fake *f, bool anything_goes);
 /* fake_start() and a client that is connected; the script begins with fake_greet(). */
 struct sshlease *fake_open(struct fake *f, fake_script_fn script);
 /* The same with a lease of "web1"; the script begins with fake_greet() and fake_grant(). */
@@ -39,6 +42,8 @@ struct sshlease *fake_lease(struct fake *f, fake_script_fn script);
 void fake_accept(struct fake *f);
 /* The next message, which must be of `type`. Borrowed until the next take. */
 const struct sl_msg *fake_take(struct fake *f, uint32_t type);
+/* The type of the next message, which stays the next. */
+uint32_t fake_peek(struct fake *f);
 /* The client closes its socket, having said nothing more. */
 void fake_take_end(struct fake *f);
 void fake_send(struct fake *f, const struct sl_msg *msg);

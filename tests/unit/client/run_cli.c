@@ -15,9 +15,9 @@
 
 struct ran ran;
 
-void run_start(const char *const *args)
+void run_start_program(const char *program, const char *const *args)
 {
-    char *argv[RUN_ARGS_MAX + 2] = {(char *)(uintptr_t)SSHLEASE_CLI};
+    char *argv[RUN_ARGS_MAX + 2] = {(char *)(uintptr_t)program};
     int in[2], out[2], err[2];
 
     for (size_t i = 0; i < RUN_ARGS_MAX && args[i] != NULL; i++)
@@ -31,7 +31,7 @@ void run_start(const char *const *args)
     if (ran.pid == 0) {
         if (dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0 || dup2(err[1], 2) < 0)
             _exit(126);
-        execv(SSHLEASE_CLI, argv);
+        execv(program, argv);
         _exit(127);
     }
     close(in[0]);
@@ -40,6 +40,11 @@ void run_start(const char *const *args)
     ran.in = in[1];
     ran.out = out[0];
     ran.err = err[0];
+}
+
+void run_start(const char *const *args)
+{
+    run_start_program(SSHLEASE_CLI, args);
 }
 
 void run_close(int *fd)

@@ -19,6 +19,7 @@ extern struct ran ran;
 
 /* `args` ends with NULL and does not hold the program's name. */
 void run_start(const char *const *args);
+void run_start_program(const char *program, const char *const *args);
 /* Closes its input, reads its outputs to their ends, waits for it. */
 void run_finish(void);
 void run_close(int *fd);

@@ -346,6 +346,44 @@ static void closed_standard_descriptors(void **state)
     fake_stop(&f);
 }
 
+static void says_and_exits(struct fake *f)
+{
+    fake_greet(f);
+    fake_grant(f);
+    const struct sl_bytes *command = &fake_take(f, SL_MSG_STREAM_OPEN)->stream_open.command;
+    if (command->len != 8 || memcmp(command->data, "uname -a", 8) != 0)
+        fake_fail(f, "another command");
+    uint32_t rid = f->msg.stream_open.rid, stream = f->msg.stream_open.stream;
+    fake_send(f,
+        &(struct sl_msg){.type = SL_MSG_STREAM_OPENED, .stream_opened = {.rid = rid, .stream = stream, .window = 100}});
+    fake_take(f, SL_MSG_EOF);
+    fake_send_data(f, stream, 0, "Linux\n", 6);
+    fake_send_end(f, stream, f->number);
+    fake_release(f);
+    fake_take_end(f);
+}
+
+static void the_example_program(void **state)
+{
+    (void)state;
+    struct fake f = {.number = 4};
+
+    fake_start(&f, says_and_exits);
+    setenv("SSHLEASE_SOCKET", f.path, 1);
+    run_start_program(SSHLEASE_EXAMPLE, (const char *const[]){"web1", "uname", "-a", NULL});
+    run_finish();
+    expect_exit(4);
+    assert_string_equal(ran.stdout_text, "Linux\n");
+    assert_int_equal(ran.stderr_len, 0);
+    fake_stop(&f);
+    /* The daemon is gone now. */
+    run_start_program(SSHLEASE_EXAMPLE, (const char *const[]){"web1", "uname", "-a", NULL});
+    run_finish();
+    expect_exit(255);
+    expect_line("(no-daemon): trying again later may help");
+    unsetenv("SSHLEASE_SOCKET");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +395,7 @@ int main(void)
         cmocka_unit_test(ctrl_c_while_output_is_blocked),
         cmocka_unit_test(a_reader_that_goes_away),
         cmocka_unit_test(closed_standard_descriptors),
+        cmocka_unit_test(the_example_program),
     };
     return cmocka_run_group_tests_name("client.cli_exec", tests, NULL, NULL);
 }
