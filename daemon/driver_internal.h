@@ -189,8 +189,12 @@ void sl_driver_forget(struct sl_driver *d, struct sl_work *work);
 /* driver_targets.c */
 int sl_driver_targets_start(struct sl_driver *d);
 void sl_driver_targets_free(struct sl_driver *d);
-/* The target of that name, made for the occasion in the one-user mode. 0, SL_E_NO_TARGET, SL_E_LIMIT or SL_E_NOMEM. */
-int sl_driver_targets_find(struct sl_driver *d, const char *name, struct sl_driver_target **ret_target);
+/* The target of that name, made for the occasion in the one-user mode. 0, SL_E_NO_TARGET, SL_E_NOT_ALLOWED, SL_E_LIMIT
+ * or SL_E_NOMEM. */
+int sl_driver_targets_find(
+    struct sl_driver *d, const char *name, const struct sl_lease_owner *owner, struct sl_driver_target **ret_target);
+/* Drops ad-hoc targets that have nothing to remember and were not asked for in so long. */
+void sl_driver_targets_sweep(struct sl_driver *d, uint64_t unused_ms);
 /* Tells the core what there is now. True: it has actions to be carried out. */
 bool sl_driver_targets_configure(struct sl_driver *d);
 /* Frees removed targets that nothing refers to any more. */

@@ -247,14 +247,8 @@ int sl_lease_acquire(struct sl_driver *d, const char *target, const struct sl_le
         return SL_E_NOMEM;
     }
     lease->number = ++d->lease_numbers;
-    int r = sl_driver_targets_find(d, target, &lease->target);
-    if (r == 0 && !sl_target_conf_allows(lease->target->conf, owner->uid, owner->gid, owner->gid_count)) {
-        r = SL_E_NOT_ALLOWED;
-        lease->target = NULL;
-    }
-    if (r == 0)
-        lease->target->used_ms = lease->asked_ms;
-    else
+    int r = sl_driver_targets_find(d, target, owner, &lease->target);
+    if (r != 0)
         plan_refusal(lease, r, target);
     TAILQ_INSERT_TAIL(home_of(lease), lease, link);
     sl_driver_note(d, &lease->work, r == 0 ? SL_TODO_ACQUIRE : SL_TODO_REFUSE);

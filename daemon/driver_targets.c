@@ -309,35 +309,41 @@ int sl_driver_reload(struct sl_driver *d, struct sl_conf *conf)
 
 /* --- ad hoc ------------------------------------------------------------------------------------------------------- */
 
-static bool is_unused(const struct sl_driver *d, const struct sl_driver_target *target)
+static bool is_unused(const struct sl_driver *d, const struct sl_driver_target *target, uint64_t unused_ms)
 {
     const uint64_t now = uv_now(d->loop);
     struct sl_pool_target_info info;
 
-    if (!target->conf->adhoc || !TAILQ_EMPTY(&target->leases) || !TAILQ_EMPTY(&target->conns) ||
-        now - target->used_ms < UNUSED_MS)
+    if (!target->conf->adhoc || target->phase == SL_PHASE_NEW || !TAILQ_EMPTY(&target->leases) ||
+        !TAILQ_EMPTY(&target->conns) || now - target->used_ms < unused_ms)
         return false;
+    /* One that is held back after failed dials must not be forgotten, and dialed at once when it is asked for again. */
     return !sl_pool_target_info(d->pool, target->index, &info) || info.retry_at_ms <= now;
 }
 
-static void on_sweep(uv_timer_t *timer)
+void sl_driver_targets_sweep(struct sl_driver *d, uint64_t unused_ms)
 {
-    struct sl_driver *d = timer->data;
     uint32_t kept = 0, adhoc = 0;
 
     for (uint32_t i = 0; i < d->named_count; i++) {
-        if (is_unused(d, d->by_name[i])) {
-            remove_target(d, d->by_name[i]);
+        struct sl_driver_target *target = d->by_name[i];
+        if (is_unused(d, target, unused_ms)) {
+            remove_target(d, target);
             continue;
         }
-        adhoc += d->by_name[i]->conf->adhoc;
-        d->by_name[kept++] = d->by_name[i];
+        adhoc += target->conf->adhoc;
+        d->by_name[kept++] = target;
     }
     if (kept < d->named_count)
         sl_driver_note(d, &d->work, SL_TODO_CONFIGURE);
     d->named_count = kept;
     if (adhoc == 0)
-        (void)uv_timer_stop(timer);
+        (void)uv_timer_stop(&d->sweep_timer);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    sl_driver_targets_sweep(timer->data, UNUSED_MS);
 }
 
 static int insert_adhoc(struct sl_driver *d, struct sl_target_conf *conf, struct sl_driver_target **ret_target)
@@ -360,20 +366,46 @@ static int insert_adhoc(struct sl_driver *d, struct sl_target_conf *conf, struct
     return SL_OK;
 }
 
-int sl_driver_targets_find(struct sl_driver *d, const char *name, struct sl_driver_target **ret_target)
+/* Nobody may fill the table with targets that are not for him. */
+static int find_adhoc(
+    struct sl_driver *d, const char *name, const struct sl_lease_owner *owner, struct sl_driver_target **ret_target)
 {
     struct sl_target_conf *conf = NULL;
-    int r = SL_OK;
+    int r = d->conf->one_user ? sl_conf_adhoc(d->conf, name, &conf) : SL_E_NO_TARGET;
 
-    *ret_target = find_by_name(d, name);
+    if (r != 0)
+        return r;
+    /* The name may be written in another way than the one it is known by. */
+    *ret_target = find_by_name(d, conf->name);
     if (*ret_target == NULL) {
-        r = d->conf->one_user ? sl_conf_adhoc(d->conf, name, &conf) : SL_E_NO_TARGET;
-        /* The ad-hoc name may be written in another way than the one it is known by. */
-        if (r == 0 && (*ret_target = find_by_name(d, conf->name)) == NULL)
-            r = d->named_count >= d->conf->limits.targets ? SL_E_LIMIT : insert_adhoc(d, conf, ret_target);
-        sl_target_conf_unref(conf);
+        if (d->named_count >= d->conf->limits.targets)
+            sl_driver_targets_sweep(d, 0);
+        if (!sl_target_conf_allows(conf, owner->uid, owner->gid, owner->gid_count))
+            r = SL_E_NOT_ALLOWED;
+        else if (d->named_count >= d->conf->limits.targets)
+            r = SL_E_LIMIT;
+        else
+            r = insert_adhoc(d, conf, ret_target);
     }
-    if (r == 0 && (*ret_target)->phase == SL_PHASE_NEW)
-        sl_driver_note(d, &d->work, SL_TODO_CONFIGURE);
+    sl_target_conf_unref(conf);
     return r;
+}
+
+int sl_driver_targets_find(
+    struct sl_driver *d, const char *name, const struct sl_lease_owner *owner, struct sl_driver_target **ret_target)
+{
+    struct sl_driver_target *target = find_by_name(d, name);
+
+    if (target == NULL) {
+        int r = find_adhoc(d, name, owner, &target);
+        if (r != 0)
+            return r;
+    }
+    if (!sl_target_conf_allows(target->conf, owner->uid, owner->gid, owner->gid_count))
+        return SL_E_NOT_ALLOWED;
+    target->used_ms = uv_now(d->loop);
+    if (target->phase == SL_PHASE_NEW)
+        sl_driver_note(d, &d->work, SL_TODO_CONFIGURE);
+    *ret_target = target;
+    return SL_OK;
 }

@@ -1,4 +1,5 @@
 /* The table of targets: reloads, and the ad-hoc targets of the one-user mode. */
+#include "daemon/driver_internal.h"
 #include "tests/support/driver_world.h"
 
 #include "proto/status.h"
@@ -187,6 +188,59 @@ static void one_user_may_name_any_host(void **state)
     sl_world_fini(&w);
 }
 
+static void unused_adhoc_targets_are_dropped(void **state)
+{
+    struct sl_world w;
+    struct client c, other, failed;
+
+    (void)state;
+    sl_world_init(
+        &w, "targets:\n  m: {host: h}\nlimits: {targets: 3}\ndefaults: {idle_timeout: 100ms, user: u}\n", true);
+    acquire(&c, &w, "x.example");
+    WORLD_UNTIL(&w, c.id != 0);
+    sl_fake_dial(w.transport, 0, SL_E_AUTH_FAILED, "no");
+    acquire(&failed, &w, "bad.example");
+    WORLD_UNTIL(&w, failed.status != 0);
+    sl_driver_targets_sweep(w.driver, 0);
+    assert_string_equal(targets(&w), "m u@bad.example u@x.example "); /* leased, or held back */
+    sl_fake_dial(w.transport, 0, SL_OK, "");
+    sl_lease_release(c.lease);
+    sl_driver_targets_sweep(w.driver, 0);
+    assert_string_equal(targets(&w), "m u@bad.example u@x.example "); /* connected */
+    WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
+    sl_world_settle(&w);
+    sl_driver_targets_sweep(w.driver, 600000);
+    assert_string_equal(targets(&w), "m u@bad.example u@x.example "); /* used lately */
+    /* Where the table is full, it makes room. */
+    acquire(&other, &w, "y.example");
+    assert_string_equal(targets(&w), "m u@bad.example ");
+    WORLD_UNTIL(&w, other.id != 0);
+    assert_string_equal(targets(&w), "m u@bad.example u@y.example ");
+    sl_lease_abandon(other.lease);
+    WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
+    sl_world_settle(&w);
+    sl_driver_targets_sweep(w.driver, 0);
+    acquire(&other, &w, "y.example"); /* and may come back at once */
+    WORLD_UNTIL(&w, other.id != 0);
+    sl_lease_abandon(other.lease);
+    sl_world_fini(&w);
+}
+
+static void strangers_make_no_adhoc_targets(void **state)
+{
+    struct sl_world w;
+    struct client c = {.status = 0};
+    const struct sl_lease_owner owner = {.pid = 1, .uid = 4242, .label = ""};
+
+    (void)state;
+    sl_world_init(&w, "defaults: {allow: {users: [0]}, user: u}\n", true);
+    assert_int_equal(sl_lease_acquire(w.driver, "x.example", &owner, 0, 0, &handler, &c, &c.lease), 0);
+    WORLD_UNTIL(&w, c.status != 0);
+    assert_int_equal(c.status, SL_E_NOT_ALLOWED);
+    assert_string_equal(targets(&w), "");
+    sl_world_fini(&w);
+}
+
 static void the_system_service_knows_configured_targets_only(void **state)
 {
     struct sl_world w;
@@ -227,6 +281,8 @@ int main(void)
         cmocka_unit_test(a_changed_identity_replaces_connections_and_a_changed_policy_does_not),
         cmocka_unit_test(many_reloads_in_a_row),
         cmocka_unit_test(one_user_may_name_any_host),
+        cmocka_unit_test(unused_adhoc_targets_are_dropped),
+        cmocka_unit_test(strangers_make_no_adhoc_targets),
         cmocka_unit_test(the_system_service_knows_configured_targets_only),
         cmocka_unit_test(more_targets_than_one_table_holds_at_first),
     };

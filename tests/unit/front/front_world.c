@@ -48,6 +48,16 @@ void sl_front_fini(struct sl_front_world *f)
     assert_int_equal(uv_loop_close(&f->world.loop), 0);
 }
 
+struct sl_raw_client *sl_raw_connect_as(struct sl_front_world *f, uid_t uid)
+{
+    const uid_t own = geteuid();
+
+    assert_int_equal(seteuid(uid), 0); /* what SO_PEERCRED will say of the pair */
+    struct sl_raw_client *c = sl_raw_connect(f);
+    assert_int_equal(seteuid(own), 0);
+    return c;
+}
+
 struct sl_raw_client *sl_raw_connect(struct sl_front_world *f)
 {
     struct sl_raw_client *c = calloc(1, sizeof *c);
@@ -158,14 +168,19 @@ void sl_raw_expect_silence(struct sl_raw_client *c)
     assert_int_equal(errno, EAGAIN);
 }
 
-struct sl_raw_client *sl_raw_hello(struct sl_front_world *f)
+void sl_raw_greet(struct sl_raw_client *c)
 {
-    struct sl_raw_client *c = sl_raw_connect(f);
-
     sl_raw_say(c, &(struct sl_msg){.type = SL_MSG_HELLO,
                       .hello = {.version_min = 1, .version_max = 1, .program = sl_bytes_of("test 1")}});
     sl_raw_expect(c, SL_MSG_WELCOME);
     assert_int_equal(c->msg.welcome.version, 1);
+}
+
+struct sl_raw_client *sl_raw_hello(struct sl_front_world *f)
+{
+    struct sl_raw_client *c = sl_raw_connect(f);
+
+    sl_raw_greet(c);
     return c;
 }
 

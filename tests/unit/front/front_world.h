@@ -31,7 +31,10 @@ void sl_front_init(struct sl_front_world *front, const char *yaml);
 void sl_front_fini(struct sl_front_world *front);
 
 struct sl_raw_client *sl_raw_connect(struct sl_front_world *front);
-/* The same, greeted. */
+/* As another user; for root only. */
+struct sl_raw_client *sl_raw_connect_as(struct sl_front_world *front, uid_t uid);
+void sl_raw_greet(struct sl_raw_client *client);
+/* Connected and greeted. */
 struct sl_raw_client *sl_raw_hello(struct sl_front_world *front);
 /* The same, with a lease of `a`. */
 struct sl_raw_client *sl_raw_lease(struct sl_front_world *front);

@@ -8,10 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
+
+/* The last STATUS that was refused while another was answered. */
+static uint32_t busy_rid;
 
 /* All parts of one answer; the caller frees. */
 static json_t *hear_status(struct sl_raw_client *c, uint32_t rid, unsigned *ret_parts)
@@ -19,15 +23,23 @@ static json_t *hear_status(struct sl_raw_client *c, uint32_t rid, unsigned *ret_
     static char text[4000000];
     size_t len = 0;
     json_error_t error;
+    bool more;
 
     *ret_parts = 0;
     do {
-        sl_raw_expect(c, SL_MSG_STATUS_REPLY);
+        uint32_t type = sl_raw_hear(c);
+        if (type == SL_MSG_ERROR && c->msg.error.code == -SL_E_BUSY) { /* the answer to another one, in between */
+            busy_rid = c->msg.error.rid;
+            more = true;
+            continue;
+        }
+        assert_int_equal(type, SL_MSG_STATUS_REPLY);
         assert_int_equal(c->msg.status_reply.rid, rid);
         memcpy(text + len, c->msg.status_reply.json.data, c->msg.status_reply.json.len);
         len += c->msg.status_reply.json.len;
         (*ret_parts)++;
-    } while (c->msg.status_reply.more);
+        more = c->msg.status_reply.more;
+    } while (more);
     json_t *status = json_loadb(text, len, 0, &error);
     if (status == NULL)
         fail_msg("%s in %.*s", error.text, (int)len, text);
@@ -119,9 +131,14 @@ static void a_large_status_comes_in_parts_even_to_a_slow_reader(void **state)
     sl_raw_request(c, SL_MSG_STATUS, 3);
     sl_raw_request(c, SL_MSG_STATUS, 4); /* one at a time */
     sl_raw_expect_error(c, 4, SL_E_BUSY);
+    uint8_t byte;
+    WORLD_UNTIL(&f.world, recv(c->fd, &byte, 1, MSG_PEEK) == 1);
+    sl_world_settle(&f.world);
+    sl_raw_request(c, SL_MSG_STATUS, 44); /* the first is still not sent, for nobody reads */
     sl_world_settle(&f.world);
     json_t *status = hear_status(c, 3, &parts);
     assert_true(parts > 5);
+    assert_int_equal(busy_rid, 44);
     assert_int_equal(json_array_size(json_object_get(status, "targets")), 4001);
     json_decref(status);
     sl_raw_request(c, SL_MSG_STATUS, 5);
@@ -216,6 +233,39 @@ static void reload_answers_when_it_is_done(void **state)
     sl_front_fini(&f);
 }
 
+static void strangers_see_and_end_what_is_theirs_only(void **state)
+{
+    struct sl_front_world f;
+    unsigned parts;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip(); /* cannot be somebody else */
+    sl_front_init(&f, FRONT_CONF("") "  b: {allow: {users: [2]}}\n");
+    struct sl_raw_client *c = sl_raw_lease(&f), *other = sl_raw_connect_as(&f, 1);
+    uint64_t lease = c->msg.granted.lease;
+    sl_raw_greet(other);
+    sl_raw_request(other, SL_MSG_RELOAD, 1);
+    sl_raw_expect_error(other, 1, SL_E_NOT_ALLOWED);
+    sl_raw_say(other, &(struct sl_msg){.type = SL_MSG_END, .end = {.rid = 2, .lease = lease}});
+    sl_raw_expect_error(other, 2, SL_E_NOT_ALLOWED);
+    sl_raw_acquire(other, 3, "b");
+    sl_raw_expect_error(other, 3, SL_E_NOT_ALLOWED);
+    sl_raw_acquire(other, 4, "a");
+    sl_raw_expect(other, SL_MSG_GRANTED);
+    assert_int_equal(sl_fake_counts(f.world.transport).dialed, 2); /* not root's connection */
+    sl_raw_request(other, SL_MSG_STATUS, 5);
+    json_t *status = hear_status(other, 5, &parts);
+    assert_int_equal(json_array_size(json_object_get(status, "targets")), 1);
+    const json_t *leases = json_object_get(status, "leases");
+    assert_int_equal(json_array_size(leases), 1);
+    assert_int_equal(number(json_array_get(leases, 0), "uid"), 1);
+    json_decref(status);
+    sl_raw_close(c);
+    sl_raw_close(other);
+    sl_front_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +273,7 @@ int main(void)
         cmocka_unit_test(a_large_status_comes_in_parts_even_to_a_slow_reader),
         cmocka_unit_test(texts_that_are_no_utf8_do_not_spoil_it),
         cmocka_unit_test(end_takes_a_lease_back),
+        cmocka_unit_test(strangers_see_and_end_what_is_theirs_only),
         cmocka_unit_test(reload_answers_when_it_is_done),
     };
     return cmocka_run_group_tests_name("front.admin", tests, NULL, NULL);

@@ -150,6 +150,27 @@ static void a_live_daemon_is_left_alone(void **state)
     (void)close(fd);
 }
 
+static void a_live_daemon_that_is_busy_is_left_alone(void **state)
+{
+    struct world *w = *state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), clients[8], count = 0;
+
+    memcpy(address.sun_path, w->path, strlen(w->path) + 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    do { /* until its backlog is full */
+        clients[count] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        assert_true(clients[count] >= 0 && count < 7);
+    } while (connect(clients[count++], (struct sockaddr *)&address, sizeof address) == 0);
+    assert_int_equal(errno, EAGAIN);
+    assert_int_equal(open_it(w), SL_E_IO);
+    assert_non_null(strstr(w->error, "another daemon is listening"));
+    while (count > 0)
+        (void)close(clients[--count]);
+    (void)close(fd);
+}
+
 static void a_file_is_left_alone(void **state)
 {
     struct world *w = *state;
@@ -257,6 +278,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(mode_and_group_are_set, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stale_socket_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(a_live_daemon_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_live_daemon_that_is_busy_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_directory_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_path_that_is_too_long_is_refused_with_its_limit, setup, teardown),
