@@ -1,13 +1,15 @@
 /* sshlease.h - lease a pooled SSH connection from sshleased and run commands on it. The public library, libsshlease.
  *
- * One `struct sshlease` is one socket to the daemon, and the socket is the lease: when the process ends, however it ends,
- * the kernel closes it and the daemon takes the connection back and ends what was started on the far side.
+ * One `struct sshlease` is one socket to the daemon, and the socket is the lease: when the process ends, however it
+ * ends, the kernel closes it and the daemon takes the connection back and ends what was started on the far side.
  *
- * Threads: no globals, no threads, no signal handlers, no SIGPIPE. Different handles may be used by different threads at
- * the same time; one handle by one thread at a time, which the caller sees to.
- * Fork: after fork() the lease belongs to the parent. A handle remembers the process that made it: in a child every call
- * answers SSHLEASE_E_FORKED, and sshlease_free() then only frees the child's copy and closes the child's descriptor. The
- * descriptor is close-on-exec; a child that neither frees the handle nor calls exec keeps the lease's socket open.
+ * Threads: no globals, no threads, no signal handlers, no SIGPIPE. Different handles may be used by different threads
+ * at the same time; one handle by one thread at a time, which the caller sees to.
+ *
+ * Fork: after fork() the lease belongs to the parent. A handle remembers the process that made it: in a child every
+ * call answers SSHLEASE_E_FORKED, and sshlease_free() then only frees the child's copy and closes the child's
+ * descriptor. The descriptor is close-on-exec; a child that neither frees the handle nor calls exec keeps the lease's
+ * socket open.
  */
 #ifndef SSHLEASE_H
 #define SSHLEASE_H
@@ -85,18 +87,19 @@ const char *sshlease_version(void);
 /* --- the handle --- */
 
 /* The socket that would be used: $SSHLEASE_SOCKET, else $XDG_RUNTIME_DIR/sshleased.sock where that exists, else
- * /run/sshleased/sshleased.sock. Writes at most `size` bytes, NUL included. Status: 0, or INVALID when it does not fit. */
+ * /run/sshleased/sshleased.sock. Writes at most `size` bytes, NUL included. Status: 0, or INVALID when it does not fit.
+ */
 int sshlease_default_socket(char *path, size_t size);
 
-/* Connects to the daemon at `path` (NULL: the default) and greets it. Blocks for `timeout_ms` at most; with 0 it does not
- * wait for the daemon's greeting, and what is wrong with that shows in the calls after. The caller frees the handle.
- * Status: NO_DAEMON (nothing listens), NOT_ALLOWED (the socket's permissions), VERSION, TIMEOUT, LIMIT, PROTOCOL, INVALID
- * (the path), IO, NOMEM. On a failure *ret_lease is a handle too (NULL only for NOMEM), good for sshlease_error() and
- * sshlease_free(). */
+/* Connects to the daemon at `path` (NULL: the default) and greets it. Blocks for `timeout_ms` at most; with 0 it does
+ * not wait for the daemon's greeting, and what is wrong with that shows in the calls after. The caller frees the
+ * handle. Status: NO_DAEMON (nothing listens), NOT_ALLOWED (the socket's permissions), VERSION, TIMEOUT, LIMIT,
+ * PROTOCOL, INVALID (the path), IO, NOMEM. On a failure *ret_lease is a handle too (NULL only for NOMEM), good for
+ * sshlease_error() and sshlease_free(). */
 int sshlease_open(const char *path, int timeout_ms, struct sshlease **ret_lease);
 
-/* Closes the socket: a lease that was not released is reclaimed by the daemon. Frees the handle's streams too: do not use
- * or free them afterwards. NULL is fine. */
+/* Closes the socket: a lease that was not released is reclaimed by the daemon. Frees the handle's streams too: do not
+ * use or free them afterwards. NULL is fine. */
 void sshlease_free(struct sshlease *lease);
 
 /* What went wrong last on this handle, for a person: names target and reason; no newline but between the errors of a
@@ -112,24 +115,25 @@ struct sshlease_acquire_options {
     uint32_t acquire_timeout_ms; /* how long the daemon may let us wait; 0: the target's setting */
     uint32_t lease_timeout_ms;   /* 0: the target's setting */
     const char *label;           /* shown by `sshlease status`; NULL: none */
-    bool auto_renew;             /* renew at a third of the lease's time, whenever a call on this handle runs the loop */
-    /* Told when the wait gets long, perhaps again later (NULL: nobody is): place in the queue from 1, and why. Runs inside
-     * the call that turns the loop, and must not call into the handle. */
+    bool auto_renew; /* renew at a third of the lease's time, whenever a call on this handle runs the loop */
+    /* Told when the wait gets long, perhaps again later (NULL: nobody is): place in the queue from 1, and why. Runs
+     * inside the call that turns the loop, and must not call into the handle. */
     void (*on_waiting)(void *arg, uint32_t position, uint32_t waited_ms, const char *reason);
     void *arg;
 };
 
 /* Leases a connection to `target`. `options` may be NULL; what it points to is not kept, but for `arg`. Blocks until
- * granted or refused; the daemon's own acquire_timeout bounds it. Status: BUSY (this handle has a lease or asks for one),
- * NO_TARGET, NOT_ALLOWED, TIMEOUT, QUEUE_FULL, SHUTDOWN, any of RESOLVE … PEER_DEAD, DAEMON_GONE. */
+ * granted or refused; the daemon's own acquire_timeout bounds it. Status: BUSY (this handle has a lease or asks for
+ * one), NO_TARGET, NOT_ALLOWED, TIMEOUT, QUEUE_FULL, SHUTDOWN, any of RESOLVE … PEER_DEAD, DAEMON_GONE. */
 int sshlease_acquire(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options);
 
-/* Extends the lease to `lease_timeout_ms` from now (0: as acquired). *ret_left_ms (may be NULL) is the time left then. The
- * daemon answers at once; one that has not after 30 s: TIMEOUT. */
+/* Extends the lease to `lease_timeout_ms` from now (0: as acquired). *ret_left_ms (may be NULL) is the time left then.
+ * The daemon answers at once; one that has not after 30 s: TIMEOUT. */
 int sshlease_renew(struct sshlease *lease, uint32_t lease_timeout_ms, uint32_t *ret_left_ms);
 
-/* Gives the connection back, clean if every stream has ended; the handle may acquire again. Ends a wait, too. Streams of the
- * lease are freed. Status: NO_LEASE, EXPIRED, REVOKED, DAEMON_GONE …; TIMEOUT after 30 s, which ends the handle. */
+/* Gives the connection back, clean if every stream has ended; the handle may acquire again. Ends a wait, too. Streams
+ * of the lease are freed. Status: NO_LEASE, EXPIRED, REVOKED, DAEMON_GONE …; TIMEOUT after 30 s, which ends the handle.
+ */
 int sshlease_release(struct sshlease *lease);
 
 /* The lease's id, as `sshlease status` shows it; 0 without a lease. */
@@ -154,7 +158,7 @@ enum sshlease_kind { SSHLEASE_EXEC = 1, SSHLEASE_SHELL = 2, SSHLEASE_SUBSYSTEM =
 
 struct sshlease_command {
     enum sshlease_kind kind;
-    const char *command; /* the command line, or the subsystem's name; NULL for a shell */
+    const char *command;            /* the command line, or the subsystem's name; NULL for a shell */
     const struct sshlease_env *env; /* the server and the target's send_env decide what of it arrives */
     size_t env_count;
     const struct sshlease_pty *pty; /* NULL: none */
@@ -164,10 +168,10 @@ enum sshlease_how { SSHLEASE_EXITED = 0, SSHLEASE_SIGNALLED = 1, SSHLEASE_UNKNOW
 
 struct sshlease_result {
     enum sshlease_how how;
-    int exit_status;  /* how == EXITED; else -1 */
-    char signal[32];  /* how == SIGNALLED: "TERM"; else "" */
+    int exit_status; /* how == EXITED; else -1 */
+    char signal[32]; /* how == SIGNALLED: "TERM"; else "" */
     bool core_dumped;
-    char text[256];   /* how == UNKNOWN: why; never to be taken for success. Else what the server said, often "" */
+    char text[256]; /* how == UNKNOWN: why; never to be taken for success. Else what the server said, often "" */
 };
 
 /* What a command wrote and how it ended; for sshlease_output_fini(). */
@@ -181,22 +185,22 @@ struct sshlease_output {
 };
 
 /* Runs one command and collects what it writes. `input` is its stdin (NULL: none). At most `max_output` bytes of each
- * output are kept (0: no limit), the rest is dropped. `ret_output` may be NULL; it is filled whatever the status, with what
- * came until then. Status: as sshlease_stream_open() and sshlease_stream_read(). On TIMEOUT the command is ended on the far
- * side; `timeout_ms` 0 would leave it no time at all. */
+ * output are kept (0: no limit), the rest is dropped. `ret_output` may be NULL; it is filled whatever the status, with
+ * what came until then. Status: as sshlease_stream_open() and sshlease_stream_read(). On TIMEOUT the command is ended
+ * on the far side; `timeout_ms` 0 would leave it no time at all. */
 int sshlease_run(struct sshlease *lease, const struct sshlease_command *command, const void *input, size_t input_len,
     size_t max_output, int timeout_ms, struct sshlease_output *ret_output);
 void sshlease_output_fini(struct sshlease_output *output);
 
-/* Opens a stream and waits until the server has accepted it. Several may be open at once. `command` is not kept. The caller
- * frees the stream. Status: NO_LEASE, STREAM_LIMIT, STREAM_REFUSED, INVALID (the command), TIMEOUT, EXPIRED … */
+/* Opens a stream and waits until the server has accepted it. Several may be open at once. `command` is not kept. The
+ * caller frees the stream. Status: NO_LEASE, STREAM_LIMIT, STREAM_REFUSED, INVALID (the command), TIMEOUT, EXPIRED … */
 int sshlease_stream_open(struct sshlease *lease, const struct sshlease_command *command, int timeout_ms,
     struct sshlease_stream **ret_stream);
 
-/* Reads what has come, at most `size` bytes; waits for at least one. `*ret_fd` says which output: 1 or 2. Returns the bytes
- * read, 0 when the stream has ended (see sshlease_stream_result()), or a status (TIMEOUT, EXPIRED, DAEMON_GONE …). What came
- * before the end of a lease can be read after it. While one stream is read, others' output waits in their own buffers, at
- * most 256 KiB each; the far side of a stream that nobody reads waits. */
+/* Reads what has come, at most `size` bytes; waits for at least one. `*ret_fd` says which output: 1 or 2. Returns the
+ * bytes read, 0 when the stream has ended (see sshlease_stream_result()), or a status (TIMEOUT, EXPIRED, DAEMON_GONE
+ * …). What came before the end of a lease can be read after it. While one stream is read, others' output waits in their
+ * own buffers, at most 256 KiB each; the far side of a stream that nobody reads waits. */
 long sshlease_stream_read(struct sshlease_stream *stream, void *data, size_t size, int *ret_fd, int timeout_ms);
 
 /* Writes to its stdin: returns the bytes taken (all of them unless the time ran out or the stream ended: then perhaps
@@ -206,7 +210,8 @@ long sshlease_stream_write(struct sshlease_stream *stream, const void *data, siz
 int sshlease_stream_eof(struct sshlease_stream *stream);
 /* "TERM", "INT", "HUP" … without SIG. The server may ignore it, and does not say so. */
 int sshlease_stream_signal(struct sshlease_stream *stream, const char *name);
-int sshlease_stream_resize(struct sshlease_stream *stream, uint32_t cols, uint32_t rows, uint32_t width_px, uint32_t height_px);
+int sshlease_stream_resize(
+    struct sshlease_stream *stream, uint32_t cols, uint32_t rows, uint32_t width_px, uint32_t height_px);
 
 /* Waits until it has ended, dropping output that nobody read. Status 0 and *ret_result, or TIMEOUT … */
 int sshlease_stream_wait(struct sshlease_stream *stream, int timeout_ms, struct sshlease_result *ret_result);
@@ -217,11 +222,12 @@ void sshlease_stream_free(struct sshlease_stream *stream);
 
 /* --- with an event loop of your own --- */
 
-/* The calls above run this core. Poll the descriptor for what sshlease_want() says, at most sshlease_timeout_ms() long, then
- * call sshlease_process(), then look at whatever you wait for. Calls that take a timeout do not block when it is 0: they do
- * what can be done, answer AGAIN, and go on when called again. Those without (acquire, renew, release) block; so do not call
- * them from a loop but their _start and _result. What _start calls queue is sent by the next sshlease_process(). */
-#define SSHLEASE_WANT_READ 1
+/* The calls above run this core. Poll the descriptor for what sshlease_want() says, at most sshlease_timeout_ms() long,
+ * then call sshlease_process(), then look at whatever you wait for. Calls that take a timeout do not block when it is
+ * 0: they do what can be done, answer AGAIN, and go on when called again. Those without (acquire, renew, release)
+ * block; so do not call them from a loop but their _start and _result. What _start calls queue is sent by the next
+ * sshlease_process(). */
+#define SSHLEASE_WANT_READ  1
 #define SSHLEASE_WANT_WRITE 2
 int sshlease_fd(const struct sshlease *lease);
 int sshlease_want(const struct sshlease *lease);
@@ -234,12 +240,14 @@ int sshlease_process(struct sshlease *lease);
 /* Starts an acquire without waiting; then sshlease_acquire_result() answers AGAIN until it is decided. */
 int sshlease_acquire_start(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options);
 int sshlease_acquire_result(struct sshlease *lease);
-/* Starts a release without waiting, and frees the streams; then sshlease_release_result() answers AGAIN until it is done. */
+/* Starts a release without waiting, and frees the streams; then sshlease_release_result() answers AGAIN until it is
+ * done. */
 int sshlease_release_start(struct sshlease *lease);
 int sshlease_release_result(struct sshlease *lease);
-/* Opens a stream without waiting; reading and writing it may begin at once. sshlease_stream_opened() answers AGAIN until the
- * server has accepted or refused it. */
-int sshlease_stream_start(struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
+/* Opens a stream without waiting; reading and writing it may begin at once. sshlease_stream_opened() answers AGAIN
+ * until the server has accepted or refused it. */
+int sshlease_stream_start(
+    struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
 int sshlease_stream_opened(struct sshlease_stream *stream);
 
 /* --- administration --- */

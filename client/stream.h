@@ -41,7 +41,8 @@ struct sshlease_stream {
 };
 
 /* Opens a stream; the message is queued, not sent. As sshlease_stream_start(). */
-int sl_stream_begin(struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
+int sl_stream_begin(
+    struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
 /* The first bytes that wait to be read and which output they are of (1 or 2). Length 0: none. Borrowed until anything
  * else is called. */
 struct sl_bytes sl_stream_peek(const struct sshlease_stream *stream, int *ret_fd);
@@ -49,8 +50,8 @@ struct sl_bytes sl_stream_peek(const struct sshlease_stream *stream, int *ret_fd
 void sl_stream_consume(struct sshlease_stream *stream, size_t count);
 /* Queues as much data as credit and buffer let pass; returns how much, or a status. Sends nothing. */
 long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size_t len);
-/* Whether sl_stream_queue_data() would take something now. When not, WINDOW or the socket's readiness to take more changes
- * that, which the next turn of the link waits for; when so, waiting for either could last for ever. */
+/* Whether sl_stream_queue_data() would take something now. When not, WINDOW or the socket's readiness to take more
+ * changes that, which the next turn of the link waits for; when so, waiting for either could last for ever. */
 bool sl_stream_can_send(const struct sshlease_stream *stream);
 /* Queues EOF if it was not yet. */
 int sl_stream_queue_eof(struct sshlease_stream *stream);

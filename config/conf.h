@@ -36,13 +36,14 @@ struct sl_target_conf {
     char *user;
     struct sl_identity *identity;
     size_t identity_count;
-    bool identity_agent_set; /* true: ask the agent at identity_agent */
-    char *identity_agent;    /* socket path, ~ and $SSH_AUTH_SOCK expanded */
+    bool identity_agent_set;     /* true: ask the agent at identity_agent */
+    char *identity_agent;        /* socket path, ~ and $SSH_AUTH_SOCK expanded */
     struct sl_secret passphrase; /* for encrypted keys */
     struct sl_secret password;   /* for password and keyboard-interactive */
-    struct sl_strv known_hosts;  /* user_known_hosts_file and global_known_hosts_file, in order; the first takes new keys */
+    struct sl_strv
+        known_hosts; /* user_known_hosts_file and global_known_hosts_file, in order; the first takes new keys */
     size_t user_known_hosts_count; /* so many of known_hosts are user_known_hosts_file; not 0 with accept-new */
-    char *host_key_alias;        /* NULL: host */
+    char *host_key_alias;          /* NULL: host */
     enum sl_host_key_checking host_key_checking;
     enum sl_remote_cleanup remote_cleanup;
     struct sl_strv send_env; /* patterns of variables clients may set; default LANG, LC_* */
@@ -74,8 +75,8 @@ struct sl_listen_conf {
 };
 
 struct sl_conf {
-    char *file; /* where it was read from; NULL for the built-in configuration of the one-user mode */
-    bool one_user; /* no root, targets user@host[:port] need no configuration */
+    char *file;       /* where it was read from; NULL for the built-in configuration of the one-user mode */
+    bool one_user;    /* no root, targets user@host[:port] need no configuration */
     uid_t daemon_uid; /* of the process that made it: an administrator, and who may lease where nobody else is named */
     struct sl_listen_conf listen;
     struct sl_limits limits;
@@ -97,10 +98,10 @@ void sl_conf_free(struct sl_conf *conf); /* NULL is fine; drops its references t
 /* The target of that name, borrowed, or NULL. */
 struct sl_target_conf *sl_conf_find(const struct sl_conf *conf, const char *name);
 
-/* A target for `user@host[:port]` (or `host`, `[v6]:port`) from the defaults of a one-user configuration. Its name is the
- * canonical spelling, user@host with a host in small letters and :port where that is not 22, so that all spellings of
- * one destination come to one pool; no target of the file can have such a name. 0, SL_E_NO_TARGET when `name` is no such
- * thing or the configuration is not a one-user one, SL_E_NOMEM. The caller owns the reference. */
+/* A target for `user@host[:port]` (or `host`, `[v6]:port`) from the defaults of a one-user configuration. Its name is
+ * the canonical spelling, user@host with a host in small letters and :port where that is not 22, so that all spellings
+ * of one destination come to one pool; no target of the file can have such a name. 0, SL_E_NO_TARGET when `name` is no
+ * such thing or the configuration is not a one-user one, SL_E_NOMEM. The caller owns the reference. */
 int sl_conf_adhoc(const struct sl_conf *conf, const char *name, struct sl_target_conf **ret_target);
 
 /* Whether a client may use the administrative verbs on what is not its own. */

@@ -7,28 +7,28 @@
 #include <stdint.h>
 
 struct sl_policy {
-    uint32_t max_connections;        /* 4; dialing + idle + leased + draining + closing never exceeds it */
-    uint32_t min_idle;               /* 0 */
-    uint32_t streams;                /* 8 channels at once on one connection */
-    uint32_t handshakes;             /* 4 dials at once to this target */
-    uint32_t waiters;                /* 64 */
-    uint64_t acquire_timeout_ms;     /* 30 s */
-    uint64_t acquire_notice_ms;      /* 5 s until a waiter is told that it waits */
-    uint64_t connect_timeout_ms;     /* 10 s to TCP established */
-    uint64_t login_timeout_ms;       /* 30 s from TCP to authenticated */
-    uint64_t idle_timeout_ms;        /* 300 s; 0: never */
-    uint64_t max_lifetime_ms;        /* 3600 s less up to 2.5 % by chance; 0: no limit */
+    uint32_t max_connections;          /* 4; dialing + idle + leased + draining + closing never exceeds it */
+    uint32_t min_idle;                 /* 0 */
+    uint32_t streams;                  /* 8 channels at once on one connection */
+    uint32_t handshakes;               /* 4 dials at once to this target */
+    uint32_t waiters;                  /* 64 */
+    uint64_t acquire_timeout_ms;       /* 30 s */
+    uint64_t acquire_notice_ms;        /* 5 s until a waiter is told that it waits */
+    uint64_t connect_timeout_ms;       /* 10 s to TCP established */
+    uint64_t login_timeout_ms;         /* 30 s from TCP to authenticated */
+    uint64_t idle_timeout_ms;          /* 300 s; 0: never */
+    uint64_t max_lifetime_ms;          /* 3600 s less up to 2.5 % by chance; 0: no limit */
     uint64_t server_alive_interval_ms; /* 30 s; 0: no pings */
-    uint32_t server_alive_count_max; /* 3 */
-    uint64_t validate_after_ms;      /* 30 s without a byte received: ping before the grant */
-    uint64_t validate_timeout_ms;    /* 5 s for that ping */
-    uint64_t lease_timeout_ms;       /* 15 min unless renewed */
-    uint64_t max_lease_ms;           /* 4 h, renewed or not */
-    uint64_t kill_grace_ms;          /* 2 s from TERM to KILL */
-    uint64_t retry_min_ms;           /* 1 s after a failed dial, doubling */
-    uint64_t retry_max_ms;           /* 60 s */
-    uint64_t auth_retry_ms;          /* 10 min after failed authentication */
-    bool owners_shared;              /* owners: shared; else connections are kept apart by the client's uid */
+    uint32_t server_alive_count_max;   /* 3 */
+    uint64_t validate_after_ms;        /* 30 s without a byte received: ping before the grant */
+    uint64_t validate_timeout_ms;      /* 5 s for that ping */
+    uint64_t lease_timeout_ms;         /* 15 min unless renewed */
+    uint64_t max_lease_ms;             /* 4 h, renewed or not */
+    uint64_t kill_grace_ms;            /* 2 s from TERM to KILL */
+    uint64_t retry_min_ms;             /* 1 s after a failed dial, doubling */
+    uint64_t retry_max_ms;             /* 60 s */
+    uint64_t auth_retry_ms;            /* 10 min after failed authentication */
+    bool owners_shared;                /* owners: shared; else connections are kept apart by the client's uid */
 };
 
 /* Daemon-wide. */

@@ -1,4 +1,5 @@
-/* log.h - one line per fact to standard error, `key=value`, journal-friendly. Never a secret, never a command's text. */
+/* log.h - one line per fact to standard error, `key=value`, journal-friendly. Never a secret, never a command's text.
+ */
 #ifndef SSHLEASE_BASE_LOG_H
 #define SSHLEASE_BASE_LOG_H
 
@@ -17,8 +18,9 @@ struct sl_log {
 /* Standard error; `journal` is found out from $JOURNAL_STREAM. */
 void sl_log_init(struct sl_log *log, enum sl_log_level level);
 
-/* One line. `event` is a fixed word or two ("conn", "lease"), the rest printf-like `key=value` pairs; control characters
- * are escaped, so that nothing from outside can begin a line of its own. NULL `log` is fine: nothing is written. */
+/* One line. `event` is a fixed word or two ("conn", "lease"), the rest printf-like `key=value` pairs; control
+ * characters are escaped, so that nothing from outside can begin a line of its own. NULL `log` is fine: nothing is
+ * written. */
 void sl_log(const struct sl_log *log, enum sl_log_level level, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
