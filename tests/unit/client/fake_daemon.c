@@ -44,7 +44,7 @@ void fake_start(struct fake *f, fake_script_fn script)
     snprintf(f->dir, sizeof f->dir, "/tmp/sshlease-unit.XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     snprintf(f->path, sizeof f->path, "%s/s", f->dir);
-    strcpy(address.sun_path, f->path);
+    memcpy(address.sun_path, f->path, sizeof f->path);
     f->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(f->listen_fd >= 0);
     assert_int_equal(bind(f->listen_fd, (struct sockaddr *)&address, sizeof address), 0);

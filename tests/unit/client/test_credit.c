@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#define WINDOW 262144u /* what the library gives */
+#define WINDOW ((size_t)262144) /* what the library gives */
 
 static const struct sshlease_command command = {.kind = SSHLEASE_EXEC, .command = "cat"};
 

@@ -45,7 +45,7 @@ static void nobody_listens(void **state)
     expect_open("/dev/null/s", 1000, SSHLEASE_E_NO_DAEMON, "/dev/null/s");
     /* A socket file whose process is gone. */
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     close(fd);
     expect_open(path, 1000, SSHLEASE_E_NO_DAEMON, "no sshleased is listening");
