@@ -22,6 +22,10 @@
 
 #define BUFFER 32768
 
+/* A command that was told to end (TERM, HUP) and has not by then is left to the daemon: who told us may be gone, and
+ * root logins to older servers cannot be told anything. */
+#define END_MS 5000
+
 enum input_state {
     INPUT_OPEN,
     INPUT_ENDED, /* read to its end; what is in the buffer, then EOF, is still to be sent */
@@ -47,6 +51,7 @@ struct relay {
     size_t in_at, in_end, out_at, out_end;
     int last_signal;
     int64_t last_signal_ms, deadline_ms;
+    int64_t end_ms; /* when to wait no longer for a command that was told to end */
     char in[BUFFER], out[BUFFER];
 };
 
@@ -96,6 +101,8 @@ static bool take_signal(struct relay *r)
     bool again = number == r->last_signal && at_ms - r->last_signal_ms < 1000;
     r->last_signal = number;
     r->last_signal_ms = at_ms;
+    if ((number == SIGTERM || number == SIGHUP) && r->end_ms == INT64_MAX)
+        r->end_ms = at_ms + END_MS;
     for (size_t i = 0; i < sizeof passed_on / sizeof passed_on[0] && !again; i++)
         if (passed_on[i].number == number)
             sshlease_stream_signal(r->stream, passed_on[i].name);
@@ -202,7 +209,8 @@ static int write_output(struct relay *r)
 static void wait_for_anything(struct relay *r, struct pollfd pfds[4])
 {
     int want = sshlease_want(r->lease), wait_ms = sshlease_timeout_ms(r->lease);
-    int64_t left_ms = r->deadline_ms - (r->deadline_ms != INT64_MAX ? now_ms() : 0);
+    int64_t until_ms = r->deadline_ms < r->end_ms ? r->deadline_ms : r->end_ms;
+    int64_t left_ms = until_ms - (until_ms != INT64_MAX ? now_ms() : 0);
 
     /* What was read has been written already: the library may hold more, of which the socket knows nothing. */
     if (left_ms < 0 || (r->out_end > 0 && r->out_at == r->out_end))
@@ -269,6 +277,10 @@ static enum cli_relay_end loop(struct relay *r, int *ret_status)
             return output_lost();
         if (r->deadline_ms != INT64_MAX && now_ms() >= r->deadline_ms)
             return CLI_RELAY_TIMEOUT;
+        if (r->end_ms != INT64_MAX && now_ms() >= r->end_ms) {
+            *ret_status = r->last_signal;
+            return CLI_RELAY_INTERRUPTED;
+        }
     }
 }
 
@@ -286,6 +298,7 @@ enum cli_relay_end cli_relay(
     r.sinks[1] = r.sinks[2] = SINK_UNKNOWN;
     r.last_signal = 0;
     r.last_signal_ms = 0;
+    r.end_ms = INT64_MAX;
     r.deadline_ms = options->timeout_ms != 0 ? now_ms() + options->timeout_ms : INT64_MAX;
     r.signal_fd = open_signals(options->resizes);
 

@@ -11,7 +11,8 @@ enum cli_relay_end {
     CLI_RELAY_ENDED,       /* the stream did; sshlease_stream_result() says how */
     CLI_RELAY_FAILED,      /* *ret_status and sshlease_error() say why */
     CLI_RELAY_TIMEOUT,     /* `timeout_ms` passed */
-    CLI_RELAY_INTERRUPTED, /* by the same signal twice within a second: *ret_status is its number */
+    CLI_RELAY_INTERRUPTED, /* the same signal twice within a second, or TERM or HUP to no avail: *ret_status is its
+                              number */
     CLI_RELAY_PIPE,        /* nobody reads our output any more */
     CLI_RELAY_OUTPUT,      /* our output cannot be written; errno says why */
 };

@@ -237,6 +237,31 @@ static void the_same_signal_twice_ends_us(void **state)
     fake_stop(&f);
 }
 
+static void is_told_in_vain(struct fake *f)
+{
+    fake_greet(f);
+    fake_grant(f);
+    fake_open_stream(f, 0);
+    fake_take(f, SL_MSG_EOF);
+    kill(client_of(f), SIGHUP);
+    expect_signal(f, "HUP");
+    fake_take_end(f);
+}
+
+/* The terminal is gone, the server does not pass signals on: nobody must stay behind. Waits out the five seconds. */
+static void a_command_that_does_not_hear_ends_us(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+
+    fake_start(&f, is_told_in_vain);
+    RUN("exec", "--socket", f.path, "web1", "sleep 99");
+    assert_true(WIFSIGNALED(ran.status));
+    assert_int_equal(WTERMSIG(ran.status), SIGHUP);
+    expect_line("interrupted");
+    fake_stop(&f);
+}
+
 #define MUCH (5000u + 7u * SL_MSG_DATA_MAX + 27u * 1000u) /* less than the window: credit is given back once */
 
 static void fills_the_pipe(struct fake *f)
@@ -392,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_time_limit),
         cmocka_unit_test(signals_reach_the_command),
         cmocka_unit_test(the_same_signal_twice_ends_us),
+        cmocka_unit_test(a_command_that_does_not_hear_ends_us),
         cmocka_unit_test(ctrl_c_while_output_is_blocked),
         cmocka_unit_test(a_reader_that_goes_away),
         cmocka_unit_test(closed_standard_descriptors),
