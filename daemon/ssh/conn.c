@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Bytes a connection may take from its socket in one turn of the loop. */
 #define TURN_BUDGET 262144u
@@ -106,15 +107,23 @@ void sl_conn_die(struct sl_conn *conn, int status, const char *format, ...)
 
 /* --- dialing --- */
 
+/* A connection that was closed in the meantime forgets its dial in its next turn only. */
 static void on_resolved(void *arg)
 {
-    sl_conn_move(arg, SL_PHASE_CONNECTING);
+    struct sl_conn *conn = arg;
+    if (conn->phase == SL_PHASE_RESOLVING) {
+        sl_conn_move(conn, SL_PHASE_CONNECTING);
+    }
 }
 
 static void on_connected(void *arg, int fd, const char *address)
 {
     struct sl_conn *conn = arg;
     conn->dial = NULL;
+    if (conn->phase != SL_PHASE_CONNECTING) {
+        close(fd);
+        return;
+    }
     conn->login_deadline_ms = sl_conn_now(conn) + conn->target->policy.login_timeout_ms;
     conn->address = strdup(address);
     if (sl_io_open(conn, fd) != 0 || conn->address == NULL) {
@@ -252,6 +261,9 @@ static void handshake_tick(struct sl_conn *conn)
 static void on_key_checked(void *arg, int status, const char *text)
 {
     struct sl_conn *conn = arg;
+    if (conn->phase != SL_PHASE_HOST_KEY) {
+        return; /* too late */
+    }
     if (status != 0) {
         sl_conn_die(conn, status, "%s", text);
         return;

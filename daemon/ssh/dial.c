@@ -127,10 +127,11 @@ static void on_writable(uv_poll_t *poll, int status, int events)
     struct sl_dial *dial = attempt->dial;
     int error = 0;
     socklen_t len = sizeof error;
-    if (status != 0) {
-        error = -status;
-    } else if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
+    /* libuv only says that there is an error; the socket says which. */
+    if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
         error = errno;
+    } else if (error == 0 && status != 0) {
+        error = -status;
     }
     if (error != 0) {
         dial->last_errno = error;

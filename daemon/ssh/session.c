@@ -99,14 +99,14 @@ static void handshake_failed(struct sl_conn *conn, int result)
     describe_end(conn, end, sizeof end);
     if (conn->server == NULL && is_come_back_later(line)) {
         sl_conn_die(conn, SL_E_CONNECT, "the server takes no connections right now: \"%s\"", line);
+    } else if (result == LIBSSH2_ERROR_BANNER_RECV) {
+        sl_conn_die(conn, SL_E_HANDSHAKE, "does not speak SSH: got binary data");
     } else if (conn->server == NULL && line[0] != '\0') {
         sl_conn_die(conn, SL_E_HANDSHAKE, "does not speak SSH: got \"%s\"", line);
     } else if (conn->server == NULL && conn->error != 0) {
         sl_conn_die(conn, SL_E_HANDSHAKE, "%s before its banner", end);
     } else if (conn->error != 0 || conn->disconnect_text != NULL) {
         sl_conn_die(conn, SL_E_HANDSHAKE, "%s during the handshake", end);
-    } else if (result == LIBSSH2_ERROR_BANNER_RECV) {
-        sl_conn_die(conn, SL_E_HANDSHAKE, "does not speak SSH: got binary data");
     } else {
         sl_conn_die(conn, SL_E_HANDSHAKE, "the SSH handshake failed: %s", sl_io_error_text(conn));
     }

@@ -151,7 +151,7 @@ int sl_stream_open(struct sl_conn *conn, const struct sl_stream_spec *spec, cons
     return 0;
 }
 
-static struct sl_item *add_item(struct sl_stream *stream, int kind, const void *data, size_t len)
+static struct sl_item *add_item(struct sl_stream *stream, enum sl_item_kind kind, const void *data, size_t len)
 {
     struct sl_item *item = malloc(sizeof *item + len + 1);
     if (item != NULL) {

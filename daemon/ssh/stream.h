@@ -17,10 +17,12 @@ enum sl_stream_state {
 /* How far an end that was asked for has come; the next stage begins when the deadline passes. */
 enum sl_stream_ending { SL_ENDING_NO, SL_ENDING_ASKED, SL_ENDING_TERM, SL_ENDING_KILL };
 
+enum sl_item_kind { SL_ITEM_DATA, SL_ITEM_EOF, SL_ITEM_SIGNAL, SL_ITEM_RESIZE };
+
 /* What goes to the server, in order. */
 struct sl_item {
     TAILQ_ENTRY(sl_item) link;
-    enum { SL_ITEM_DATA, SL_ITEM_EOF, SL_ITEM_SIGNAL, SL_ITEM_RESIZE } kind;
+    enum sl_item_kind kind;
     uint32_t cols, rows, width_px, height_px;
     size_t len, at; /* of the data, or of the signal's name */
     char data[];

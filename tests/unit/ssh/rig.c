@@ -101,6 +101,9 @@ struct sl_target_conf *rig_target(const struct test_sshd *sshd)
     if (sshd->known_hosts[0] != '\0') {
         assert_int_equal(sl_strv_add(&target->known_hosts, sshd->known_hosts), 0);
     }
+    sl_strv_fini(&target->send_env);
+    assert_int_equal(sl_strv_add(&target->send_env, "LANG"), 0);
+    assert_int_equal(sl_strv_add(&target->send_env, "LC_*"), 0);
     return target;
 }
 

@@ -1,0 +1,210 @@
+/* The sweep's script, run by this machine's sh: ends every process that carries a mark, however it hid, and no other.
+ */
+#include "daemon/ssh/sweep.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* Starts `command` with LC_SSHLEASE=`mark`; it writes a process id to its standard output, which is returned. */
+static pid_t start_marked(const char *mark, const char *command)
+{
+    int fds[2];
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("LC_SSHLEASE", mark, 1);
+        dup2(fds[1], 1);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    close(fds[1]);
+    char text[32] = "";
+    size_t len = 0;
+    while (len < sizeof text - 1 && strchr(text, '\n') == NULL) {
+        ssize_t n = read(fds[0], text + len, sizeof text - 1 - len);
+        if (n <= 0) {
+            break;
+        }
+        len += (size_t)n;
+    }
+    close(fds[0]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    pid_t pid = (pid_t)atoi(text);
+    assert_true(pid > 1);
+    return pid;
+}
+
+static bool is_there(pid_t pid)
+{
+    char path[64], stat[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, stat, sizeof stat - 1) : -1;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (n <= 0) {
+        return false;
+    }
+    stat[n] = '\0';
+    const char *state = strrchr(stat, ')');
+    return state != NULL && state[2] != 'Z';
+}
+
+static struct sl_sweep_result sweep(const char *path, const char *const *mark, size_t count)
+{
+    static char output[4096];
+    int in[2], out[2];
+    assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        if (path != NULL) {
+            setenv("PATH", path, 1);
+        }
+        /* As if the sweep had come through a channel of the same lease. */
+        setenv("LC_SSHLEASE", mark[0], 1);
+        dup2(in[0], 0);
+        dup2(out[1], 1);
+        execl("/bin/sh", "sh", "-c", SL_SWEEP_COMMAND, (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    char *script = sl_sweep_script(mark, count);
+    assert_non_null(script);
+    assert_int_equal(write(in[1], script, strlen(script)), (ssize_t)strlen(script));
+    free(script);
+    close(in[1]);
+    size_t len = 0;
+    ssize_t n;
+    while ((n = read(out[0], output + len, sizeof output - len)) > 0) {
+        len += (size_t)n;
+    }
+    close(out[0]);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    struct sl_sweep_result result;
+    sl_sweep_parse(output, len, &result);
+    return result;
+}
+
+/* A mark nobody else on this machine has. */
+static const char *unique(char *buf, const char *tail)
+{
+    sprintf(buf, "test%ld-%s", (long)getpid(), tail);
+    return buf;
+}
+
+#define DETACHED "setsid nohup sh -c 'echo $$; exec sleep 300' 2>/dev/null </dev/null & exit 0"
+#define DOUBLE                                                                                                         \
+    "(setsid sh -c '(trap \"\" TERM HUP; sh -c \"echo \\$PPID\"; while :; do sleep 1; done) &' </dev/null "            \
+    "2>/dev/null &) ; exit 0"
+
+static void test_ends_what_carries_a_mark(void **state)
+{
+    (void)state;
+    char a[64], b[64], c[64], text[3][96];
+    pid_t one = start_marked(unique(a, "1-1."), DETACHED);
+    pid_t two = start_marked(unique(b, "1-12."), DOUBLE);
+    pid_t other = start_marked(unique(c, "2-1."), DETACHED);
+    snprintf(text[0], sizeof text[0], "LC_SSHLEASE=%s", a);
+    const char *first[] = {text[0]};
+    struct sl_sweep_result result = sweep(NULL, first, 1);
+    assert_true(result.ran);
+    assert_int_equal(result.swept, 1);
+    assert_int_equal(result.remaining, 0);
+    assert_false(is_there(one));
+    assert_true(is_there(two));
+    assert_true(is_there(other));
+    /* By the beginning that a lease's marks share; twice, for nothing is left then. */
+    unique(a, "1-");
+    snprintf(text[1], sizeof text[1], "LC_SSHLEASE=%s", a);
+    const char *lease[] = {text[1], text[0]};
+    result = sweep(NULL, lease, 2);
+    assert_true(result.ran);
+    assert_true(result.swept >= 1);
+    assert_int_equal(result.remaining, 0);
+    assert_false(is_there(two));
+    assert_true(is_there(other));
+    result = sweep(NULL, lease, 2);
+    assert_true(result.ran);
+    assert_int_equal(result.swept, 0);
+    kill(other, SIGKILL);
+}
+
+/* A grep that stops at a zero byte, as small systems have it. */
+static void test_poor_grep(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/sshlease-test.XXXXXX", path[128], mark[64], text[96];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/grep", dir);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("#!/bin/sh\n"
+          "# Refuses files, and finds nothing in lines with zero bytes.\n"
+          "for a; do case $a in -ls) exit 2 ;; esac; done\n"
+          "tmp=$(mktemp); trap 'rm -f $tmp' EXIT; cat >$tmp\n"
+          "if [ \"$(tr -d '\\000' <$tmp | wc -c)\" != \"$(wc -c <$tmp)\" ]; then echo 0; exit 1; fi\n"
+          "/bin/grep \"$@\" <$tmp\n",
+        file);
+    fclose(file);
+    chmod(path, 0755);
+    pid_t pid = start_marked(unique(mark, "3-1."), DETACHED);
+    snprintf(text, sizeof text, "LC_SSHLEASE=%s", mark);
+    const char *marks[] = {text};
+    char search[256];
+    snprintf(search, sizeof search, "%s:/usr/bin:/bin", dir);
+    struct sl_sweep_result result = sweep(search, marks, 1);
+    assert_true(result.ran);
+    assert_int_equal(result.swept, 1);
+    assert_false(is_there(pid));
+    unlink(path);
+    rmdir(dir);
+}
+
+static void test_parse(void **state)
+{
+    (void)state;
+    struct sl_sweep_result result;
+    static const char good[] = "Welcome!\r\nSSHLEASE-SWEEP 3 1\nbye\n";
+    sl_sweep_parse(good, sizeof good - 1, &result);
+    assert_true(result.ran);
+    assert_int_equal(result.swept, 3);
+    assert_int_equal(result.remaining, 1);
+    static const char *const bad[] = {
+        "", "SSHLEASE-SWEEP ", "SSHLEASE-SWEEP 3\n", "SSHLEASE-SWEEP 3 1", "SSHLEASE-SWEEP x y\n", "% Invalid input"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        sl_sweep_parse(bad[i], strlen(bad[i]), &result);
+        assert_false(result.ran);
+    }
+    static const char no_proc[] = "SSHLEASE-SWEEP no-proc\n";
+    sl_sweep_parse(no_proc, sizeof no_proc - 1, &result);
+    assert_false(result.ran);
+    assert_false(result.has_proc);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ends_what_carries_a_mark),
+        cmocka_unit_test(test_poor_grep),
+        cmocka_unit_test(test_parse),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
