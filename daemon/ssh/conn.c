@@ -220,12 +220,13 @@ static void check_login_deadline(struct sl_conn *conn)
     }
 }
 
-/* The session comes back from a worker: what it wrote and read is ours again. */
-static void note_received(struct sl_conn *conn, uint64_t bytes_before)
+/* Publishes what was received. Not while the session is away: the counter of it is the worker's then. */
+static void note_received(struct sl_conn *conn)
 {
-    if (conn->bytes_in != bytes_before) {
+    if (conn->bytes_in != conn->received) {
+        conn->received = conn->bytes_in;
         conn->last_received_ms = sl_conn_now(conn);
-        if (conn->ping_after != UINT64_MAX && conn->bytes_in > conn->ping_after) {
+        if (conn->ping_after != UINT64_MAX && conn->received > conn->ping_after) {
             conn->ping_after = UINT64_MAX;
             conn->owed |= SL_OWED_PONG;
         }
@@ -239,7 +240,7 @@ static void handshake_tick(struct sl_conn *conn)
     }
     if (conn->away == SL_AWAY_BACK) {
         conn->away = SL_HOME;
-        note_received(conn, 0);
+        note_received(conn);
         int r = sl_session_handshake_result(conn, conn->away_result);
         if (r == 0) {
             sl_conn_move(conn, SL_PHASE_HOST_KEY);
@@ -294,9 +295,10 @@ static void host_key_tick(struct sl_conn *conn)
 
 static void auth_tick(struct sl_conn *conn)
 {
-    uint64_t before = conn->bytes_in;
     int r = sl_auth_tick(conn->auth);
-    note_received(conn, before);
+    if (conn->away == SL_HOME) {
+        note_received(conn);
+    }
     if (r == 0) {
         sl_auth_free(conn->auth);
         conn->auth = NULL;
@@ -316,7 +318,7 @@ static void ready_tick(struct sl_conn *conn)
         sl_session_pump(conn);
         sl_io_gate_shut(conn);
         budget -= (size_t)(conn->bytes_in - before);
-        note_received(conn, before);
+        note_received(conn);
         if (conn->phase != SL_PHASE_READY) {
             return;
         }
@@ -460,7 +462,7 @@ void sl_conn_close(struct sl_conn *conn)
 void sl_conn_ping(struct sl_conn *conn)
 {
     if (conn->phase == SL_PHASE_READY && conn->ping_after == UINT64_MAX) {
-        conn->ping_after = conn->bytes_in;
+        conn->ping_after = conn->received;
         sl_conn_schedule(conn);
     }
 }
@@ -483,7 +485,7 @@ void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info)
         .server = conn->server != NULL ? conn->server : "",
         .fingerprint = conn->fingerprint != NULL ? conn->fingerprint : "",
         .address = conn->address != NULL ? conn->address : "",
-        .bytes_in = conn->bytes_in,
+        .bytes_in = conn->received,
         .bytes_out = conn->bytes_out,
         .streams = conn->stream_count,
         .stream_limit = seen < limit ? seen : limit,

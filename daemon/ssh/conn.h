@@ -112,9 +112,11 @@ struct sl_conn {
     struct sl_prelude *prelude;
     char *disconnect_text; /* what the server's DISCONNECT said */
     struct sl_witness witness;
-    uint64_t bytes_in, bytes_out;
+    uint64_t bytes_in; /* counted by RECV, in a worker too */
+    uint64_t received; /* the same, as of the last turn; the loop's */
+    uint64_t bytes_out;
     uint64_t last_received_ms;
-    uint64_t ping_after; /* bytes_in when sl_conn_ping() was called; UINT64_MAX: no ping is awaited */
+    uint64_t ping_after; /* `received` when sl_conn_ping() was called; UINT64_MAX: no ping is awaited */
 
     /* channels */
     struct sl_chan_list chans;

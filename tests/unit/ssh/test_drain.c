@@ -195,7 +195,7 @@ static void test_server_without_cookies(void **state)
 {
     (void)state;
     struct test_sshd plain;
-    test_sshd_start(&plain, "ForceCommand exec sleep 60\n");
+    test_sshd_start(&plain, "ForceCommand echo forced; sleep 1.5\n");
     sl_target_conf_unref(target);
     target = rig_target(&plain);
     target->policy.kill_grace_ms = 200;

@@ -1,0 +1,97 @@
+/* The witness: finds exit statuses and channel numbers in packets that are freed, keeps the books. */
+#include "daemon/ssh/witness.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static uint32_t seen_channel;
+static unsigned seen_count;
+
+static void on_exit_status(void *arg, uint32_t channel)
+{
+    (void)arg;
+    seen_channel = channel;
+    seen_count++;
+}
+
+static struct sl_witness new_witness(void)
+{
+    seen_count = 0;
+    return (struct sl_witness){.max = 100000, .opened = SL_WITNESS_NO_CHANNEL, .on_exit_status = on_exit_status};
+}
+
+static void free_packet(struct sl_witness *witness, const void *data, size_t len)
+{
+    void *mem = sl_witness_alloc(witness, len);
+    assert_non_null(mem);
+    memcpy(mem, data, len);
+    sl_witness_free(witness, mem);
+}
+
+#define FREE(text) free_packet(&witness, text, sizeof(text) - 1)
+
+static void test_exit_status(void **state)
+{
+    (void)state;
+    struct sl_witness witness = new_witness();
+    FREE("\x62\0\0\0\x07\0\0\0\x0b"
+         "exit-status\0\0\0\0\0");
+    assert_int_equal(seen_count, 1);
+    assert_int_equal(seen_channel, 7);
+    /* Another request, a packet cut short, our own request, data that only looks alike. */
+    FREE("\x62\0\0\0\x07\0\0\0\x0b"
+         "exit-signal\0\0\0\0\0");
+    FREE("\x62\0\0\0\x07\0\0\0\x0b"
+         "exit-stat");
+    FREE("\x62\0\0\0\x07\0\0\0\x04"
+         "exec\x01\0\0\0\x10"
+         "exit-status00000");
+    FREE("\x5e\0\0\0\x07\0\0\0\x0b"
+         "exit-status\0\0\0\0\0");
+    assert_int_equal(seen_count, 1);
+    assert_int_equal(witness.bytes, 0);
+}
+
+static void test_channel_number(void **state)
+{
+    (void)state;
+    struct sl_witness witness = new_witness();
+    FREE("\x5c\0\0\0\x05\0\0\0\x05\0\x04\0\0\0\0\x80\0");
+    assert_int_equal(witness.opened, SL_WITNESS_NO_CHANNEL);
+    FREE("\x5b\0\0\0\x05\0\0\0\x09\0\x04\0\0\0\0\x80\0");
+    assert_int_equal(witness.opened, 5);
+}
+
+static void test_books(void **state)
+{
+    (void)state;
+    struct sl_witness witness = new_witness();
+    uint8_t *a = sl_witness_alloc(&witness, 100);
+    memset(a, 'a', 100);
+    assert_true(witness.bytes >= 100);
+    a = sl_witness_realloc(&witness, a, 5000);
+    assert_non_null(a);
+    assert_int_equal(a[99], 'a');
+    assert_true(witness.bytes >= 5000);
+    assert_null(sl_witness_alloc(&witness, 99000));
+    assert_null(sl_witness_alloc(&witness, SIZE_MAX));
+    assert_null(sl_witness_realloc(&witness, a, 200000));
+    assert_int_equal(a[0], 'a');
+    sl_witness_free(&witness, NULL);
+    sl_witness_free(&witness, a);
+    assert_int_equal(witness.bytes, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_exit_status),
+        cmocka_unit_test(test_channel_number),
+        cmocka_unit_test(test_books),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
