@@ -167,10 +167,10 @@ void sl_driver_flush(struct sl_driver *d)
     sl_driver_leases_bury(d);
     sl_driver_targets_collect(d);
     d->flushing = false;
-    if (d->phase == SL_PHASE_STOPPED)
-        close_handles(d);
-    else
+    if (d->phase < SL_PHASE_STOPPED)
         set_timer(d);
+    else if (!uv_is_closing((uv_handle_t *)&d->timer)) /* clients may ask, and be refused, until the last is closed */
+        close_handles(d);
     if (d->moved && d->changed != NULL) {
         d->moved = false;
         d->changed(d->changed_arg);

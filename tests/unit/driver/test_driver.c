@@ -430,6 +430,27 @@ static void shutdown_waits_for_leases_and_refuses_the_rest(void **state)
     sl_world_fini(&w);
 }
 
+/* Between the core's last word and the last handle's close clients may still ask. */
+static void who_asks_at_the_very_end_is_refused(void **state)
+{
+    struct sl_world w;
+    struct client c, late;
+    (void)state;
+
+    sl_world_init(&w, CONF("host: h"), false);
+    sl_driver_shutdown(w.driver, true, sl_world_stopped, &w);
+    acquire(&c, &w, "a");
+    sl_driver_flush(w.driver);
+    assert_string_equal(c.said, "refused");
+    assert_int_equal(c.status, SL_E_SHUTDOWN);
+    assert_false(w.stopped);
+    acquire(&late, &w, "a");
+    sl_driver_flush(w.driver);
+    assert_string_equal(late.said, "refused");
+    assert_int_equal(late.status, SL_E_SHUTDOWN);
+    sl_world_fini(&w);
+}
+
 static void a_second_shutdown_does_not_wait(void **state)
 {
     struct sl_world w;
@@ -526,6 +547,7 @@ int main(void)
         cmocka_unit_test(release_and_loss_in_one_turn),
         cmocka_unit_test(a_lease_expires_and_is_revoked),
         cmocka_unit_test(shutdown_waits_for_leases_and_refuses_the_rest),
+        cmocka_unit_test(who_asks_at_the_very_end_is_refused),
         cmocka_unit_test(a_second_shutdown_does_not_wait),
         cmocka_unit_test(what_was_heard_lately_is_not_pinged),
         cmocka_unit_test(one_sees_what_is_ones_own),
