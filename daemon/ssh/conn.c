@@ -441,8 +441,8 @@ void sl_conn_tick(struct sl_conn *conn)
         return;
     }
     sl_io_flush(conn);
-    if (conn->error != 0 && conn->phase == SL_PHASE_READY) {
-        sl_session_lost(conn); /* moving to DEAD has asked for the next tick */
+    if (conn->error != 0) {
+        sl_session_lost(conn); /* moving to DEAD has asked for the next tick; nothing is polled for any more */
     }
     sl_io_watch(conn, conn->phase == SL_PHASE_READY ||
                           (conn->phase == SL_PHASE_AUTH && sl_auth_wants_read(conn->auth)) ||

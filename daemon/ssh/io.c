@@ -278,10 +278,10 @@ static void away_done(uv_work_t *work, int status)
 void sl_io_step_away(struct sl_conn *conn, int (*step)(struct sl_conn *conn))
 {
     assert(conn->away == SL_HOME);
-    sl_io_watch(conn, false);
     conn->away_step = step;
     conn->work.data = conn;
     conn->away = SL_AWAY;
+    sl_io_watch(conn, false); /* not for writing either: the loop could do nothing about it */
     /* Can only fail for a missing function. */
     int r = uv_queue_work(conn->transport->loop, &conn->work, away_work, away_done);
     assert(r == 0);

@@ -120,6 +120,9 @@ static void start_sweep(struct sl_conn *conn)
     if (report->signalled < report->streams && conn->target->remote_cleanup == SL_CLEANUP_SIGNAL) {
         say(reclaim, "%u of %u commands did not end on TERM and KILL", (unsigned)(report->streams - report->signalled),
             (unsigned)report->streams);
+    } else if (conn->tainted > 0 && conn->target->remote_cleanup == SL_CLEANUP_SIGNAL) {
+        say(reclaim, "the server left %u requests unanswered: what it may have started for them is not known",
+            conn->tainted);
     }
     if (conn->target->remote_cleanup != SL_CLEANUP_SWEEP) {
         finish(conn);

@@ -161,6 +161,11 @@ void sl_session_lost(struct sl_conn *conn)
 {
     char end[320];
     describe_end(conn, end, sizeof end);
+    if (conn->phase < SL_PHASE_READY) {
+        sl_conn_die(conn, SL_E_HANDSHAKE, "%s %s", end,
+            conn->phase == SL_PHASE_AUTH ? "while logging in" : "during the handshake");
+        return;
+    }
     sl_conn_die(conn, conn->error == ETIMEDOUT ? SL_E_PEER_DEAD : SL_E_CONNECTION_LOST, "%s", end);
 }
 

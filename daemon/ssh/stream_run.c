@@ -54,6 +54,7 @@ static void refuse(struct sl_stream *stream, int status, const char *text, bool 
     if (stream->chan != NULL) {
         sl_chan_close(stream->chan, unanswered);
         stream->chan = NULL;
+        sl_reclaim_saw_end(stream->conn, !unanswered);
     }
     /* Even a connection that is closed from within on_open owes the on_end; its own clean-up then gives it. */
     stream->handler.on_open(stream->arg, status, text);
@@ -160,6 +161,14 @@ static bool run_setup(struct sl_stream *stream)
             return r == SL_E_AGAIN;
         }
         plan->step = SL_STEP_DONE;
+    }
+    if (stream->ending != SL_ENDING_NO) {
+        /* Nobody wants it any more, and it was not sent yet. */
+        sl_chan_close(stream->chan, plan->env_answer == SL_ANSWER_OUT);
+        stream->chan = NULL;
+        sl_reclaim_saw_end(stream->conn, true);
+        end_unknown(stream, "the stream was closed before the command was sent");
+        return false;
     }
     remember_cookie(stream);
     stream->state = SL_STREAM_STARTING;
@@ -535,6 +544,9 @@ static bool check_setup_deadline(struct sl_stream *stream)
     }
     if (!is_late(stream)) {
         return true;
+    }
+    if (stream->state == SL_STREAM_STARTING && stream->chan->cookie != SL_COOKIE_ACCEPTED) {
+        stream->conn->cookies_refused++; /* should it run after all, a sweep would not find it */
     }
     if (stream->ending != SL_ENDING_NO) {
         sl_chan_close(stream->chan, true);

@@ -51,6 +51,9 @@ void sl_transport_unschedule(struct sl_transport *transport, struct sl_conn *con
     if (conn->run_link.tqe_prev != NULL) {
         TAILQ_REMOVE(&transport->run, conn, run_link);
         conn->run_link.tqe_prev = NULL;
+        if (TAILQ_EMPTY(&transport->run)) {
+            uv_idle_stop(&transport->idle); /* or the loop would never rest again */
+        }
     }
 }
 
