@@ -24,8 +24,9 @@ static void explain(struct sl_auth *auth, const struct sl_credential *key, int r
     bool unusable = r == LIBSSH2_ERROR_FILE || r == LIBSSH2_ERROR_KEYFILE_AUTH_FAILED ||
                     (r == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED && strstr(text, "Callback") != NULL);
     if (unusable) {
-        sl_auth_note_tried(
-            auth, "key %s, which cannot be read%s", key->path, key->encrypted ? " (is the passphrase right?)" : "");
+        /* The server has rejected nothing here. */
+        sl_credentials_note_trouble(
+            auth->credentials, "%s: cannot be read%s", key->path, key->encrypted ? " (is the passphrase right?)" : "");
     } else {
         sl_auth_note_tried(auth, "%s %s",
             key->public_line != NULL && strstr(key->public_line, "-cert-v01@") != NULL ? "certificate for" : "key",

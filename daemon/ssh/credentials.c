@@ -12,8 +12,7 @@
 
 #define KEY_MAX 65536u
 
-static void say(struct sl_credentials *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(struct sl_credentials *c, const char *format, ...)
+void sl_credentials_note_trouble(struct sl_credentials *c, const char *format, ...)
 {
     size_t at = strlen(c->trouble), size = sizeof c->trouble;
     if (at > 0 && at + 2 < size) {
@@ -76,11 +75,11 @@ static char *read_public(struct sl_credentials *c, const char *path, const char 
             line = sl_key_public_line(blob, len);
             free(blob);
         } else {
-            say(c, "%s: not a public key or certificate", name);
+            sl_credentials_note_trouble(c, "%s: not a public key or certificate", name);
         }
         sl_file_free(&file);
     } else if (must || error != ENOENT) {
-        say(c, "%s: %s", name, strerror(error));
+        sl_credentials_note_trouble(c, "%s: %s", name, strerror(error));
     }
     free(name);
     return line;
@@ -92,13 +91,13 @@ static int load_identity(struct sl_credentials *c, const struct sl_identity *ide
     struct sl_key_file look;
     int error = sl_file_read(identity->file, KEY_MAX, &key);
     if (error != 0) {
-        say(c, "%s: %s", identity->file, strerror(error));
+        sl_credentials_note_trouble(c, "%s: %s", identity->file, strerror(error));
         return 0;
     }
     int r = sl_key_file_look(key.data, key.len, &look);
     if (r != 0 || !look.is_key || (look.encrypted && c->passphrase == NULL)) {
         if (r == 0) {
-            say(c, "%s: %s", identity->file,
+            sl_credentials_note_trouble(c, "%s: %s", identity->file,
                 look.is_key ? "encrypted, and no passphrase is configured" : "not a private key");
             sl_key_file_fini(&look);
         }
@@ -138,7 +137,7 @@ int sl_credentials_load(const struct sl_target_conf *target, struct sl_credentia
     char why[300];
     int r = sl_secret_read(&target->passphrase, why, sizeof why, &c->passphrase);
     if (r == SL_E_CREDENTIALS) {
-        say(c, "%s", why);
+        sl_credentials_note_trouble(c, "%s", why);
         r = 0;
     }
     for (size_t i = 0; r == 0 && i < target->identity_count; i++) {
@@ -147,7 +146,7 @@ int sl_credentials_load(const struct sl_target_conf *target, struct sl_credentia
     if (r == 0) {
         r = sl_secret_read(&target->password, why, sizeof why, &c->password);
         if (r == SL_E_CREDENTIALS) {
-            say(c, "%s", why);
+            sl_credentials_note_trouble(c, "%s", why);
             r = 0;
         }
     }

@@ -28,6 +28,9 @@ struct sl_credentials {
 
 /* What cannot be read or used is left out and named in `trouble`. 0 or SL_E_NOMEM. */
 int sl_credentials_load(const struct sl_target_conf *target, struct sl_credentials **ret_credentials);
+/* Adds one more thing that could not be used. */
+void sl_credentials_note_trouble(struct sl_credentials *credentials, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Wipes and frees. NULL is fine. */
 void sl_credentials_free(struct sl_credentials *credentials);
 

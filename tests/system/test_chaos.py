@@ -15,6 +15,7 @@ import pytest
 
 import native
 import procs
+from sshd import send
 from test_reclaim import HOLDER
 from waiting import NotInTime, until
 
@@ -69,9 +70,9 @@ def chaos(rng, daemon, server, proxy, holders):
         time.sleep(rng.random() * 0.5)
         proxy.thaw()
     elif what == 2:
-        for pid in rng.sample(server.sessions(), k=min(1, len(server.sessions()))):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, rng.choice((signal.SIGKILL, signal.SIGTERM)))
+        sessions = server.sessions()
+        if sessions:
+            send([rng.choice(sessions)], rng.choice((signal.SIGKILL, signal.SIGTERM)))
     elif what == 3:
         daemon.signal(signal.SIGHUP)
     elif what == 4:

@@ -150,13 +150,13 @@ static void test_encrypted_keys(void **state)
     use_key(make_key("id_locked", "ed25519", NULL, "open sesame", false));
     expect_failure(SL_E_CREDENTIALS, "id_locked: encrypted, and no passphrase is configured");
     use_passphrase("wrong\n");
-    expect_failure(SL_E_AUTH_FAILED, "id_locked, which cannot be read (is the passphrase right?)");
+    expect_failure(SL_E_CREDENTIALS, "id_locked: cannot be read (is the passphrase right?)");
     use_passphrase("open sesame\n");
     expect_login();
     use_key(make_key("id_locked_rsa", "rsa", "2048", "open sesame", true));
     expect_login();
     use_passphrase("wrong");
-    expect_failure(SL_E_AUTH_FAILED, "is the passphrase right?");
+    expect_failure(SL_E_CREDENTIALS, "is the passphrase right?");
     assert_int_equal(setenv("TEST_PASSPHRASE", "open sesame", 1), 0);
     target->passphrase.kind = SL_SECRET_ENV;
     free(target->passphrase.name);
