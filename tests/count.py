@@ -3,14 +3,17 @@
 
 PASSED and FAILED are steps counted by the caller. REPORT is a JUnit file of ctest or pytest, STATUS what that run's exit
 status was: a run that failed without naming a failed test counts as one failure. A cmocka program among ctest's tests
-counts by its own closing lines. Before the sum stand the names of what failed and was skipped.
+counts by its own closing lines. Before the sum stand the names of what failed, with what it said, and of what was skipped.
 """
 
 import re
 import sys
 import xml.etree.ElementTree
 
-CMOCKA = re.compile(r"^\[  (PASSED|FAILED|SKIPPED) ?\s*\] (\d+) test\(s\)", re.MULTILINE)
+# Newer versions put the group's name before the number of failures.
+CMOCKA = re.compile(r"^\[  (PASSED|FAILED|SKIPPED) ?\s*\] (?:\S+: )?(\d+) test\(s\)", re.MULTILINE)
+CMOCKA_FINE = re.compile(r"\[( RUN   |       OK) *\]|\s*$")
+SAID_LINES = 30
 
 
 def counts_of(case):
@@ -28,6 +31,13 @@ def counts_of(case):
     return 1, 0, 0
 
 
+def said(case):
+    """What a failed <testcase> said that helps: the end of its failure, and of its output."""
+    texts = [element.text or "" for kind in ("failure", "error", "system-out") for element in case.findall(kind)]
+    lines = [line for text in texts for line in [x for x in text.splitlines() if not CMOCKA_FINE.match(x)][-SAID_LINES:]]
+    return "".join(f"    | {line}\n" for line in lines)
+
+
 def main(arguments):
     passed, failed, skipped = int(arguments[0]), int(arguments[1]), 0
     for argument in arguments[2:]:
@@ -40,11 +50,11 @@ def main(arguments):
             failed += 1
             continue
         for case in cases:
-            name = ".".join(part for part in (case.get("classname"), case.get("name")) if part)
+            name = ".".join(dict.fromkeys(part for part in (case.get("classname"), case.get("name")) if part))
             good, bad, left_out = counts_of(case)
             passed, failed, skipped = passed + good, failed + bad, skipped + left_out
             if bad:
-                print(f"failed:  {name}")
+                print(f"failed:  {name}\n{said(case)}", end="")
             elif left_out:
                 reason = case.find("skipped")
                 reason = reason.get("message", "") if reason is not None else ""
