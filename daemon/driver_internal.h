@@ -164,6 +164,7 @@ struct sl_driver {
     uint32_t named_count;
     TAILQ_HEAD(, sl_driver_target) removed;
     uint64_t identities; /* the last one given out */
+    uint64_t pardons;    /* configurations applied; a new ad-hoc target is none, and pardons nobody's failed dials */
 
     struct sl_conn_chunk **chunk;
     uint32_t chunk_count;

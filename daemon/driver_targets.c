@@ -141,7 +141,8 @@ struct plan {
     bool fresh;
 };
 
-static int tell_core(struct sl_driver *d, const struct sl_limits *limits, const struct plan *plan, uint32_t count)
+static int tell_core(
+    struct sl_driver *d, const struct sl_limits *limits, const struct plan *plan, uint32_t count, uint64_t pardon)
 {
     struct sl_pool_target *told = malloc((count + 1) * sizeof *told);
 
@@ -151,6 +152,7 @@ static int tell_core(struct sl_driver *d, const struct sl_limits *limits, const 
         told[i] = (struct sl_pool_target){
             .target = plan[i].target->index,
             .identity = plan[i].identity,
+            .pardon = pardon,
             .policy = plan[i].conf->policy,
         };
     }
@@ -170,7 +172,7 @@ bool sl_driver_targets_configure(struct sl_driver *d)
         plan[i] =
             (struct plan){.target = d->by_name[i], .conf = d->by_name[i]->conf, .identity = d->by_name[i]->identity};
     if (plan != NULL)
-        r = tell_core(d, &d->conf->limits, plan, d->named_count);
+        r = tell_core(d, &d->conf->limits, plan, d->named_count, d->pardons);
     free(plan);
     if (r != 0) {
         /* New ones stay new, and are refused as unknown until the next try. */
@@ -280,13 +282,14 @@ static int apply(struct sl_driver *d, const struct sl_conf *conf)
     int r = SL_E_NOMEM;
 
     if (plan != NULL && named != NULL && (r = make_plan(d, conf, plan, &count)) == 0)
-        r = tell_core(d, &conf->limits, plan, count);
+        r = tell_core(d, &conf->limits, plan, count, d->pardons + 1);
     if (r != 0) {
         drop_plan(d, plan, count);
         free(named);
         return r;
     }
     carry_plan_out(d, named, plan, count);
+    d->pardons++;
     d->configured = true; /* its actions are carried out with the next flush */
     return SL_OK;
 }

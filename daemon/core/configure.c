@@ -30,12 +30,17 @@ static void set_target(struct sl_pool *pool, struct sl_target_slot *target, cons
     bool apart = target->policy.owners_shared && !conf->policy.owners_shared;
     bool retired = target->state == SL_TARGET_PRESENT && (target->identity != conf->identity || apart);
     target->state = SL_TARGET_PRESENT;
+    bool pardoned = target->pardon != conf->pardon || target->identity != conf->identity;
     target->identity = conf->identity;
+    target->pardon = conf->pardon;
     target->policy = conf->policy;
     target->ceiling = sl_max_u32(conf->policy.max_connections, sl_target_alive(target));
     if (retired)
         retire(pool, target);
-    sl_serve_forgive(pool, target);
+    if (pardoned)
+        sl_serve_forgive(pool, target);
+    else
+        sl_serve_mark(pool, target);
 }
 
 /* Lowered limits take idle connections at once, the longest idle first. */

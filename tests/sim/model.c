@@ -243,6 +243,13 @@ const char *model_stepped(struct model *m, const struct sl_pool *pool, const str
     return m->broken[0] != '\0' ? m->broken : NULL;
 }
 
+static void forgive(struct m_target *t)
+{
+    t->blocked_status = 0;
+    t->blocked_ms = t->held_ms = 0;
+    t->last_status = 0;
+}
+
 const char *model_configured(struct model *m, const struct sl_pool *pool, uint64_t now_ms,
     const struct sl_limits *limits, const struct sl_pool_target *targets, size_t count)
 {
@@ -259,7 +266,10 @@ const char *model_configured(struct model *m, const struct sl_pool *pool, uint64
         bool apart = t->present && t->policy.owners_shared && !targets[i].policy.owners_shared;
         if (!t->present || t->identity != targets[i].identity || apart)
             t->edition++;
+        if (t->identity != targets[i].identity || t->pardon != targets[i].pardon)
+            forgive(t);
         t->known = t->present = true;
+        t->pardon = targets[i].pardon;
         t->identity = targets[i].identity;
         t->policy = targets[i].policy;
     }
@@ -268,10 +278,8 @@ const char *model_configured(struct model *m, const struct sl_pool *pool, uint64
         if (t->present && !named[i]) {
             t->present = false;
             t->edition++;
+            forgive(t);
         }
-        t->blocked_status = 0;
-        t->blocked_ms = t->held_ms = 0;
-        t->last_status = 0;
     }
     model_replay_actions(m, sl_pool_actions(pool));
     /* Lowered times may be over already; the core says so through its next deadline. */

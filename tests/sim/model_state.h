@@ -34,7 +34,7 @@ struct m_conn {
 
 struct m_target {
     bool known, present;
-    uint64_t identity, edition;
+    uint64_t identity, pardon, edition;
     struct sl_policy policy;
     uint32_t count[SL_CONN_CLOSING + 1];
     uint32_t waiters;

@@ -98,7 +98,8 @@ static void configure(struct world *w, bool all_new)
         if (one_in(8))
             continue;
         struct sl_pool_target *t = &targets[count];
-        *t = (struct sl_pool_target){.target = i, .identity = between(1, 2), .policy = random_policy()};
+        *t = (struct sl_pool_target){
+            .target = i, .identity = between(1, 2), .pardon = between(1, 2), .policy = random_policy()};
         for (size_t k = 0; k < w->target_count && !all_new && !one_in(4); k++)
             if (w->targets[k].target == i)
                 *t = w->targets[k];
