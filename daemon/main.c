@@ -87,8 +87,8 @@ int main(int argc, char **argv)
 
     /* libuv reads it once, when the pool starts: room for a few slow name servers besides key files and signing. */
     (void)setenv("UV_THREADPOOL_SIZE", "8", 0);
-    /* What a connection is made of is allocated by the loop and by workers in turn: an arena for each of them would only
-     * be another place for holes (1 KB a connection). */
+    /* What a connection is made of is allocated by the loop and by workers in turn: an arena for each of them would
+     * only be another place for holes (1 KB a connection). */
     (void)mallopt(M_ARENA_MAX, 1);
     while ((option = getopt_long(argc, argv, "c:C:us:l:hV", long_options, NULL)) != -1) {
         switch (option) {

@@ -104,7 +104,7 @@ struct sl_target_slot {
     enum sl_target_state state;
     uint64_t identity;
     uint64_t pardon; /* the operator's, as told last */
-    uint64_t epoch; /* connections of an older one are not leased again */
+    uint64_t epoch;  /* connections of an older one are not leased again */
     struct sl_policy policy;
     struct sl_conn_list conns[SL_CONN_STATES]; /* idle: longest idle first */
     struct sl_lease_list waiting;              /* first come first */
