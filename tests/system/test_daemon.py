@@ -156,6 +156,18 @@ def test_sigterm_waits_for_leases(make_daemon, sshd, target):
     assert daemon.await_exit() == 0
 
 
+def test_signals_do_not_disturb_the_end(make_daemon):
+    """However many, and however late, they come."""
+    daemon = make_daemon({})
+    daemon.signal(signal.SIGTERM)
+    for n in range(1 << 30):
+        if daemon.process.poll() is not None:
+            break
+        daemon.signal((signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[n % 3])
+        time.sleep(0.001)
+    assert daemon.await_exit() == 0
+
+
 def test_a_second_sigterm_ends_it_now(make_daemon, sshd, target):
     daemon = make_daemon({"targets": {"t": target(sshd, kill_grace="200ms")}, "limits": {"shutdown_drain": "60s"}})
     client = daemon.leased()
