@@ -159,7 +159,9 @@ static void write_config(const struct test_sshd *sshd, const char *extra)
         "HostKey %s/host_ed25519\nHostKey %s/host_ecdsa\nHostKey %s/host_rsa\n"
         "AuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nAcceptEnv LANG LC_*\n"
-        "MaxStartups 100:30:200\nMaxAuthTries 20\nLogLevel VERBOSE\nPrintMotd no\nPrintLastLog no\n",
+        "MaxStartups 100:30:200\nMaxAuthTries 20\nLogLevel VERBOSE\nPrintMotd no\nPrintLastLog no\n"
+        /* bash reads no .bashrc below the first level; a machine's own is no part of a test */
+        "SetEnv SHLVL=2\n",
         extra, (unsigned)sshd->port, sshd->dir, sshd->dir, sshd->dir, sshd->authorized_keys);
     test_write_file(test_path(sshd, "sshd_config", path, sizeof path), text);
 }

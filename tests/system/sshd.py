@@ -124,6 +124,9 @@ class Sshd:
             f"AllowUsers {self.user}", "PermitRootLogin prohibit-password", "AcceptEnv LANG LC_*",
             "Subsystem sftp internal-sftp", "MaxStartups 1000", "LogLevel VERBOSE", "UseDNS no", "PrintMotd no",
             "PrintLastLog no",
+            # bash reads no .bashrc below the first level: what a machine's own does takes its time, and leaves its locks
+            # behind when it is killed.
+            "SetEnv SHLVL=2",
         ]
         lines += [f"HostKey {k}" for k in self.host_keys]
         if supports("PerSourcePenalties no"):
