@@ -163,6 +163,16 @@ def test_closing_a_stream_ends_its_command_and_keeps_the_lease(lease):
     assert lease.run("echo still here").stdout == b"still here\n"
 
 
+def test_closing_a_stream_asks_its_command_first(lease):
+    """TERM comes before KILL, and leaves the command time to put things in order."""
+    stream = lease.exec("d=$(mktemp -d); trap 'sleep 0.2; echo in order > $d/left; exit 0' TERM; echo $d; "
+                        "while :; do sleep 0.05; done").await_opened()
+    directory = stream.await_output("\n").decode().strip()
+    stream.close()
+    stream.await_end()
+    assert lease.run(f"cat {directory}/left; rm -r {directory}").stdout == b"in order\n"
+
+
 def test_closing_a_stream_that_ignores_term(make_daemon, sshd, target):
     client = make_daemon({"targets": {"t": target(sshd, kill_grace="200ms")}}).leased()
     stream = client.exec("trap '' TERM; echo $$; while :; do sleep 0.1; done").await_opened()
