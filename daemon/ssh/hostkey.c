@@ -12,9 +12,13 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define KNOWN_HOSTS_MAX (16u << 20)
+/* How long somebody else's lock on the file is waited for: everybody who may read it may lock it, for ever. */
+#define LOCK_TRIES    50
+#define LOCK_PAUSE_NS 20000000L
 
 /* Reading the files, or, with a key to add, writing it to the first of them. */
 struct work {
@@ -34,6 +38,7 @@ struct sl_hostkey {
     struct work *next; /* the work of a later job: same name and files */
     struct sl_known_keys keys;
     char *trouble;
+    int status; /* of the reading; not 0: some lines are not in `keys` */
     bool accept_new;
     enum { HOSTKEY_LOADING, HOSTKEY_LOADED, HOSTKEY_ADDING } state;
     void (*loaded)(void *arg);
@@ -81,7 +86,8 @@ err_work:
 
 static void note_trouble(struct work *work, const char *file, int error)
 {
-    if (work->trouble == NULL && asprintf(&work->trouble, "%s: %s", file, strerror(error)) < 0) {
+    const char *why = error == EWOULDBLOCK ? "locked by another program" : strerror(error);
+    if (work->trouble == NULL && asprintf(&work->trouble, "%s: %s", file, why) < 0) {
         work->trouble = NULL;
     }
 }
@@ -142,6 +148,21 @@ static int append(int fd, const char *line)
     return error;
 }
 
+static int lock(int fd)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            return 0;
+        }
+        if (errno != EWOULDBLOCK && errno != EINTR) {
+            return errno;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    return EWOULDBLOCK;
+}
+
 /* Under the file's lock: somebody else may have written this host down in the meantime, rightly or with another key. */
 static void add_key(void *data)
 {
@@ -149,18 +170,22 @@ static void add_key(void *data)
     const char *file = work->file[0];
     make_directory(file);
     int fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || flock(fd, LOCK_EX) != 0) {
-        note_trouble(work, file, errno);
+    int error = fd < 0 ? errno : lock(fd);
+    if (error != 0) {
+        note_trouble(work, file, error);
         work->status = SL_E_HOST_KEY_UNKNOWN;
         goto out;
     }
     for (size_t i = 0; i < work->file_count; i++) {
         scan_file(work, work->file[i]);
     }
+    if (work->status == 0 && work->trouble != NULL) {
+        work->status = SL_E_HOST_KEY_UNKNOWN; /* what cannot be read may know better */
+    }
     const struct sl_known_key *decided;
     if (work->status == 0 && sl_known_keys_judge(&work->keys, work->add, work->add_len, &decided) == SL_KNOWN_UNKNOWN) {
         char *line = sl_known_hosts_line(&work->name, work->add, work->add_len);
-        int error = line != NULL ? append(fd, line) : ENOMEM;
+        error = line != NULL ? append(fd, line) : ENOMEM;
         free(line);
         if (error != 0) {
             note_trouble(work, file, error);
@@ -182,6 +207,7 @@ static void on_loaded(void *arg, void *data)
     hostkey->job = NULL;
     hostkey->keys = work->keys;
     hostkey->trouble = work->trouble;
+    hostkey->status = work->status;
     work->keys = (struct sl_known_keys){0};
     work->trouble = NULL;
     hostkey->state = HOSTKEY_LOADED;
@@ -300,11 +326,16 @@ void sl_hostkey_check(struct sl_hostkey *hostkey, const uint8_t *blob, size_t le
 {
     const struct sl_known_key *line;
     enum sl_known_verdict verdict = sl_known_keys_judge(&hostkey->keys, blob, len, &line);
+    if (hostkey->status != 0) {
+        fn(arg, hostkey->status, sl_status_text(hostkey->status));
+        return;
+    }
     if (verdict == SL_KNOWN_OK) {
         fn(arg, 0, "");
         return;
     }
-    if (verdict != SL_KNOWN_UNKNOWN || !hostkey->accept_new) {
+    /* A file that cannot be read may say that the key has changed, or is revoked: then it is not new. */
+    if (verdict != SL_KNOWN_UNKNOWN || !hostkey->accept_new || hostkey->trouble != NULL) {
         answer_refusal(hostkey, verdict, line, blob, len, fn, arg);
         return;
     }

@@ -79,3 +79,33 @@ def test_a_connection_reset_while_a_key_is_decrypted_is_seen_at_once(make_daemon
     time.sleep(0.5)
     proxy.cut()
     daemon.log.find(r"-> closing reason=dial-failed.*the server (reset|closed) the connection while logging in")
+
+
+def test_a_locked_known_hosts_file_holds_nothing_up(make_daemon, make_sshd, target, tmp_path):
+    """Whoever may read the file may lock it. A worker must not wait for that lock, nor the daemon's end for the worker."""
+    server = make_sshd()
+    settings = target(server, known="", strict_host_key_checking="accept-new", login_timeout="5s", max_connections=1)
+    with open(settings["user_known_hosts_file"], encoding="ascii") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        daemon = make_daemon({"targets": {"t": settings}})
+        with pytest.raises(native.Error) as e:
+            daemon.client().acquire("t", acquire_timeout_ms=4000)
+        assert "lock" in e.value.text, e.value.text
+        daemon.signal(15)
+        assert daemon.await_exit(5) == 0
+
+
+def test_a_new_key_is_not_accepted_while_a_known_hosts_file_cannot_be_read(make_daemon, make_sshd, target, tmp_path):
+    """It may say that the key has changed, or is revoked."""
+    server = make_sshd()
+    settings = target(server, known="", strict_host_key_checking="accept-new")
+    first, second = settings["user_known_hosts_file"], tmp_path / "loop"
+    second.touch()
+    settings["user_known_hosts_file"] = [first, str(second)]
+    daemon = make_daemon({"targets": {"t": settings}})
+    second.unlink()
+    second.symlink_to(second)
+    with pytest.raises(native.Error) as e:
+        daemon.client().acquire("t", acquire_timeout_ms=4000)
+    assert e.value.name == "host-key-unknown" and str(second) in e.value.text
+    assert os.path.getsize(first) == 0
