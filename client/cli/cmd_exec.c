@@ -190,9 +190,11 @@ static int exit_status_of(const struct request *request, const struct sshlease_s
     struct sshlease_result result = {.how = SSHLEASE_UNKNOWN};
 
     sshlease_stream_result(stream, &result);
-    if (result.how == SSHLEASE_EXITED)
+    if (result.how == SSHLEASE_EXITED && (result.exit_status == 0 || (result.exit_status & 255) != 0))
         return result.exit_status & 255;
-    if (result.how == SSHLEASE_SIGNALLED)
+    if (result.how == SSHLEASE_EXITED) /* the last eight bits alone would call it a success */
+        cli_say("%s: the command's exit status is %d", request->target, result.exit_status);
+    else if (result.how == SSHLEASE_SIGNALLED)
         cli_say("%s: the command was ended by SIG%s%s", request->target, result.signal,
             result.core_dumped ? " (core dumped)" : "");
     else

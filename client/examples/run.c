@@ -49,6 +49,8 @@ int main(int argc, char **argv)
     if (output.result.how != SSHLEASE_EXITED) /* a signal, or nobody knows: not to be taken for success */
         fprintf(stderr, "the command did not exit: %s%s\n", output.result.signal, output.result.text);
     int exit_status = output.result.how == SSHLEASE_EXITED ? output.result.exit_status : 255;
+    if (exit_status > 255) /* 256 would be taken for 0 */
+        exit_status = 255;
     sshlease_output_fini(&output);
 
     if ((status = sshlease_release(lease)) != 0)

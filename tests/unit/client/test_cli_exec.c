@@ -110,6 +110,10 @@ static void ends_somehow(struct fake *f)
         break;
     case 3:
         return; /* the daemon goes away */
+    case 5:
+        end.how = SL_END_STATUS;
+        end.exit_status = 256;
+        break;
     default:
         fake_send(f, &(struct sl_msg){.type = SL_MSG_LEASE_ENDED,
                          .lease_ended = {.lease = 7,
@@ -135,6 +139,7 @@ static void ends_that_are_not_an_exit_status(void **state)
         {2, "not known: the server closed the channel without a word\n"},
         {3, "sshlease: sshleased closed the connection\n"},
         {4, "sshlease: web1: an operator took the lease back\n"},
+        {5, "sshlease: web1: the command's exit status is 256\n"}, /* whose last eight bits would say 0 */
         {10, "sshlease: web9: no such target\n"},
         {11, "sshlease: web1: the server refused the command\n"},
     };
