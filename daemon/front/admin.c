@@ -33,7 +33,8 @@ struct sl_status_job {
     struct holder *holder;
     size_t holder_count, holder_room;
     bool out_of_memory;
-    char *text; /* made in the pool; NULL before, and when memory ran out */
+    char *made; /* by the pool, which has `root` and this until it is done; NULL when memory ran out */
+    char *text; /* the same, once it is back on the loop; NULL before */
     size_t len, sent;
 };
 
@@ -193,7 +194,7 @@ static void do_look_up(uv_work_t *work)
         set(job, holder->lease, "command", text_of(command));
     }
     if (!job->out_of_memory)
-        job->text = json_dumps(job->root, JSON_COMPACT);
+        job->made = json_dumps(job->root, JSON_COMPACT);
     json_decref(job->root);
     job->root = NULL;
 }
@@ -206,6 +207,7 @@ static void free_job(struct sl_status_job *job)
         job->client->status = NULL;
     json_decref(job->root);
     free(job->holder);
+    free(job->made);
     free(job->text);
     free(job);
 }
@@ -240,6 +242,8 @@ static void on_looked_up(uv_work_t *work, int status)
     struct sl_status_job *job = work->data;
 
     (void)status; /* never cancelled */
+    job->text = job->made;
+    job->made = NULL;
     if (job->client == NULL) {
         free_job(job);
     } else if (job->text == NULL) {

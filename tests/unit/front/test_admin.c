@@ -155,6 +155,24 @@ static void a_large_status_comes_in_parts_even_to_a_slow_reader(void **state)
     sl_front_fini(&f);
 }
 
+/* The thread pool is done with it, but the loop hears of the client's end first. */
+static void the_client_may_go_while_its_status_is_made(void **state)
+{
+    struct sl_front_world f;
+
+    (void)state;
+    sl_front_init(&f, FRONT_CONF(""));
+    struct sl_raw_client *c = sl_raw_lease(&f);
+    sl_raw_request(c, SL_MSG_STATUS, 2);
+    (void)uv_run(&f.world.loop, UV_RUN_NOWAIT); /* reads it and hands it to the pool */
+    sl_raw_close(c);
+    (void)usleep(50000); /* for the pool: its end cannot be awaited without the loop, which must not run yet */
+    sl_world_settle(&f.world);
+    c = sl_raw_hello(&f);
+    sl_raw_close(c);
+    sl_front_fini(&f);
+}
+
 static void texts_that_are_no_utf8_do_not_spoil_it(void **state)
 {
     struct sl_front_world f;
@@ -271,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(status_shows_who_holds_and_who_waits),
         cmocka_unit_test(a_large_status_comes_in_parts_even_to_a_slow_reader),
+        cmocka_unit_test(the_client_may_go_while_its_status_is_made),
         cmocka_unit_test(texts_that_are_no_utf8_do_not_spoil_it),
         cmocka_unit_test(end_takes_a_lease_back),
         cmocka_unit_test(strangers_see_and_end_what_is_theirs_only),
