@@ -2,6 +2,7 @@
 
 #include "daemon/base/buf.h"
 #include "daemon/ssh/agent_codec.h"
+#include "daemon/ssh/file.h"
 #include "proto/status.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@ struct sl_agent {
     uv_connect_t connect;
     enum sl_agent_state state;
     char error[128];
+    int shortage;
     struct sl_buf in;
     sl_agent_fn fn; /* NULL: nobody is interested any more */
     void *arg;
@@ -81,6 +83,8 @@ static void on_connect(uv_connect_t *req, int status)
         return;
     }
     if (status != 0) {
+        /* EAGAIN: its queue of connections is full. */
+        agent->shortage = status == UV_EAGAIN ? SL_E_LIMIT : sl_file_shortage(-status);
         fail(agent, uv_strerror(status));
         return;
     }
@@ -140,6 +144,11 @@ enum sl_agent_state sl_agent_state(const struct sl_agent *agent)
 const char *sl_agent_error(const struct sl_agent *agent)
 {
     return agent->error;
+}
+
+int sl_agent_shortage(const struct sl_agent *agent)
+{
+    return agent->shortage;
 }
 
 static void on_written(uv_write_t *req, int status)

@@ -26,6 +26,8 @@ void sl_agent_close(struct sl_agent *agent);
 enum sl_agent_state sl_agent_state(const struct sl_agent *agent);
 /* Why it failed. Borrowed. */
 const char *sl_agent_error(const struct sl_agent *agent);
+/* SL_E_LIMIT or SL_E_NOMEM when it failed because the daemon or the agent is short of something just now, else 0. */
+int sl_agent_shortage(const struct sl_agent *agent);
 
 /* Sends a whole message (copied) and waits for the answer. Only when idle. */
 void sl_agent_ask(struct sl_agent *agent, const uint8_t *message, size_t len);

@@ -44,6 +44,9 @@ static void load_done(void *arg, void *data)
     load->credentials = NULL;
     if (load->status != 0) {
         sl_conn_die(auth->conn, load->status, "%s", sl_status_text(load->status));
+    } else if (auth->credentials->shortage != 0) {
+        /* Going on without would be called a rejection, which is not tried again for long. */
+        sl_conn_die(auth->conn, auth->credentials->shortage, "%s", auth->credentials->trouble);
     }
     sl_conn_schedule(auth->conn);
 }

@@ -47,6 +47,11 @@ enum sl_auth_result sl_auth_agent_list_step(struct sl_auth *auth)
     }
     switch (sl_agent_state(auth->agent)) {
     case SL_AGENT_FAILED:
+        if (sl_agent_shortage(auth->agent) != 0) {
+            sl_conn_die(conn, sl_agent_shortage(auth->agent), "agent %s: %s", conn->target->identity_agent,
+                sl_agent_error(auth->agent));
+            return SL_AUTH_DIED;
+        }
         return give_up(auth, sl_agent_error(auth->agent));
     case SL_AGENT_CONNECTING:
     case SL_AGENT_BUSY:

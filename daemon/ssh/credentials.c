@@ -59,6 +59,14 @@ static int copy_file(const struct sl_file *from, struct sl_file *ret_copy)
     return 0;
 }
 
+static void note_unread(struct sl_credentials *c, const char *path, int error)
+{
+    sl_credentials_note_trouble(c, "%s: %s", path, strerror(error));
+    if (c->shortage == 0) {
+        c->shortage = sl_file_shortage(error);
+    }
+}
+
 /* The first line of FILE.suffix, or NULL; a certificate that was asked for by name must be there. */
 static char *read_public(struct sl_credentials *c, const char *path, const char *suffix, bool must)
 {
@@ -79,7 +87,7 @@ static char *read_public(struct sl_credentials *c, const char *path, const char 
         }
         sl_file_free(&file);
     } else if (must || error != ENOENT) {
-        sl_credentials_note_trouble(c, "%s: %s", name, strerror(error));
+        note_unread(c, name, error);
     }
     free(name);
     return line;
@@ -91,7 +99,7 @@ static int load_identity(struct sl_credentials *c, const struct sl_identity *ide
     struct sl_key_file look;
     int error = sl_file_read(identity->file, KEY_MAX, &key);
     if (error != 0) {
-        sl_credentials_note_trouble(c, "%s: %s", identity->file, strerror(error));
+        note_unread(c, identity->file, error);
         return 0;
     }
     int r = sl_key_file_look(key.data, key.len, &look);
@@ -128,27 +136,30 @@ static int load_identity(struct sl_credentials *c, const struct sl_identity *ide
     return r;
 }
 
+static int load_secret(struct sl_credentials *c, const struct sl_secret *secret, char **ret_text)
+{
+    char why[300];
+    int r = sl_secret_read(secret, why, sizeof why, ret_text);
+    if (r == SL_E_CREDENTIALS || r == SL_E_LIMIT) {
+        sl_credentials_note_trouble(c, "%s", why);
+        c->shortage = r == SL_E_LIMIT ? r : c->shortage;
+        r = 0;
+    }
+    return r;
+}
+
 int sl_credentials_load(const struct sl_target_conf *target, struct sl_credentials **ret_credentials)
 {
     struct sl_credentials *c = calloc(1, sizeof *c);
     if (c == NULL) {
         return SL_E_NOMEM;
     }
-    char why[300];
-    int r = sl_secret_read(&target->passphrase, why, sizeof why, &c->passphrase);
-    if (r == SL_E_CREDENTIALS) {
-        sl_credentials_note_trouble(c, "%s", why);
-        r = 0;
-    }
+    int r = load_secret(c, &target->passphrase, &c->passphrase);
     for (size_t i = 0; r == 0 && i < target->identity_count; i++) {
         r = load_identity(c, &target->identity[i]);
     }
     if (r == 0) {
-        r = sl_secret_read(&target->password, why, sizeof why, &c->password);
-        if (r == SL_E_CREDENTIALS) {
-            sl_credentials_note_trouble(c, "%s", why);
-            r = 0;
-        }
+        r = load_secret(c, &target->password, &c->password);
     }
     if (r != 0) {
         sl_credentials_free(c);

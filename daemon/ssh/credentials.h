@@ -24,6 +24,7 @@ struct sl_credentials {
     char *passphrase;  /* NULL: none */
     char *password;    /* NULL: none */
     char trouble[400]; /* what could not be used, and why; "" when nothing */
+    int shortage;      /* SL_E_LIMIT or SL_E_NOMEM: not all could be looked at just now, so they tell nothing; else 0 */
 };
 
 /* What cannot be read or used is left out and named in `trouble`. 0 or SL_E_NOMEM. */

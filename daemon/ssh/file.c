@@ -1,5 +1,7 @@
 #include "daemon/ssh/file.h"
 
+#include "proto/status.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -61,6 +63,19 @@ out:
     }
     close(fd);
     return error;
+}
+
+int sl_file_shortage(int error)
+{
+    switch (error) {
+    case EMFILE:
+    case ENFILE:
+        return SL_E_LIMIT;
+    case ENOMEM:
+        return SL_E_NOMEM;
+    default:
+        return 0;
+    }
 }
 
 void sl_file_free(struct sl_file *file)

@@ -102,6 +102,10 @@ static void scan_file(struct work *work, const char *file)
         if (error != ENOENT) {
             note_trouble(work, file, error);
         }
+        /* What the file says of the host is not known then, and that is not the same as nothing. */
+        if (work->status == 0) {
+            work->status = sl_file_shortage(error);
+        }
         return;
     }
     if (sl_known_keys_scan(&work->keys, file, content.data, content.len, &work->name) != 0) {
@@ -172,8 +176,9 @@ static void add_key(void *data)
     int fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     int error = fd < 0 ? errno : lock(fd);
     if (error != 0) {
+        int shortage = sl_file_shortage(error);
         note_trouble(work, file, error);
-        work->status = SL_E_HOST_KEY_UNKNOWN;
+        work->status = shortage != 0 ? shortage : SL_E_HOST_KEY_UNKNOWN;
         goto out;
     }
     for (size_t i = 0; i < work->file_count; i++) {
@@ -327,7 +332,10 @@ void sl_hostkey_check(struct sl_hostkey *hostkey, const uint8_t *blob, size_t le
     const struct sl_known_key *line;
     enum sl_known_verdict verdict = sl_known_keys_judge(&hostkey->keys, blob, len, &line);
     if (hostkey->status != 0) {
-        fn(arg, hostkey->status, sl_status_text(hostkey->status));
+        char text[300];
+        snprintf(text, sizeof text, "cannot look the host key up: %s",
+            hostkey->trouble != NULL ? hostkey->trouble : sl_status_text(hostkey->status));
+        fn(arg, hostkey->status, text);
         return;
     }
     if (verdict == SL_KNOWN_OK) {

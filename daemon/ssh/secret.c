@@ -31,7 +31,8 @@ static int read_file(const char *path, char *why, size_t why_size, char **ret_te
     int error = sl_file_read(path, SECRET_MAX, &file);
     if (error != 0) {
         snprintf(why, why_size, "cannot read the secret in %s: %s", path, strerror(error));
-        return SL_E_CREDENTIALS;
+        int shortage = sl_file_shortage(error);
+        return shortage != 0 ? shortage : SL_E_CREDENTIALS;
     }
     if (memchr(file.data, '\0', file.len) != NULL) {
         snprintf(why, why_size, "the secret in %s has a zero byte in it", path);
