@@ -27,12 +27,15 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "root: needs root")
+    config.addinivalue_line("markers", "pty: needs an sshd that can give out terminals")
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("root") and not IS_ROOT:
             item.add_marker(pytest.mark.skip(reason="needs root"))
+        if item.get_closest_marker("pty") and not sshd_module.gives_terminals():
+            item.add_marker(pytest.mark.skip(reason="needs root where devpts is mounted without gid=tty"))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import grp
 import os
 import re
 import shutil
@@ -91,6 +92,19 @@ def supports(option):
         with open(config, "w", encoding="ascii") as f:
             f.write(f"HostKey {key}\n{option}\n")
         return subprocess.run([BINARY, "-t", "-f", config], stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+@functools.cache
+def gives_terminals():
+    """An sshd without root cannot hand a terminal to the group tty; where they do not come with it, it gives up."""
+    if os.geteuid() == 0:
+        return True
+    ours, theirs = os.openpty()
+    try:
+        return grp.getgrgid(os.fstat(theirs).st_gid).gr_name == "tty"
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 class Sshd:

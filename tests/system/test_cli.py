@@ -233,17 +233,19 @@ def test_it_renews_by_itself(make_daemon, sshd, target):
 
 # --- on a terminal ---
 
+@pytest.mark.pty
 def test_pty_with_a_window_that_changes(terminal):
-    t = terminal("exec", "-t", "t", "--", "trap 'stty size' WINCH; tty; stty size; echo $TERM; echo ready; "
-                 "while :; do sleep 0.05; done")
+    t = terminal("exec", "-t", "t", "--", "trap 'stty size' WINCH; trap 'exit 7' INT; tty; stty size; echo $TERM; "
+                 "echo ready; while :; do sleep 0.05; done")
     seen = t.expect("ready")
     assert b"/dev/pts/" in seen and b"40 100" in seen and b"xterm-256color" in seen
     t.resize(50, 132)
     t.expect("50 132")
     t.type("\x03")
-    assert t.wait() != 0
+    assert t.wait() == 7
 
 
+@pytest.mark.pty
 def test_ctrl_c_in_a_pty_is_the_remote_terminal_s(terminal):
     t = terminal("exec", "-t", "t", "--", "trap 'echo got it; exit 7' INT; echo ready; while :; do sleep 0.05; done")
     t.expect("ready")
@@ -252,6 +254,7 @@ def test_ctrl_c_in_a_pty_is_the_remote_terminal_s(terminal):
     assert t.wait() == 7
 
 
+@pytest.mark.pty
 def test_the_terminal_is_given_back_as_it_was(daemon):
     shell = Terminal(["/bin/sh"], {**daemon.cli_env(), "PS1": "local$ ", "TERM": "xterm"})
     try:
@@ -276,6 +279,7 @@ def test_the_terminal_is_given_back_as_it_was(daemon):
         shell.close()
 
 
+@pytest.mark.pty
 def test_shell_on_a_terminal(terminal):
     t = terminal("shell", "t")
     t.type("PS1='far$ '; echo in $((40 + 2))\n")

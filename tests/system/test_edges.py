@@ -44,6 +44,7 @@ def test_the_loop_rests_when_the_last_connection_has_gone(make_daemon, make_sshd
     assert cpu_seconds(daemon.pid) - before < 0.2, "the daemon is busy with nothing to do"
 
 
+@pytest.mark.pty
 def test_a_command_that_was_not_sent_yet_never_runs_when_its_client_has_gone(make_daemon, make_sshd, make_proxy, target):
     """The server still owes the answer to the terminal's request when the client dies: exec must not follow it."""
     server = make_sshd()

@@ -223,6 +223,7 @@ def test_reload_under_load(make_daemon, make_sshd, target):
 
 # --- nothing is left behind ---
 
+@pytest.mark.root  # the daemon hides its descriptors from its own user
 def test_descriptors_and_memory_return_to_where_they_began(make_daemon, make_sshd, target):
     server = make_sshd()
     daemon = make_daemon({"targets": {"t": target(server, max_connections=2, kill_grace="100ms"),

@@ -103,7 +103,8 @@ def test_killed_while_a_command_is(one, hold, sshd, kind):
     holder = hold(one, "t", COMMANDS[kind])
     assert holder.line() == "asked" and holder.line() == "granted"
     watch = procs.Watch(int(holder.line()))
-    assert not watch.gone() and sshd.remote()
+    assert not watch.gone()
+    until(sshd.remote, "the command among the far side's processes")
     waiter = one.client()
     waiter.start_acquire("t")
     holder.kill()

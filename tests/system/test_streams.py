@@ -136,6 +136,7 @@ def test_shell(lease):
     assert b"hello from" in stream.stdout
 
 
+@pytest.mark.pty
 def test_pty_with_window_change(lease):
     command = "trap 'stty size; exit 6' WINCH; echo $TERM; tty; stty size; echo ready; while :; do sleep 0.05; done"
     stream = lease.exec(command, pty=("xterm-256color", 101, 41)).await_opened()
