@@ -40,7 +40,7 @@ static void set_target(struct sl_pool *pool, struct sl_target_slot *target, cons
     if (pardoned)
         sl_serve_forgive(pool, target);
     else
-        sl_serve_mark(pool, target);
+        sl_target_mark(pool, target);
 }
 
 /* Lowered limits take idle connections at once, the longest idle first. */

@@ -1,7 +1,5 @@
 #include "daemon/core/conns.h"
 
-#include "daemon/core/leases.h"
-#include "daemon/core/serve.h"
 #include "proto/status.h"
 
 #include <string.h>
@@ -89,7 +87,7 @@ void sl_conns_move(
         lower_ceilings(pool, target);
     }
     sl_conns_arm(pool, conn);
-    sl_serve_mark(pool, target);
+    sl_target_mark(pool, target);
 }
 
 void sl_conns_dial(struct sl_pool *pool, struct sl_target_slot *target, enum sl_reason reason)
@@ -175,7 +173,7 @@ void sl_conns_heard(struct sl_pool *pool, struct sl_conn_slot *conn)
         sl_conns_arm(pool, conn);
     }
     if (conn->state == SL_CONN_IDLE && conn->target->waiting.length > 0)
-        sl_serve_mark(pool, conn->target); /* it may serve somebody now */
+        sl_target_mark(pool, conn->target); /* it may serve somebody now */
 }
 
 bool sl_conns_fresh(const struct sl_pool *pool, const struct sl_conn_slot *conn)
@@ -243,8 +241,8 @@ enum sl_reason sl_conns_unfit(const struct sl_pool *pool, const struct sl_conn_s
     return SL_REASON_NONE;
 }
 
-/* The ping under way was not answered in time, or it is time for one. */
-static void on_ping_overdue(struct sl_pool *pool, struct sl_conn_slot *conn)
+/* The ping under way was not answered in time, or it is time for one. False: the server is taken for dead. */
+static bool on_ping_overdue(struct sl_pool *pool, struct sl_conn_slot *conn)
 {
     const struct sl_policy *policy = &conn->target->policy;
     uint64_t interval = policy->server_alive_interval_ms; /* a reload may have made it 0 while a ping was under way */
@@ -252,26 +250,26 @@ static void on_ping_overdue(struct sl_pool *pool, struct sl_conn_slot *conn)
         conn->unanswered++;
     bool dead = conn->ping == SL_PING_VALIDATE ||
                 (conn->ping == SL_PING_KEEPALIVE && interval > 0 && conn->unanswered >= policy->server_alive_count_max);
-    if (dead && conn->state == SL_CONN_LEASED) {
-        sl_leases_reclaim(pool, conn->lease, SL_REASON_CONNECTION_LOST, SL_E_PEER_DEAD);
-    } else if (dead) {
-        sl_conns_close(pool, conn, SL_REASON_DEAD, SL_E_PEER_DEAD);
-    } else if (interval > 0) {
+    if (dead)
+        return false;
+    if (interval > 0) {
         ping(pool, conn, SL_PING_KEEPALIVE, interval);
     } else {
         conn->ping = SL_PING_NONE;
         sl_conns_arm(pool, conn);
     }
+    return true;
 }
 
-void sl_conns_on_timer(struct sl_pool *pool, struct sl_conn_slot *conn)
+bool sl_conns_on_timer(struct sl_pool *pool, struct sl_conn_slot *conn)
 {
     if (conn->state == SL_CONN_DRAINING)
         sl_conns_close(pool, conn, SL_REASON_DRAINED, SL_E_TIMEOUT);
     else if (conn->state == SL_CONN_IDLE && lifetime_end_ms(conn) <= pool->now_ms)
         sl_conns_close(pool, conn, SL_REASON_MAX_LIFETIME, 0);
     else if (ping_due_ms(conn) <= pool->now_ms)
-        on_ping_overdue(pool, conn);
+        return on_ping_overdue(pool, conn);
     else
         sl_conns_arm(pool, conn);
+    return true;
 }

@@ -35,7 +35,8 @@ bool sl_conns_fresh(const struct sl_pool *pool, const struct sl_conn_slot *conn)
 
 /* Sets its deadline anew; needed where a policy changed. */
 void sl_conns_arm(struct sl_pool *pool, struct sl_conn_slot *conn);
-/* Its deadline is there. */
-void sl_conns_on_timer(struct sl_pool *pool, struct sl_conn_slot *conn);
+/* Its deadline is there. False: the server has left its pings unanswered for too long. Nothing has happened then, and
+ * the caller gives the connection up, with the lease on it if there is one. */
+bool sl_conns_on_timer(struct sl_pool *pool, struct sl_conn_slot *conn);
 
 #endif

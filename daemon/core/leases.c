@@ -1,7 +1,6 @@
 #include "daemon/core/leases.h"
 
 #include "daemon/core/conns.h"
-#include "daemon/core/serve.h"
 #include "proto/status.h"
 
 #define TO(state) (1u << SL_LEASE_##state)
@@ -94,7 +93,7 @@ void sl_leases_move(
         lease->id.generation = lease->id.generation == UINT32_MAX ? 1 : lease->id.generation + 1;
     }
     arm(pool, lease);
-    sl_serve_mark(pool, target);
+    sl_target_mark(pool, target);
 }
 
 void sl_leases_queue(struct sl_pool *pool, struct sl_target_slot *target, const struct sl_event *ev)

@@ -10,27 +10,6 @@
 
 #define SLOT_OF(timer, type) ((type *)(void *)((char *)(timer)-offsetof(type, timer)))
 
-struct sl_action *sl_pool_act(struct sl_pool *pool, enum sl_action_type type)
-{
-    assert(pool->actions.count < pool->actions.capacity);
-    struct sl_action *act = &pool->actions.item[pool->actions.count++];
-    *act = (struct sl_action){.type = type};
-    return act;
-}
-
-uint32_t sl_pool_alive(const struct sl_pool *pool)
-{
-    return pool->conn_count - pool->conns[SL_CONN_GONE].length;
-}
-
-uint32_t sl_target_alive(const struct sl_target_slot *target)
-{
-    uint32_t alive = 0;
-    for (unsigned state = SL_CONN_GONE + 1; state < SL_CONN_STATES; state++)
-        alive += target->conns[state].length;
-    return alive;
-}
-
 static struct sl_target_slot *find_target(const struct sl_pool *pool, uint32_t index)
 {
     struct sl_target_slot *target = index < pool->target_count ? pool->target[index] : NULL;
@@ -177,6 +156,16 @@ static void on_conn_gone(struct sl_pool *pool, const struct sl_event *ev)
     sl_conns_move(pool, conn, SL_CONN_GONE, SL_REASON_CLOSED, 0);
 }
 
+static void on_conn_timer(struct sl_pool *pool, struct sl_conn_slot *conn)
+{
+    if (sl_conns_on_timer(pool, conn))
+        return;
+    if (conn->state == SL_CONN_LEASED)
+        sl_leases_reclaim(pool, conn->lease, SL_REASON_CONNECTION_LOST, SL_E_PEER_DEAD);
+    else
+        sl_conns_close(pool, conn, SL_REASON_DEAD, SL_E_PEER_DEAD);
+}
+
 /* --- stopping --- */
 
 static void reclaim_everything(struct sl_pool *pool)
@@ -196,7 +185,7 @@ static void stop(struct sl_pool *pool)
         struct sl_target_slot *target = pool->target[i];
         if (target != NULL) {
             sl_leases_refuse_all(pool, target, SL_REASON_SHUTDOWN, SL_E_SHUTDOWN);
-            sl_serve_mark(pool, target);
+            sl_target_mark(pool, target);
         }
     }
     static const enum sl_conn_state at_once[] = {SL_CONN_IDLE, SL_CONN_DIALING};
@@ -268,13 +257,13 @@ void sl_pool_begin(struct sl_pool *pool, uint64_t now_ms)
         sl_timers_set(&pool->timers, timer, SL_NEVER);
         switch (timer->kind) {
         case SL_TIMER_CONN:
-            sl_conns_on_timer(pool, SLOT_OF(timer, struct sl_conn_slot));
+            on_conn_timer(pool, SLOT_OF(timer, struct sl_conn_slot));
             break;
         case SL_TIMER_LEASE:
             sl_leases_on_timer(pool, SLOT_OF(timer, struct sl_lease_slot));
             break;
         case SL_TIMER_TARGET:
-            sl_serve_mark(pool, SLOT_OF(timer, struct sl_target_slot));
+            sl_target_mark(pool, SLOT_OF(timer, struct sl_target_slot));
             break;
         case SL_TIMER_STOP:
             reclaim_everything(pool);

@@ -82,7 +82,7 @@ void sl_serve_dial_failed(struct sl_pool *pool, struct sl_target_slot *target, u
         target->last_status = status;
         break;
     }
-    sl_serve_mark(pool, target);
+    sl_target_mark(pool, target);
 }
 
 void sl_serve_forgive(struct sl_pool *pool, struct sl_target_slot *target)
@@ -91,7 +91,7 @@ void sl_serve_forgive(struct sl_pool *pool, struct sl_target_slot *target)
     target->last_status = 0;
     target->failed_ms = 0;
     target->retry_at_ms = 0;
-    sl_serve_mark(pool, target);
+    sl_target_mark(pool, target);
 }
 
 void sl_serve_dial_succeeded(struct sl_pool *pool, struct sl_target_slot *target)
@@ -404,12 +404,6 @@ static void dial_wanted(struct sl_pool *pool)
         dial_in_turn(pool, &pool->thin, SL_REASON_MIN_IDLE);
     else
         make_room(pool);
-}
-
-void sl_serve_mark(struct sl_pool *pool, struct sl_target_slot *target)
-{
-    if (target->dirty_link.tqe_prev == NULL)
-        TAILQ_INSERT_TAIL(&pool->dirty, target, dirty_link);
 }
 
 void sl_serve(struct sl_pool *pool)

@@ -5,9 +5,6 @@
 
 #include "daemon/core/state.h"
 
-/* Something about this target changed: sl_serve() will look at it. */
-void sl_serve_mark(struct sl_pool *pool, struct sl_target_slot *target);
-
 /* Grants, pings, dials, makes room and closes what idled too long, until there is nothing left to do at this moment.
  * The last thing of every step. */
 void sl_serve(struct sl_pool *pool);

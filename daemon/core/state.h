@@ -1,4 +1,5 @@
-/* state.h - what a pool is made of, for the modules of daemon/core only. Nobody else includes it.
+/* state.h - what a pool is made of, and the least that every module does to it: new actions, counts, marks. Decides
+ * nothing. For the modules of daemon/core only; nobody else includes it.
  *
  * A state is membership in a list and a count is that list's length. Slots never move in memory; lists link them. */
 #ifndef SSHLEASE_CORE_STATE_H
@@ -195,5 +196,8 @@ struct sl_action *sl_pool_act(struct sl_pool *pool, enum sl_action_type type);
 /* Connections that exist: everything but gone. */
 uint32_t sl_pool_alive(const struct sl_pool *pool);
 uint32_t sl_target_alive(const struct sl_target_slot *target);
+
+/* Something about this target changed: sl_serve() will look at it. */
+void sl_target_mark(struct sl_pool *pool, struct sl_target_slot *target);
 
 #endif
