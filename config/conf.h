@@ -1,7 +1,9 @@
-/* conf.h - the checked settings of one configuration: types, defaults, lifetime. Reads no file (conf_yaml does). */
+/* conf.h - the checked settings of one configuration: types, lifetime, who may use what. Reads no file (conf_yaml
+ * does). */
 #ifndef SSHLEASE_CONFIG_CONF_H
 #define SSHLEASE_CONFIG_CONF_H
 
+#include "config/conf_parts.h"
 #include "config/policy.h"
 
 #include <stddef.h>
@@ -9,23 +11,6 @@
 
 enum sl_host_key_checking { SL_HOST_KEY_STRICT, SL_HOST_KEY_ACCEPT_NEW };
 enum sl_remote_cleanup { SL_CLEANUP_SWEEP, SL_CLEANUP_SIGNAL, SL_CLEANUP_OFF };
-
-/* Where a secret comes from; never the secret itself. It is read when a connection is dialed, off the loop. */
-enum sl_secret_kind { SL_SECRET_NONE, SL_SECRET_FILE, SL_SECRET_ENV, SL_SECRET_CREDENTIAL };
-struct sl_secret {
-    enum sl_secret_kind kind;
-    char *name; /* a path, a variable's name, or a systemd credential's name (under $CREDENTIALS_DIRECTORY) */
-};
-
-struct sl_identity {
-    char *file;             /* private key, absolute path, ~ already expanded */
-    char *certificate_file; /* NULL: FILE-cert.pub is used where it exists */
-};
-
-struct sl_strv { /* a list of strings */
-    char **item;
-    size_t count;
-};
 
 /* Everything about one target. Immutable once built; shared by reference count, so that a dialing connection keeps the
  * settings it started with while a reload replaces them. */

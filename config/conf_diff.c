@@ -1,6 +1,6 @@
 #include "config/conf_diff.h"
 
-#include "config/conf_build.h"
+#include "config/conf_parts.h"
 #include "config/conf_setting.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 #include "config/conf_problem.h"
 
-#include "config/conf_build.h"
+#include "config/conf_parts.h"
 #include "proto/status.h"
 
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 #include "config/conf_reader.h"
 
-#include "config/conf_build.h"
+#include "config/conf_parts.h"
 #include "config/conf_value.h"
 #include "proto/status.h"
 
