@@ -76,7 +76,8 @@ static void close_signals(struct sl_app *app)
         if (handles[i]->loop != NULL && !uv_is_closing((uv_handle_t *)handles[i]))
             uv_close((uv_handle_t *)handles[i], NULL);
     }
-    /* libuv has put back what these signals do by themselves: one more of them must not make a death of an orderly end. */
+    /* libuv has put back what these signals do by themselves: one more of them must not make a death of an orderly end.
+     */
     (void)signal(SIGTERM, SIG_IGN);
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGHUP, SIG_IGN);
