@@ -2,7 +2,7 @@
  *   DIAL opens one; on_ready, on_lost, on_pong, on_drained are noted down for the core
  *   CLOSE closes it; on_closed says GONE, and the slot is free for the core to use again
  *   a dial for which the transport has no memory is a dial that failed: nothing else is different about it */
-#include "daemon/driver_internal.h"
+#include "daemon/driver_state.h"
 
 #include "proto/status.h"
 

@@ -3,7 +3,7 @@
  *   the core answers QUEUED, then GRANT or REFUSE; a granted one ends with RELEASED or ENDED
  *   a terminal LEASE_MOVED comes before the answer, and alone where the client is gone: it decides when the object goes
  * Streams are the transport's; what lies between is one small object each, so that callbacks end with the lease. */
-#include "daemon/driver_internal.h"
+#include "daemon/driver_state.h"
 
 #include "proto/status.h"
 

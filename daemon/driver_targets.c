@@ -2,7 +2,7 @@
  * looked up in a sorted table of those that can be asked for. configured   from the file, at start and at reload ad hoc
  * user@host[:port] of the one-user mode, made when first asked for, dropped when long unused removed      not to be
  * asked for any more; the place is free again when its last connection and lease are gone */
-#include "daemon/driver_internal.h"
+#include "daemon/driver_state.h"
 
 #include "proto/status.h"
 
@@ -273,7 +273,7 @@ static void carry_plan_out(struct sl_driver *d, struct sl_driver_target **named,
     d->named_count = count;
 }
 
-static int apply(struct sl_driver *d, const struct sl_conf *conf)
+int sl_driver_targets_apply(struct sl_driver *d, const struct sl_conf *conf)
 {
     const size_t room = conf->target_count + d->named_count + 1;
     struct plan *plan = malloc(room * sizeof *plan);
@@ -291,22 +291,6 @@ static int apply(struct sl_driver *d, const struct sl_conf *conf)
     carry_plan_out(d, named, plan, count);
     d->pardons++;
     d->configured = true; /* its actions are carried out with the next flush */
-    return SL_OK;
-}
-
-int sl_driver_targets_start(struct sl_driver *d)
-{
-    return apply(d, d->conf);
-}
-
-int sl_driver_reload(struct sl_driver *d, struct sl_conf *conf)
-{
-    sl_driver_flush(d); /* what a configuration before this one has left to do */
-    int r = apply(d, conf);
-    if (r != 0)
-        return r;
-    sl_conf_free(d->conf);
-    d->conf = conf;
     return SL_OK;
 }
 

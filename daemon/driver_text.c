@@ -1,4 +1,4 @@
-#include "daemon/driver_internal.h"
+#include "daemon/driver_state.h"
 
 #include "proto/status.h"
 

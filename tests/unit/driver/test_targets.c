@@ -1,5 +1,5 @@
 /* The table of targets: reloads, and the ad-hoc targets of the one-user mode. */
-#include "daemon/driver_internal.h"
+#include "daemon/driver_state.h"
 #include "tests/support/driver_world.h"
 
 #include "proto/status.h"

@@ -1,12 +1,12 @@
-/* driver_internal.h - what the driver is made of; for daemon/driver*.c only.
+/* driver_state.h - what the driver is made of; for daemon/driver*.c only.
  *
  * Nothing here calls the core from within a callback. Whatever happens sets a bit in `todo` of the object it happened
  * to and puts that object on the driver's to-do list; sl_driver_flush() takes the list from its front, feeds the core
  * one event at a time and carries its actions out before the next. It runs twice in each turn of the loop, before
  * polling and right after it, so that nothing waits for a turn. The list needs no memory of its own: noting down cannot
  * fail. */
-#ifndef SSHLEASE_DRIVER_INTERNAL_H
-#define SSHLEASE_DRIVER_INTERNAL_H
+#ifndef SSHLEASE_DRIVER_STATE_H
+#define SSHLEASE_DRIVER_STATE_H
 
 #include "daemon/core/pool.h"
 #include "daemon/driver.h"
@@ -183,12 +183,14 @@ struct sl_driver {
     void *stopped_arg;
 };
 
-/* driver.c */
+/* driver_todo.c: the to-do list. A bit that is set already stays where it is in line; forgetting takes all of them. */
 void sl_driver_note(struct sl_driver *d, struct sl_work *work, unsigned todo);
 void sl_driver_forget(struct sl_driver *d, struct sl_work *work);
 
 /* driver_targets.c */
-int sl_driver_targets_start(struct sl_driver *d);
+/* The table, and what the core knows of it, become what `conf` says; the actions are carried out with the next flush.
+ * `conf` stays the caller's. 0, SL_E_NOMEM or SL_E_LIMIT, then nothing has changed. */
+int sl_driver_targets_apply(struct sl_driver *d, const struct sl_conf *conf);
 void sl_driver_targets_free(struct sl_driver *d);
 /* The target of that name, made for the occasion in the one-user mode. 0, SL_E_NO_TARGET, SL_E_NOT_ALLOWED, SL_E_LIMIT
  * or SL_E_NOMEM. */

@@ -1,32 +1,17 @@
-/* The to-do list, the core's actions, start and end. What happens in one flush:
+/* The turn of the loop: works the to-do list off and carries the core's actions out. Start, reload and end. What
+ * happens in one flush:
  *   1. actions left by a configuration are carried out
  *   2. the oldest entry of the to-do list gives one event; the core steps; its actions are carried out, in order
  *   3. and so on until the list is empty; what callbacks note down meanwhile comes at its end
  *   4. leases and targets that are over are freed, the timer is set to the core's next deadline
  * After the core's STOPPED the handles are closed, and with the last of them the caller is told. */
-#include "daemon/driver_internal.h"
+#include "daemon/driver_state.h"
 
 #include "proto/status.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* --- the to-do list ----------------------------------------------------------------------------------------------- */
-
-void sl_driver_note(struct sl_driver *d, struct sl_work *work, unsigned todo)
-{
-    if (work->todo == 0)
-        TAILQ_INSERT_TAIL(&d->todo, work, entry);
-    work->todo |= todo;
-}
-
-void sl_driver_forget(struct sl_driver *d, struct sl_work *work)
-{
-    if (work->todo != 0)
-        TAILQ_REMOVE(&d->todo, work, entry);
-    work->todo = 0;
-}
 
 /* --- actions ------------------------------------------------------------------------------------------------------ */
 
@@ -218,7 +203,7 @@ int sl_driver_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport
     TAILQ_INIT(&d->removed);
     int r = sl_pool_new(&conf->limits, random_seed(loop), &d->pool);
     if (r == 0)
-        r = sl_driver_targets_start(d);
+        r = sl_driver_targets_apply(d, conf);
     if (r != 0) {
         d->conf = NULL; /* still the caller's */
         d->phase = SL_PHASE_CLOSED;
@@ -254,6 +239,17 @@ void sl_driver_on_change(struct sl_driver *d, sl_driver_changed_fn fn, void *arg
 {
     d->changed = fn;
     d->changed_arg = arg;
+}
+
+int sl_driver_reload(struct sl_driver *d, struct sl_conf *conf)
+{
+    sl_driver_flush(d); /* what a configuration before this one has left to do */
+    int r = sl_driver_targets_apply(d, conf);
+    if (r != 0)
+        return r;
+    sl_conf_free(d->conf);
+    d->conf = conf;
+    return SL_OK;
 }
 
 const struct sl_conf *sl_driver_conf(const struct sl_driver *d)
