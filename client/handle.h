@@ -1,11 +1,18 @@
 /* handle.h - what is inside a `struct sshlease`: the link (the socket to the daemon and its two buffers), the lease,
  * the streams and one administrative request. Never seen outside the library.
  *
- *   public calls (lease.c stream.c run.c admin.c)
+ *   public calls (open.c lease_calls.c stream_calls.c run.c admin.c)
  *        │ queue messages, then turn the loop until what they wait for has happened
- *   link.c    bytes <-> messages; hands each message to the module that waits for it
+ *   loop.c    bytes <-> messages; hands each message to the module that waits for it
+ *        │
+ *   lease.c asked.c   what the daemon says about them; the end of a lease is the end of its streams:
+ *        │
+ *   stream.c
+ *        │
+ *   link.c    the clock, errors, the out-buffer
  *
- * Blocking and non-blocking calls differ only in the deadline they give to sl_link_turn().
+ * Each calls only what is below it. Blocking and non-blocking calls differ only in the deadline they give to
+ * sl_loop_turn().
  */
 #ifndef SSHLEASE_CLIENT_HANDLE_H
 #define SSHLEASE_CLIENT_HANDLE_H
@@ -19,6 +26,8 @@
 /* Data waits for the daemon in the out-buffer up to the first; other messages up to the second. */
 #define SL_LINK_OUT_DATA_MAX 131072u
 #define SL_LINK_OUT_MAX      1048576u
+/* What the in-buffer begins with. */
+#define SL_LINK_IN_FIRST 65536u
 /* What the daemon answers at once, whatever the target does, is waited for this long. */
 #define SL_LINK_ANSWER_MS 30000
 
@@ -117,15 +126,18 @@ uint32_t sl_link_next_rid(struct sshlease *lease);
 int sl_link_queue(struct sshlease *lease, const struct sl_msg *msg);
 /* Bytes of data that may be queued now. */
 size_t sl_link_out_room(const struct sshlease *lease);
+/* Makes room for `need` bytes at the end of a buffer whose content is [*at, *end). False: out of memory. */
+bool sl_link_make_room(uint8_t **data, size_t *at, size_t *end, size_t *cap, size_t need);
+
+/* --- loop --- */
 /* Sends what it can without waiting. 0, or why the link has ended. */
-int sl_link_flush(struct sshlease *lease);
+int sl_loop_flush(struct sshlease *lease);
 /* One turn of the loop: sends, waits until something comes or a timer is due, handles what came. 0: look again whether
  * what you wait for has happened. AGAIN: the deadline has passed and nothing came. Else why the link has ended. */
-int sl_link_turn(struct sshlease *lease, int64_t deadline_ms);
+int sl_loop_turn(struct sshlease *lease, int64_t deadline_ms);
 /* Ends the link: everything outstanding is answered with `status`. The descriptor stays open (but dead) until the
  * handle is freed, so that a caller's event loop never polls a reused number. Returns status. */
-int sl_link_end(struct sshlease *lease, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
-int sl_link_out_of_memory(struct sshlease *lease);
+int sl_loop_end(struct sshlease *lease, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* --- the modules' handlers; 0, or a status that ends the link (PROTOCOL, NOMEM) --- */
 int sl_held_on_message(struct sshlease *lease, const struct sl_msg *msg);

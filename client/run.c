@@ -62,7 +62,7 @@ static int give_input(struct sshlease_stream *stream, const uint8_t *input, size
         if (taken < 0)
             return taken == SL_E_AGAIN ? 0 : (int)taken;
         *done += (size_t)taken;
-        sl_link_flush(stream->lease);
+        sl_loop_flush(stream->lease);
     }
     return *done == len ? sl_stream_queue_eof(stream) : 0;
 }
@@ -82,7 +82,7 @@ static int run(struct sshlease_stream *stream, const uint8_t *input, size_t inpu
             return sl_fail(lease, SL_E_NOMEM, "out of memory for the command's output");
         if (stream->state == SL_STREAM_ENDED)
             break;
-        if (sl_link_turn(lease, deadline_ms) == SL_E_AGAIN)
+        if (sl_loop_turn(lease, deadline_ms) == SL_E_AGAIN)
             return sl_fail(lease, SL_E_TIMEOUT, "the command was still running after %d ms", timeout_ms);
     }
     if (stream->status == 0)
@@ -100,7 +100,7 @@ int sshlease_run(struct sshlease *lease, const struct sshlease_command *command,
 
     if (wanted)
         *ret_output = (struct sshlease_output){.result = {.how = SSHLEASE_UNKNOWN, .exit_status = -1}};
-    if ((status = sl_stream_begin(lease, command, &stream)) != 0)
+    if ((status = sshlease_stream_start(lease, command, &stream)) != 0)
         return status;
     if (wanted &&
         !(collect(&out, (struct sl_bytes){0}, 0, &truncated) && collect(&err, (struct sl_bytes){0}, 0, &truncated)))

@@ -435,10 +435,9 @@ static int queue_open(struct sshlease *lease, struct sshlease_stream *stream, co
 
 int sl_stream_begin(struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
 {
-    int status;
+    int status = check_command(lease, command);
 
-    if ((status = sl_link_check(lease)) != 0 || (status = sl_held_check(lease)) != 0 ||
-        (status = check_command(lease, command)) != 0)
+    if (status != 0)
         return status;
     struct sshlease_stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL)

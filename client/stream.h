@@ -40,7 +40,8 @@ struct sshlease_stream {
     struct sshlease_result result;
 };
 
-/* Opens a stream; the message is queued, not sent. As sshlease_stream_start(). */
+/* Opens a stream; the message is queued, not sent. As sshlease_stream_start(), which has seen that the link and the
+ * lease are there. */
 int sl_stream_begin(
     struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
 /* The first bytes that wait to be read and which output they are of (1 or 2). Length 0: none. Borrowed until anything

@@ -22,6 +22,10 @@ static int timed_out(struct sshlease *lease, int timeout_ms, const char *what)
 int sshlease_stream_start(
     struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
 {
+    int status;
+
+    if ((status = sl_link_check(lease)) != 0 || (status = sl_held_check(lease)) != 0)
+        return status;
     return sl_stream_begin(lease, command, ret_stream);
 }
 
@@ -41,12 +45,12 @@ int sshlease_stream_open(
 {
     int64_t deadline_ms = sl_deadline(timeout_ms);
     struct sshlease_stream *stream;
-    int status = sl_stream_begin(lease, command, &stream);
+    int status = sshlease_stream_start(lease, command, &stream);
 
     if (status != 0)
         return status;
     while ((status = sshlease_stream_opened(stream)) == SL_E_AGAIN)
-        if (sl_link_turn(lease, deadline_ms) == SL_E_AGAIN) {
+        if (sl_loop_turn(lease, deadline_ms) == SL_E_AGAIN) {
             status = sl_fail(lease, SL_E_TIMEOUT, "the server did not accept the command within %d ms", timeout_ms);
             break;
         }
@@ -76,12 +80,12 @@ long sshlease_stream_read(struct sshlease_stream *stream, void *data, size_t siz
             if (ret_fd != NULL)
                 *ret_fd = fd;
             sl_stream_consume(stream, count);
-            sl_link_flush(lease);
+            sl_loop_flush(lease);
             return (long)count;
         }
         if (stream->state == SL_STREAM_ENDED)
             return stream->status != 0 ? fail_as_stream(stream) : 0;
-        if (sl_link_turn(lease, deadline_ms) == SL_E_AGAIN)
+        if (sl_loop_turn(lease, deadline_ms) == SL_E_AGAIN)
             return timed_out(lease, timeout_ms, "the command wrote nothing");
     }
 }
@@ -113,10 +117,10 @@ long sshlease_stream_write(struct sshlease_stream *stream, const void *data, siz
         if (taken < 0 && taken != SL_E_AGAIN)
             return done > 0 ? (long)done : taken;
         done += taken > 0 ? (size_t)taken : 0;
-        sl_link_flush(lease);
+        sl_loop_flush(lease);
         if (done == len)
             return (long)done;
-        if (!sl_stream_can_send(stream) && sl_link_turn(lease, deadline_ms) == SL_E_AGAIN)
+        if (!sl_stream_can_send(stream) && sl_loop_turn(lease, deadline_ms) == SL_E_AGAIN)
             return done > 0 ? (long)done : timed_out(lease, timeout_ms, "the command took no input");
     }
 }
@@ -127,7 +131,7 @@ int sshlease_stream_eof(struct sshlease_stream *stream)
 
     if (status == 0)
         status = sl_stream_queue_eof(stream);
-    return status != 0 ? status : sl_link_flush(stream->lease);
+    return status != 0 ? status : sl_loop_flush(stream->lease);
 }
 
 int sshlease_stream_signal(struct sshlease_stream *stream, const char *name)
@@ -139,7 +143,7 @@ int sshlease_stream_signal(struct sshlease_stream *stream, const char *name)
         status = sl_refuse(stream->lease, SL_E_INVALID, "a signal's name has 1 to %u bytes", SL_MSG_NAME_MAX);
     if (status == 0)
         status = sl_link_queue(stream->lease, &msg);
-    return status != 0 ? status : sl_link_flush(stream->lease);
+    return status != 0 ? status : sl_loop_flush(stream->lease);
 }
 
 int sshlease_stream_resize(
@@ -152,7 +156,7 @@ int sshlease_stream_resize(
 
     if (status == 0)
         status = sl_link_queue(stream->lease, &msg);
-    return status != 0 ? status : sl_link_flush(stream->lease);
+    return status != 0 ? status : sl_loop_flush(stream->lease);
 }
 
 bool sshlease_stream_result(const struct sshlease_stream *stream, struct sshlease_result *ret_result)
@@ -178,7 +182,7 @@ int sshlease_stream_wait(struct sshlease_stream *stream, int timeout_ms, struct 
             sl_stream_consume(stream, run.len);
         if (stream->state == SL_STREAM_ENDED)
             break;
-        if (sl_link_turn(lease, deadline_ms) == SL_E_AGAIN)
+        if (sl_loop_turn(lease, deadline_ms) == SL_E_AGAIN)
             return timed_out(lease, timeout_ms, "the command did not end");
     }
     if (stream->status != 0)
@@ -201,5 +205,5 @@ void sshlease_stream_free(struct sshlease_stream *stream)
     }
     sl_stream_discard(stream);
     if (sl_link_queue(lease, &msg) == 0)
-        sl_link_flush(lease);
+        sl_loop_flush(lease);
 }
