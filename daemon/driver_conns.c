@@ -107,6 +107,7 @@ static void on_drained(void *arg, const struct sl_drain_report *report)
         sl_reason_name(slot->reclaim), report->streams, report->signalled, report->swept, report->remaining,
         report->sweep_ran ? "done" : "none", report->text != NULL ? " text=" : "",
         report->text != NULL ? sl_log_quote(quoted, sizeof quoted, report->text) : "");
+    slot->lease_streams = 0; /* told: report_uncleaned() has nothing to add, whatever the connection comes to now */
     sl_driver_note(d, &slot->work, SL_TODO_DRAINED);
 }
 

@@ -76,7 +76,7 @@ struct sl_driver_conn {
     int lost_status;
     char *lost_text;        /* for the log line about the loss; NULL: none */
     uint64_t lease_number;  /* of the last lease, for the log */
-    uint32_t lease_streams; /* opened under it so far */
+    uint32_t lease_streams; /* opened under it so far, of which no clean-up has told yet */
     enum sl_reason reclaim; /* why that one is cleaned up after */
 };
 

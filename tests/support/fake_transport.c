@@ -353,6 +353,11 @@ static void on_pump(uv_timer_t *timer)
     if ((due & DUE_LOST) != 0) {
         c->state = CONN_LOST;
         end_unknown(c, c->text);
+        if (uv_is_active((uv_handle_t *)&c->drain)) {
+            const struct sl_drain_report report = {.streams = c->drained_streams, .text = c->text};
+            (void)uv_timer_stop(&c->drain);
+            c->handler->on_drained(c->arg, &report);
+        }
         c->handler->on_lost(c->arg, c->status, c->text);
         return;
     }

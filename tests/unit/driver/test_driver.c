@@ -360,6 +360,27 @@ static void a_lost_connection_ends_its_lease_after_its_streams(void **state)
     sl_world_fini(&w);
 }
 
+static void a_connection_lost_while_it_is_cleaned_up_is_counted_once(void **state)
+{
+    struct sl_world w;
+    struct client c;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    sl_fake_drain(w.transport, 60000);
+    acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    (void)run(&c, "hang");
+    sl_world_settle(&w);
+    sl_lease_abandon(c.lease);
+    WORLD_UNTIL(&w, sl_fake_counts(w.transport).drained == 1);
+    sl_fake_lose_all(w.transport, "reset by peer");
+    WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
+    assert_int_equal(sl_world_counter(&w, "reclaim_incomplete", ""), 1);
+    assert_int_equal(sl_world_counter(&w, "reclaim_streams", ""), 1);
+    sl_world_fini(&w);
+}
+
 static void release_and_loss_in_one_turn(void **state)
 {
     struct sl_world w;
@@ -544,6 +565,7 @@ int main(void)
         cmocka_unit_test(refusals_say_why),
         cmocka_unit_test(credentials_that_fail_are_not_tried_by_everybody),
         cmocka_unit_test(a_lost_connection_ends_its_lease_after_its_streams),
+        cmocka_unit_test(a_connection_lost_while_it_is_cleaned_up_is_counted_once),
         cmocka_unit_test(release_and_loss_in_one_turn),
         cmocka_unit_test(a_lease_expires_and_is_revoked),
         cmocka_unit_test(shutdown_waits_for_leases_and_refuses_the_rest),
