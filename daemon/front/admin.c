@@ -2,7 +2,7 @@
  * added and the text is made, in the thread pool, because procfs and NSS may block; (3) the text goes out in parts, as
  * fast as the client reads. END and RELOAD are one call each. A job outlives its client where it must: it then answers
  * nobody. */
-#include "daemon/front/native_internal.h"
+#include "daemon/front/native_handlers.h"
 
 #include "proto/status.h"
 #include "sshlease_version.h"

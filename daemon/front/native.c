@@ -3,58 +3,19 @@
  *   on_end     the client is gone: its lease is abandoned at once, whatever is still unread or unsent
  *   on_closed  the last: the memory goes
  * Requests that the driver decides are worked off before the next frame is looked at, so a client may send several. */
-#include "daemon/front/native_internal.h"
+#include "daemon/front/native.h"
 
+#include "daemon/front/native_handlers.h"
 #include "proto/status.h"
 #include "sshlease_version.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define HELLO_TIMEOUT_MS 10000u
-/* Every message but DATA and STATUS_REPLY, which are sent piecewise, fits. */
-#define SMALL_MESSAGE 8192u
-
-/* --- sending ------------------------------------------------------------------------------------------------------ */
-
-void sl_client_send(struct sl_client *c, const struct sl_msg *msg)
-{
-    uint8_t room[SMALL_MESSAGE];
-    struct sl_writer w;
-
-    sl_writer_init(&w, room, sizeof room);
-    sl_msg_encode(&w, msg);
-    assert(!w.overflow);
-    /* A failure ends the socket, which is found out by on_end(). */
-    (void)sl_socket_send(c->socket, w.data, w.at, NULL, 0);
-}
-
-void sl_client_ok(struct sl_client *c, uint32_t rid)
-{
-    sl_client_send(c, &(struct sl_msg){.type = SL_MSG_OK, .request.rid = rid});
-}
-
-void sl_client_error(struct sl_client *c, uint32_t rid, int status, bool unsent, const char *text)
-{
-    sl_client_send(c, &(struct sl_msg){
-                          .type = SL_MSG_ERROR,
-                          .error = {.rid = rid, .code = (uint32_t)-status, .unsent = unsent, .text = sl_bytes_of(text)},
-                      });
-}
-
-char *sl_client_text(struct sl_bytes bytes, char *buf, size_t size)
-{
-    size_t len = bytes.len < size ? bytes.len : size - 1;
-
-    if (len > 0)
-        memcpy(buf, bytes.data, len);
-    buf[len] = '\0';
-    return buf;
-}
 
 /* --- leaving ------------------------------------------------------------------------------------------------------ */
 
@@ -71,24 +32,19 @@ static void leave(struct sl_client *c)
     sl_client_drop_jobs(c);
 }
 
-void sl_client_fatal(struct sl_client *c, int status, const char *text)
-{
-    if (c->phase == SL_CLIENT_LEAVING)
-        return;
-    leave(c);
-    sl_client_error(c, 0, status, true, text);
-    sl_socket_finish(c->socket);
-}
-
-void sl_client_violation(struct sl_client *c, const char *text)
+/* ERROR with rid 0, then the end of the socket. */
+static void end_client(struct sl_client *c, int status, const char *text)
 {
     char quoted[SL_LOG_QUOTE_SIZE];
 
     if (c->phase == SL_CLIENT_LEAVING)
         return;
-    sl_log(c->native->log, SL_LOG_WARNING, "client", "pid=%ld uid=%lu reason=violation text=%s", (long)c->peer.pid,
-        (unsigned long)c->peer.uid, sl_log_quote(quoted, sizeof quoted, text));
-    sl_client_fatal(c, SL_E_PROTOCOL, text);
+    if (status == SL_E_PROTOCOL)
+        sl_log(c->native->log, SL_LOG_WARNING, "client", "pid=%ld uid=%lu reason=violation text=%s", (long)c->peer.pid,
+            (unsigned long)c->peer.uid, sl_log_quote(quoted, sizeof quoted, text));
+    leave(c);
+    sl_client_error(c, 0, status, true, text);
+    sl_socket_finish(c->socket);
 }
 
 /* --- greeting ----------------------------------------------------------------------------------------------------- */
@@ -99,7 +55,7 @@ static void on_hello(struct sl_client *c, const struct sl_msg *msg)
     char text[128], program[SL_MSG_NAME_MAX + 1], quoted[SL_LOG_QUOTE_SIZE];
 
     if (c->phase != SL_CLIENT_GREETING) {
-        sl_client_violation(c, "HELLO came twice");
+        end_client(c, SL_E_PROTOCOL, "HELLO came twice");
         return;
     }
     sl_log(c->native->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu program=%s", (long)c->peer.pid,
@@ -110,7 +66,7 @@ static void on_hello(struct sl_client *c, const struct sl_msg *msg)
         (void)snprintf(text, sizeof text,
             "this daemon speaks the versions %u to %u of the protocol, the client %u to %u", SL_MSG_VERSION_MIN,
             SL_MSG_VERSION, hello->version_min, hello->version_max);
-        sl_client_fatal(c, SL_E_VERSION, text);
+        end_client(c, SL_E_VERSION, text);
         return;
     }
     sl_socket_deadline(c->socket, 0);
@@ -160,23 +116,25 @@ static void on_frame(void *arg, const struct sl_frame *frame)
     if (!sl_msg_from_client(frame->type)) {
         (void)snprintf(text, sizeof text, "a client does not send messages of type %u (%s)", frame->type,
             sl_msg_type_name(frame->type));
-        sl_client_violation(c, text);
+        end_client(c, SL_E_PROTOCOL, text);
         return;
     }
     if (c->phase == SL_CLIENT_GREETING && frame->type != SL_MSG_HELLO) {
         (void)snprintf(text, sizeof text, "%s came before HELLO", sl_msg_type_name(frame->type));
-        sl_client_violation(c, text);
+        end_client(c, SL_E_PROTOCOL, text);
         return;
     }
     if (sl_msg_decode(frame, &msg) != 0) {
         (void)snprintf(text, sizeof text, "%s does not decode", sl_msg_type_name(frame->type));
-        sl_client_violation(c, text);
+        end_client(c, SL_E_PROTOCOL, text);
         return;
     }
     for (size_t i = 0; i < HANDLERS; i++) {
         if (handlers[i].type != msg.type)
             continue;
         handlers[i].handler(c, &msg);
+        if (c->fault != 0)
+            end_client(c, c->fault, c->fault_text);
         if (handlers[i].decided)
             sl_driver_flush(c->native->driver);
         return;
@@ -189,9 +147,9 @@ static void on_end(void *arg, int status, const char *text)
     struct sl_client *c = arg;
 
     if (status == SL_E_PROTOCOL) {
-        sl_client_violation(c, text);
+        end_client(c, status, text);
     } else if (status == SL_E_TIMEOUT) {
-        sl_client_fatal(c, SL_E_TIMEOUT, "no HELLO came within 10 s");
+        end_client(c, SL_E_TIMEOUT, "no HELLO came within 10 s");
     } else {
         sl_log(c->native->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu reason=gone", (long)c->peer.pid,
             (unsigned long)c->peer.uid);

@@ -5,20 +5,11 @@
 
 #include "daemon/base/log.h"
 #include "daemon/driver.h"
+#include "daemon/front/native_hooks.h"
 
 #include <uv.h>
 
 struct sl_native;
-
-/* The answer to a reload: 0, or a status with all that is wrong in `text`. */
-typedef void (*sl_native_reloaded_fn)(void *arg, int status, const char *text);
-
-struct sl_native_hooks {
-    /* An admin wants the configuration read again. 0: `done` is called exactly once, not before this has returned. Or a
-     * status: it is not. */
-    int (*reload)(void *arg, sl_native_reloaded_fn done, void *done_arg);
-    void *arg;
-};
 
 /* Borrows `log` and `driver`, copies `hooks`. 0 or SL_E_NOMEM. */
 int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driver,

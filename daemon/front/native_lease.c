@@ -1,4 +1,4 @@
-#include "daemon/front/native_internal.h"
+#include "daemon/front/native_handlers.h"
 
 #include "proto/status.h"
 

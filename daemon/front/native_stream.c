@@ -3,7 +3,7 @@
  * as the credit ever was; when it has left (on_sent), the client is told by WINDOW. out:  the client takes `out_credit`
  * bytes more. The transport is lent at most SL_NATIVE_LEND_MAX of them at a time, and nothing while the socket is
  * congested: so what waits for one slow client is bounded, whatever it promised. */
-#include "daemon/front/native_internal.h"
+#include "daemon/front/native_handlers.h"
 
 #include "proto/status.h"
 
@@ -111,17 +111,17 @@ void sl_client_on_data(struct sl_client *c, const struct sl_msg *msg)
     struct sl_client_stream *s = find(c, data->stream);
 
     if (data->fd != SL_STREAM_STDOUT) {
-        sl_client_violation(c, "a client's DATA is fd 0");
+        sl_client_fault(c, SL_E_PROTOCOL, "a client's DATA is fd 0");
         return;
     }
     if (s == NULL || s->phase == SL_STREAM_CLOSED || s->phase == SL_STREAM_REFUSED)
         return; /* its end and these bytes have crossed */
     if (s->input_ended) {
-        sl_client_violation(c, "DATA came after EOF");
+        sl_client_fault(c, SL_E_PROTOCOL, "DATA came after EOF");
         return;
     }
     if (data->data.len > s->in_credit) {
-        sl_client_violation(c, "DATA came beyond the credit");
+        sl_client_fault(c, SL_E_PROTOCOL, "DATA came beyond the credit");
         return;
     }
     if (data->data.len == 0)
@@ -129,7 +129,7 @@ void sl_client_on_data(struct sl_client *c, const struct sl_msg *msg)
     s->in_credit -= (uint32_t)data->data.len;
     int r = sl_stream_write(s->stream, data->data.data, data->data.len);
     if (r != 0)
-        sl_client_fatal(c, r, sl_status_text(r)); /* bytes are missing now: nothing true can follow */
+        sl_client_fault(c, r, sl_status_text(r)); /* bytes are missing now: nothing true can follow */
 }
 
 void sl_client_on_eof(struct sl_client *c, const struct sl_msg *msg)
@@ -289,7 +289,7 @@ void sl_client_on_stream_open(struct sl_client *c, const struct sl_msg *msg)
     const struct sl_msg_stream_open *open = &msg->stream_open;
 
     if (find(c, open->stream) != NULL) {
-        sl_client_violation(c, "STREAM_OPEN names a stream that has not ended");
+        sl_client_fault(c, SL_E_PROTOCOL, "STREAM_OPEN names a stream that has not ended");
         return;
     }
     if (c->holding != SL_HOLDING_LEASE) {
@@ -324,7 +324,7 @@ void sl_client_on_window(struct sl_client *c, const struct sl_msg *msg)
     if (s == NULL || s->phase == SL_STREAM_CLOSED || s->phase == SL_STREAM_REFUSED)
         return;
     if ((uint64_t)s->out_credit + s->out_lent + msg->window.bytes > SL_MSG_WINDOW_MAX) {
-        sl_client_violation(c, "WINDOW brings a stream's credit over 16777216");
+        sl_client_fault(c, SL_E_PROTOCOL, "WINDOW brings a stream's credit over 16777216");
         return;
     }
     s->out_credit += msg->window.bytes;

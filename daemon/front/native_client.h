@@ -1,13 +1,17 @@
-/* native_internal.h - what the native front end is made of; for daemon/front/native*.c and admin.c only. */
-#ifndef SSHLEASE_FRONT_NATIVE_INTERNAL_H
-#define SSHLEASE_FRONT_NATIVE_INTERNAL_H
+/* native_client.h - one client of the native front end: its state and what is sent to it. Calls no handler. For
+ * daemon/front/native*.c and admin.c only. */
+#ifndef SSHLEASE_FRONT_NATIVE_CLIENT_H
+#define SSHLEASE_FRONT_NATIVE_CLIENT_H
 
-#include "daemon/front/native.h"
+#include "daemon/base/log.h"
+#include "daemon/driver.h"
+#include "daemon/front/native_hooks.h"
 #include "daemon/net/peer.h"
 #include "daemon/net/socket.h"
 #include "proto/msg.h"
 
 #include <sys/queue.h>
+#include <uv.h>
 
 /* Output bytes of one stream that may be on their way from the transport at once, of whatever credit the client gave:
  * with SL_MSG_STREAMS_MAX streams they stay well below SL_SOCKET_QUEUE_MAX. */
@@ -67,6 +71,9 @@ struct sl_client {
     struct sl_client_stream_list streams;
     struct sl_status_job *status; /* the STATUS being answered; NULL: none */
     struct sl_reload_job *reload;
+    /* Set by a message's handler: the client is ended when that has returned. 0: it is not. */
+    int fault;
+    const char *fault_text; /* static */
 };
 
 struct sl_client_list {
@@ -84,41 +91,13 @@ struct sl_native {
     bool closed_to_new; /* sl_native_stop() was called */
 };
 
-/* native.c */
 void sl_client_send(struct sl_client *client, const struct sl_msg *msg);
 void sl_client_ok(struct sl_client *client, uint32_t rid);
 void sl_client_error(struct sl_client *client, uint32_t rid, int status, bool unsent, const char *text);
-/* ERROR with rid 0, then the end of the socket. */
-void sl_client_fatal(struct sl_client *client, int status, const char *text);
-void sl_client_violation(struct sl_client *client, const char *text);
+/* For a message's handler, which does nothing more to the client: ERROR with rid 0 and the end of the socket follow
+ * when it has returned. SL_E_PROTOCOL is a violation, which is logged. `text` is static. */
+void sl_client_fault(struct sl_client *client, int status, const char *text);
 /* A message's bytes as a C string in `buf`, cut to `size`; they hold no NUL. */
 char *sl_client_text(struct sl_bytes bytes, char *buf, size_t size);
-
-/* native_lease.c */
-void sl_client_on_acquire(struct sl_client *client, const struct sl_msg *msg);
-void sl_client_on_renew(struct sl_client *client, const struct sl_msg *msg);
-void sl_client_on_release(struct sl_client *client, const struct sl_msg *msg);
-
-/* native_stream.c */
-void sl_client_on_stream_open(struct sl_client *client, const struct sl_msg *msg);
-void sl_client_on_data(struct sl_client *client, const struct sl_msg *msg);
-void sl_client_on_window(struct sl_client *client, const struct sl_msg *msg);
-void sl_client_on_eof(struct sl_client *client, const struct sl_msg *msg);
-void sl_client_on_signal(struct sl_client *client, const struct sl_msg *msg);
-void sl_client_on_window_change(struct sl_client *client, const struct sl_msg *msg);
-void sl_client_on_close(struct sl_client *client, const struct sl_msg *msg);
-/* The socket takes output again. */
-void sl_client_lend_all(struct sl_client *client);
-/* The lease is over: answers what is open, says STREAM_END to the rest where `tell`, and frees them. */
-void sl_client_end_streams(struct sl_client *client, int status, const char *text, bool tell);
-
-/* admin.c */
-void sl_client_on_status(struct sl_client *client, const struct sl_msg *msg);
-void sl_client_on_end(struct sl_client *client, const struct sl_msg *msg);
-void sl_client_on_reload(struct sl_client *client, const struct sl_msg *msg);
-/* Sends as much of a status as the socket takes. */
-void sl_client_send_status(struct sl_client *client);
-/* The client is gone: jobs under way have nobody to answer. */
-void sl_client_drop_jobs(struct sl_client *client);
 
 #endif

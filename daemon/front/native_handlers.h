@@ -1,0 +1,34 @@
+/* native_handlers.h - what native.c hands a client's messages to, and what it tells them of its end. */
+#ifndef SSHLEASE_FRONT_NATIVE_HANDLERS_H
+#define SSHLEASE_FRONT_NATIVE_HANDLERS_H
+
+#include "daemon/front/native_client.h"
+
+/* native_lease.c */
+void sl_client_on_acquire(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_renew(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_release(struct sl_client *client, const struct sl_msg *msg);
+
+/* native_stream.c */
+void sl_client_on_stream_open(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_data(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_window(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_eof(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_signal(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_window_change(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_close(struct sl_client *client, const struct sl_msg *msg);
+/* The socket takes output again. */
+void sl_client_lend_all(struct sl_client *client);
+/* The lease is over: answers what is open, says STREAM_END to the rest where `tell`, and frees them. */
+void sl_client_end_streams(struct sl_client *client, int status, const char *text, bool tell);
+
+/* admin.c */
+void sl_client_on_status(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_end(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_reload(struct sl_client *client, const struct sl_msg *msg);
+/* Sends as much of a status as the socket takes. */
+void sl_client_send_status(struct sl_client *client);
+/* The client is gone: jobs under way have nobody to answer. */
+void sl_client_drop_jobs(struct sl_client *client);
+
+#endif
