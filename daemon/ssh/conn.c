@@ -302,6 +302,7 @@ static void auth_tick(struct sl_conn *conn)
     if (r == 0) {
         sl_auth_free(conn->auth);
         conn->auth = NULL;
+        conn->witness.freeing = SL_WITNESS_FREES;
         conn->owed |= SL_OWED_READY;
         sl_conn_move(conn, SL_PHASE_READY);
     }

@@ -233,6 +233,7 @@ void sl_io_close(struct sl_conn *conn, void (*closed)(struct sl_conn *conn))
         conn->error = ECANCELED;
     }
     if (conn->session != NULL) {
+        conn->witness.freeing = SL_WITNESS_WIPES; /* the session's keys */
         libssh2_session_free(conn->session);
         conn->session = NULL;
     }

@@ -54,6 +54,14 @@ void *sl_witness_realloc(struct sl_witness *witness, void *mem, size_t len)
         return NULL;
     }
     size_t before = malloc_usable_size(mem);
+    if (witness->freeing == SL_WITNESS_WIPES) {
+        void *copy = sl_witness_alloc(witness, len);
+        if (copy != NULL) {
+            memcpy(copy, mem, before < len ? before : len);
+            sl_witness_free(witness, mem);
+        }
+        return copy;
+    }
     void *moved = realloc(mem, len);
     if (moved != NULL) {
         witness->bytes = witness->bytes - before + malloc_usable_size(moved);
@@ -67,6 +75,9 @@ void sl_witness_free(struct sl_witness *witness, void *mem)
         size_t len = malloc_usable_size(mem);
         look(witness, mem, len);
         witness->bytes -= len;
+        if (witness->freeing == SL_WITNESS_WIPES) {
+            explicit_bzero(mem, len);
+        }
         free(mem);
     }
 }

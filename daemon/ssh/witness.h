@@ -13,6 +13,9 @@ struct sl_witness {
     size_t bytes;    /* held by the session now */
     size_t max;      /* beyond it allocations fail, and with them the session: a hostile server cannot have it all */
     uint32_t opened; /* our number of the channel confirmed last, or SL_WITNESS_NO_CHANNEL */
+    /* What becomes of memory that is given back. Keys, passwords and what they are made from lie in it until one is
+     * logged in; libssh2 wipes little of that. */
+    enum { SL_WITNESS_WIPES, SL_WITNESS_FREES } freeing;
     void (*on_exit_status)(void *arg, uint32_t channel);
     void *arg;
 };
