@@ -1,77 +1,12 @@
-#include "config/conf_reader.h"
+#include "config/conf_read.h"
 
 #include "config/conf_parts.h"
 #include "config/conf_value.h"
 #include "proto/status.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-bool sl_read_out_of_memory(struct sl_conf_reader *r)
-{
-    r->problems->status = SL_E_NOMEM;
-    return false;
-}
-
-/* Adds "KEY what is wrong; what would be right" at the node. False, for the reader to return. */
-static bool vrefuse(struct sl_conf_reader *r, const struct sl_setting *s, int node, const char *right,
-    const char *format, va_list args) __attribute__((format(printf, 5, 0)));
-static bool vrefuse(
-    struct sl_conf_reader *r, const struct sl_setting *s, int node, const char *right, const char *format, va_list args)
-{
-    char *what;
-    if (vasprintf(&what, format, args) < 0)
-        return sl_read_out_of_memory(r);
-    sl_problem_add(r->problems, sl_node_mark(r->doc, node), "%s %s; %s", s->key, what, right);
-    free(what);
-    return false;
-}
-
-bool sl_read_refuse_with(
-    struct sl_conf_reader *r, const struct sl_setting *s, int node, const char *right, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vrefuse(r, s, node, right, format, args);
-    va_end(args);
-    return false;
-}
-
-/* The same with what the table has as right. */
-bool sl_read_refuse(struct sl_conf_reader *r, const struct sl_setting *s, int node, const char *format, ...)
-{
-    char right[SL_SETTING_RIGHT_SIZE];
-    va_list args;
-    va_start(args, format);
-    vrefuse(r, s, node, sl_setting_right(s, right), format, args);
-    va_end(args);
-    return false;
-}
-
-void *sl_read_member(const struct sl_setting *s, void *base)
-{
-    return (char *)base + s->offset;
-}
-
-/* The text of a plain or quoted node, borrowed; or NULL and a problem. */
-const char *sl_read_text(struct sl_conf_reader *r, const struct sl_setting *s, int node)
-{
-    enum sl_node_type type = sl_node_type(r->doc, node);
-    if (type == SL_NODE_PLAIN || type == SL_NODE_QUOTED)
-        return sl_node_text(r->doc, node);
-    sl_read_refuse(r, s, node, "%s", sl_node_is(r->doc, node));
-    return NULL;
-}
-
-/* The items of a list, or the one node that is none; 0 after the last. */
-int sl_read_nth(const struct sl_conf_reader *r, int node, size_t i)
-{
-    if (sl_node_type(r->doc, node) == SL_NODE_LIST)
-        return sl_node_item(r->doc, node, i);
-    return i == 0 ? node : 0;
-}
 
 /* --- numbers and words --- */
 
@@ -161,17 +96,6 @@ static bool read_mode(struct sl_conf_reader *r, const struct sl_setting *s, int 
 
 /* --- names --- */
 
-/* Replaces the text in `*slot` by a copy. */
-bool sl_read_keep_text(struct sl_conf_reader *r, char **slot, const char *text)
-{
-    char *copy = strdup(text);
-    if (copy == NULL)
-        return sl_read_out_of_memory(r);
-    free(*slot);
-    *slot = copy;
-    return true;
-}
-
 static bool read_name(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     const char *text = sl_read_text(r, s, node);
@@ -210,6 +134,9 @@ static bool read_patterns(struct sl_conf_reader *r, const struct sl_setting *s, 
 
 /* --- mappings --- */
 
+/* Any kind of setting, by its own reader. */
+static bool read_value(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
+
 static bool read_node(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     (void)r;
@@ -217,7 +144,50 @@ static bool read_node(struct sl_conf_reader *r, const struct sl_setting *s, int 
     return true;
 }
 
-bool sl_read_value(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
+/* A mapping of one entry, which says where the secret is. Nothing that is given there may show in a message. */
+static bool read_secret(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
+{
+    enum sl_node_type type = sl_node_type(r->doc, node);
+    if (type == SL_NODE_PLAIN || type == SL_NODE_QUOTED)
+        return sl_read_refuse(r, s, node, "stands in the file itself, where no secret may be");
+    if (type != SL_NODE_MAP)
+        return sl_read_refuse(r, s, node, "%s", sl_node_is(r->doc, node));
+    int key, value, another;
+    if (!sl_node_entry(r->doc, node, 0, &key, &value))
+        return sl_read_refuse(r, s, node, "is an empty mapping");
+    if (sl_node_entry(r->doc, node, 1, &another, &another))
+        return sl_read_refuse(r, s, another, "comes from more than one place");
+    const struct sl_setting *way = sl_section_find(&sl_section_secret, sl_node_text(r->doc, key));
+    if (way == NULL)
+        return sl_read_refuse(r, s, key, "has an unknown key");
+    struct sl_secret secret = {0};
+    if (!read_value(r, way, value, &secret)) {
+        sl_secret_fini(&secret);
+        return false;
+    }
+    struct sl_secret *slot = sl_read_member(s, base);
+    sl_secret_fini(slot);
+    *slot = secret;
+    return true;
+}
+
+static bool read_allow(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
+{
+    struct sl_target_conf *t = base;
+    struct sl_conf_access access;
+    if (!sl_read_access(r, s->key, s->right, node, &access))
+        return false;
+    free(t->allow_uid);
+    free(t->allow_gid);
+    t->allow_everyone = false;
+    t->allow_uid = access.uid;
+    t->allow_uid_count = access.uid_count;
+    t->allow_gid = access.gid;
+    t->allow_gid_count = access.gid_count;
+    return true;
+}
+
+static bool read_value(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     static const sl_read_fn reader[] = {
         [SL_SETTING_COUNT] = read_number,
@@ -234,8 +204,8 @@ bool sl_read_value(struct sl_conf_reader *r, const struct sl_setting *s, int nod
         [SL_SETTING_USER_KNOWN_HOSTS] = sl_read_known_hosts,
         [SL_SETTING_GLOBAL_KNOWN_HOSTS] = sl_read_known_hosts,
         [SL_SETTING_PATTERNS] = read_patterns,
-        [SL_SETTING_SECRET] = sl_read_secret,
-        [SL_SETTING_ALLOW] = sl_read_allow,
+        [SL_SETTING_SECRET] = read_secret,
+        [SL_SETTING_ALLOW] = read_allow,
         [SL_SETTING_USERS] = sl_read_users,
         [SL_SETTING_GROUPS] = sl_read_groups,
         [SL_SETTING_GROUP] = sl_read_group,
@@ -294,7 +264,32 @@ void sl_read_section(struct sl_conf_reader *r, const struct sl_section *section,
             report_unknown(r, section, where, key);
             continue;
         }
-        bool good = sl_read_value(r, s, value, base);
+        bool good = read_value(r, s, value, base);
         seen[s - section->setting] = (struct sl_seen){good ? SL_GIVEN_GOOD : SL_GIVEN_BAD, sl_node_mark(r->doc, value)};
     }
+}
+
+bool sl_read_access(
+    struct sl_conf_reader *r, const char *where, const char *right, int map, struct sl_conf_access *ret_access)
+{
+    struct sl_conf_access access = {0};
+    struct sl_seen seen[SL_SECTION_SETTINGS_MAX];
+    sl_read_section(r, &sl_section_access, where, right, map, &access, seen);
+    bool good = true, any = false;
+    for (size_t i = 0; i < sl_section_access.count; i++) {
+        good = good && seen[i].given != SL_GIVEN_BAD;
+        any = any || seen[i].given != SL_GIVEN_NOT;
+    }
+    /* An unknown key is bad enough, but has been told; so has a wrong type. */
+    enum sl_node_type type = sl_node_type(r->doc, map);
+    int key, value;
+    if (!any && (type == SL_NODE_NULL || (type == SL_NODE_MAP && !sl_node_entry(r->doc, map, 0, &key, &value))))
+        sl_problem_add(r->problems, sl_node_mark(r->doc, map), "%s names nobody; %s", where, right);
+    if (!good || !any) {
+        free(access.uid);
+        free(access.gid);
+        return false;
+    }
+    *ret_access = access;
+    return true;
 }

@@ -3,16 +3,7 @@
 #ifndef SSHLEASE_CONFIG_CONF_READ_H
 #define SSHLEASE_CONFIG_CONF_READ_H
 
-#include "config/conf_node.h"
-#include "config/conf_setting.h"
-#include "config/conf_world.h"
-
-struct sl_conf_reader {
-    struct sl_doc *doc;
-    struct sl_problems *problems;
-    const struct sl_conf_world *world;
-    struct sl_strv certificates; /* certificate_file of the target being read, until they join its identities */
-};
+#include "config/conf_reader.h"
 
 /* What became of a setting in one mapping. */
 enum sl_given { SL_GIVEN_NOT, SL_GIVEN_GOOD, SL_GIVEN_BAD };

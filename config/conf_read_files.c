@@ -235,29 +235,3 @@ bool sl_read_secret_credential(struct sl_conf_reader *r, const struct sl_setting
     secret->kind = SL_SECRET_CREDENTIAL;
     return sl_read_keep_text(r, &secret->name, text);
 }
-
-bool sl_read_secret(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
-{
-    enum sl_node_type type = sl_node_type(r->doc, node);
-    if (type == SL_NODE_PLAIN || type == SL_NODE_QUOTED)
-        return sl_read_refuse(r, s, node, "stands in the file itself, where no secret may be");
-    if (type != SL_NODE_MAP)
-        return sl_read_refuse(r, s, node, "%s", sl_node_is(r->doc, node));
-    int key, value, another;
-    if (!sl_node_entry(r->doc, node, 0, &key, &value))
-        return sl_read_refuse(r, s, node, "is an empty mapping");
-    if (sl_node_entry(r->doc, node, 1, &another, &another))
-        return sl_read_refuse(r, s, another, "comes from more than one place");
-    const struct sl_setting *way = sl_section_find(&sl_section_secret, sl_node_text(r->doc, key));
-    if (way == NULL)
-        return sl_read_refuse(r, s, key, "has an unknown key");
-    struct sl_secret secret = {0};
-    if (!sl_read_value(r, way, value, &secret)) {
-        sl_secret_fini(&secret);
-        return false;
-    }
-    struct sl_secret *slot = sl_read_member(s, base);
-    sl_secret_fini(slot);
-    *slot = secret;
-    return true;
-}

@@ -1,8 +1,18 @@
-/* conf_reader.h - what the readers of values share, and their list. Only for conf_read*.c. */
+/* conf_reader.h - the state of a reading, what the readers of values share, and their list. Beyond the state, for
+ * conf_read*.c only. */
 #ifndef SSHLEASE_CONFIG_CONF_READER_H
 #define SSHLEASE_CONFIG_CONF_READER_H
 
-#include "config/conf_read.h"
+#include "config/conf_node.h"
+#include "config/conf_setting.h"
+#include "config/conf_world.h"
+
+struct sl_conf_reader {
+    struct sl_doc *doc;
+    struct sl_problems *problems;
+    const struct sl_conf_world *world;
+    struct sl_strv certificates; /* certificate_file of the target being read, until they join its identities */
+};
 
 /* Notes that memory ran out. False, for the reader to return; so with the next two. */
 bool sl_read_out_of_memory(struct sl_conf_reader *r);
@@ -29,16 +39,12 @@ bool sl_read_keep_text(struct sl_conf_reader *r, char **slot, const char *text);
  * when the value is not right. */
 typedef bool (*sl_read_fn)(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 
-/* Any kind of setting, by its own reader. */
-bool sl_read_value(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
-
 /* conf_read_files.c */
 bool sl_read_identities(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_certificates(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_known_hosts(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_socket_path(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_agent(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
-bool sl_read_secret(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_secret_file(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_secret_env(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_secret_credential(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
@@ -47,6 +53,5 @@ bool sl_read_secret_credential(struct sl_conf_reader *r, const struct sl_setting
 bool sl_read_users(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_groups(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_group(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
-bool sl_read_allow(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 
 #endif
