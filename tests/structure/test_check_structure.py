@@ -146,5 +146,41 @@ class Objects(unittest.TestCase):
         self.assertEqual(found, ["libsshlease.so: exports sl_f"])
 
 
+class Calls(unittest.TestCase):
+    def complaints(self, files, deleted=()):
+        with tempfile.TemporaryDirectory() as name:
+            root = pathlib.Path(name)
+            for path, text in files.items():
+                source = root / path
+                source.parent.mkdir(parents=True, exist_ok=True)
+                source.write_text(text, encoding="utf-8")
+                obj = root / "build" / source.parent.relative_to(root) / "CMakeFiles/room.dir" / f"{source.name}.o"
+                obj.parent.mkdir(parents=True, exist_ok=True)
+                subprocess.run([os.environ.get("CC", "cc"), "-c", "-o", obj, source], check=True)
+                if path in deleted:
+                    source.unlink()
+            return list(check_structure.check_calls(root, root / "build"))
+
+    DOWN = "int sl_low(void);\nint sl_high(void);\nint sl_high(void) { return sl_low() + 1; }\n"
+    UP = "int sl_low(void);\nint sl_high(void);\nint sl_low(void) { return sl_high() + 1; }\n"
+    LOW = "int sl_low(void);\nint sl_low(void) { return 1; }\n"
+
+    def test_downwards(self):
+        self.assertEqual(self.complaints({"daemon/net/high.c": self.DOWN, "daemon/net/low.c": self.LOW}), [])
+
+    def test_circle(self):
+        found = self.complaints({"daemon/net/high.c": self.DOWN, "daemon/net/low.c": self.UP})
+        self.assertEqual(found, ["circle of calls: daemon/net/high.c -> daemon/net/low.c -> daemon/net/high.c"])
+
+    def test_circle_across_rooms(self):
+        found = self.complaints({"daemon/front/high.c": self.DOWN, "daemon/base/low.c": self.UP})
+        self.assertEqual(len(found), 1, found)
+
+    def test_deleted_and_tests_do_not_count(self):
+        circle = {"daemon/net/high.c": self.DOWN, "daemon/net/low.c": self.UP}
+        self.assertEqual(self.complaints(circle, deleted=["daemon/net/low.c"]), [])
+        self.assertEqual(self.complaints({"tests/unit/high.c": self.DOWN, "daemon/net/low.c": self.UP}), [])
+
+
 if __name__ == "__main__":
     unittest.main()
