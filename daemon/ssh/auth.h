@@ -4,7 +4,7 @@
 
 #include "daemon/ssh/agent.h"
 #include "daemon/ssh/agent_codec.h"
-#include "daemon/ssh/conn.h"
+#include "daemon/ssh/conn_base.h"
 #include "daemon/ssh/credentials.h"
 
 /* 0 or SL_E_NOMEM. The connection is scheduled whenever there is something to do. */

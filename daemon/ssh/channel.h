@@ -3,7 +3,7 @@
 #ifndef SSHLEASE_SSH_CHANNEL_H
 #define SSHLEASE_SSH_CHANNEL_H
 
-#include "daemon/ssh/conn.h"
+#include "daemon/ssh/conn_base.h"
 
 struct _LIBSSH2_CHANNEL;
 

@@ -20,9 +20,6 @@
 #include "daemon/ssh/stream.h"
 #include "proto/status.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,79 +28,6 @@
 #define TURN_BUDGET 262144u
 /* Rounds of a turn while something still moves. */
 #define TURN_ROUNDS 4
-
-const char *sl_phase_name(enum sl_phase phase)
-{
-    static const char *const name[] = {
-        "resolving", "connecting", "handshake", "host-key", "auth", "ready", "dead", "closing", "closed"};
-    return name[phase];
-}
-
-#define TO(phase) (1u << (SL_PHASE_##phase))
-
-static const unsigned allowed[] = {
-    [SL_PHASE_RESOLVING] = TO(CONNECTING) | TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_CONNECTING] = TO(HANDSHAKE) | TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_HANDSHAKE] = TO(HOST_KEY) | TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_HOST_KEY] = TO(AUTH) | TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_AUTH] = TO(READY) | TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_READY] = TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_DEAD] = TO(CLOSING),
-    [SL_PHASE_CLOSING] = TO(CLOSED),
-    [SL_PHASE_CLOSED] = 0,
-};
-
-const char *sl_conn_name(const struct sl_conn *conn, char *buf, size_t size)
-{
-    const char *host = conn->target->host;
-    snprintf(buf, size, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, (unsigned)conn->target->port);
-    return buf;
-}
-
-uint64_t sl_conn_now(const struct sl_conn *conn)
-{
-    return uv_now(conn->transport->loop);
-}
-
-void sl_conn_schedule(struct sl_conn *conn)
-{
-    if (conn->phase != SL_PHASE_CLOSED) {
-        sl_transport_schedule(conn->transport, conn);
-    }
-}
-
-void sl_conn_move(struct sl_conn *conn, enum sl_phase to)
-{
-    assert((allowed[conn->phase] & (1u << to)) != 0);
-    char name[SL_CONN_NAME_SIZE];
-    sl_log(conn->transport->log, SL_LOG_DEBUG, "ssh", "conn=%p host=%s %s -> %s", (void *)conn,
-        sl_conn_name(conn, name, sizeof name), sl_phase_name(conn->phase), sl_phase_name(to));
-    conn->phase = to;
-    sl_conn_schedule(conn);
-}
-
-void sl_conn_die(struct sl_conn *conn, int status, const char *format, ...)
-{
-    if (conn->phase >= SL_PHASE_DEAD) {
-        return;
-    }
-    char name[SL_CONN_NAME_SIZE], why[768];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(why, sizeof why, format, args);
-    va_end(args);
-    size_t size = strlen(why) + sizeof name + 3;
-    conn->lost_text = malloc(size);
-    if (conn->lost_text != NULL) {
-        snprintf(conn->lost_text, size, "%s: %s", sl_conn_name(conn, name, sizeof name), why);
-    }
-    conn->lost_status = status;
-    if (conn->error == 0) {
-        conn->error = ECONNABORTED;
-    }
-    conn->owed |= SL_OWED_LOST;
-    sl_conn_move(conn, SL_PHASE_DEAD);
-}
 
 /* --- dialing --- */
 
@@ -343,7 +267,7 @@ static void ready_tick(struct sl_conn *conn)
 static void on_gone(struct sl_conn *conn)
 {
     sl_conn_move(conn, SL_PHASE_CLOSED);
-    sl_transport_unschedule(conn->transport, conn);
+    sl_conn_unschedule(conn);
     struct sl_conn_handler handler = conn->handler;
     void *arg = conn->arg;
     sl_target_conf_unref(conn->target);

@@ -4,7 +4,7 @@
 #ifndef SSHLEASE_SSH_IO_H
 #define SSHLEASE_SSH_IO_H
 
-#include "daemon/ssh/conn.h"
+#include "daemon/ssh/conn_base.h"
 
 /* libssh2_init() and its end; counted. */
 int sl_io_library_init(void);

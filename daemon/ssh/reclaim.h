@@ -2,7 +2,7 @@
 #ifndef SSHLEASE_SSH_RECLAIM_H
 #define SSHLEASE_SSH_RECLAIM_H
 
-#include "daemon/ssh/conn.h"
+#include "daemon/ssh/conn_base.h"
 
 void sl_reclaim_tick(struct sl_conn *conn);
 uint64_t sl_reclaim_deadline(const struct sl_conn *conn);

@@ -3,7 +3,7 @@
 #ifndef SSHLEASE_SSH_SESSION_H
 #define SSHLEASE_SSH_SESSION_H
 
-#include "daemon/ssh/conn.h"
+#include "daemon/ssh/conn_base.h"
 #include "daemon/ssh/known_hosts.h"
 
 /* Before the first step. 0 or SL_E_INTERNAL. */

@@ -1,3 +1,4 @@
+/* The transport: gives each connection that asked for it its turn, right after the loop has polled. */
 #include "daemon/ssh/transport.h"
 
 #include "daemon/ssh/conn.h"
@@ -28,32 +29,6 @@ static void on_check(uv_check_t *check)
     struct sl_transport *transport = check->data;
     if (!TAILQ_EMPTY(&transport->run)) {
         run_queue(transport);
-    }
-}
-
-static void on_idle(uv_idle_t *idle)
-{
-    (void)idle; /* its being active keeps the poll from waiting; the check does the work */
-}
-
-void sl_transport_schedule(struct sl_transport *transport, struct sl_conn *conn)
-{
-    if (conn->run_link.tqe_prev == NULL) {
-        TAILQ_INSERT_TAIL(&transport->run, conn, run_link);
-        if (!uv_is_active((uv_handle_t *)&transport->idle)) {
-            uv_idle_start(&transport->idle, on_idle);
-        }
-    }
-}
-
-void sl_transport_unschedule(struct sl_transport *transport, struct sl_conn *conn)
-{
-    if (conn->run_link.tqe_prev != NULL) {
-        TAILQ_REMOVE(&transport->run, conn, run_link);
-        conn->run_link.tqe_prev = NULL;
-        if (TAILQ_EMPTY(&transport->run)) {
-            uv_idle_stop(&transport->idle); /* or the loop would never rest again */
-        }
     }
 }
 
