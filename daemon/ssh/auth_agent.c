@@ -1,6 +1,6 @@
 /* Keys that an ssh-agent holds. The agent is asked on the loop; libssh2's call for a signature says "not yet" until the
  * answer is there, and is then repeated. */
-#include "daemon/ssh/auth.h"
+#include "daemon/ssh/auth_method.h"
 #include "daemon/ssh/known_hosts.h"
 #include "proto/status.h"
 

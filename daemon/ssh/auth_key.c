@@ -1,6 +1,6 @@
 /* Public keys from files. libssh2 decrypts and signs inside the call that authenticates, so the whole call runs in a
  * worker, with the session handed over, each time there is something for it to do. */
-#include "daemon/ssh/auth.h"
+#include "daemon/ssh/auth_method.h"
 #include "daemon/ssh/io.h"
 
 #include <libssh2.h>

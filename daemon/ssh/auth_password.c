@@ -1,5 +1,5 @@
 /* Password and keyboard-interactive: both answer with the target's one secret. */
-#include "daemon/ssh/auth.h"
+#include "daemon/ssh/auth_method.h"
 #include "proto/status.h"
 
 #include <libssh2.h>

@@ -78,7 +78,8 @@ static struct sl_chan *pump_channel(struct sl_conn *conn)
 
 static int step_op(struct sl_conn *conn);
 
-int sl_chan_pump(struct sl_conn *conn)
+/* EAGAIN of libssh2 when the socket is dry. */
+static int pump(struct sl_conn *conn)
 {
     struct sl_chan *chan = pump_channel(conn);
     if (chan == NULL) {
@@ -109,6 +110,25 @@ int sl_chan_pump(struct sl_conn *conn)
         r = n < 0 && n != LIBSSH2_ERROR_EAGAIN ? (int)n : LIBSSH2_ERROR_EAGAIN;
     }
     return r;
+}
+
+/* Every call here reads until RECV has nothing more, sends nothing and looks for no answer. They stop early where the
+ * channel they were called for has reached what they wait for; then another one goes on. */
+void sl_chan_pump(struct sl_conn *conn)
+{
+    for (;;) {
+        int r = pump(conn);
+        if (r == LIBSSH2_ERROR_EAGAIN) {
+            return;
+        }
+        if (!sl_session_survives(r)) {
+            sl_session_failed(conn, r);
+            return;
+        }
+        if (conn->error != 0 || conn->phase != SL_PHASE_READY) {
+            return;
+        }
+    }
 }
 
 /* --- the session-wide operation --- */

@@ -49,8 +49,8 @@ int sl_chan_make_cookie_base(struct sl_conn *conn);
 /* "<base>-<epoch>-<number>." Returns `buf`. */
 const char *sl_chan_cookie(const struct sl_conn *conn, struct sl_cookie mark, char *buf);
 
-/* Drains the socket through some channel, or by a ping where there is none. EAGAIN of libssh2 when dry. */
-int sl_chan_pump(struct sl_conn *conn);
+/* Takes what the gate lets through and sorts it to its channels. With no channel to do so, starts a ping. */
+void sl_chan_pump(struct sl_conn *conn);
 /* One turn: goes on with what is being opened, pinged, closed; opens what is wanted. */
 void sl_chan_tick(struct sl_conn *conn);
 uint64_t sl_chan_deadline(const struct sl_conn *conn);

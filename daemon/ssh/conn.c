@@ -240,7 +240,7 @@ static void ready_tick(struct sl_conn *conn)
         uint64_t before = conn->bytes_in;
         conn->turn = SL_TURN_STILL;
         sl_io_gate_open(conn, budget);
-        sl_session_pump(conn);
+        sl_chan_pump(conn);
         sl_io_gate_shut(conn);
         budget -= (size_t)(conn->bytes_in - before);
         note_received(conn);

@@ -1,7 +1,6 @@
 #include "daemon/ssh/session.h"
 
 #include "daemon/ssh/algorithms.h"
-#include "daemon/ssh/channel.h"
 #include "daemon/ssh/io.h"
 #include "proto/status.h"
 
@@ -179,25 +178,6 @@ void sl_session_failed(struct sl_conn *conn, int result)
         sl_conn_die(conn, SL_E_NOMEM, "out of memory for the session");
     } else {
         sl_conn_die(conn, SL_E_CONNECTION_LOST, "the SSH session broke: %s (%d)", sl_io_error_text(conn), result);
-    }
-}
-
-/* Every call here reads until RECV has nothing more, sends nothing and looks for no answer. They stop early where the
- * channel they were called for has reached what they wait for; then another one goes on. */
-void sl_session_pump(struct sl_conn *conn)
-{
-    for (;;) {
-        int r = sl_chan_pump(conn);
-        if (r == LIBSSH2_ERROR_EAGAIN) {
-            return;
-        }
-        if (!sl_session_survives(r)) {
-            sl_session_failed(conn, r);
-            return;
-        }
-        if (conn->error != 0 || conn->phase != SL_PHASE_READY) {
-            return;
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-/* session.h - a libssh2 session from its settings to its end: handshake, host key, draining, and what its errors mean.
+/* session.h - a libssh2 session from its settings to its end: handshake, host key, and what its errors mean.
  * Knows no channel's purpose and no uv. */
 #ifndef SSHLEASE_SSH_SESSION_H
 #define SSHLEASE_SSH_SESSION_H
@@ -14,9 +14,6 @@ int sl_session_handshake_step(struct sl_conn *conn);
 int sl_session_handshake_result(struct sl_conn *conn, int result);
 /* The server's key, in the session's memory; NULL when there is none. */
 const uint8_t *sl_session_host_key(struct sl_conn *conn, size_t *ret_len);
-
-/* Takes what the gate lets through and sorts it to its channels. With no channel to do so, starts a ping. */
-void sl_session_pump(struct sl_conn *conn);
 
 /* Whether libssh2's answer is about one request only; otherwise the session is over. */
 bool sl_session_survives(int result);
