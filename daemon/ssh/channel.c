@@ -354,13 +354,13 @@ uint32_t sl_chan_closing(const struct sl_conn *conn)
     return count;
 }
 
-void sl_chan_saw_exit_status(struct sl_conn *conn, uint32_t number)
+void sl_chan_saw_exit(struct sl_conn *conn, uint32_t number, enum sl_chan_exit exit)
 {
     struct sl_chan *chan;
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
         if (chan->ch != NULL && chan->number == number) {
-            chan->exit = SL_EXIT_STATUS_CAME;
+            chan->exit = exit;
         }
     }
 }

@@ -21,6 +21,9 @@ enum sl_chan_state {
 /* How far the server's side has ended. */
 enum sl_chan_end { SL_END_NONE, SL_END_EOF, SL_END_CLOSE };
 
+/* What was seen of how the command ended, beyond what libssh2 tells. */
+enum sl_chan_exit { SL_EXIT_NONE, SL_EXIT_STATUS_CAME, SL_EXIT_SIGNAL_CAME, SL_EXIT_CORE_DUMPED };
+
 enum sl_cookie_state {
     SL_COOKIE_NONE, /* not sent yet */
     SL_COOKIE_SENT,
@@ -37,7 +40,7 @@ struct sl_chan {
     struct sl_cookie mark; /* once the cookie was sent */
     uint32_t number;       /* ours, as the wire names it; SL_WITNESS_NO_CHANNEL when it was not seen */
     enum sl_chan_end end;
-    enum { SL_EXIT_NONE, SL_EXIT_STATUS_CAME } exit;
+    enum sl_chan_exit exit;
     size_t read_size;  /* of the read that was answered EAGAIN and must be repeated just so; 0: any */
     uint64_t since_ms; /* in this state */
 };
@@ -69,7 +72,7 @@ int sl_chan_step_close(struct sl_chan *chan);
 enum sl_chan_end sl_chan_look(struct sl_chan *chan);
 
 uint32_t sl_chan_closing(const struct sl_conn *conn);
-void sl_chan_saw_exit_status(struct sl_conn *conn, uint32_t number);
+void sl_chan_saw_exit(struct sl_conn *conn, uint32_t number, enum sl_chan_exit exit);
 /* The session is about to be freed, and the channels with it. */
 void sl_chan_forget_all(struct sl_conn *conn);
 

@@ -72,9 +72,12 @@ static void on_known_hosts(void *arg)
     sl_conn_schedule(arg);
 }
 
-static void on_exit_status(void *arg, uint32_t channel)
+static void on_exit_seen(void *arg, uint32_t channel, enum sl_witness_exit seen)
 {
-    sl_chan_saw_exit_status(arg, channel);
+    static const enum sl_chan_exit means[] = {[SL_WITNESS_STATUS] = SL_EXIT_STATUS_CAME,
+        [SL_WITNESS_SIGNAL] = SL_EXIT_SIGNAL_CAME,
+        [SL_WITNESS_SIGNAL_CORE] = SL_EXIT_CORE_DUMPED};
+    sl_chan_saw_exit(arg, channel, means[seen]);
 }
 
 /* Unacknowledged data for as long as pings may stay unanswered is the end of a connection, too. */
@@ -98,7 +101,7 @@ int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, 
     conn->ping_after = UINT64_MAX;
     conn->slot_limit = UINT32_MAX;
     conn->login_deadline_ms = UINT64_MAX;
-    conn->witness.on_exit_status = on_exit_status;
+    conn->witness.on_exit = on_exit_seen;
     conn->witness.arg = conn;
     TAILQ_INIT(&conn->chans);
     TAILQ_INIT(&conn->streams);
@@ -137,6 +140,8 @@ static void check_login_deadline(struct sl_conn *conn)
     double seconds = (double)conn->target->policy.login_timeout_ms / 1000.0;
     if (conn->phase == SL_PHASE_AUTH) {
         sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "logging in took longer than %g s", seconds);
+    } else if (conn->away_step == NULL || conn->phase == SL_PHASE_HOST_KEY) {
+        sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "known_hosts could not be read or written within %g s", seconds);
     } else if (conn->server == NULL) {
         sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "the server did not answer the SSH handshake within %g s", seconds);
     } else {

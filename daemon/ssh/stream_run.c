@@ -200,6 +200,8 @@ static const char *refusal_text(const struct sl_stream *stream)
     }
 }
 
+static void send_input(struct sl_stream *stream);
+
 static bool run_starting(struct sl_stream *stream)
 {
     /* While an earlier answer is out this one cannot be in, so that asking for it takes nothing that is not its own. */
@@ -212,8 +214,14 @@ static bool run_starting(struct sl_stream *stream)
         refuse(stream, SL_E_STREAM_REFUSED, refusal_text(stream), false);
         return false;
     }
+    if (r == SL_E_AGAIN) {
+        /* Input goes right behind the request as far as the server's window allows (sshd's opens with the answer, but the
+         * end of input needs none). A server that says no drops it. */
+        send_input(stream);
+        return !is_over(stream);
+    }
     if (r != 0) {
-        return r == SL_E_AGAIN;
+        return false;
     }
     if (stream->chan->cookie == SL_COOKIE_REFUSED) {
         stream->conn->cookies_refused++;
@@ -305,7 +313,7 @@ static void send_blocked_signal(struct sl_stream *stream)
     }
 }
 
-static void run_input(struct sl_stream *stream)
+static void send_input(struct sl_stream *stream)
 {
     /* What nobody reads any more is dropped, as a pipe without a reader would. */
     bool drop = stream->chan->end == SL_END_CLOSE || stream->ending != SL_ENDING_NO;
@@ -313,13 +321,15 @@ static void run_input(struct sl_stream *stream)
     while ((item = TAILQ_FIRST(&stream->items)) != NULL && (drop || send_item(stream, item)) && !is_over(stream)) {
         sl_stream_drop_item(stream);
     }
-    if (is_over(stream)) {
-        return;
-    }
-    if (item != NULL && item->kind == SL_ITEM_DATA && stream->commands > 0 &&
+    if (!is_over(stream) && item != NULL && item->kind == SL_ITEM_DATA && stream->commands > 0 &&
         libssh2_channel_window_write_ex(stream->chan->ch, NULL) == 0) {
         send_blocked_signal(stream);
     }
+}
+
+static void run_input(struct sl_stream *stream)
+{
+    send_input(stream);
     if (stream->sent_owed > 0 && !is_over(stream)) {
         size_t sent = stream->sent_owed;
         stream->sent_owed = 0;
@@ -376,7 +386,8 @@ static void finish_closed(struct sl_stream *stream, struct sl_stream_result *res
     int status = libssh2_channel_get_exit_status(chan->ch);
     (void)libssh2_channel_get_exit_signal(chan->ch, &name, &len, NULL, NULL, NULL, NULL);
     if (name != NULL) {
-        *result = (struct sl_stream_result){.how = SL_RESULT_SIGNAL, .text = ""};
+        *result = (struct sl_stream_result){
+            .how = SL_RESULT_SIGNAL, .text = "", .core_dumped = chan->exit == SL_EXIT_CORE_DUMPED};
         result->signal = sl_session_printable(signal, signal_size, name, len);
         libssh2_free(conn->session, name);
     } else if (status != 0 || chan->exit == SL_EXIT_STATUS_CAME) {

@@ -1,6 +1,7 @@
 #include "daemon/ssh/witness.h"
 
 #include <malloc.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,18 +14,30 @@ static uint32_t get_u32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* byte 98, uint32 channel, string "exit-status", boolean, uint32 */
-static const uint8_t exit_status_name[15] = {0, 0, 0, 11, 'e', 'x', 'i', 't', '-', 's', 't', 'a', 't', 'u', 's'};
-#define EXIT_STATUS_LEN (5u + sizeof exit_status_name + 5u)
+/* byte 98, uint32 channel, string "exit-status" or "exit-signal", boolean FALSE, then uint32 status, or string signal
+ * and boolean core dumped, and more */
+#define EXIT_NAME_AT 5u
+#define EXIT_AT      (EXIT_NAME_AT + 4u + 11u + 1u)
+#define EXIT_LEN     (EXIT_AT + 4u)
 /* byte 91, uint32 ours, uint32 theirs, uint32 window, uint32 packet */
 #define CONFIRMATION_LEN 17u
 
 static void look(struct sl_witness *witness, const uint8_t *mem, size_t len)
 {
-    if (len >= EXIT_STATUS_LEN && mem[0] == MSG_CHANNEL_REQUEST &&
-        memcmp(mem + 5, exit_status_name, sizeof exit_status_name) == 0) {
-        if (witness->on_exit_status != NULL) {
-            witness->on_exit_status(witness->arg, get_u32(mem + 1));
+    if (len >= EXIT_LEN && mem[0] == MSG_CHANNEL_REQUEST && witness->on_exit != NULL) {
+        const uint8_t *name = mem + EXIT_NAME_AT;
+        if (memcmp(name,
+                "\0\0\0\x0b"
+                "exit-status",
+                15) == 0) {
+            witness->on_exit(witness->arg, get_u32(mem + 1), SL_WITNESS_STATUS);
+        } else if (memcmp(name,
+                       "\0\0\0\x0b"
+                       "exit-signal",
+                       15) == 0) {
+            size_t signal = get_u32(mem + EXIT_AT);
+            bool core = signal < len - EXIT_LEN && mem[EXIT_LEN + signal] != 0;
+            witness->on_exit(witness->arg, get_u32(mem + 1), core ? SL_WITNESS_SIGNAL_CORE : SL_WITNESS_SIGNAL);
         }
     } else if (len >= CONFIRMATION_LEN && mem[0] == MSG_CHANNEL_OPEN_CONFIRMATION) {
         witness->opened = get_u32(mem + 1);
@@ -39,7 +52,7 @@ void *sl_witness_alloc(struct sl_witness *witness, size_t len)
     void *mem = malloc(len);
     if (mem != NULL) {
         /* What was there before must not be taken for a packet. */
-        memset(mem, 0, len < EXIT_STATUS_LEN ? len : EXIT_STATUS_LEN);
+        memset(mem, 0, len < EXIT_LEN ? len : EXIT_LEN);
         witness->bytes += malloc_usable_size(mem);
     }
     return mem;

@@ -9,6 +9,8 @@
 
 #define SL_WITNESS_NO_CHANNEL UINT32_MAX
 
+enum sl_witness_exit { SL_WITNESS_STATUS, SL_WITNESS_SIGNAL, SL_WITNESS_SIGNAL_CORE };
+
 struct sl_witness {
     size_t bytes;    /* held by the session now */
     size_t max;      /* beyond it allocations fail, and with them the session: a hostile server cannot have it all */
@@ -16,7 +18,7 @@ struct sl_witness {
     /* What becomes of memory that is given back. Keys, passwords and what they are made from lie in it until one is
      * logged in; libssh2 wipes little of that. */
     enum { SL_WITNESS_WIPES, SL_WITNESS_FREES } freeing;
-    void (*on_exit_status)(void *arg, uint32_t channel);
+    void (*on_exit)(void *arg, uint32_t channel, enum sl_witness_exit exit);
     void *arg;
 };
 

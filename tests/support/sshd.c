@@ -180,33 +180,29 @@ static void write_known_hosts(const struct test_sshd *sshd)
     }
 }
 
-/* Its own words say when it listens. False when it ended instead (somebody took the port). */
+/* Its own words say when it listens. False when it ended instead (somebody took the port). The log is a file, for a
+ * pipe that nobody reads would stop it one day. */
 static bool wait_listening(struct test_sshd *sshd)
 {
-    char text[8192];
-    size_t len = 0;
-    for (;;) {
-        struct pollfd poller = {.fd = sshd->log_fd, .events = POLLIN};
-        if (poll(&poller, 1, 20000) <= 0) {
-            fatal("sshd said nothing for 20 s");
-        }
-        ssize_t n = read(sshd->log_fd, text + len, sizeof text - 1 - len);
-        if (n <= 0) {
-            text[len] = '\0';
+    for (int i = 0; i < 4000; i++) {
+        char *text = test_read_file(sshd->log);
+        bool listening = strstr(text, "Server listening on") != NULL;
+        bool ended = !listening && waitpid(sshd->pid, NULL, WNOHANG) == sshd->pid;
+        if (ended) {
             fprintf(stderr, "%s", text);
-            return false;
         }
-        len += (size_t)n;
-        text[len] = '\0';
-        if (strstr(text, "Server listening on") != NULL) {
-            return true;
+        free(text);
+        if (listening || ended) {
+            return listening;
         }
+        poll(NULL, 0, 5);
     }
+    fatal("sshd said nothing for 20 s");
 }
 
 void test_sshd_start(struct test_sshd *sshd, const char *config)
 {
-    *sshd = (struct test_sshd){.pid = -1, .log_fd = -1};
+    *sshd = (struct test_sshd){.pid = -1};
     snprintf(sshd->dir, sizeof sshd->dir, "/tmp/sshlease-test.XXXXXX");
     if (mkdtemp(sshd->dir) == NULL || chmod(sshd->dir, 0755) != 0) {
         fatal("no directory: %s", strerror(errno));
@@ -229,24 +225,21 @@ void test_sshd_start(struct test_sshd *sshd, const char *config)
     test_write_file(sshd->authorized_keys, public_key);
     free(public_key);
     snprintf(sshd->known_hosts, sizeof sshd->known_hosts, "%s/known_hosts", sshd->dir);
+    snprintf(sshd->log, sizeof sshd->log, "%s/sshd.log", sshd->dir);
     for (int attempt = 0; attempt < 5; attempt++) {
-        int fds[2];
         sshd->port = free_port();
         write_config(sshd, config);
         write_known_hosts(sshd);
-        if (pipe2(fds, O_CLOEXEC) != 0) {
-            fatal("no pipe: %s", strerror(errno));
+        int log = open(sshd->log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+        if (log < 0) {
+            fatal("cannot write %s: %s", sshd->log, strerror(errno));
         }
         const char *const argv[] = {SSHD, "-D", "-e", "-f", test_path(sshd, "sshd_config", path, sizeof path), NULL};
-        sshd->pid = start(argv, fds[1]);
-        close(fds[1]);
-        sshd->log_fd = fds[0];
+        sshd->pid = start(argv, log);
+        close(log);
         if (wait_listening(sshd)) {
-            fcntl(sshd->log_fd, F_SETFL, O_NONBLOCK);
             return;
         }
-        waitpid(sshd->pid, NULL, 0);
-        close(sshd->log_fd);
     }
     fatal("sshd does not start");
 }
@@ -293,11 +286,10 @@ void test_sshd_stop(struct test_sshd *sshd)
         test_sshd_signal_children(sshd, SIGKILL);
         kill(sshd->pid, SIGKILL);
         waitpid(sshd->pid, NULL, 0);
-        close(sshd->log_fd);
     }
     const char *const remove[] = {"/bin/rm", "-rf", sshd->dir, NULL};
     (void)test_run(remove);
-    *sshd = (struct test_sshd){.pid = -1, .log_fd = -1};
+    *sshd = (struct test_sshd){.pid = -1};
 }
 
 bool test_wait_gone(pid_t pid, unsigned ms)

@@ -16,7 +16,7 @@ struct test_sshd {
     char known_hosts[96]; /* what ssh-keyscan would have found */
     char authorized_keys[96];
     pid_t pid;
-    int log_fd; /* its standard error */
+    char log[96]; /* its standard error */
 };
 
 /* Whether this machine can run one; if not, tests skip. */

@@ -323,7 +323,9 @@ static void test_rekeying(void **state)
                 }
             }
         }
-        uv_run(&rig.loop, UV_RUN_ONCE);
+        if (left > 0) {
+            uv_run(&rig.loop, UV_RUN_ONCE);
+        }
     }
     for (int i = 0; i < STREAMS; i++) {
         assert_int_equal(stream[i].ended, 1);
@@ -398,6 +400,45 @@ static void test_long_command_is_refused(void **state)
     rig_stream_fini(&stream);
 }
 
+/* The end of input goes with the command; data has to wait for the window that sshd gives with its answer. */
+static void test_input_goes_behind_the_command(void **state)
+{
+    (void)state;
+    struct rig_stream stream;
+    struct sl_conn_info before, after;
+    size_t burst[2];
+    for (int eof = 0; eof < 2; eof++) {
+        rig_run_ms(&rig, 300);
+        sl_conn_info(conn.conn, &before);
+        assert_int_equal(rig_exec(&conn, &stream, "cat"), 0);
+        if (eof == 1) {
+            sl_stream_eof(stream.stream);
+        }
+        uv_run(&rig.loop, UV_RUN_NOWAIT);
+        sl_conn_info(conn.conn, &after);
+        burst[eof] = after.bytes_out - before.bytes_out;
+        if (eof == 0) {
+            assert_int_equal(sl_stream_write(stream.stream, "0123456789", 10), 0);
+            sl_stream_eof(stream.stream);
+        }
+        assert_true(rig_wait(&rig, &stream.ended, 5000));
+        assert_string_equal(rig_out(&stream), eof == 1 ? "" : "0123456789");
+        rig_stream_fini(&stream);
+    }
+    assert_true(burst[1] > burst[0]);
+    /* A server that refuses drops it. */
+    const struct sl_stream_spec spec = {.kind = SL_SPEC_SUBSYSTEM, .command = "nonsense", .credit = 65536};
+    assert_int_equal(rig_open_spec(&conn, &stream, &spec), 0);
+    assert_int_equal(sl_stream_write(stream.stream, "0123456789", 10), 0);
+    sl_stream_eof(stream.stream);
+    assert_true(rig_wait(&rig, &stream.ended, 5000));
+    assert_int_equal(stream.open_status, SL_E_STREAM_REFUSED);
+    rig_stream_fini(&stream);
+    rig_run(&conn, &stream, "exit 3");
+    assert_int_equal(stream.exit_status, 3);
+    rig_stream_fini(&stream);
+}
+
 /* The whole of a warm command: one burst to the server, sent before the loop waits again. */
 static void test_warm_command_is_one_burst(void **state)
 {
@@ -434,6 +475,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rekeying, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close_ends_the_command, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_command_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_input_goes_behind_the_command, setup, teardown),
         cmocka_unit_test_setup_teardown(test_warm_command_is_one_burst, setup, teardown),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -11,17 +11,20 @@
 static uint32_t seen_channel;
 static unsigned seen_count;
 
-static void on_exit_status(void *arg, uint32_t channel)
+static enum sl_witness_exit seen_exit;
+
+static void on_exit_seen(void *arg, uint32_t channel, enum sl_witness_exit exit)
 {
     (void)arg;
     seen_channel = channel;
+    seen_exit = exit;
     seen_count++;
 }
 
 static struct sl_witness new_witness(void)
 {
     seen_count = 0;
-    return (struct sl_witness){.max = 100000, .opened = SL_WITNESS_NO_CHANNEL, .on_exit_status = on_exit_status};
+    return (struct sl_witness){.max = 100000, .opened = SL_WITNESS_NO_CHANNEL, .on_exit = on_exit_seen};
 }
 
 static void free_packet(struct sl_witness *witness, const void *data, size_t len)
@@ -42,9 +45,21 @@ static void test_exit_status(void **state)
          "exit-status\0\0\0\0\0");
     assert_int_equal(seen_count, 1);
     assert_int_equal(seen_channel, 7);
-    /* Another request, a packet cut short, our own request, data that only looks alike. */
-    FREE("\x62\0\0\0\x07\0\0\0\x0b"
-         "exit-signal\0\0\0\0\0");
+    assert_int_equal(seen_exit, SL_WITNESS_STATUS);
+    FREE("\x62\0\0\0\x08\0\0\0\x0b"
+         "exit-signal\0\0\0\0\x04SEGV\x01\0\0\0\0\0\0\0\0");
+    assert_int_equal(seen_count, 2);
+    assert_int_equal(seen_channel, 8);
+    assert_int_equal(seen_exit, SL_WITNESS_SIGNAL_CORE);
+    FREE("\x62\0\0\0\x08\0\0\0\x0b"
+         "exit-signal\0\0\0\0\x04TERM\0\0\0\0\0\0\0\0\0");
+    assert_int_equal(seen_exit, SL_WITNESS_SIGNAL);
+    /* A length that lies. */
+    FREE("\x62\0\0\0\x08\0\0\0\x0b"
+         "exit-signal\0\xff\xff\xff\xffTERM\x01");
+    assert_int_equal(seen_exit, SL_WITNESS_SIGNAL);
+    assert_int_equal(seen_count, 4);
+    /* A packet cut short, our own request, data that only looks alike. */
     FREE("\x62\0\0\0\x07\0\0\0\x0b"
          "exit-stat");
     FREE("\x62\0\0\0\x07\0\0\0\x04"
@@ -52,7 +67,7 @@ static void test_exit_status(void **state)
          "exit-status00000");
     FREE("\x5e\0\0\0\x07\0\0\0\x0b"
          "exit-status\0\0\0\0\0");
-    assert_int_equal(seen_count, 1);
+    assert_int_equal(seen_count, 4);
     assert_int_equal(witness.bytes, 0);
 }
 
