@@ -1,10 +1,5 @@
-/* Opening channels before they are asked for, so that a command costs one round trip instead of three: how many, and
- * what to make of a server that refuses. */
-#include "daemon/ssh/channel.h"
-#include "daemon/ssh/reclaim.h"
-#include "daemon/ssh/stream.h"
-
-#include <stddef.h>
+/* With a channel that is open already a command costs one round trip instead of three. */
+#include "daemon/ssh/ahead.h"
 
 /* sshd keeps the slot of a closed session until its child is gone, so a refusal may be over in a moment. */
 #define REFUSALS_MAX        7
@@ -14,46 +9,40 @@
 /* Held at most: a command a round trip is all that one connection can take in turn, opening takes as long. */
 #define AHEAD_MAX 3u
 
-uint32_t sl_chan_slot_limit(const struct sl_conn *conn)
+uint32_t sl_ahead_slot_limit(const struct sl_conn *conn)
 {
     return sl_conn_now(conn) < conn->slot_limit_until_ms ? conn->slot_limit : UINT32_MAX;
 }
 
-uint32_t sl_chan_room(const struct sl_conn *conn)
+uint32_t sl_ahead_stream_limit(const struct sl_conn *conn)
 {
-    uint32_t limit = sl_chan_slot_limit(conn);
+    uint32_t limit = conn->target->policy.streams, seen = sl_ahead_slot_limit(conn);
+    return seen < limit ? seen : limit;
+}
+
+static uint32_t room_left(const struct sl_conn *conn)
+{
+    uint32_t limit = sl_ahead_slot_limit(conn);
     return limit > conn->chan_count ? limit - conn->chan_count : 0;
 }
 
-static uint32_t held(const struct sl_conn *conn)
-{
-    uint32_t count = 0;
-    const struct sl_chan *chan;
-    TAILQ_FOREACH(chan, &conn->chans, link)
-    {
-        count += chan->state == SL_CHAN_HELD || chan->state == SL_CHAN_OPENING;
-    }
-    return count;
-}
-
-uint32_t sl_ahead_wanted(const struct sl_conn *conn)
+uint32_t sl_ahead_wanted(const struct sl_conn *conn, uint32_t held, uint32_t needed)
 {
     if (sl_conn_now(conn) < conn->open_retry_ms) {
         return 0;
     }
     /* The policy's streams bound what is held as well as what is used, the sweep may go one beyond. */
-    uint32_t needed = sl_stream_waiting(conn) + sl_reclaim_needs_channel(conn);
     uint32_t ahead = 1 + conn->lease_streams;
     ahead = ahead < AHEAD_MAX ? ahead : AHEAD_MAX;
-    uint32_t used = conn->chan_count - held(conn);
+    uint32_t used = conn->chan_count - held;
     uint32_t streams = conn->target->policy.streams;
     uint32_t free_streams = streams > used + needed ? streams - used - needed : 0;
     if (conn->reclaim != NULL) {
         ahead = 0;
     }
     uint32_t target = needed + (ahead < free_streams ? ahead : free_streams);
-    uint32_t have = held(conn), room = sl_chan_room(conn);
-    uint32_t wanted = target > have ? target - have : 0;
+    uint32_t room = room_left(conn);
+    uint32_t wanted = target > held ? target - held : 0;
     return wanted < room ? wanted : room;
 }
 
@@ -82,5 +71,5 @@ void sl_ahead_refused(struct sl_conn *conn)
     conn->open_retry_ms = 0;
     sl_log(conn->transport->log, SL_LOG_NOTICE, "ssh", "conn=%p server-allows-sessions=%u", (void *)conn,
         (unsigned)conn->slot_limit);
-    sl_stream_refuse_waiting(conn);
+    conn->refusal = SL_REFUSAL_FINAL;
 }

@@ -1,9 +1,7 @@
 #include "daemon/ssh/channel.h"
 
-#include "daemon/ssh/io.h"
-#include "daemon/ssh/reclaim.h"
+#include "daemon/ssh/ahead.h"
 #include "daemon/ssh/session.h"
-#include "daemon/ssh/stream.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -199,11 +197,22 @@ static int step_op(struct sl_conn *conn)
     return 0;
 }
 
-static void start_op(struct sl_conn *conn)
+static uint32_t held(const struct sl_conn *conn)
+{
+    uint32_t count = 0;
+    const struct sl_chan *chan;
+    TAILQ_FOREACH(chan, &conn->chans, link)
+    {
+        count += chan->state == SL_CHAN_HELD || chan->state == SL_CHAN_OPENING;
+    }
+    return count;
+}
+
+static void start_op(struct sl_conn *conn, uint32_t needed)
 {
     if (conn->ping_after != UINT64_MAX) {
         conn->op = SL_OP_PING;
-    } else if (sl_ahead_wanted(conn) > 0) {
+    } else if (sl_ahead_wanted(conn, held(conn), needed) > 0) {
         struct sl_chan *chan = calloc(1, sizeof *chan);
         if (chan == NULL) {
             return; /* tried again in the next tick; whoever waits for it has a deadline */
@@ -304,10 +313,10 @@ int sl_chan_step_close(struct sl_chan *chan)
     return 0;
 }
 
-void sl_chan_tick(struct sl_conn *conn)
+void sl_chan_tick(struct sl_conn *conn, uint32_t needed)
 {
     if (conn->op == SL_OP_NONE) {
-        start_op(conn);
+        start_op(conn, needed);
     }
     if (conn->op != SL_OP_NONE) {
         int r = step_op(conn);
@@ -316,7 +325,7 @@ void sl_chan_tick(struct sl_conn *conn)
             return;
         }
         if (conn->op == SL_OP_NONE) {
-            start_op(conn);
+            start_op(conn, needed);
             if (conn->op != SL_OP_NONE) {
                 (void)step_op(conn); /* sends it; an error shows again in the next round */
             }

@@ -54,8 +54,9 @@ const char *sl_chan_cookie(const struct sl_conn *conn, struct sl_cookie mark, ch
 
 /* Takes what the gate lets through and sorts it to its channels. With no channel to do so, starts a ping. */
 void sl_chan_pump(struct sl_conn *conn);
-/* One turn: goes on with what is being opened, pinged, closed; opens what is wanted. */
-void sl_chan_tick(struct sl_conn *conn);
+/* One turn: goes on with what is being opened, pinged, closed; opens what is wanted. `needed`: how many channels are
+ * waited for. */
+void sl_chan_tick(struct sl_conn *conn, uint32_t needed);
 uint64_t sl_chan_deadline(const struct sl_conn *conn);
 
 /* A held channel, now used; NULL when there is none. */
@@ -75,18 +76,5 @@ uint32_t sl_chan_closing(const struct sl_conn *conn);
 void sl_chan_saw_exit(struct sl_conn *conn, uint32_t number, enum sl_chan_exit exit);
 /* The session is about to be freed, and the channels with it. */
 void sl_chan_forget_all(struct sl_conn *conn);
-
-/* Session channels that the server was seen to allow; UINT32_MAX: not known. */
-uint32_t sl_chan_slot_limit(const struct sl_conn *conn);
-/* How many more session channels may be opened now. */
-uint32_t sl_chan_room(const struct sl_conn *conn);
-
-/* --- ahead.c --- */
-
-/* How many channels should be opened beyond those that are held. */
-uint32_t sl_ahead_wanted(const struct sl_conn *conn);
-/* A session channel was opened; or the server refused one: sets when the next is tried, and learns its limit. */
-void sl_ahead_opened(struct sl_conn *conn);
-void sl_ahead_refused(struct sl_conn *conn);
 
 #endif

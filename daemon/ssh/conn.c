@@ -9,7 +9,7 @@
  */
 #include "daemon/ssh/conn.h"
 
-#include "daemon/ssh/algorithms.h"
+#include "daemon/ssh/ahead.h"
 #include "daemon/ssh/auth.h"
 #include "daemon/ssh/channel.h"
 #include "daemon/ssh/dial.h"
@@ -18,6 +18,7 @@
 #include "daemon/ssh/reclaim.h"
 #include "daemon/ssh/session.h"
 #include "daemon/ssh/stream.h"
+#include "daemon/ssh/stream_run.h"
 #include "proto/status.h"
 
 #include <stdlib.h>
@@ -252,7 +253,7 @@ static void ready_tick(struct sl_conn *conn)
         if (conn->phase != SL_PHASE_READY) {
             return;
         }
-        sl_chan_tick(conn);
+        sl_chan_tick(conn, sl_stream_waiting(conn) + sl_reclaim_needs_channel(conn));
         sl_stream_tick(conn);
         sl_reclaim_tick(conn);
         if (conn->error != 0 && conn->phase == SL_PHASE_READY) {
@@ -410,7 +411,6 @@ bool sl_conn_is_clean(const struct sl_conn *conn)
 
 void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info)
 {
-    uint32_t limit = conn->target->policy.streams, seen = sl_chan_slot_limit(conn);
     *ret_info = (struct sl_conn_info){
         .server = conn->server != NULL ? conn->server : "",
         .fingerprint = conn->fingerprint != NULL ? conn->fingerprint : "",
@@ -418,6 +418,6 @@ void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info)
         .bytes_in = conn->received,
         .bytes_out = conn->bytes_out,
         .streams = conn->stream_count,
-        .stream_limit = seen < limit ? seen : limit,
+        .stream_limit = sl_ahead_stream_limit(conn),
     };
 }

@@ -127,6 +127,7 @@ struct sl_conn {
     uint64_t op_since_ms;
     uint32_t slot_limit; /* session channels the server was seen to allow; UINT32_MAX: not known */
     uint64_t slot_limit_until_ms;
+    enum { SL_REFUSAL_NONE, SL_REFUSAL_FINAL } refusal; /* FINAL: streams that wait for a channel are to be told */
     unsigned open_refusals;
     uint64_t open_retry_ms;
     unsigned tainted; /* requests given up on that the server may still answer */
@@ -139,6 +140,7 @@ struct sl_conn {
     struct sl_cookie older_cookie[SL_OLDER_COOKIES]; /* of channels opened ahead before the lease began */
     unsigned older_cookies;
     uint32_t cookies_refused; /* streams of this lease whose server did not take the cookie */
+    uint32_t ended_by_server; /* streams whose channel the server had closed before we did, since the drain began */
     struct sl_reclaim *reclaim;
 };
 

@@ -64,6 +64,7 @@ void sl_conn_drain(struct sl_conn *conn)
     }
     struct sl_reclaim *reclaim = calloc(1, sizeof *reclaim);
     conn->reclaim = reclaim;
+    conn->ended_by_server = 0;
     if (reclaim == NULL) {
         conn->owed |= SL_OWED_DRAINED; /* reported as not done */
         sl_conn_schedule(conn);
@@ -85,13 +86,6 @@ void sl_conn_drain(struct sl_conn *conn)
         say(reclaim, "remote_cleanup is off: nothing was ended");
     }
     sl_conn_schedule(conn);
-}
-
-void sl_reclaim_saw_end(struct sl_conn *conn, bool by_server)
-{
-    if (conn->reclaim != NULL && by_server) {
-        conn->reclaim->report.signalled++;
-    }
 }
 
 /* The texts that mark the lease's processes: its epoch's, and those of channels that were opened before it began. */
@@ -117,9 +111,9 @@ static void start_sweep(struct sl_conn *conn)
 {
     struct sl_reclaim *reclaim = conn->reclaim;
     const struct sl_drain_report *report = &reclaim->report;
-    if (report->signalled < report->streams && conn->target->remote_cleanup == SL_CLEANUP_SIGNAL) {
-        say(reclaim, "%u of %u commands did not end on TERM and KILL", (unsigned)(report->streams - report->signalled),
-            (unsigned)report->streams);
+    if (conn->ended_by_server < report->streams && conn->target->remote_cleanup == SL_CLEANUP_SIGNAL) {
+        say(reclaim, "%u of %u commands did not end on TERM and KILL",
+            (unsigned)(report->streams - conn->ended_by_server), (unsigned)report->streams);
     } else if (conn->tainted > 0 && conn->target->remote_cleanup == SL_CLEANUP_SIGNAL) {
         say(reclaim, "the server left %u requests unanswered: what it may have started for them is not known",
             conn->tainted);
@@ -285,6 +279,9 @@ void sl_reclaim_lost(struct sl_conn *conn)
 void sl_reclaim_report(struct sl_conn *conn)
 {
     static const struct sl_drain_report not_done = {.text = "out of memory: the far side was not cleaned up"};
+    if (conn->reclaim != NULL) {
+        conn->reclaim->report.signalled = conn->ended_by_server;
+    }
     conn->handler.on_drained(conn->arg, conn->reclaim != NULL ? &conn->reclaim->report : &not_done);
 }
 

@@ -8,9 +8,6 @@ void sl_reclaim_tick(struct sl_conn *conn);
 uint64_t sl_reclaim_deadline(const struct sl_conn *conn);
 /* Whether it waits for a session channel for the sweep: 0 or 1. */
 uint32_t sl_reclaim_needs_channel(const struct sl_conn *conn);
-/* A stream's channel is about to be closed by us; `by_server`: the server had closed it already, its command is over.
- */
-void sl_reclaim_saw_end(struct sl_conn *conn, bool by_server);
 /* The connection died: what was not done by now is not known. */
 void sl_reclaim_lost(struct sl_conn *conn);
 /* Gives the report to the handler. */

@@ -2,7 +2,7 @@
  */
 #include "daemon/ssh/stream.h"
 
-#include "daemon/ssh/io.h"
+#include "daemon/ssh/ahead.h"
 #include "proto/status.h"
 
 #include <fnmatch.h>
@@ -124,9 +124,7 @@ int sl_stream_open(struct sl_conn *conn, const struct sl_stream_spec *spec, cons
     if (conn->phase != SL_PHASE_READY || conn->error != 0 || conn->reclaim != NULL) {
         return SL_E_CONNECTION_LOST;
     }
-    struct sl_conn_info info;
-    sl_conn_info(conn, &info);
-    if (conn->stream_count >= info.stream_limit) {
+    if (conn->stream_count >= sl_ahead_stream_limit(conn)) {
         return SL_E_STREAM_LIMIT;
     }
     struct sl_stream *stream = calloc(1, sizeof *stream);
@@ -263,17 +261,6 @@ uint64_t sl_stream_deadline(const struct sl_conn *conn)
     return first;
 }
 
-void sl_stream_refuse_waiting(struct sl_conn *conn)
-{
-    struct sl_stream *stream;
-    TAILQ_FOREACH(stream, &conn->streams, link)
-    {
-        if (stream->state == SL_STREAM_WAITING) {
-            stream->deadline_ms = 0;
-        }
-    }
-}
-
 void sl_stream_finish(struct sl_stream *stream, const struct sl_stream_result *result)
 {
     struct sl_conn *conn = stream->conn;
@@ -295,20 +282,5 @@ void sl_stream_end_all(struct sl_conn *conn, const char *text)
     struct sl_stream *stream;
     while ((stream = TAILQ_FIRST(&conn->streams)) != NULL) {
         sl_stream_finish(stream, &result);
-    }
-}
-
-void sl_stream_tick(struct sl_conn *conn)
-{
-    struct sl_stream *stream, *next;
-    for (stream = TAILQ_FIRST(&conn->streams); stream != NULL && conn->phase == SL_PHASE_READY; stream = next) {
-        next = TAILQ_NEXT(stream, link);
-        sl_stream_run(stream);
-    }
-    /* Whoever was last comes first next time. */
-    stream = TAILQ_FIRST(&conn->streams);
-    if (stream != NULL && TAILQ_NEXT(stream, link) != NULL && stream->state == SL_STREAM_RUNNING) {
-        TAILQ_REMOVE(&conn->streams, stream, link);
-        TAILQ_INSERT_TAIL(&conn->streams, stream, link);
     }
 }

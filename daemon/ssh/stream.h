@@ -1,5 +1,5 @@
-/* stream.h - one stream of a lease from request to result, on a channel that channel.c opened. The public verbs are in
- * transport.h; what is here is for the room's own modules. */
+/* stream.h - what a stream of a lease is, and what is asked of it. Never moves it on: stream_run.c does. The public
+ * verbs are in transport.h; what is here is for the room's own modules. */
 #ifndef SSHLEASE_SSH_STREAM_H
 #define SSHLEASE_SSH_STREAM_H
 
@@ -65,21 +65,15 @@ struct sl_stream {
     uint64_t deadline_ms; /* of the state, or of the ending's stage; UINT64_MAX: none */
 };
 
-/* One turn for all of them. */
-void sl_stream_tick(struct sl_conn *conn);
 uint64_t sl_stream_deadline(const struct sl_conn *conn);
 /* Waiting for a channel. */
 uint32_t sl_stream_waiting(const struct sl_conn *conn);
-/* The server allows no more sessions: those that wait are refused in their next turn. */
-void sl_stream_refuse_waiting(struct sl_conn *conn);
 /* Every stream gets its on_end, with `text`. The session may be gone already. */
 void sl_stream_end_all(struct sl_conn *conn, const char *text);
 
-/* --- between stream.c and stream_run.c --- */
+/* --- for stream_run.c --- */
 
 void sl_stream_plan_free(struct sl_stream_plan *plan);
-/* One turn of one stream. It may be freed when this returns. */
-void sl_stream_run(struct sl_stream *stream);
 /* on_end, then the stream is gone. */
 void sl_stream_finish(struct sl_stream *stream, const struct sl_stream_result *result);
 void sl_stream_drop_item(struct sl_stream *stream);

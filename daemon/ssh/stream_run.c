@@ -7,10 +7,12 @@
  * An end that is asked for (sl_stream_close) sends TERM, KILL, and goes on to FINISHING.
  * Answers on one channel come in the order of their requests, so they are collected in that order, too. Any callback
  * may close the connection: its phase is looked at after each. */
-#include "daemon/ssh/io.h"
-#include "daemon/ssh/reclaim.h"
+#include "daemon/ssh/stream_run.h"
+
+#include "daemon/ssh/ahead.h"
 #include "daemon/ssh/session.h"
 #include "daemon/ssh/stream.h"
+#include "daemon/ssh/stream_send.h"
 #include "proto/status.h"
 
 #include <libssh2.h>
@@ -42,6 +44,13 @@ static bool is_late(const struct sl_stream *stream)
     return sl_conn_now(stream->conn) >= stream->deadline_ms;
 }
 
+/* We are about to close its channel; `by_server`: the server has done so, or nothing runs there. A drain counts these.
+ */
+static void note_end(struct sl_stream *stream, bool by_server)
+{
+    stream->conn->ended_by_server += by_server;
+}
+
 static void end_unknown(struct sl_stream *stream, const char *text)
 {
     const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = text};
@@ -54,7 +63,7 @@ static void refuse(struct sl_stream *stream, int status, const char *text, bool 
     if (stream->chan != NULL) {
         sl_chan_close(stream->chan, unanswered);
         stream->chan = NULL;
-        sl_reclaim_saw_end(stream->conn, !unanswered);
+        note_end(stream, !unanswered);
     }
     /* Even a connection that is closed from within on_open owes the on_end; its own clean-up then gives it. */
     stream->handler.on_open(stream->arg, status, text);
@@ -166,7 +175,7 @@ static bool run_setup(struct sl_stream *stream)
         /* Nobody wants it any more, and it was not sent yet. */
         sl_chan_close(stream->chan, plan->env_answer == SL_ANSWER_OUT);
         stream->chan = NULL;
-        sl_reclaim_saw_end(stream->conn, true);
+        note_end(stream, true);
         end_unknown(stream, "the stream was closed before the command was sent");
         return false;
     }
@@ -200,8 +209,6 @@ static const char *refusal_text(const struct sl_stream *stream)
     }
 }
 
-static void send_input(struct sl_stream *stream);
-
 static bool run_starting(struct sl_stream *stream)
 {
     /* While an earlier answer is out this one cannot be in, so that asking for it takes nothing that is not its own. */
@@ -215,9 +222,9 @@ static bool run_starting(struct sl_stream *stream)
         return false;
     }
     if (r == SL_E_AGAIN) {
-        /* Input goes right behind the request as far as the server's window allows (sshd's opens with the answer, but the
-         * end of input needs none). A server that says no drops it. */
-        send_input(stream);
+        /* Input goes right behind the request as far as the server's window allows (sshd's opens with the answer, but
+         * the end of input needs none). A server that says no drops it. */
+        sl_stream_send_input(stream);
         return !is_over(stream);
     }
     if (r != 0) {
@@ -238,98 +245,9 @@ static bool run_starting(struct sl_stream *stream)
 
 /* --- towards the server --- */
 
-/* The four senders: true when the item is done with, false when it has to wait. */
-static bool is_done(struct sl_stream *stream, int r)
-{
-    if (!sl_session_survives(r)) {
-        sl_session_failed(stream->conn, r);
-        return false;
-    }
-    return r != LIBSSH2_ERROR_EAGAIN;
-}
-
-static bool send_data(struct sl_stream *stream, struct sl_item *item)
-{
-    while (item->at < item->len) {
-        if (stream->conn->out.len >= SL_IO_OUT_HIGH) {
-            return false;
-        }
-        ssize_t n = libssh2_channel_write_ex(stream->chan->ch, 0, item->data + item->at, item->len - item->at);
-        if (n <= 0) {
-            return is_done(stream, n == 0 ? LIBSSH2_ERROR_EAGAIN : (int)n);
-        }
-        item->at += (size_t)n;
-        stream->unsent -= (size_t)n;
-        stream->sent_owed += (size_t)n;
-    }
-    return true;
-}
-
-static bool send_eof(struct sl_stream *stream)
-{
-    int r = libssh2_channel_send_eof(stream->chan->ch);
-    if (r == 0) {
-        stream->input = SL_INPUT_ENDED;
-    }
-    return is_done(stream, r);
-}
-
-static bool send_signal(struct sl_stream *stream, const char *name)
-{
-    return is_done(stream, libssh2_channel_signal_ex(stream->chan->ch, name, strlen(name)));
-}
-
-static bool send_item(struct sl_stream *stream, struct sl_item *item)
-{
-    switch (item->kind) {
-    case SL_ITEM_DATA:
-        return send_data(stream, item);
-    case SL_ITEM_EOF:
-        return send_eof(stream);
-    case SL_ITEM_SIGNAL:
-        return send_signal(stream, item->data);
-    case SL_ITEM_RESIZE:
-        return is_done(stream, libssh2_channel_request_pty_size_ex(stream->chan->ch, (int)item->cols, (int)item->rows,
-                                   (int)item->width_px, (int)item->height_px));
-    }
-    return true;
-}
-
-/* Ctrl-C must reach a command that does not read its input: with the server's window shut, the first signal overtakes
- * the data. No packet of data is half made then. */
-static void send_blocked_signal(struct sl_stream *stream)
-{
-    struct sl_item *item;
-    TAILQ_FOREACH(item, &stream->items, link)
-    {
-        if (item->kind == SL_ITEM_SIGNAL) {
-            if (send_signal(stream, item->data)) {
-                TAILQ_REMOVE(&stream->items, item, link);
-                stream->commands--;
-                free(item);
-            }
-            return;
-        }
-    }
-}
-
-static void send_input(struct sl_stream *stream)
-{
-    /* What nobody reads any more is dropped, as a pipe without a reader would. */
-    bool drop = stream->chan->end == SL_END_CLOSE || stream->ending != SL_ENDING_NO;
-    struct sl_item *item;
-    while ((item = TAILQ_FIRST(&stream->items)) != NULL && (drop || send_item(stream, item)) && !is_over(stream)) {
-        sl_stream_drop_item(stream);
-    }
-    if (!is_over(stream) && item != NULL && item->kind == SL_ITEM_DATA && stream->commands > 0 &&
-        libssh2_channel_window_write_ex(stream->chan->ch, NULL) == 0) {
-        send_blocked_signal(stream);
-    }
-}
-
 static void run_input(struct sl_stream *stream)
 {
-    send_input(stream);
+    sl_stream_send_input(stream);
     if (stream->sent_owed > 0 && !is_over(stream)) {
         size_t sent = stream->sent_owed;
         stream->sent_owed = 0;
@@ -433,7 +351,7 @@ static void start_finishing(struct sl_stream *stream)
 {
     stream->state = SL_STREAM_FINISHING;
     stream->deadline_ms = in_ms(stream, CLOSE_WAIT_MS);
-    sl_reclaim_saw_end(stream->conn, stream->chan->end == SL_END_CLOSE);
+    note_end(stream, stream->chan->end == SL_END_CLOSE);
     run_finishing(stream);
 }
 
@@ -443,7 +361,7 @@ static void run_ending(struct sl_stream *stream)
     const struct sl_target_conf *target = stream->conn->target;
     const struct sl_chan *chan = stream->chan;
     if (stream->urgent != NULL) {
-        if (!send_signal(stream, stream->urgent)) {
+        if (!sl_stream_send_signal(stream, stream->urgent)) {
             return;
         }
         stream->urgent = NULL;
@@ -465,7 +383,7 @@ static void run_ending(struct sl_stream *stream)
         start_finishing(stream);
         return;
     }
-    if (stream->urgent != NULL && send_signal(stream, stream->urgent)) {
+    if (stream->urgent != NULL && sl_stream_send_signal(stream, stream->urgent)) {
         stream->urgent = NULL;
     }
 }
@@ -533,7 +451,7 @@ static bool run_waiting(struct sl_stream *stream)
         refuse(stream, SL_E_STREAM_REFUSED, "the command is longer than 34000 bytes", false);
     } else if (is_late(stream)) {
         char text[96];
-        uint32_t limit = sl_chan_slot_limit(conn);
+        uint32_t limit = sl_ahead_slot_limit(conn);
         if (limit == UINT32_MAX) {
             refuse(stream, SL_E_STREAM_REFUSED, "the server did not open a session within 30 s", false);
         } else if (limit == 0) {
@@ -569,7 +487,8 @@ static bool check_setup_deadline(struct sl_stream *stream)
     return false;
 }
 
-void sl_stream_run(struct sl_stream *stream)
+/* One turn of one stream. It may be freed when this returns. */
+static void run(struct sl_stream *stream)
 {
     /* Each state may go over into the next in the same turn. */
     if (stream->state == SL_STREAM_WAITING && !run_waiting(stream)) {
@@ -585,5 +504,36 @@ void sl_stream_run(struct sl_stream *stream)
         run_running(stream);
     } else if (stream->state == SL_STREAM_FINISHING) {
         run_finishing(stream);
+    }
+}
+
+/* The server allows no more sessions: those that wait are refused in this turn. */
+static void refuse_waiting(struct sl_conn *conn)
+{
+    struct sl_stream *stream;
+    TAILQ_FOREACH(stream, &conn->streams, link)
+    {
+        if (stream->state == SL_STREAM_WAITING) {
+            stream->deadline_ms = 0;
+        }
+    }
+}
+
+void sl_stream_tick(struct sl_conn *conn)
+{
+    struct sl_stream *stream, *next;
+    if (conn->refusal == SL_REFUSAL_FINAL) {
+        conn->refusal = SL_REFUSAL_NONE;
+        refuse_waiting(conn);
+    }
+    for (stream = TAILQ_FIRST(&conn->streams); stream != NULL && conn->phase == SL_PHASE_READY; stream = next) {
+        next = TAILQ_NEXT(stream, link);
+        run(stream);
+    }
+    /* Whoever was last comes first next time. */
+    stream = TAILQ_FIRST(&conn->streams);
+    if (stream != NULL && TAILQ_NEXT(stream, link) != NULL && stream->state == SL_STREAM_RUNNING) {
+        TAILQ_REMOVE(&conn->streams, stream, link);
+        TAILQ_INSERT_TAIL(&conn->streams, stream, link);
     }
 }

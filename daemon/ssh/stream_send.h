@@ -1,0 +1,12 @@
+/* stream_send.h - a running stream's input, signals and sizes on their way to the server. Calls nobody back. */
+#ifndef SSHLEASE_SSH_STREAM_SEND_H
+#define SSHLEASE_SSH_STREAM_SEND_H
+
+#include "daemon/ssh/stream.h"
+
+/* Whatever the server takes now of what waits in order; drops what nobody reads any more. The connection may die. */
+void sl_stream_send_input(struct sl_stream *stream);
+/* True when it is done with, false when it has to wait, or the connection has died. */
+bool sl_stream_send_signal(struct sl_stream *stream, const char *name);
+
+#endif
