@@ -266,7 +266,8 @@ struct sl_chan *sl_chan_take(struct sl_conn *conn)
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
         /* One that the server has closed already is no use; one whose cookie is settled is the best. */
-        if (chan->state == SL_CHAN_HELD && chan->end == SL_END_NONE && (best == NULL || chan->cookie > best->cookie)) {
+        if (chan->state == SL_CHAN_HELD && (best == NULL || chan->cookie > best->cookie) &&
+            sl_chan_look(chan) == SL_END_NONE) {
             best = chan;
         }
     }

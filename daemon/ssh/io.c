@@ -21,6 +21,8 @@
 #define SESSION_MEMORY_MAX (48u << 20)
 /* A server that makes us answer and does not read; far above SL_IO_OUT_FULL, where we stop reading ourselves. */
 #define OUT_MAX (8u << 20)
+/* What is due but cannot be done now (nothing can be sent during a key exchange) is tried again so much later. */
+#define PAST_MS 20u
 /* Lines a server may say before its identification. */
 #define PRELUDE_MAX 16384u
 
@@ -363,6 +365,6 @@ void sl_io_wake_at(struct sl_conn *conn, uint64_t deadline_ms)
         uv_timer_stop(&conn->timer);
     } else {
         uint64_t now = sl_conn_now(conn);
-        uv_timer_start(&conn->timer, on_timer, deadline_ms > now ? deadline_ms - now : 0, 0);
+        uv_timer_start(&conn->timer, on_timer, deadline_ms > now ? deadline_ms - now : PAST_MS, 0);
     }
 }

@@ -7,8 +7,9 @@
 #define MARK "SSHLEASE-SWEEP "
 
 /* Plain POSIX sh with grep, sed, tr. /proc/PID/environ is what a process was started with, and only its owner may read
- * it. Not every grep looks behind a zero byte, so that is tried first. A zombie's environment is empty: it does not
- * count. */
+ * it. Not every grep looks behind a zero byte, so that is tried first; where there is none, the script says nothing.
+ * The names of very many processes do not fit one command: the shell answers 126. A zombie's environment is empty: it
+ * does not count. */
 static const char script_head[] = "LC_ALL=C; export LC_ALL\n"
                                   "[ -r /proc/self/environ ] || { echo '" MARK "no-proc'; exit 0; }\n"
                                   "keep=\" $$ \"; p=$$; i=0\n"
@@ -19,14 +20,16 @@ static const char script_head[] = "LC_ALL=C; export LC_ALL\n"
                                   "done\n";
 
 static const char script_tail[] =
+    "one_by_one() {\n"
+    "  for f in /proc/[0-9]*/environ; do\n"
+    "    [ -r \"$f\" ] && tr '\\000' '\\n' 2>/dev/null <\"$f\" | marked -q && echo \"$f\"\n"
+    "  done\n"
+    "}\n"
     "if [ \"$(printf 'a\\000b\\n' | look -c -e b 2>/dev/null)\" = 1 ]; then\n"
-    "  carriers() { marked -ls /proc/[0-9]*/environ; }\n"
+    "  carriers() { marked -ls /proc/[0-9]*/environ; [ $? -lt 126 ] || one_by_one; }\n"
     "else\n"
-    "  carriers() {\n"
-    "    for f in /proc/[0-9]*/environ; do\n"
-    "      [ -r \"$f\" ] && tr '\\000' '\\n' 2>/dev/null <\"$f\" | marked -q && echo \"$f\"\n"
-    "    done\n"
-    "  }\n"
+    "  [ \"$(echo b | look -c -e b 2>/dev/null)\" = 1 ] || exit 0\n"
+    "  carriers() { one_by_one; }\n"
     "fi\n"
     "seen=' '; swept=0; round=0\n"
     "while :; do\n"
@@ -66,7 +69,7 @@ char *sl_sweep_script(const char *const *text, size_t count)
 
 void sl_sweep_parse(const char *output, size_t len, struct sl_sweep_result *ret_result)
 {
-    *ret_result = (struct sl_sweep_result){0};
+    *ret_result = (struct sl_sweep_result){.has_proc = true};
     const char *at = memmem(output, len, MARK, strlen(MARK));
     if (at == NULL) {
         return;

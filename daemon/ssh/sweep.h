@@ -16,8 +16,8 @@
 char *sl_sweep_script(const char *const *text, size_t count);
 
 struct sl_sweep_result {
-    bool ran; /* to its end: the numbers are exact */
-    bool has_proc;
+    bool ran;      /* to its end: the numbers are exact */
+    bool has_proc; /* false: the script says that there is none */
     uint32_t swept, remaining;
 };
 /* Reads the script's output, which other output may surround. */

@@ -147,35 +147,70 @@ static void test_ends_what_carries_a_mark(void **state)
     kill(other, SIGKILL);
 }
 
-/* A grep that stops at a zero byte, as small systems have it. */
-static void test_poor_grep(void **state)
+/* Sweeps for `mark` with another grep, a shell script. */
+static struct sl_sweep_result sweep_with_grep(const char *script, const char *mark)
 {
-    (void)state;
-    char dir[] = "/tmp/sshlease-test.XXXXXX", path[128], mark[64], text[96];
+    char dir[] = "/tmp/sshlease-test.XXXXXX", path[128], search[256], text[96];
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/grep", dir);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
-    fputs("#!/bin/sh\n"
-          "# Refuses files, and finds nothing in lines with zero bytes.\n"
-          "for a; do case $a in -ls) exit 2 ;; esac; done\n"
-          "tmp=$(mktemp); trap 'rm -f $tmp' EXIT; cat >$tmp\n"
-          "if [ \"$(tr -d '\\000' <$tmp | wc -c)\" != \"$(wc -c <$tmp)\" ]; then echo 0; exit 1; fi\n"
-          "/bin/grep \"$@\" <$tmp\n",
-        file);
+    fputs(script, file);
     fclose(file);
     chmod(path, 0755);
-    pid_t pid = start_marked(unique(mark, "3-1."), DETACHED);
     snprintf(text, sizeof text, "LC_SSHLEASE=%s", mark);
     const char *marks[] = {text};
-    char search[256];
     snprintf(search, sizeof search, "%s:/usr/bin:/bin", dir);
     struct sl_sweep_result result = sweep(search, marks, 1);
+    unlink(path);
+    rmdir(dir);
+    return result;
+}
+
+/* A grep that stops at a zero byte, as small systems have it. */
+static void test_poor_grep(void **state)
+{
+    (void)state;
+    char mark[64];
+    pid_t pid = start_marked(unique(mark, "3-1."), DETACHED);
+    struct sl_sweep_result result =
+        sweep_with_grep("#!/bin/sh\n"
+                        "# Refuses files, and finds nothing in lines with zero bytes.\n"
+                        "for a; do case $a in -ls) exit 2 ;; esac; done\n"
+                        "tmp=$(mktemp); trap 'rm -f $tmp' EXIT; cat >$tmp\n"
+                        "if [ \"$(tr -d '\\000' <$tmp | wc -c)\" != \"$(wc -c <$tmp)\" ]; then echo 0; exit 1; fi\n"
+                        "/bin/grep \"$@\" <$tmp\n",
+            mark);
     assert_true(result.ran);
     assert_int_equal(result.swept, 1);
     assert_false(is_there(pid));
-    unlink(path);
-    rmdir(dir);
+}
+
+/* With so many processes that their names do not fit one command, the shell cannot run it. */
+static void test_too_many_for_one_command(void **state)
+{
+    (void)state;
+    char mark[64];
+    pid_t pid = start_marked(unique(mark, "4-1."), DETACHED);
+    struct sl_sweep_result result = sweep_with_grep("#!/bin/sh\n"
+                                                    "for a; do case $a in -ls) exit 126 ;; esac; done\n"
+                                                    "exec /bin/grep \"$@\"\n",
+        mark);
+    assert_true(result.ran);
+    assert_int_equal(result.swept, 1);
+    assert_false(is_there(pid));
+}
+
+/* A sweep that cannot look has not run: it must not say that it found nothing. */
+static void test_no_grep(void **state)
+{
+    (void)state;
+    char mark[64];
+    pid_t pid = start_marked(unique(mark, "5-1."), DETACHED);
+    struct sl_sweep_result result = sweep_with_grep("#!/bin/sh\nexit 127\n", mark);
+    assert_false(result.ran);
+    assert_true(is_there(pid));
+    kill(pid, SIGKILL);
 }
 
 static void test_parse(void **state)
@@ -192,6 +227,7 @@ static void test_parse(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         sl_sweep_parse(bad[i], strlen(bad[i]), &result);
         assert_false(result.ran);
+        assert_true(result.has_proc); /* it was not the script that spoke */
     }
     static const char no_proc[] = "SSHLEASE-SWEEP no-proc\n";
     sl_sweep_parse(no_proc, sizeof no_proc - 1, &result);
@@ -204,6 +240,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ends_what_carries_a_mark),
         cmocka_unit_test(test_poor_grep),
+        cmocka_unit_test(test_too_many_for_one_command),
+        cmocka_unit_test(test_no_grep),
         cmocka_unit_test(test_parse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
