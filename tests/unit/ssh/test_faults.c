@@ -382,6 +382,25 @@ static void c_closed(void *arg)
 }
 static const struct sl_conn_handler closing_conn = {c_ready, c_lost, c_pong, c_drained, c_closed};
 
+static void on_turn(uv_prepare_t *prepare)
+{
+    ++*(unsigned *)prepare->data;
+}
+
+/* Turns of the loop in 50 ms in which nothing is to be done. */
+static unsigned turns_at_rest(void)
+{
+    unsigned turns = 0;
+    uv_prepare_t prepare;
+    uv_prepare_init(&rig.loop, &prepare);
+    prepare.data = &turns;
+    uv_prepare_start(&prepare, on_turn);
+    rig_run_ms(&rig, 50);
+    uv_close((uv_handle_t *)&prepare, NULL);
+    uv_run(&rig.loop, UV_RUN_NOWAIT);
+    return turns;
+}
+
 static void test_close_from_callbacks(void **state)
 {
     (void)state;
@@ -392,6 +411,7 @@ static void test_close_from_callbacks(void **state)
         rig_run_ms(&rig, 20);
         assert_int_equal(c.ended, when == IN_READY ? 0 : 1);
         assert_int_equal(c.calls_after, 0);
+        assert_in_range(turns_at_rest(), 1, 10);
     }
 }
 
