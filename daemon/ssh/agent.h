@@ -30,7 +30,7 @@ const char *sl_agent_error(const struct sl_agent *agent);
 int sl_agent_shortage(const struct sl_agent *agent);
 
 /* Sends a whole message (copied) and waits for the answer. Only when idle. */
-void sl_agent_ask(struct sl_agent *agent, const uint8_t *message, size_t len);
+void sl_agent_ask(struct sl_agent *agent, const uint8_t *data, size_t len);
 /* The last answer without its length, valid until the next request; empty when there is none. */
 struct sl_bytes sl_agent_answer(const struct sl_agent *agent);
 

@@ -288,6 +288,32 @@ static void test_eight_at_once(void **state)
     }
 }
 
+/* Answers of one channel that arrive while another is asking are not taken for its own. */
+static void test_many_requests_at_once(void **state)
+{
+    (void)state;
+    const struct sl_stream_env env[] = {{"LC_A", "a"}, {"LC_B", "b"}, {"LC_C", "c"}};
+    for (unsigned round = 0; round < 8; round++) {
+        struct rig_stream stream[8];
+        for (unsigned i = 0; i < 8; i++) {
+            char command[32];
+            snprintf(command, sizeof command, "echo $LC_A$LC_B$LC_C; exit %u", i);
+            const struct sl_stream_spec spec = {
+                .kind = SL_SPEC_EXEC, .command = command, .env = env, .env_count = i % 4, .credit = 65536};
+            assert_int_equal(rig_open_spec(&conn, &stream[i], &spec), 0);
+        }
+        for (unsigned i = 0; i < 8; i++) {
+            char expected[8] = "abc";
+            assert_true(rig_wait(&rig, &stream[i].ended, 10000));
+            strcpy(expected + i % 4, "\n");
+            assert_string_equal(rig_out(&stream[i]), expected);
+            assert_int_equal(stream[i].how, SL_RESULT_STATUS);
+            assert_int_equal(stream[i].exit_status, i);
+            rig_stream_fini(&stream[i]);
+        }
+    }
+}
+
 /* Six streams of data both ways while the server asks for new keys after every megabyte. */
 static void test_rekeying(void **state)
 {
@@ -472,6 +498,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pty, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shell_and_subsystem, setup, teardown),
         cmocka_unit_test_setup_teardown(test_eight_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_requests_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rekeying, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close_ends_the_command, setup, teardown),
         cmocka_unit_test_setup_teardown(test_long_command_is_refused, setup, teardown),
