@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -45,6 +46,8 @@ static pid_t start(const char *const argv[], int out_fd)
         for (int fd = 3; fd < 1024; fd++) {
             close(fd);
         }
+        /* Nothing of a test that was killed may go on listening. */
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
         execv(argv[0], (char *const *)(uintptr_t)argv);
         _exit(127);
     }
