@@ -131,7 +131,7 @@ int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_list
     char *error, size_t error_size, struct sl_listener **ret_listener)
 {
     int type = 0, listening = 0;
-    struct sockaddr_un address;
+    struct sockaddr_un address = {.sun_family = AF_UNSPEC};
     socklen_t len = sizeof type, address_len = sizeof address;
 
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_STREAM ||

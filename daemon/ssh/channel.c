@@ -377,8 +377,9 @@ void sl_chan_saw_exit(struct sl_conn *conn, uint32_t number, enum sl_chan_exit e
 
 void sl_chan_forget_all(struct sl_conn *conn)
 {
-    struct sl_chan *chan;
-    while ((chan = TAILQ_FIRST(&conn->chans)) != NULL) {
+    struct sl_chan *chan, *next;
+    for (chan = TAILQ_FIRST(&conn->chans); chan != NULL; chan = next) {
+        next = TAILQ_NEXT(chan, link);
         unlink_chan(chan);
     }
     conn->op = SL_OP_NONE;

@@ -5,6 +5,7 @@
 #include "daemon/ssh/job.h"
 #include "proto/status.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -272,6 +273,7 @@ static void answer_refusal(const struct sl_hostkey *hostkey, enum sl_known_verdi
     char text[600];
     const char *type = "?";
     size_t type_len = 1;
+    assert(line != NULL || verdict == SL_KNOWN_UNKNOWN);
     (void)sl_key_blob_type(blob, len, &type, &type_len);
     char *shown = sl_key_fingerprint(blob, len);
     char *known = line != NULL ? sl_key_fingerprint(line->blob, line->blob_len) : NULL;
