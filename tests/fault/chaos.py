@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Everything goes wrong at once, at random, and nothing may be left behind.
 
-    chaos.py [--seconds N] [--seed N] [--size CLIENTS] [--log FILE]      ends with 0 when all was well
+    chaos.py [--seconds N] [--seed N] [--size CLIENTS] [--pace-ms N] [--log FILE]      ends with 0 when all was well
 
 A real sshleased with several targets behind bad networks; a crowd of clients (crowd.py); and a schedule, made from the
 seed and printed, of what is done to servers, networks, leases and the configuration. Then the disturbance ends, and:
@@ -87,7 +87,7 @@ class Site:
         self.sshd.stop()
 
 
-def schedule(seed, seconds, sites):
+def schedule(seed, seconds, pace_ms, sites):
     """What happens when, from the seed alone: lines of (milliseconds, a method of Chaos, a site's name, arguments…)."""
     r = random.Random(f"schedule {seed}")
     what = {  # how often, and with which arguments
@@ -113,13 +113,13 @@ def schedule(seed, seconds, sites):
     while at < seconds * 1000:
         name = r.choices(list(what), [weight for weight, _ in what.values()])[0]
         lines.append((int(at), name, r.choice(sites), *what[name][1]()))
-        at += r.expovariate(1 / 180.0)
+        at += r.expovariate(1 / pace_ms)
     return lines
 
 
 class Chaos:
-    def __init__(self, seconds, seed, size, keys, account, say=print):
-        self.seconds, self.seed, self.size, self.say = seconds, seed, size, say
+    def __init__(self, seconds, seed, keys, account, size=12, pace_ms=180.0, say=print):
+        self.seconds, self.seed, self.size, self.pace_ms, self.say = seconds, seed, size, pace_ms, say
         self.keys, self.account = keys, account
         self.random = random.Random(f"chaos {seed}")
         self.dir = tempfile.TemporaryDirectory(prefix="sshlease-chaos.")
@@ -162,7 +162,8 @@ class Chaos:
 
     def crowd(self, seed, name):
         settings = {"name": name, "socket": self.daemon.path, "cli": daemons.program("sshlease"), "seed": seed,
-                    "size": self.size, "targets": [*self.sites, *self.sites, "none"], "journal": self.journal, "user": self.account.pw_name}
+                    "size": self.size, "targets": [*self.sites, *self.sites, "none"], "journal": self.journal,
+                    "user": self.account.pw_name}
         env = {**os.environ, **daemons.sanitizer_env()}
         return subprocess.Popen([sys.executable, os.path.join(HERE, "crowd.py"), json.dumps(settings)], env=env,
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -295,7 +296,7 @@ class Chaos:
 
     def disturb(self):
         begin = time.monotonic()
-        for at, name, site, *args in schedule(self.seed, self.seconds, list(self.sites)):
+        for at, name, site, *args in schedule(self.seed, self.seconds, self.pace_ms, list(self.sites)):
             self.say(f"[{at:6d}] {name} {site} {' '.join(repr(a)[:60] for a in args)}".rstrip())
             while time.monotonic() - begin < at / 1000:
                 self.run_later()
@@ -522,10 +523,11 @@ def main():
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--size", type=int, default=12, help="clients at a time")
+    parser.add_argument("--pace-ms", type=float, default=180.0, help="from one disturbance to the next, on average")
     parser.add_argument("--log", help="where sshleased's log goes")
     args = parser.parse_args()
     with accounts.plain() as entry, tempfile.TemporaryDirectory(prefix="sshlease-keys.") as directory:
-        chaos = Chaos(args.seconds, args.seed, args.size, Keys(directory), entry)
+        chaos = Chaos(args.seconds, args.seed, Keys(directory), entry, args.size, args.pace_ms)
         try:
             problems = chaos.run()
         finally:

@@ -8,5 +8,5 @@ import chaos
 @pytest.mark.root  # the daemon hides its descriptors from its own user
 @pytest.mark.parametrize("seed", [1])
 def test_nothing_is_left_behind(keys, account, full, seed):
-    problems = chaos.Chaos(600 if full else 12, seed, 12, keys, account).run()
+    problems = chaos.Chaos(600 if full else 12, seed, keys, account).run()
     assert not problems, "\n".join(problems)
