@@ -4,6 +4,7 @@
 #include "daemon/ssh/session.h"
 #include "proto/status.h"
 
+#include <errno.h>
 #include <libssh2.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +39,13 @@ void sl_auth_fail(struct sl_auth *auth)
     }
 }
 
+/* libssh2 gives a transport that failed while it waited for the answer the same number as a rejection. Going on then would
+ * be to decrypt with a key stream that is out of step. */
+static bool is_no_answer(struct sl_conn *conn)
+{
+    return strncmp(sl_io_error_text(conn), "Waiting for", 11) == 0;
+}
+
 enum sl_auth_result sl_auth_judge(struct sl_auth *auth, int r)
 {
     struct sl_conn *conn = auth->conn;
@@ -51,7 +59,10 @@ enum sl_auth_result sl_auth_judge(struct sl_auth *auth, int r)
         break;
     case LIBSSH2_ERROR_AUTHENTICATION_FAILED:
     case LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED: /* the same number under an older name in places */
-        return SL_AUTH_REJECTED_AFTER_PROOF;
+        if (conn->error == 0 && conn->disconnect_text == NULL && !is_no_answer(conn)) {
+            return SL_AUTH_REJECTED_AFTER_PROOF;
+        }
+        break;
     case LIBSSH2_ERROR_FILE:
     case LIBSSH2_ERROR_KEYFILE_AUTH_FAILED:
     case LIBSSH2_ERROR_METHOD_NONE:
@@ -73,8 +84,8 @@ enum sl_auth_result sl_auth_judge(struct sl_auth *auth, int r)
         if (conn->disconnect_text != NULL) {
             sl_session_printable(said, sizeof said, conn->disconnect_text, strlen(conn->disconnect_text));
         }
-        sl_conn_die(conn, SL_E_HANDSHAKE, "the server closed the connection while logging in%s%s%s",
-            said[0] != '\0' ? ": \"" : "", said, said[0] != '\0' ? "\"" : "");
+        sl_conn_die(conn, SL_E_HANDSHAKE, "%s while logging in%s%s%s",
+            conn->error == EBADMSG ? SL_DAMAGED_TEXT : "the server closed the connection", said[0] != '\0' ? ": \"" : "", said, said[0] != '\0' ? "\"" : "");
     } else {
         sl_conn_die(conn, SL_E_HANDSHAKE, "logging in failed: %s (%d)", sl_io_error_text(conn), r);
     }

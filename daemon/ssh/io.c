@@ -165,6 +165,20 @@ static ssize_t on_recv(libssh2_socket_t socket, void *data, size_t len, int flag
     return (ssize_t)n;
 }
 
+/* A damaged packet ends the connection, whatever libssh2 makes of it: where it waits for an answer in a login it would call
+ * that a rejection, and what comes next would be decrypted out of step and believed (its length first of all). */
+static int on_mac_error(LIBSSH2_SESSION *session, const char *packet, int packet_len, void **abstract)
+{
+    (void)session;
+    (void)packet;
+    (void)packet_len;
+    struct sl_conn *conn = *abstract;
+    if (conn->error == 0) {
+        conn->error = EBADMSG;
+    }
+    return -1;
+}
+
 static void on_disconnect(LIBSSH2_SESSION *session, int reason, const char *message, int message_len,
     const char *language, int language_len, void **abstract)
 {
@@ -210,6 +224,7 @@ int sl_io_open(struct sl_conn *conn, int fd)
     libssh2_session_callback_set2(conn->session, LIBSSH2_CALLBACK_SEND, (libssh2_cb_generic *)on_send);
     libssh2_session_callback_set2(conn->session, LIBSSH2_CALLBACK_RECV, (libssh2_cb_generic *)on_recv);
     libssh2_session_callback_set2(conn->session, LIBSSH2_CALLBACK_DISCONNECT, (libssh2_cb_generic *)on_disconnect);
+    libssh2_session_callback_set2(conn->session, LIBSSH2_CALLBACK_MACERROR, (libssh2_cb_generic *)on_mac_error);
     return 0;
 }
 

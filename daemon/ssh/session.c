@@ -67,6 +67,9 @@ static void describe_end(const struct sl_conn *conn, char *out, size_t size)
     case ENOBUFS:
         what = "the server takes nothing and asks for ever more";
         break;
+    case EBADMSG:
+        what = SL_DAMAGED_TEXT;
+        break;
     case 0:
         what = "the server closed the connection";
         break;

@@ -27,6 +27,9 @@ class _Pipe:
         self.proxy, self.direction, self.reader, self.writer = proxy, direction, reader, writer
         self.queue, self.held, self.ended = deque(), 0, False
         self.wake = asyncio.Event()
+        self.flip = next(proxy.flips.get(direction, iter(())), None)
+        self.passed = 0
+        proxy.said[direction] = b""
 
     async def read(self):
         loop = asyncio.get_running_loop()
@@ -39,6 +42,7 @@ class _Pipe:
                 if self.proxy.corrupt.get(self.direction):
                     self.proxy.corrupt[self.direction] -= 1
                     data = data[:-1] + bytes([data[-1] ^ 0x55])
+                data = self.spoil(data)
                 due = max(due, loop.time() + late)
                 self.proxy.bytes[self.direction] += len(data)
                 self.queue.append((due, data))
@@ -48,6 +52,17 @@ class _Pipe:
                     await asyncio.sleep(0.01)
         self.ended = True
         self.wake.set()
+
+    def spoil(self, data):
+        """`data` with the byte in it spoiled that is to be, as counted from the connection's beginning."""
+        said = self.proxy.said[self.direction]
+        if len(said) < 8192:
+            self.proxy.said[self.direction] = said + data[:8192 - len(said)]
+        at = None if self.flip is None else self.flip - self.passed
+        self.passed += len(data)
+        if at is not None and 0 <= at < len(data):
+            data = data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1:]
+        return data
 
     async def write(self):
         loop = asyncio.get_running_loop()
@@ -78,6 +93,8 @@ class Proxy:
         self.delay = {UP: delay, DOWN: delay}  # seconds, one way
         self.loss = 0.0                        # chance that a segment comes late by a retransmission
         self.corrupt = {}                      # direction: so many chunks to come get a wrong byte
+        self.flips = {}                        # direction: an iterator; each new connection gets its next byte to spoil
+        self.said = {}                         # direction: the first 8 KiB of the newest connection
         self.greeting = None                   # bytes said to a new connection in the server's place, then silence
         self.black_hole = False                # new connections are accepted and nothing more
         self.bytes = {UP: 0, DOWN: 0}

@@ -4,12 +4,14 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import time
 
 import pytest
 
 import native
 import procs
+from native import Client
 from sshd import free_port
 from waiting import until
 
@@ -146,6 +148,37 @@ def test_a_wrong_byte_on_the_way(beside_good, sshd, make_proxy, target):
     assert native.CODES[client.ended.code] == "connection-lost"
     assert stream.end.how == native.UNKNOWN
     watch.kill()
+
+
+def encrypted_from(said):
+    """Where in what a server says its encryption begins: behind NEWKEYS (RFC 4253 sections 4.2, 6 and 7.3)."""
+    at = said.index(b"\r\n") + 2
+    while True:
+        (length,) = struct.unpack_from(">I", said, at)
+        kind = said[at + 5]
+        at += 4 + length
+        if kind == 21:
+            return at
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_a_wrong_byte_anywhere_in_a_login(make_daemon, sshd, make_proxy, target, part):
+    """libssh2 takes what breaks while it waits for a login's answer for a rejection. Going on from there it would believe
+    a length that it decrypted wrongly."""
+    proxy = make_proxy(sshd)
+    daemon = make_daemon({"targets": {"t": target(sshd, via=proxy, handshakes=1, retry_min="10ms", retry_max="10ms",
+                                                  login_timeout="150ms", auth_retry="10ms", idle_timeout="10ms")}})
+    with Client(daemon.path) as client:
+        client.acquire("t")
+    begin, end = encrypted_from(proxy.said["down"]), len(proxy.said["down"])
+    offsets = range(begin + part, end, 11)
+    proxy.flips["down"] = iter(offsets)
+    began = proxy.accepted
+    while proxy.accepted < began + len(offsets):
+        with Client(daemon.path) as client, contextlib.suppress(native.Error):
+            client.acquire("t", acquire_timeout_ms=2000)
+            client.release()
+    assert daemon.status()["state"] == "running"
 
 
 def test_comes_back(make_daemon, sshd, make_sshd, target):
