@@ -39,8 +39,8 @@ void sl_auth_fail(struct sl_auth *auth)
     }
 }
 
-/* libssh2 gives a transport that failed while it waited for the answer the same number as a rejection. Going on then would
- * be to decrypt with a key stream that is out of step. */
+/* libssh2 gives a transport that failed while it waited for the answer the same number as a rejection. Going on then
+ * would be to decrypt with a key stream that is out of step. */
 static bool is_no_answer(struct sl_conn *conn)
 {
     return strncmp(sl_io_error_text(conn), "Waiting for", 11) == 0;
@@ -85,7 +85,8 @@ enum sl_auth_result sl_auth_judge(struct sl_auth *auth, int r)
             sl_session_printable(said, sizeof said, conn->disconnect_text, strlen(conn->disconnect_text));
         }
         sl_conn_die(conn, SL_E_HANDSHAKE, "%s while logging in%s%s%s",
-            conn->error == EBADMSG ? SL_DAMAGED_TEXT : "the server closed the connection", said[0] != '\0' ? ": \"" : "", said, said[0] != '\0' ? "\"" : "");
+            conn->error == EBADMSG ? SL_DAMAGED_TEXT : "the server closed the connection",
+            said[0] != '\0' ? ": \"" : "", said, said[0] != '\0' ? "\"" : "");
     } else {
         sl_conn_die(conn, SL_E_HANDSHAKE, "logging in failed: %s (%d)", sl_io_error_text(conn), r);
     }

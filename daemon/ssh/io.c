@@ -165,8 +165,8 @@ static ssize_t on_recv(libssh2_socket_t socket, void *data, size_t len, int flag
     return (ssize_t)n;
 }
 
-/* A damaged packet ends the connection, whatever libssh2 makes of it: where it waits for an answer in a login it would call
- * that a rejection, and what comes next would be decrypted out of step and believed (its length first of all). */
+/* A damaged packet ends the connection, whatever libssh2 makes of it: where it waits for an answer in a login it would
+ * call that a rejection, and what comes next would be decrypted out of step and believed (its length first of all). */
 static int on_mac_error(LIBSSH2_SESSION *session, const char *packet, int packet_len, void **abstract)
 {
     (void)session;
