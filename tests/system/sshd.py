@@ -183,15 +183,15 @@ class Sshd:
               + "; ".join(f"{p}: {procs.cmdline(p)}" for p in self.remote()), timeout)
 
     def connections(self):
-        """Connections to it that are established now, as the kernel sees them."""
-        count = 0
+        """Connections to it that are established now, as the kernel sees them: all at the moment between two looks, for
+        the kernel's list is no snapshot, and one look can hold a connection and the one that came in its place."""
+        return len(self._established() & self._established())
+
+    def _established(self):
         tail = f":{self.port:04X}"
         with open("/proc/net/tcp", encoding="ascii") as f:
-            for line in f:
-                fields = line.split()
-                if fields[1].endswith(tail) and fields[3] == "01":
-                    count += 1
-        return count
+            lines = [line.split() for line in f]
+        return {(fields[1], fields[2]) for fields in lines if fields[1].endswith(tail) and fields[3] == "01"}
 
     def known_hosts_line(self, name=None, key=None, marker=""):
         kind, blob = Keys.public(key or self.host_keys[0]).split()[:2]
