@@ -1,5 +1,5 @@
 /* The way of a dial:
- *   1. the resolver is asked in the thread pool
+ *   1. the resolver is asked in the thread pool; an address needs no resolver, and goes on in the loop's next turn
  *   2. the next address gets a socket and a non-blocking connect(), watched by an attempt (a poll handle of its own)
  *   3. connected: the socket is handed out; failed or out of time: back to 2 with the next address
  * Each attempt frees itself in its handle's close callback; the dial frees itself when the resolver's request, its
@@ -236,6 +236,14 @@ static void on_timer(uv_timer_t *timer)
     try_next(dial);
 }
 
+static void on_numeric(uv_timer_t *timer)
+{
+    struct sl_dial *dial = timer->data;
+    dial->next = dial->list;
+    dial->handler->on_resolved(dial->arg);
+    try_next(dial);
+}
+
 static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
 {
     struct sl_dial *dial = req->data;
@@ -269,14 +277,22 @@ int sl_dial_start(uv_loop_t *loop, const char *host, uint16_t port, uint64_t tim
     dial->user_timeout_ms = user_timeout_ms;
     dial->deadline_ms = uv_now(loop) + timeout_ms;
     dial->resolve.data = dial;
-    if (uv_getaddrinfo(loop, &dial->resolve, on_resolved, host, service, &hints) != 0) {
-        free(dial);
-        return SL_E_INTERNAL;
-    }
-    dial->holders = 2;
     uv_timer_init(loop, &dial->timer);
     dial->timer.data = dial;
-    uv_timer_start(&dial->timer, on_timer, timeout_ms, 0);
+    struct addrinfo numeric = hints;
+    numeric.ai_flags |= AI_NUMERICHOST;
+    if (getaddrinfo(host, service, &numeric, &dial->list) == 0) {
+        /* Waiting for a worker would only let key exchanges and slow name servers eat its time. */
+        dial->holders = 1;
+        uv_timer_start(&dial->timer, on_numeric, 0, 0);
+    } else if (uv_getaddrinfo(loop, &dial->resolve, on_resolved, host, service, &hints) == 0) {
+        dial->holders = 2;
+        uv_timer_start(&dial->timer, on_timer, timeout_ms, 0);
+    } else {
+        dial->holders = 1;
+        uv_close((uv_handle_t *)&dial->timer, on_timer_closed);
+        return SL_E_INTERNAL;
+    }
     *ret_dial = dial;
     return 0;
 }
