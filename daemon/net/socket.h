@@ -18,6 +18,8 @@ struct sl_socket;
 /* Beyond this, sending fails and the socket ends. Whoever sends more than answers keeps below it by looking at
  * sl_socket_congested(). */
 #define SL_SOCKET_QUEUE_MAX 8388608u
+/* Passed descriptors that may be held for the taking; more end the socket. */
+#define SL_SOCKET_FDS_MAX 8u
 /* How long sl_socket_finish() waits for the peer to take what is queued. */
 #define SL_SOCKET_FINISH_MS 2000u
 
@@ -33,6 +35,8 @@ struct sl_socket_handler {
     void (*on_drain)(void *arg);
     /* The last callback: descriptor and memory are gone. */
     void (*on_closed)(void *arg);
+    /* As many descriptors have come as sl_socket_expect_fds() said: take them now. NULL: none are ever expected. */
+    void (*on_fds)(void *arg);
 };
 
 /* Takes over `fd`, a connected Unix stream socket, on success. Reading begins. 0, SL_E_NOMEM or SL_E_IO. No callback
@@ -43,6 +47,13 @@ int sl_socket_open(
 /* Sends both pieces, at once where the kernel takes them, else copied and queued. 0; SL_E_LIMIT over
  * SL_SOCKET_QUEUE_MAX, SL_E_NOMEM, SL_E_IO; after any of them on_end follows. Never calls back. Either may be empty. */
 int sl_socket_send(struct sl_socket *socket, const void *head, size_t head_len, const void *body, size_t body_len);
+
+/* From within on_frame: the next `count` bytes, at most SL_SOCKET_FDS_MAX, are no frame but one NUL for each passed
+ * descriptor; on_fds follows when they have come, before the next frame. */
+void sl_socket_expect_fds(struct sl_socket *socket, unsigned count);
+/* The first of the passed descriptors, the caller's from here on and close-on-exec; -1: none. Those that came with a
+ * frame can be taken from within its on_frame. What nobody takes is a violation (SL_E_PROTOCOL) and closed. */
+int sl_socket_take_fd(struct sl_socket *socket);
 
 bool sl_socket_congested(const struct sl_socket *socket);
 

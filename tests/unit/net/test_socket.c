@@ -80,7 +80,8 @@ static void on_closed(void *arg)
     w->socket = NULL;
 }
 
-static const struct sl_socket_handler handler = {on_frame, on_end, on_drain, on_closed};
+static const struct sl_socket_handler handler = {
+    .on_frame = on_frame, .on_end = on_end, .on_drain = on_drain, .on_closed = on_closed};
 
 static void on_limit(uv_timer_t *timer)
 {
