@@ -43,13 +43,31 @@ int sl_asked_on_message(struct sshlease *lease, const struct sl_msg *msg)
     return 0;
 }
 
+int sl_asked_on_mux_path(struct sshlease *lease, const struct sl_msg *msg)
+{
+    struct sl_asked *asked = &lease->asked;
+    const struct sl_bytes path = msg->mux_path.path;
+
+    if (msg->mux_path.rid != asked->rid || asked->rid == 0)
+        return msg->mux_path.rid < lease->link.next_rid ? 0 : SL_E_PROTOCOL; /* nobody waits for it any more */
+    if (asked->type != SL_MSG_MUX || asked->status != SL_E_AGAIN || path.len == 0 || path.data[0] != '/')
+        return SL_E_PROTOCOL;
+    asked->text = malloc(path.len + 1);
+    if (asked->text == NULL)
+        return SL_E_NOMEM;
+    memcpy(asked->text, path.data, path.len);
+    asked->text[path.len] = '\0';
+    asked->status = 0;
+    return 0;
+}
+
 bool sl_asked_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error)
 {
     struct sl_asked *asked = &lease->asked;
 
     if (rid != asked->rid || asked->status != SL_E_AGAIN)
         return false;
-    if (error == NULL && asked->type == SL_MSG_STATUS)
+    if (error == NULL && (asked->type == SL_MSG_STATUS || asked->type == SL_MSG_MUX))
         return false;
     asked->status = status;
     if (error != NULL) {

@@ -53,6 +53,7 @@ struct sl_link {
     uint8_t *out;
     size_t out_at, out_end, out_cap;
     uint32_t next_rid;
+    uint32_t version; /* that WELCOME chose; 0: not here yet */
 };
 
 enum sl_held_state {
@@ -79,11 +80,12 @@ struct sl_held {
 };
 
 struct sl_asked {
-    uint32_t rid;  /* 0: nothing is asked */
-    uint32_t type; /* SL_MSG_STATUS, SL_MSG_END or SL_MSG_RELOAD */
-    uint64_t id;   /* END: which lease */
-    int status;    /* AGAIN until answered */
-    char *text;    /* STATUS: the JSON so far; else the error's text */
+    uint32_t rid;                     /* 0: nothing is asked */
+    uint32_t type;                    /* SL_MSG_STATUS, SL_MSG_END, SL_MSG_RELOAD or SL_MSG_MUX */
+    uint64_t id;                      /* END: which lease */
+    char target[SL_MSG_NAME_MAX + 1]; /* MUX: of which */
+    int status;                       /* AGAIN until answered */
+    char *text;                       /* STATUS: the JSON so far; MUX: the path; else the error's text */
     size_t len, cap;
 };
 
@@ -135,6 +137,9 @@ int sl_loop_flush(struct sshlease *lease);
 /* One turn of the loop: sends, waits until something comes or a timer is due, handles what came. 0: look again whether
  * what you wait for has happened. AGAIN: the deadline has passed and nothing came. Else why the link has ended. */
 int sl_loop_turn(struct sshlease *lease, int64_t deadline_ms);
+/* Whether the daemon speaks `version`, which a message needs; waits for its WELCOME. 0, VERSION, AGAIN when the
+ * deadline has passed, or why the link has ended. */
+int sl_loop_need(struct sshlease *lease, uint32_t version, int64_t deadline_ms);
 /* Ends the link: everything outstanding is answered with `status`. The descriptor stays open (but dead) until the
  * handle is freed, so that a caller's event loop never polls a reused number. Returns status. */
 int sl_loop_end(struct sshlease *lease, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -143,6 +148,7 @@ int sl_loop_end(struct sshlease *lease, int status, const char *format, ...) __a
 int sl_held_on_message(struct sshlease *lease, const struct sl_msg *msg);
 int sl_streams_on_message(struct sshlease *lease, const struct sl_msg *msg);
 int sl_asked_on_message(struct sshlease *lease, const struct sl_msg *msg);
+int sl_asked_on_mux_path(struct sshlease *lease, const struct sl_msg *msg);
 /* OK or ERROR to a request; true when it was this module's. */
 bool sl_held_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error);
 bool sl_streams_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error);

@@ -74,6 +74,7 @@ static int on_welcome(struct sshlease *lease, const struct sl_msg *msg)
             msg->welcome.version, SL_MSG_VERSION_MIN, SL_MSG_VERSION);
     if (lease->link.state == SL_LINK_GREETING)
         lease->link.state = SL_LINK_READY;
+    lease->link.version = msg->welcome.version;
     return 0;
 }
 
@@ -119,9 +120,12 @@ static int on_message(struct sshlease *lease, const struct sl_msg *msg)
         {SL_MSG_RENEWED, sl_held_on_message},
         {SL_MSG_LEASE_ENDED, sl_held_on_message},
         {SL_MSG_STATUS_REPLY, sl_asked_on_message},
+        {SL_MSG_MUX_PATH, sl_asked_on_mux_path},
     };
 
     if (lease->link.state == SL_LINK_GREETING && msg->type != SL_MSG_WELCOME && msg->type != SL_MSG_ERROR)
+        return SL_E_PROTOCOL;
+    if (lease->link.state != SL_LINK_GREETING && sl_msg_since(msg->type) > lease->link.version)
         return SL_E_PROTOCOL;
     for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++)
         if (handlers[i].type == msg->type)
@@ -230,6 +234,19 @@ int sl_loop_turn(struct sshlease *lease, int64_t deadline_ms)
     if (status == SL_E_AGAIN && now_ms < deadline_ms)
         return 0;
     return status;
+}
+
+int sl_loop_need(struct sshlease *lease, uint32_t version, int64_t deadline_ms)
+{
+    while (lease->link.version == 0) {
+        int status = sl_loop_turn(lease, deadline_ms);
+        if (status != 0)
+            return status;
+    }
+    if (lease->link.version < version)
+        return sl_refuse(lease, SL_E_VERSION, "sshleased speaks version %u of the protocol, and this needs version %u",
+            lease->link.version, version);
+    return 0;
 }
 
 int sshlease_process(struct sshlease *lease)

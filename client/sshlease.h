@@ -40,6 +40,7 @@ enum sshlease_status {
     SSHLEASE_E_AGAIN = -9,
     SSHLEASE_E_CONFIG = -10,
     SSHLEASE_E_CANCELLED = -11,
+    SSHLEASE_E_UNSUPPORTED = -12,
     SSHLEASE_E_NO_TARGET = -20,
     SSHLEASE_E_TIMEOUT = -21,
     SSHLEASE_E_QUEUE_FULL = -22,
@@ -249,6 +250,13 @@ int sshlease_release_result(struct sshlease *lease);
 int sshlease_stream_start(
     struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
 int sshlease_stream_opened(struct sshlease_stream *stream);
+
+/* --- ssh and what runs it --- */
+
+/* The path of the socket at which OpenSSH's client (ControlPath) leases connections to `target`, made if there is none
+ * yet; malloc'd, the caller's to free. Leases nothing. Status: NO_TARGET, NOT_ALLOWED, UNSUPPORTED (the daemon's
+ * configuration has no `mux`), VERSION (an older daemon), INVALID, LIMIT, TIMEOUT … */
+int sshlease_mux_path(struct sshlease *lease, const char *target, int timeout_ms, char **ret_path);
 
 /* --- administration --- */
 

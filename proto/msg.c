@@ -168,12 +168,21 @@ static const struct field status_reply_fields[] = {
     F_BOOL(status_reply.more),
     F_BLOB(status_reply.json, SL_MSG_PART_MAX),
 };
+static const struct field mux_fields[] = {
+    F_RID(mux.rid),
+    F_NAME(mux.target, SL_MSG_NAME_MAX),
+};
+static const struct field mux_path_fields[] = {
+    F_RID(mux_path.rid),
+    F_NAME(mux_path.path, SL_MSG_NAME_MAX),
+};
 
 enum sender { CLIENT = 1, DAEMON = 2, BOTH = CLIENT | DAEMON };
 
 struct layout {
     const char *name; /* NULL: no such message */
     enum sender sender;
+    uint32_t since;  /* the version that brought it */
     bool open_ended; /* trailing bytes are a later version's */
     const struct field *fields;
     size_t count;
@@ -182,30 +191,32 @@ struct layout {
 #define FIELDS(list) (list), sizeof(list) / sizeof((list)[0])
 
 static const struct layout layouts[] = {
-    [SL_MSG_HELLO] = {"HELLO", CLIENT, true, FIELDS(hello_fields)},
-    [SL_MSG_ACQUIRE] = {"ACQUIRE", CLIENT, false, FIELDS(acquire_fields)},
-    [SL_MSG_RENEW] = {"RENEW", CLIENT, false, FIELDS(renew_fields)},
-    [SL_MSG_RELEASE] = {"RELEASE", CLIENT, false, FIELDS(request_fields)},
-    [SL_MSG_STREAM_OPEN] = {"STREAM_OPEN", CLIENT, false, FIELDS(stream_open_fields)},
-    [SL_MSG_SIGNAL] = {"SIGNAL", CLIENT, false, FIELDS(signal_fields)},
-    [SL_MSG_WINDOW_CHANGE] = {"WINDOW_CHANGE", CLIENT, false, FIELDS(window_change_fields)},
-    [SL_MSG_CLOSE] = {"CLOSE", CLIENT, false, FIELDS(stream_fields)},
-    [SL_MSG_STATUS] = {"STATUS", CLIENT, false, FIELDS(request_fields)},
-    [SL_MSG_END] = {"END", CLIENT, false, FIELDS(end_fields)},
-    [SL_MSG_RELOAD] = {"RELOAD", CLIENT, false, FIELDS(request_fields)},
-    [SL_MSG_DATA] = {"DATA", BOTH, false, FIELDS(data_fields)},
-    [SL_MSG_WINDOW] = {"WINDOW", BOTH, false, FIELDS(window_fields)},
-    [SL_MSG_EOF] = {"EOF", BOTH, false, FIELDS(stream_fields)},
-    [SL_MSG_WELCOME] = {"WELCOME", DAEMON, true, FIELDS(welcome_fields)},
-    [SL_MSG_OK] = {"OK", DAEMON, false, FIELDS(request_fields)},
-    [SL_MSG_ERROR] = {"ERROR", DAEMON, false, FIELDS(error_fields)},
-    [SL_MSG_WAITING] = {"WAITING", DAEMON, false, FIELDS(waiting_fields)},
-    [SL_MSG_GRANTED] = {"GRANTED", DAEMON, false, FIELDS(granted_fields)},
-    [SL_MSG_RENEWED] = {"RENEWED", DAEMON, false, FIELDS(renewed_fields)},
-    [SL_MSG_LEASE_ENDED] = {"LEASE_ENDED", DAEMON, false, FIELDS(lease_ended_fields)},
-    [SL_MSG_STREAM_OPENED] = {"STREAM_OPENED", DAEMON, false, FIELDS(stream_opened_fields)},
-    [SL_MSG_STREAM_END] = {"STREAM_END", DAEMON, false, FIELDS(stream_end_fields)},
-    [SL_MSG_STATUS_REPLY] = {"STATUS_REPLY", DAEMON, false, FIELDS(status_reply_fields)},
+    [SL_MSG_HELLO] = {"HELLO", CLIENT, 1, true, FIELDS(hello_fields)},
+    [SL_MSG_ACQUIRE] = {"ACQUIRE", CLIENT, 1, false, FIELDS(acquire_fields)},
+    [SL_MSG_RENEW] = {"RENEW", CLIENT, 1, false, FIELDS(renew_fields)},
+    [SL_MSG_RELEASE] = {"RELEASE", CLIENT, 1, false, FIELDS(request_fields)},
+    [SL_MSG_STREAM_OPEN] = {"STREAM_OPEN", CLIENT, 1, false, FIELDS(stream_open_fields)},
+    [SL_MSG_SIGNAL] = {"SIGNAL", CLIENT, 1, false, FIELDS(signal_fields)},
+    [SL_MSG_WINDOW_CHANGE] = {"WINDOW_CHANGE", CLIENT, 1, false, FIELDS(window_change_fields)},
+    [SL_MSG_CLOSE] = {"CLOSE", CLIENT, 1, false, FIELDS(stream_fields)},
+    [SL_MSG_STATUS] = {"STATUS", CLIENT, 1, false, FIELDS(request_fields)},
+    [SL_MSG_END] = {"END", CLIENT, 1, false, FIELDS(end_fields)},
+    [SL_MSG_RELOAD] = {"RELOAD", CLIENT, 1, false, FIELDS(request_fields)},
+    [SL_MSG_MUX] = {"MUX", CLIENT, 2, false, FIELDS(mux_fields)},
+    [SL_MSG_DATA] = {"DATA", BOTH, 1, false, FIELDS(data_fields)},
+    [SL_MSG_WINDOW] = {"WINDOW", BOTH, 1, false, FIELDS(window_fields)},
+    [SL_MSG_EOF] = {"EOF", BOTH, 1, false, FIELDS(stream_fields)},
+    [SL_MSG_WELCOME] = {"WELCOME", DAEMON, 1, true, FIELDS(welcome_fields)},
+    [SL_MSG_OK] = {"OK", DAEMON, 1, false, FIELDS(request_fields)},
+    [SL_MSG_ERROR] = {"ERROR", DAEMON, 1, false, FIELDS(error_fields)},
+    [SL_MSG_WAITING] = {"WAITING", DAEMON, 1, false, FIELDS(waiting_fields)},
+    [SL_MSG_GRANTED] = {"GRANTED", DAEMON, 1, false, FIELDS(granted_fields)},
+    [SL_MSG_RENEWED] = {"RENEWED", DAEMON, 1, false, FIELDS(renewed_fields)},
+    [SL_MSG_LEASE_ENDED] = {"LEASE_ENDED", DAEMON, 1, false, FIELDS(lease_ended_fields)},
+    [SL_MSG_STREAM_OPENED] = {"STREAM_OPENED", DAEMON, 1, false, FIELDS(stream_opened_fields)},
+    [SL_MSG_STREAM_END] = {"STREAM_END", DAEMON, 1, false, FIELDS(stream_end_fields)},
+    [SL_MSG_STATUS_REPLY] = {"STATUS_REPLY", DAEMON, 1, false, FIELDS(status_reply_fields)},
+    [SL_MSG_MUX_PATH] = {"MUX_PATH", DAEMON, 2, false, FIELDS(mux_path_fields)},
 };
 
 static const struct layout *layout_of(uint32_t type)
@@ -234,6 +245,13 @@ bool sl_msg_from_daemon(uint32_t type)
     const struct layout *layout = layout_of(type);
 
     return layout != NULL && (layout->sender & DAEMON) != 0;
+}
+
+uint32_t sl_msg_since(uint32_t type)
+{
+    const struct layout *layout = layout_of(type);
+
+    return layout != NULL ? layout->since : 0;
 }
 
 struct sl_bytes sl_bytes_of(const char *text)

@@ -7,7 +7,7 @@
 /* The first string of a HELLO; whatever else speaks to the socket by mistake does not say it. */
 #define SL_MSG_MAGIC "sshlease"
 /* The newest and oldest version this code speaks. */
-#define SL_MSG_VERSION     1u
+#define SL_MSG_VERSION     2u
 #define SL_MSG_VERSION_MIN 1u
 
 /* Maxima, in bytes where not said otherwise; a message over one is a protocol violation. */
@@ -36,6 +36,7 @@ enum sl_msg_type {
     SL_MSG_STATUS = 30,        /* -> STATUS_REPLY+ or ERROR */
     SL_MSG_END = 31,           /* -> OK or ERROR */
     SL_MSG_RELOAD = 32,        /* -> OK or ERROR */
+    SL_MSG_MUX = 33,           /* -> MUX_PATH or ERROR; version 2 */
     SL_MSG_DATA = 40,          /* both ways */
     SL_MSG_WINDOW = 41,        /* both ways */
     SL_MSG_EOF = 42,           /* both ways */
@@ -49,6 +50,7 @@ enum sl_msg_type {
     SL_MSG_STREAM_OPENED = 120,
     SL_MSG_STREAM_END = 123, /* the last message about a stream */
     SL_MSG_STATUS_REPLY = 130,
+    SL_MSG_MUX_PATH = 131, /* version 2 */
 };
 
 /* "ACQUIRE" and so on; "unknown" for other numbers. Static. */
@@ -58,6 +60,10 @@ const char *sl_msg_type_name(uint32_t type);
  * messages, so whoever reads asks this of each. */
 bool sl_msg_from_client(uint32_t type);
 bool sl_msg_from_daemon(uint32_t type);
+
+/* The version that brought the message; 0 for numbers of no message. The decoder takes those of every version, so
+ * whoever reads asks this, too. */
+uint32_t sl_msg_since(uint32_t type);
 
 enum sl_stream_kind { SL_STREAM_EXEC = 1, SL_STREAM_SHELL = 2, SL_STREAM_SUBSYSTEM = 3 };
 
@@ -169,6 +175,14 @@ struct sl_msg_status_reply {
     bool more;            /* another part follows */
     struct sl_bytes json; /* a part of one JSON text */
 };
+struct sl_msg_mux {
+    uint32_t rid;
+    struct sl_bytes target;
+};
+struct sl_msg_mux_path {
+    uint32_t rid;
+    struct sl_bytes path; /* of a Unix socket that speaks OpenSSH's multiplexing protocol */
+};
 
 struct sl_msg {
     enum sl_msg_type type;
@@ -193,6 +207,8 @@ struct sl_msg {
         struct sl_msg_stream_end stream_end;
         struct sl_msg_end end;
         struct sl_msg_status_reply status_reply;
+        struct sl_msg_mux mux;
+        struct sl_msg_mux_path mux_path;
     };
 };
 

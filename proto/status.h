@@ -20,6 +20,7 @@
     X(AGAIN, 9, "again", "not ready yet", true)                                                                        \
     X(CONFIG, 10, "config", "the configuration is not valid", false)                                                   \
     X(CANCELLED, 11, "cancelled", "cancelled", true)                                                                   \
+    X(UNSUPPORTED, 12, "unsupported", "not offered here", false)                                                       \
     /* acquiring */                                                                                                    \
     X(NO_TARGET, 20, "no-target", "no such target", false)                                                             \
     X(TIMEOUT, 21, "timeout", "timed out", true)                                                                       \

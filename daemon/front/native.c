@@ -71,11 +71,12 @@ static void on_hello(struct sl_client *c, const struct sl_msg *msg)
     }
     sl_socket_deadline(c->socket, 0);
     c->phase = SL_CLIENT_READY;
+    c->version = hello->version_max < SL_MSG_VERSION ? hello->version_max : SL_MSG_VERSION;
     sl_client_send(c, &(struct sl_msg){
                           .type = SL_MSG_WELCOME,
                           .welcome =
                               {
-                                  .version = hello->version_max < SL_MSG_VERSION ? hello->version_max : SL_MSG_VERSION,
+                                  .version = c->version,
                                   .daemon = sl_bytes_of("sshleased " SSHLEASE_VERSION),
                               },
                       });
@@ -101,6 +102,7 @@ static const struct {
     {sl_client_on_status, SL_MSG_STATUS, false},
     {sl_client_on_end, SL_MSG_END, true},
     {sl_client_on_reload, SL_MSG_RELOAD, false},
+    {sl_client_on_mux, SL_MSG_MUX, false},
     {sl_client_on_data, SL_MSG_DATA, false},
     {sl_client_on_window, SL_MSG_WINDOW, false},
     {sl_client_on_eof, SL_MSG_EOF, false},
@@ -121,6 +123,12 @@ static void on_frame(void *arg, const struct sl_frame *frame)
     }
     if (c->phase == SL_CLIENT_GREETING && frame->type != SL_MSG_HELLO) {
         (void)snprintf(text, sizeof text, "%s came before HELLO", sl_msg_type_name(frame->type));
+        end_client(c, SL_E_PROTOCOL, text);
+        return;
+    }
+    if (c->phase == SL_CLIENT_READY && sl_msg_since(frame->type) > c->version) {
+        (void)snprintf(text, sizeof text, "%s is a message of version %u, and version %u is spoken here",
+            sl_msg_type_name(frame->type), sl_msg_since(frame->type), c->version);
         end_client(c, SL_E_PROTOCOL, text);
         return;
     }

@@ -64,6 +64,7 @@ struct sl_client {
     struct sl_socket *socket;
     struct sl_peer peer;
     enum sl_client_phase phase;
+    uint32_t version; /* spoken since WELCOME; 0 before */
     enum sl_holding holding;
     struct sl_lease *lease; /* NULL when holding nothing */
     uint64_t lease_id;

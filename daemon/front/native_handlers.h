@@ -22,6 +22,9 @@ void sl_client_lend_all(struct sl_client *client);
 /* The lease is over: answers what is open, says STREAM_END to the rest where `tell`, and frees them. */
 void sl_client_end_streams(struct sl_client *client, int status, const char *text, bool tell);
 
+/* native_mux.c */
+void sl_client_on_mux(struct sl_client *client, const struct sl_msg *msg);
+
 /* admin.c */
 void sl_client_on_status(struct sl_client *client, const struct sl_msg *msg);
 void sl_client_on_end(struct sl_client *client, const struct sl_msg *msg);

@@ -214,11 +214,17 @@ void fake_send(struct fake *f, const struct sl_msg *msg)
     free(frame);
 }
 
-void fake_greet(struct fake *f)
+void fake_greet_in(struct fake *f, uint32_t version)
 {
     fake_accept(f);
     fake_take(f, SL_MSG_HELLO);
-    fake_send(f, &(struct sl_msg){.type = SL_MSG_WELCOME, .welcome = {.version = 1, .daemon = sl_bytes_of("fake 1")}});
+    fake_send(
+        f, &(struct sl_msg){.type = SL_MSG_WELCOME, .welcome = {.version = version, .daemon = sl_bytes_of("fake 1")}});
+}
+
+void fake_greet(struct fake *f)
+{
+    fake_greet_in(f, SL_MSG_VERSION);
 }
 
 void fake_grant(struct fake *f)

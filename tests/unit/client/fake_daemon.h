@@ -52,7 +52,8 @@ void fake_close(struct fake *f);
 /* Ends the script as failed. */
 void fake_fail(struct fake *f, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
 
-void fake_greet(struct fake *f); /* accept, HELLO, WELCOME */
+void fake_greet(struct fake *f); /* accept, HELLO, WELCOME in the newest version */
+void fake_greet_in(struct fake *f, uint32_t version);
 void fake_grant(struct fake *f); /* ACQUIRE, GRANTED with lease 7 */
 /* STREAM_OPEN, answered with STREAM_OPENED and that credit; returns the stream's id. */
 uint32_t fake_open_stream(struct fake *f, uint32_t window);

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -26,9 +27,18 @@ static int on_reload(void *arg, sl_native_reloaded_fn done, void *done_arg)
     return 0;
 }
 
+static int on_mux_path(void *arg, const struct sl_target_conf *target, char *buf, size_t size)
+{
+    struct sl_front_world *f = arg;
+
+    f->mux_asked++;
+    (void)snprintf(buf, size, f->mux_refusal == 0 ? "/run/mux/%s" : "%s: no mux", target->name);
+    return f->mux_refusal;
+}
+
 void sl_front_init(struct sl_front_world *f, const char *yaml)
 {
-    const struct sl_native_hooks hooks = {.reload = on_reload, .arg = f};
+    const struct sl_native_hooks hooks = {.reload = on_reload, .mux_path = on_mux_path, .arg = f};
 
     *f = (struct sl_front_world){.reload_refusal = 0};
     sl_world_init(&f->world, yaml, false);
@@ -171,9 +181,9 @@ void sl_raw_expect_silence(struct sl_raw_client *c)
 void sl_raw_greet(struct sl_raw_client *c)
 {
     sl_raw_say(c, &(struct sl_msg){.type = SL_MSG_HELLO,
-                      .hello = {.version_min = 1, .version_max = 1, .program = sl_bytes_of("test 1")}});
+                      .hello = {.version_min = 1, .version_max = SL_MSG_VERSION, .program = sl_bytes_of("test 1")}});
     sl_raw_expect(c, SL_MSG_WELCOME);
-    assert_int_equal(c->msg.welcome.version, 1);
+    assert_int_equal(c->msg.welcome.version, SL_MSG_VERSION);
 }
 
 struct sl_raw_client *sl_raw_hello(struct sl_front_world *f)

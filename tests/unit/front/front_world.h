@@ -13,6 +13,8 @@ struct sl_front_world {
     sl_native_reloaded_fn reloaded;
     void *reloaded_arg;
     int reload_refusal;
+    int mux_refusal;    /* what a MUX is answered; 0: the path of its target's name */
+    unsigned mux_asked; /* MUX requests that came as far as the application */
 };
 
 struct sl_raw_client {
@@ -33,6 +35,7 @@ void sl_front_fini(struct sl_front_world *front);
 struct sl_raw_client *sl_raw_connect(struct sl_front_world *front);
 /* As another user; for root only. */
 struct sl_raw_client *sl_raw_connect_as(struct sl_front_world *front, uid_t uid);
+/* In the newest version of the protocol. */
 void sl_raw_greet(struct sl_raw_client *client);
 /* Connected and greeted. */
 struct sl_raw_client *sl_raw_hello(struct sl_front_world *front);

@@ -42,11 +42,16 @@ static void versions_are_agreed_on_or_both_named(void **state)
     struct sl_raw_client *c = sl_raw_connect(&f);
     say_hello(c, 1, 99);
     sl_raw_expect(c, SL_MSG_WELCOME);
+    assert_int_equal(c->msg.welcome.version, 2);
+    sl_raw_close(c);
+    c = sl_raw_connect(&f);
+    say_hello(c, 0, 1);
+    sl_raw_expect(c, SL_MSG_WELCOME);
     assert_int_equal(c->msg.welcome.version, 1);
     sl_raw_close(c);
     c = sl_raw_connect(&f);
-    say_hello(c, 2, 3);
-    sl_raw_expect_fatal(c, SL_E_VERSION, "versions 1 to 1 of the protocol, the client 2 to 3");
+    say_hello(c, 3, 4);
+    sl_raw_expect_fatal(c, SL_E_VERSION, "versions 1 to 2 of the protocol, the client 3 to 4");
     sl_raw_close(c);
     c = sl_raw_connect(&f);
     say_hello(c, 0, 0);

@@ -120,7 +120,7 @@ static void limits_are_the_code_s(void **state)
         uint32_t limit;
     } limits[] = {
         {"length of a frame", SL_FRAME_MAX},
-        {"program, daemon, target", SL_MSG_NAME_MAX},
+        {"program, daemon, target, path", SL_MSG_NAME_MAX},
         {"text of ERROR", SL_MSG_TEXT_MAX},
         {"command of exec", SL_MSG_COMMAND_MAX},
         {"variables of a stream", SL_MSG_ENV_MAX},

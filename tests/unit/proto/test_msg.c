@@ -62,13 +62,15 @@ static void types_have_names_and_senders(void **state)
     assert_string_equal(sl_msg_type_name(SL_MSG_ACQUIRE), "ACQUIRE");
     assert_string_equal(sl_msg_type_name(0), "unknown");
     assert_string_equal(sl_msg_type_name(99), "unknown");
-    assert_string_equal(sl_msg_type_name(SL_MSG_STATUS_REPLY + 1), "unknown");
+    assert_string_equal(sl_msg_type_name(SL_MSG_MUX_PATH + 1), "unknown");
     assert_string_equal(sl_msg_type_name(UINT32_MAX), "unknown");
     for (uint32_t type = 0; type < 300; type++) {
         bool known = strcmp(sl_msg_type_name(type), "unknown") != 0;
         bool both = type >= 40 && type < 50;
         assert_int_equal(sl_msg_from_client(type), known && type < 100);
         assert_int_equal(sl_msg_from_daemon(type), known && (type >= 100 || both));
+        assert_int_equal(sl_msg_since(type) != 0, known);
+        assert_true(sl_msg_since(type) <= SL_MSG_VERSION);
     }
 }
 

@@ -92,6 +92,10 @@ static const struct {
     MEMBER("STATUS_REPLY", "rid", U32, status_reply.rid),
     MEMBER("STATUS_REPLY", "more", BOOL, status_reply.more),
     MEMBER("STATUS_REPLY", "json", STRING, status_reply.json),
+    MEMBER("MUX", "rid", U32, mux.rid),
+    MEMBER("MUX", "target", STRING, mux.target),
+    MEMBER("MUX_PATH", "rid", U32, mux_path.rid),
+    MEMBER("MUX_PATH", "path", STRING, mux_path.path),
     MEMBER("pty", "term", STRING, stream_open.pty_req.term),
     MEMBER("pty", "cols", U32, stream_open.pty_req.cols),
     MEMBER("pty", "rows", U32, stream_open.pty_req.rows),
@@ -275,15 +279,30 @@ static void check_invalid(json_t *vector)
     free(exact);
 }
 
+/* Those of every version; each is in the file of the version that brought its message. */
 static json_t *load(void)
 {
-    json_error_t error;
-    json_t *vectors = json_load_file(VECTORS, 0, &error);
+    json_t *all = json_array(), *vector;
+    size_t i;
 
-    if (vectors == NULL)
-        fail_msg("%s:%d: %s", VECTORS, error.line, error.text);
-    assert_true(json_is_array(vectors));
-    return vectors;
+    for (unsigned version = 1; version <= SL_MSG_VERSION; version++) {
+        char path[512];
+        json_error_t error;
+        (void)snprintf(path, sizeof path, VECTORS, version);
+        json_t *vectors = json_load_file(path, 0, &error);
+        if (vectors == NULL)
+            fail_msg("%s:%d: %s", path, error.line, error.text);
+        assert_true(json_is_array(vectors));
+        json_array_foreach(vectors, i, vector)
+        {
+            const uint32_t number = (uint32_t)json_integer_value(json_object_get(vector, "number"));
+            if (json_object_get(vector, "error") == NULL)
+                assert_int_equal(sl_msg_since(number), version);
+        }
+        assert_int_equal(json_array_extend(all, vectors), 0);
+        json_decref(vectors);
+    }
+    return all;
 }
 
 /* Says which vector a failed assertion was about; cmocka's own lines do not. */
