@@ -1,0 +1,59 @@
+"""Fixtures of the Python package's tests: those of tests/system (a real sshd, a real daemon), and the package from the
+tree. Run with
+    SSHLEASE_BUILD=build-asan /usr/bin/python3 -m pytest -n 2 client/python/tests
+and as if paramiko and testinfra were not installed:
+    PYTHONPATH=client/python/tests/absent PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 SSHLEASE_BUILD=build-asan \
+        /usr/bin/python3 -m pytest -p xdist -n 2 -m "not paramiko and not testinfra" client/python/tests
+"""
+
+import importlib.util
+import os
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SOURCE = os.path.abspath(os.path.join(HERE, "..", "src"))
+ROOT = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
+EXTRAS = ("paramiko", "testinfra")
+
+sys.path[:0] = [SOURCE, os.path.join(ROOT, "tests", "system")]
+
+_spec = importlib.util.spec_from_file_location("system_fixtures", os.path.join(ROOT, "tests", "system", "conftest.py"))
+_system = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_system)
+
+account, keys, shared_sshd, sshd = _system.account, _system.keys, _system.shared_sshd, _system.sshd
+make_sshd, root_sshd, make_proxy = _system.make_sshd, _system.root_sshd, _system.make_proxy
+target, make_daemon, daemon, full = _system.target, _system.make_daemon, _system.daemon, _system.full
+pytest_addoption = _system.pytest_addoption
+
+
+def pytest_configure(config):
+    _system.pytest_configure(config)
+    for name in EXTRAS:
+        config.addinivalue_line("markers", f"{name}: needs {name}")
+
+
+def _installed(name):
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return False
+    return True
+
+
+def pytest_collection_modifyitems(items):
+    _system.pytest_collection_modifyitems(items)
+    for name in EXTRAS:
+        marked = [item for item in items if item.get_closest_marker(name)]
+        if marked and not _installed(name):
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason=f"needs {name}"))
+
+
+@pytest.fixture
+def python_env():
+    """The environment of a Python program that a test starts: with the package from the tree."""
+    paths = [SOURCE, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
