@@ -31,6 +31,7 @@ MESSAGES = {
     "STATUS": (30, "rid:u"),
     "END": (31, "rid:u lease:q"),
     "RELOAD": (32, "rid:u"),
+    "MUX": (33, "rid:u target:s"),
     "DATA": (40, "stream:u fd:u data:s"),
     "WINDOW": (41, "stream:u bytes:u"),
     "EOF": (42, "stream:u"),
@@ -44,6 +45,7 @@ MESSAGES = {
     "STREAM_OPENED": (120, "rid:u stream:u window:u"),
     "STREAM_END": (123, "stream:u how:u exit_status:u signal:s core_dumped:b text:s"),
     "STATUS_REPLY": (130, "rid:u more:b json:s"),
+    "MUX_PATH": (131, "rid:u path:s"),
 }
 NAMES = {number: name for name, (number, _) in MESSAGES.items()}
 

@@ -128,7 +128,7 @@ def test_a_frame_cut_short_by_the_end(daemon):
     assert daemon.leased().run("echo alive").stdout == b"alive\n"
 
 
-@pytest.mark.parametrize("low,high", [(2, 9), (0, 0), (5, 2), (0xffffffff, 0xffffffff)])
+@pytest.mark.parametrize("low,high", [(3, 9), (0, 0), (5, 2), (0xffffffff, 0xffffffff)])
 def test_a_version_we_do_not_speak_names_both(raw, low, high):
     error = fatal(raw(encode("HELLO", magic=b"sshlease", version_min=low, version_max=high, program="new")))
     assert error.name in ("version", "protocol")
@@ -136,17 +136,22 @@ def test_a_version_we_do_not_speak_names_both(raw, low, high):
         assert error.name == "version" and str(low) in error.text and str(high) in error.text and "1" in error.text
 
 
-def test_a_range_of_versions_gets_the_one_we_speak(daemon):
+@pytest.mark.parametrize("low, high, spoken", [(1, 7, 2), (2, 2, 2), (0, 1, 1)])
+def test_a_range_of_versions_gets_the_newest_we_speak(daemon, low, high, spoken):
     client = daemon.client(hello=False)
-    client.send("HELLO", magic=b"sshlease", version_min=1, version_max=7, program="new")
+    client.send("HELLO", magic=b"sshlease", version_min=low, version_max=high, program="new")
     welcome = client.answer("WELCOME")
-    assert welcome.version == 1 and "sshlease" in welcome.daemon
+    assert welcome.version == spoken and "sshlease" in welcome.daemon
+
+
+def test_what_version_2_brought_is_a_violation_in_version_1(raw):
+    assert fatal(raw(HELLO + encode("MUX", rid=1, target="t"))).name == "protocol"
 
 
 def test_a_later_hello_may_be_longer(daemon):
     client = daemon.client(hello=False)
     client.send_raw(frame(1, string("sshlease") + struct.pack(">II", 1, 2) + string("new") + b"more of it"))
-    assert client.answer("WELCOME").version == 1
+    assert client.answer("WELCOME").version == 2
 
 
 def test_requests_behind_hello_need_not_wait(daemon):
@@ -307,9 +312,11 @@ def test_status_is_json_of_the_documented_shape(daemon):
 
 def test_the_test_vectors_are_ours_too():
     """native.py, written from the document, agrees with the vectors that are given beside it."""
-    path = os.path.join(os.path.dirname(__file__), "..", "vectors", "native-v1.json")
-    with open(path, encoding="utf-8") as f:
-        vectors = json.load(f)
+    vectors = []
+    for version in (1, 2):
+        path = os.path.join(os.path.dirname(__file__), "..", "vectors", f"native-v{version}.json")
+        with open(path, encoding="utf-8") as f:
+            vectors += json.load(f)
     checked = 0
     for vector in vectors:
         if "fields" not in vector or vector["type"] == "STREAM_OPEN" or vector.get("decode_only"):
