@@ -15,6 +15,9 @@
 #define CHANNEL_WINDOW 262144u
 #define CHANNEL_PACKET 32768u
 
+/* An open that nobody wants any more is given up after so long; the second must be over on the wall clock, too. */
+#define GIVE_UP_MS 1100u
+
 static const char ping_type[] = "ping@sshlease";
 
 int sl_chan_make_cookie_base(struct sl_conn *conn)
@@ -42,10 +45,37 @@ static void set_state(struct sl_chan *chan, enum sl_chan_state state)
     chan->since_ms = sl_conn_now(chan->conn);
 }
 
+/* Only sessions are counted: the server's limit and the opening ahead are about those. */
+static struct sl_chan *add_chan(
+    struct sl_conn *conn, enum sl_chan_kind kind, LIBSSH2_CHANNEL *ch, enum sl_chan_state state)
+{
+    struct sl_chan *chan = calloc(1, sizeof *chan);
+    if (chan != NULL) {
+        chan->conn = conn;
+        chan->kind = kind;
+        chan->ch = ch;
+        chan->number = SL_WITNESS_NO_CHANNEL;
+        set_state(chan, state);
+        TAILQ_INSERT_TAIL(&conn->chans, chan, link);
+        conn->chan_count += kind == SL_CHAN_SESSION;
+    }
+    return chan;
+}
+
+static void free_request(struct sl_chan *chan)
+{
+    if (chan->request != NULL) {
+        free(chan->request->message);
+        free(chan->request);
+        chan->request = NULL;
+    }
+}
+
 static void unlink_chan(struct sl_chan *chan)
 {
     TAILQ_REMOVE(&chan->conn->chans, chan, link);
-    chan->conn->chan_count--;
+    chan->conn->chan_count -= chan->kind == SL_CHAN_SESSION;
+    free_request(chan);
     free(chan);
 }
 
@@ -131,6 +161,13 @@ void sl_chan_pump(struct sl_conn *conn)
 
 /* --- the session-wide operation --- */
 
+static void opened_direct(struct sl_chan *chan)
+{
+    bool wanted = chan->request->still == SL_CHAN_WANTED;
+    free_request(chan);
+    set_state(chan, wanted ? SL_CHAN_USED : SL_CHAN_CLOSING);
+}
+
 static void opened(struct sl_conn *conn, LIBSSH2_CHANNEL *ch)
 {
     struct sl_chan *chan = conn->op_chan;
@@ -139,8 +176,22 @@ static void opened(struct sl_conn *conn, LIBSSH2_CHANNEL *ch)
     conn->turn = SL_TURN_MOVED;
     chan->ch = ch;
     chan->number = conn->witness.opened;
-    set_state(chan, SL_CHAN_HELD);
-    sl_ahead_opened(conn);
+    if (chan->kind == SL_CHAN_DIRECT) {
+        opened_direct(chan);
+    } else {
+        set_state(chan, SL_CHAN_HELD);
+        sl_ahead_opened(conn);
+    }
+}
+
+static void refused_direct(struct sl_chan *chan, const char *why)
+{
+    if (chan->request->still == SL_CHAN_UNWANTED) {
+        unlink_chan(chan);
+        return;
+    }
+    snprintf(chan->request->why, sizeof chan->request->why, "%s", why);
+    set_state(chan, SL_CHAN_REFUSED);
 }
 
 static void refused(struct sl_conn *conn)
@@ -149,25 +200,74 @@ static void refused(struct sl_conn *conn)
     conn->op = SL_OP_NONE;
     conn->op_chan = NULL;
     conn->turn = SL_TURN_MOVED;
+    if (chan->kind == SL_CHAN_DIRECT) {
+        char why[sizeof chan->request->why];
+        refused_direct(chan, sl_witness_refusal(&conn->witness, why, sizeof why));
+        return;
+    }
     unlink_chan(chan);
     sl_ahead_refused(conn);
+}
+
+/* A server that connects into the void answers after two minutes; nothing else could be opened all the while. */
+static uint64_t direct_deadline(const struct sl_conn *conn)
+{
+    return conn->op_chan->request->still == SL_CHAN_UNWANTED
+               ? conn->op_since_ms + GIVE_UP_MS
+               : conn->op_since_ms + conn->target->policy.connect_timeout_ms;
+}
+
+static LIBSSH2_CHANNEL *open_direct(struct sl_conn *conn)
+{
+    const struct sl_chan_request *request = conn->op_chan->request;
+    bool late = sl_conn_now(conn) >= direct_deadline(conn);
+    /* The one way to make libssh2 end its waiting. It never uses a channel's number twice, so that an answer that comes
+     * later is nobody's. In whole seconds of its own clock. */
+    libssh2_session_set_read_timeout(
+        conn->session, late ? 1 : (long)(conn->target->policy.connect_timeout_ms / 1000) + 60);
+    LIBSSH2_CHANNEL *ch = libssh2_channel_open_ex(conn->session, request->type, (unsigned)strlen(request->type),
+        CHANNEL_WINDOW, CHANNEL_PACKET, (const char *)request->message, (unsigned)request->message_len);
+    libssh2_session_set_read_timeout(conn->session, 0);
+    return ch;
+}
+
+static void gave_up(struct sl_conn *conn)
+{
+    struct sl_chan *chan = conn->op_chan;
+    char why[64];
+    conn->op = SL_OP_NONE;
+    conn->op_chan = NULL;
+    conn->turn = SL_TURN_MOVED;
+    conn->orphans++;
+    snprintf(why, sizeof why, "no answer within %g s", (double)conn->target->policy.connect_timeout_ms / 1000.0);
+    refused_direct(chan, why);
+}
+
+static LIBSSH2_CHANNEL *open_channel(struct sl_conn *conn)
+{
+    if (conn->op == SL_OP_PING) {
+        return libssh2_channel_open_ex(
+            conn->session, ping_type, sizeof ping_type - 1, CHANNEL_WINDOW, CHANNEL_PACKET, NULL, 0);
+    }
+    conn->witness.opened = SL_WITNESS_NO_CHANNEL;
+    if (conn->op_chan->kind == SL_CHAN_DIRECT) {
+        return open_direct(conn);
+    }
+    return libssh2_channel_open_ex(
+        conn->session, "session", sizeof "session" - 1, CHANNEL_WINDOW, CHANNEL_PACKET, NULL, 0);
 }
 
 /* 0 when it is over, whatever its result. */
 static int step_op(struct sl_conn *conn)
 {
-    LIBSSH2_CHANNEL *ch;
-    if (conn->op == SL_OP_PING) {
-        ch = libssh2_channel_open_ex(
-            conn->session, ping_type, sizeof ping_type - 1, CHANNEL_WINDOW, CHANNEL_PACKET, NULL, 0);
-    } else {
-        conn->witness.opened = SL_WITNESS_NO_CHANNEL;
-        ch = libssh2_channel_open_ex(
-            conn->session, "session", sizeof "session" - 1, CHANNEL_WINDOW, CHANNEL_PACKET, NULL, 0);
-    }
+    LIBSSH2_CHANNEL *ch = open_channel(conn);
     int r = ch != NULL ? 0 : libssh2_session_last_errno(conn->session);
     if (r == LIBSSH2_ERROR_EAGAIN) {
         return r;
+    }
+    if (r == LIBSSH2_ERROR_TIMEOUT && conn->op == SL_OP_OPEN && conn->op_chan->kind == SL_CHAN_DIRECT) {
+        gave_up(conn);
+        return 0;
     }
     if (r != 0 && r != LIBSSH2_ERROR_CHANNEL_FAILURE) {
         return r != LIBSSH2_ERROR_NONE ? r : LIBSSH2_ERROR_PROTO;
@@ -183,16 +283,9 @@ static int step_op(struct sl_conn *conn)
     conn->op = SL_OP_NONE;
     if (ch != NULL) {
         /* A server that opens channels of any type; it is closed like one of ours. */
-        struct sl_chan *chan = calloc(1, sizeof *chan);
-        if (chan == NULL) {
+        if (add_chan(conn, SL_CHAN_SESSION, ch, SL_CHAN_CLOSING) == NULL) {
             return LIBSSH2_ERROR_ALLOC;
         }
-        chan->conn = conn;
-        chan->ch = ch;
-        chan->number = SL_WITNESS_NO_CHANNEL;
-        TAILQ_INSERT_TAIL(&conn->chans, chan, link);
-        conn->chan_count++;
-        set_state(chan, SL_CHAN_CLOSING);
     }
     return 0;
 }
@@ -203,31 +296,80 @@ static uint32_t held(const struct sl_conn *conn)
     const struct sl_chan *chan;
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
-        count += chan->state == SL_CHAN_HELD || chan->state == SL_CHAN_OPENING;
+        count += chan->kind == SL_CHAN_SESSION && (chan->state == SL_CHAN_HELD || chan->state == SL_CHAN_OPENING);
     }
     return count;
 }
 
+static struct sl_chan *first_asked(struct sl_conn *conn)
+{
+    struct sl_chan *chan;
+    TAILQ_FOREACH(chan, &conn->chans, link)
+    {
+        if (chan->state == SL_CHAN_ASKED) {
+            break;
+        }
+    }
+    return chan;
+}
+
 static void start_op(struct sl_conn *conn, uint32_t needed)
 {
+    struct sl_chan *asked = first_asked(conn);
+    bool session = sl_ahead_wanted(conn, held(conn), needed) > 0;
     if (conn->ping_after != UINT64_MAX) {
         conn->op = SL_OP_PING;
-    } else if (sl_ahead_wanted(conn, held(conn), needed) > 0) {
-        struct sl_chan *chan = calloc(1, sizeof *chan);
+    } else if (asked != NULL && (!session || conn->opened_last == SL_CHAN_SESSION)) { /* in turn */
+        set_state(asked, SL_CHAN_OPENING);
+        conn->op = SL_OP_OPEN;
+        conn->op_chan = asked;
+        conn->opened_last = SL_CHAN_DIRECT;
+    } else if (session) {
+        struct sl_chan *chan = add_chan(conn, SL_CHAN_SESSION, NULL, SL_CHAN_OPENING);
         if (chan == NULL) {
             return; /* tried again in the next tick; whoever waits for it has a deadline */
         }
-        chan->conn = conn;
-        chan->number = SL_WITNESS_NO_CHANNEL;
-        set_state(chan, SL_CHAN_OPENING);
-        TAILQ_INSERT_TAIL(&conn->chans, chan, link);
-        conn->chan_count++;
         conn->op = SL_OP_OPEN;
         conn->op_chan = chan;
+        conn->opened_last = SL_CHAN_SESSION;
     } else {
         return;
     }
     conn->op_since_ms = sl_conn_now(conn);
+}
+
+/* --- channels of another type --- */
+
+struct sl_chan *sl_chan_ask(struct sl_conn *conn, const char *type, uint8_t *message, size_t message_len)
+{
+    struct sl_chan_request *request = calloc(1, sizeof *request);
+    struct sl_chan *chan = request != NULL ? add_chan(conn, SL_CHAN_DIRECT, NULL, SL_CHAN_ASKED) : NULL;
+    if (chan == NULL) {
+        free(request);
+        free(message);
+        return NULL;
+    }
+    request->type = type;
+    request->message = message;
+    request->message_len = message_len;
+    chan->request = request;
+    sl_conn_schedule(conn);
+    return chan;
+}
+
+void sl_chan_unask(struct sl_chan *chan)
+{
+    if (chan->state == SL_CHAN_OPENING) {
+        chan->request->still = SL_CHAN_UNWANTED;
+        sl_conn_schedule(chan->conn);
+    } else {
+        unlink_chan(chan);
+    }
+}
+
+struct sl_chan *sl_chan_adopt(struct sl_conn *conn, LIBSSH2_CHANNEL *ch)
+{
+    return add_chan(conn, SL_CHAN_FORWARDED, ch, SL_CHAN_USED);
 }
 
 /* --- cookies --- */
@@ -350,7 +492,12 @@ void sl_chan_tick(struct sl_conn *conn, uint32_t needed)
 
 uint64_t sl_chan_deadline(const struct sl_conn *conn)
 {
-    return conn->op == SL_OP_NONE && conn->open_retry_ms > sl_conn_now(conn) ? conn->open_retry_ms : UINT64_MAX;
+    uint64_t now = sl_conn_now(conn);
+    if (conn->op == SL_OP_OPEN && conn->op_chan->kind == SL_CHAN_DIRECT) {
+        uint64_t deadline = direct_deadline(conn);
+        return deadline > now ? deadline : now + GIVE_UP_MS; /* libssh2's clock is not ours */
+    }
+    return conn->op == SL_OP_NONE && conn->open_retry_ms > now ? conn->open_retry_ms : UINT64_MAX;
 }
 
 uint32_t sl_chan_closing(const struct sl_conn *conn)
@@ -359,7 +506,8 @@ uint32_t sl_chan_closing(const struct sl_conn *conn)
     const struct sl_chan *chan;
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
-        count += chan->state == SL_CHAN_CLOSING || chan->state == SL_CHAN_LIMBO;
+        count += chan->state == SL_CHAN_CLOSING || chan->state == SL_CHAN_LIMBO ||
+                 (chan->state == SL_CHAN_OPENING && chan->kind == SL_CHAN_DIRECT);
     }
     return count;
 }

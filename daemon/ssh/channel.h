@@ -1,4 +1,4 @@
-/* channel.h - SSH session channels: opening them ahead of need, their cookies, closing them, and the ping. Knows
+/* channel.h - SSH channels: opening sessions ahead of need and others as asked, cookies, closing, and the ping. Knows
  * nothing of what runs in them. */
 #ifndef SSHLEASE_SSH_CHANNEL_H
 #define SSHLEASE_SSH_CHANNEL_H
@@ -10,8 +10,16 @@ struct _LIBSSH2_CHANNEL;
 /* The environment variable that marks what is started in a channel. Servers commonly accept LC_*. */
 #define SL_COOKIE_NAME "LC_SSHLEASE"
 
+enum sl_chan_kind {
+    SL_CHAN_SESSION,
+    SL_CHAN_DIRECT,    /* direct-tcpip, direct-streamlocal: opened when it is asked for */
+    SL_CHAN_FORWARDED, /* the server opened it, for one of our listeners */
+};
+
 enum sl_chan_state {
+    SL_CHAN_ASKED,   /* waits for its turn to be opened */
     SL_CHAN_OPENING, /* the session's one operation */
+    SL_CHAN_REFUSED, /* so its asker is to learn; never was one */
     SL_CHAN_HELD,    /* open, unused */
     SL_CHAN_USED,    /* a stream's or the sweep's */
     SL_CHAN_LIMBO,   /* given up while a request was unanswered: closed, but never freed; taints the connection */
@@ -31,8 +39,19 @@ enum sl_cookie_state {
     SL_COOKIE_REFUSED,
 };
 
+/* How a channel that was asked for is opened. */
+struct sl_chan_request {
+    const char *type;
+    uint8_t *message; /* what follows the type in CHANNEL_OPEN */
+    size_t message_len;
+    enum { SL_CHAN_WANTED, SL_CHAN_UNWANTED } still;
+    char why[192]; /* it was refused */
+};
+
 struct sl_chan {
     TAILQ_ENTRY(sl_chan) link;
+    enum sl_chan_kind kind;
+    struct sl_chan_request *request; /* SL_CHAN_DIRECT until it is open */
     struct sl_conn *conn;
     struct _LIBSSH2_CHANNEL *ch;
     enum sl_chan_state state;
@@ -61,6 +80,13 @@ uint64_t sl_chan_deadline(const struct sl_conn *conn);
 
 /* A held channel, now used; NULL when there is none. */
 struct sl_chan *sl_chan_take(struct sl_conn *conn);
+/* Asks for a channel of another type; `type` is static, `message` is taken over, on failure too. Its state becomes USED
+ * or REFUSED by and by: the server has as long as a connect_timeout. NULL when out of memory. */
+struct sl_chan *sl_chan_ask(struct sl_conn *conn, const char *type, uint8_t *message, size_t message_len);
+/* The asker is done with one that is not USED. An open that is under way is given up. */
+void sl_chan_unask(struct sl_chan *chan);
+/* Takes a channel that the server has opened; NULL when out of memory, the channel stays the caller's then. */
+struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct _LIBSSH2_CHANNEL *ch);
 /* Sends the cookie, or collects its answer: 0 when that is settled, SL_E_AGAIN while the answer is out (others may be
  * sent behind it), or the connection has died. */
 int sl_chan_settle_cookie(struct sl_chan *chan);

@@ -16,6 +16,7 @@
 #include "daemon/ssh/hostkey.h"
 #include "daemon/ssh/io.h"
 #include "daemon/ssh/reclaim.h"
+#include "daemon/ssh/remote.h"
 #include "daemon/ssh/session.h"
 #include "daemon/ssh/stream.h"
 #include "daemon/ssh/stream_run.h"
@@ -106,6 +107,7 @@ int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, 
     conn->witness.arg = conn;
     TAILQ_INIT(&conn->chans);
     TAILQ_INIT(&conn->streams);
+    TAILQ_INIT(&conn->remotes);
     int r = sl_chan_make_cookie_base(conn);
     if (r != 0) {
         goto err_alloc;
@@ -255,6 +257,7 @@ static void ready_tick(struct sl_conn *conn)
         }
         sl_chan_tick(conn, sl_stream_waiting(conn) + sl_reclaim_needs_channel(conn));
         sl_stream_tick(conn);
+        sl_remote_tick(conn);
         sl_reclaim_tick(conn);
         if (conn->error != 0 && conn->phase == SL_PHASE_READY) {
             sl_session_lost(conn);
@@ -288,6 +291,7 @@ static void on_gone(struct sl_conn *conn)
 
 static void closing_tick(struct sl_conn *conn)
 {
+    sl_remote_end_all(conn);
     sl_stream_end_all(conn, "the connection was closed");
     if (uv_is_closing((uv_handle_t *)&conn->timer)) {
         return;
@@ -312,6 +316,7 @@ static void deliver(struct sl_conn *conn)
 {
     if (conn->phase == SL_PHASE_DEAD) {
         sl_reclaim_lost(conn);
+        sl_remote_end_all(conn);
         sl_stream_end_all(conn, conn->lost_text != NULL ? conn->lost_text : "the connection was lost");
     }
     while (conn->owed != 0 && conn->phase != SL_PHASE_CLOSING) {
@@ -405,8 +410,9 @@ uint64_t sl_conn_last_received_ms(const struct sl_conn *conn)
 
 bool sl_conn_is_clean(const struct sl_conn *conn)
 {
-    return conn->phase == SL_PHASE_READY && conn->error == 0 && TAILQ_EMPTY(&conn->streams) && conn->tainted == 0 &&
-           conn->reclaim == NULL && sl_chan_closing(conn) == 0;
+    return conn->phase == SL_PHASE_READY && conn->error == 0 && TAILQ_EMPTY(&conn->streams) &&
+           TAILQ_EMPTY(&conn->remotes) && conn->tainted == 0 && conn->orphans == 0 && conn->reclaim == NULL &&
+           sl_chan_closing(conn) == 0;
 }
 
 void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info)

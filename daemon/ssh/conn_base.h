@@ -50,6 +50,7 @@ enum sl_away {
 
 TAILQ_HEAD(sl_chan_list, sl_chan);
 TAILQ_HEAD(sl_stream_list, sl_stream);
+TAILQ_HEAD(sl_remote_list, sl_remote);
 TAILQ_HEAD(sl_conn_list, sl_conn);
 
 #define SL_BANNER_MAX 255u
@@ -121,9 +122,13 @@ struct sl_conn {
     /* channels */
     struct sl_chan_list chans;
     struct sl_stream_list streams;
-    uint32_t chan_count, stream_count;
+    uint32_t chan_count;   /* session channels */
+    uint32_t stream_count; /* of these `forward_count` are no sessions */
+    uint32_t forward_count;
+    struct sl_remote_list remotes;
     enum sl_op op;
     struct sl_chan *op_chan;
+    int opened_last; /* kind of the last channel asked of the server: they take turns */
     uint64_t op_since_ms;
     uint32_t slot_limit; /* session channels the server was seen to allow; UINT32_MAX: not known */
     uint64_t slot_limit_until_ms;
@@ -131,6 +136,7 @@ struct sl_conn {
     unsigned open_refusals;
     uint64_t open_retry_ms;
     unsigned tainted; /* requests given up on that the server may still answer */
+    unsigned orphans; /* opens given up on: the server may open them yet */
 
     /* the lease */
     uint32_t epoch; /* counts leases; part of the cookies */

@@ -7,6 +7,7 @@
 #include "daemon/ssh/reclaim.h"
 
 #include "daemon/ssh/channel.h"
+#include "daemon/ssh/remote.h"
 #include "daemon/ssh/session.h"
 #include "daemon/ssh/stream.h"
 #include "daemon/ssh/sweep.h"
@@ -79,9 +80,10 @@ void sl_conn_drain(struct sl_conn *conn)
     struct sl_stream *stream;
     TAILQ_FOREACH(stream, &conn->streams, link)
     {
-        reclaim->report.streams += stream->chan != NULL;
+        reclaim->report.streams += stream->chan != NULL && !sl_stream_is_forward(stream);
         sl_stream_close(stream);
     }
+    sl_remote_close_all(conn);
     if (conn->target->remote_cleanup == SL_CLEANUP_OFF && reclaim->report.streams > 0) {
         say(reclaim, "remote_cleanup is off: nothing was ended");
     }

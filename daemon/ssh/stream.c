@@ -3,6 +3,7 @@
 #include "daemon/ssh/stream.h"
 
 #include "daemon/ssh/ahead.h"
+#include "daemon/ssh/forward.h"
 #include "proto/status.h"
 
 #include <fnmatch.h>
@@ -16,6 +17,8 @@
 #define PTY_MAX 256u
 /* For the answer to a request, from the moment the stream is asked for. */
 #define OPEN_TIMEOUT_MS 30000u
+/* A kind beyond those of a spec: the server has opened it. */
+#define ACCEPTED 18
 
 void sl_stream_plan_free(struct sl_stream_plan *plan)
 {
@@ -118,33 +121,97 @@ static int make_plan(
     return 0;
 }
 
+bool sl_stream_is_forward(const struct sl_stream *stream)
+{
+    return stream->kind >= SL_SPEC_TCP;
+}
+
+static struct sl_stream *new_stream(
+    struct sl_conn *conn, int kind, const struct sl_stream_handler *handler, void *arg, size_t credit)
+{
+    struct sl_stream *stream = calloc(1, sizeof *stream);
+    if (stream != NULL) {
+        stream->conn = conn;
+        stream->kind = kind;
+        stream->handler = *handler;
+        stream->arg = arg;
+        stream->credit = credit;
+        stream->deadline_ms = UINT64_MAX;
+        TAILQ_INIT(&stream->items);
+    }
+    return stream;
+}
+
+static void add_stream(struct sl_stream *stream)
+{
+    struct sl_conn *conn = stream->conn;
+    TAILQ_INSERT_TAIL(&conn->streams, stream, link);
+    conn->stream_count++;
+    if (sl_stream_is_forward(stream)) {
+        conn->forward_count++;
+    } else if (conn->lease_streams < UINT32_MAX) {
+        conn->lease_streams++;
+    }
+    sl_conn_schedule(conn);
+}
+
+static int open_forward(struct sl_stream *stream, const struct sl_stream_spec *spec)
+{
+    const struct sl_policy *policy = &stream->conn->target->policy;
+    stream->state = SL_STREAM_DIALING;
+    stream->deadline_ms = sl_conn_now(stream->conn) + OPEN_TIMEOUT_MS + policy->connect_timeout_ms;
+    return sl_forward_ask(stream->conn, spec, &stream->where, &stream->chan);
+}
+
+static int open_session(struct sl_stream *stream, const struct sl_stream_spec *spec)
+{
+    stream->deadline_ms = sl_conn_now(stream->conn) + OPEN_TIMEOUT_MS;
+    return make_plan(stream->conn->target, spec, &stream->plan);
+}
+
+static bool has_room(const struct sl_conn *conn, bool forward)
+{
+    return forward ? conn->forward_count < SL_FORWARDS_MAX
+                   : conn->stream_count - conn->forward_count < sl_ahead_stream_limit(conn);
+}
+
 int sl_stream_open(struct sl_conn *conn, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
     void *arg, struct sl_stream **ret_stream)
 {
     if (conn->phase != SL_PHASE_READY || conn->error != 0 || conn->reclaim != NULL) {
         return SL_E_CONNECTION_LOST;
     }
-    if (conn->stream_count >= sl_ahead_stream_limit(conn)) {
+    bool forward = spec->kind >= SL_SPEC_TCP;
+    if (!has_room(conn, forward)) {
         return SL_E_STREAM_LIMIT;
     }
-    struct sl_stream *stream = calloc(1, sizeof *stream);
-    if (stream == NULL || make_plan(conn->target, spec, &stream->plan) != 0) {
-        free(stream);
+    struct sl_stream *stream = new_stream(conn, (int)spec->kind, handler, arg, spec->credit);
+    if (stream == NULL) {
         return SL_E_NOMEM;
     }
-    stream->conn = conn;
-    stream->kind = (int)spec->kind;
-    stream->handler = *handler;
-    stream->arg = arg;
-    stream->credit = spec->credit;
-    stream->deadline_ms = sl_conn_now(conn) + OPEN_TIMEOUT_MS;
-    TAILQ_INIT(&stream->items);
-    TAILQ_INSERT_TAIL(&conn->streams, stream, link);
-    conn->stream_count++;
-    if (conn->lease_streams < UINT32_MAX) {
-        conn->lease_streams++;
+    int r = forward ? open_forward(stream, spec) : open_session(stream, spec);
+    if (r != 0) {
+        free(stream);
+        return r;
     }
-    sl_conn_schedule(conn);
+    add_stream(stream);
+    *ret_stream = stream;
+    return 0;
+}
+
+int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handler, void *arg, size_t credit,
+    struct sl_stream **ret_stream)
+{
+    if (!has_room(chan->conn, true)) {
+        return SL_E_STREAM_LIMIT;
+    }
+    struct sl_stream *stream = new_stream(chan->conn, ACCEPTED, handler, arg, credit);
+    if (stream == NULL) {
+        return SL_E_NOMEM;
+    }
+    stream->chan = chan;
+    stream->state = SL_STREAM_RUNNING;
+    add_stream(stream);
     *ret_stream = stream;
     return 0;
 }
@@ -266,6 +333,7 @@ void sl_stream_finish(struct sl_stream *stream, const struct sl_stream_result *r
     struct sl_conn *conn = stream->conn;
     TAILQ_REMOVE(&conn->streams, stream, link);
     conn->stream_count--;
+    conn->forward_count -= sl_stream_is_forward(stream);
     conn->turn = SL_TURN_MOVED;
     stream->state = SL_STREAM_ENDED;
     while (!TAILQ_EMPTY(&stream->items)) {
@@ -273,6 +341,7 @@ void sl_stream_finish(struct sl_stream *stream, const struct sl_stream_result *r
     }
     stream->handler.on_end(stream->arg, result);
     sl_stream_plan_free(stream->plan);
+    free(stream->where);
     free(stream);
 }
 

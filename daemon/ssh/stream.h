@@ -6,7 +6,8 @@
 #include "daemon/ssh/channel.h"
 
 enum sl_stream_state {
-    SL_STREAM_WAITING,  /* for a channel */
+    SL_STREAM_WAITING,  /* for a session channel */
+    SL_STREAM_DIALING,  /* a forward: for a channel of its own */
     SL_STREAM_SETUP,    /* cookie, environment, pty */
     SL_STREAM_STARTING, /* exec, shell or subsystem was asked for */
     SL_STREAM_RUNNING,
@@ -52,8 +53,9 @@ struct sl_stream {
     void *arg;
     enum sl_stream_state state;
     enum sl_stream_ending ending;
-    int kind; /* of the spec */
-    struct sl_stream_plan *plan;
+    int kind;                    /* of the spec */
+    struct sl_stream_plan *plan; /* NULL for a forward */
+    char *where;                 /* a forward's: where it leads, for messages */
     struct sl_item_list items;
     size_t unsent;     /* bytes of data in `items` */
     size_t sent_owed;  /* bytes that on_sent has to be told of */
@@ -66,6 +68,11 @@ struct sl_stream {
 };
 
 uint64_t sl_stream_deadline(const struct sl_conn *conn);
+/* No session: the server connected it, or somebody connected to the server. */
+bool sl_stream_is_forward(const struct sl_stream *stream);
+/* A stream on a channel that the server has opened: RUNNING. 0, SL_E_STREAM_LIMIT or SL_E_NOMEM. */
+int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handler, void *arg, size_t credit,
+    struct sl_stream **ret_stream);
 /* Waiting for a channel. */
 uint32_t sl_stream_waiting(const struct sl_conn *conn);
 /* Every stream gets its on_end, with `text`. The session may be gone already. */

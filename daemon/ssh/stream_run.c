@@ -1,5 +1,5 @@
 /* What a stream does in its turn:
- *   WAITING    takes a channel that is open
+ *   WAITING    takes a channel that is open; a forward is DIALING instead, until one of its own is
  *   SETUP      cookie, environment, pty; what need not be waited for is sent without waiting
  *   STARTING   exec, shell or subsystem; the answer is on_open
  *   RUNNING    input, output, until the server has closed the channel and all output is delivered
@@ -10,6 +10,7 @@
 #include "daemon/ssh/stream_run.h"
 
 #include "daemon/ssh/ahead.h"
+#include "daemon/ssh/forward.h"
 #include "daemon/ssh/session.h"
 #include "daemon/ssh/stream.h"
 #include "daemon/ssh/stream_send.h"
@@ -48,7 +49,7 @@ static bool is_late(const struct sl_stream *stream)
  */
 static void note_end(struct sl_stream *stream, bool by_server)
 {
-    stream->conn->ended_by_server += by_server;
+    stream->conn->ended_by_server += by_server && !sl_stream_is_forward(stream);
 }
 
 static void end_unknown(struct sl_stream *stream, const char *text)
@@ -301,6 +302,10 @@ static void finish_closed(struct sl_stream *stream, struct sl_stream_result *res
     struct sl_conn *conn = stream->conn;
     char *name = NULL;
     size_t len = 0;
+    if (sl_stream_is_forward(stream)) {
+        *result = (struct sl_stream_result){.how = SL_RESULT_CLOSED, .text = ""};
+        return;
+    }
     int status = libssh2_channel_get_exit_status(chan->ch);
     (void)libssh2_channel_get_exit_signal(chan->ch, &name, &len, NULL, NULL, NULL, NULL);
     if (name != NULL) {
@@ -367,7 +372,7 @@ static void run_ending(struct sl_stream *stream)
         stream->urgent = NULL;
     }
     if (stream->ending == SL_ENDING_ASKED) {
-        if (chan->end == SL_END_CLOSE || stream->kind == SL_SPEC_SUBSYSTEM ||
+        if (chan->end == SL_END_CLOSE || stream->kind == SL_SPEC_SUBSYSTEM || sl_stream_is_forward(stream) ||
             target->remote_cleanup == SL_CLEANUP_OFF) {
             start_finishing(stream);
             return;
@@ -464,6 +469,32 @@ static bool run_waiting(struct sl_stream *stream)
     return false;
 }
 
+/* A forward's channel is opened for it by and by. False when it is gone or still waits. */
+static bool run_dialing(struct sl_stream *stream)
+{
+    struct sl_chan *chan = stream->chan;
+    if (chan->state == SL_CHAN_USED) {
+        stream->state = SL_STREAM_RUNNING;
+        stream->deadline_ms = UINT64_MAX;
+        if (stream->ending == SL_ENDING_NO) {
+            stream->handler.on_open(stream->arg, 0, "");
+        }
+        return !is_over(stream);
+    }
+    if (stream->ending != SL_ENDING_NO || chan->state == SL_CHAN_REFUSED || is_late(stream)) {
+        char why[SL_FORWARD_WHY_SIZE];
+        sl_forward_why(chan, stream->where, why, sizeof why);
+        sl_chan_unask(chan);
+        stream->chan = NULL;
+        if (stream->ending != SL_ENDING_NO) {
+            end_unknown(stream, "the stream was closed before it was opened");
+        } else {
+            refuse(stream, SL_E_STREAM_REFUSED, why, false);
+        }
+    }
+    return false;
+}
+
 /* Set-up that was not answered in time, or that nobody waits for any more. False when the stream is gone. */
 static bool check_setup_deadline(struct sl_stream *stream)
 {
@@ -492,6 +523,9 @@ static void run(struct sl_stream *stream)
 {
     /* Each state may go over into the next in the same turn. */
     if (stream->state == SL_STREAM_WAITING && !run_waiting(stream)) {
+        return;
+    }
+    if (stream->state == SL_STREAM_DIALING && !run_dialing(stream)) {
         return;
     }
     if (stream->state == SL_STREAM_SETUP && (!check_setup_deadline(stream) || !run_setup(stream))) {

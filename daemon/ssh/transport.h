@@ -11,6 +11,7 @@
 struct sl_transport; /* one per loop: what all connections share */
 struct sl_conn;      /* one SSH connection */
 struct sl_stream;    /* one channel that a lease uses */
+struct sl_remote;    /* one port of the server's that is listened on for us */
 
 /* 0 or SL_E_NOMEM/SL_E_INTERNAL. `log` (NULL: no log) is borrowed for the transport's life. */
 int sl_transport_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport **ret_transport);
@@ -56,7 +57,7 @@ uint64_t sl_conn_last_received_ms(const struct sl_conn *conn);
 
 /* A lease begins: cookies and counters of streams start anew. Opens a session channel ahead where none is. */
 void sl_conn_lease_begin(struct sl_conn *conn);
-/* Whether a lease may be given back clean: no stream is open, every close confirmed, nothing half sent. */
+/* Whether a lease may be given back clean: no stream and no port is open, every close confirmed, nothing half sent. */
 bool sl_conn_is_clean(const struct sl_conn *conn);
 
 /* Cleans up after a reclaimed lease: TERM and, after the target's kill_grace, KILL to every open stream, then the sweep
@@ -94,8 +95,15 @@ struct sl_stream_env {
 };
 /* Everything is copied. */
 struct sl_stream_spec {
-    enum { SL_SPEC_EXEC = 1, SL_SPEC_SHELL = 2, SL_SPEC_SUBSYSTEM = 3 } kind; /* numbers of the wire */
+    /* EXEC to SUBSYSTEM have the numbers of the wire. The rest are forwards: the server connects to `host` and `port`,
+     * or to the socket at `path`, within the target's connect_timeout. They have no stderr, signals, pty or
+     * environment. */
+    enum { SL_SPEC_EXEC = 1, SL_SPEC_SHELL = 2, SL_SPEC_SUBSYSTEM = 3, SL_SPEC_TCP = 16, SL_SPEC_UNIX = 17 } kind;
     const char *command;             /* or the subsystem's name; NULL for a shell */
+    const char *host, *path;         /* of a forward */
+    uint16_t port;                   /* of a forward */
+    const char *origin;              /* a forward's originator, for the server's log; NULL: 127.0.0.1 */
+    uint16_t origin_port;            /* 0: none */
     const struct sl_stream_pty *pty; /* NULL: none */
     const struct sl_stream_env *env; /* only what the target's send_env lets pass is sent; refusals are ignored */
     size_t env_count;
@@ -103,7 +111,8 @@ struct sl_stream_spec {
 };
 
 struct sl_stream_result {
-    enum { SL_RESULT_STATUS = 0, SL_RESULT_SIGNAL = 1, SL_RESULT_UNKNOWN = 2 } how; /* numbers of the wire */
+    /* STATUS to UNKNOWN have the numbers of the wire; CLOSED is the orderly end of a forward, which has no status. */
+    enum { SL_RESULT_STATUS = 0, SL_RESULT_SIGNAL = 1, SL_RESULT_UNKNOWN = 2, SL_RESULT_CLOSED = 16 } how;
     uint32_t exit_status;
     const char *signal; /* "TERM"; valid during the callback */
     bool core_dumped;
@@ -123,6 +132,9 @@ struct sl_stream_handler {
     void (*on_end)(void *arg, const struct sl_stream_result *result);
 };
 
+/* Forwards of one connection that may be open at once; the policy's `streams` are about the others. */
+#define SL_FORWARDS_MAX 64u
+
 /* Asks for a stream; on_open follows. 0; SL_E_STREAM_LIMIT when too many are open; SL_E_CONNECTION_LOST; SL_E_NOMEM. On
  * an error no callback comes. */
 int sl_stream_open(struct sl_conn *conn, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
@@ -139,5 +151,35 @@ void sl_stream_resize(struct sl_stream *stream, uint32_t cols, uint32_t rows, ui
 /* The client wants no more of it: TERM and, after kill_grace, KILL where the command has not ended, then the channel's
  * close; on_end when the server confirmed, or could not in time. Output is dropped from here on. Idempotent. */
 void sl_stream_close(struct sl_stream *stream);
+
+/* --- ports of the server's (tcpip-forward) --- */
+
+/* Open at once on one connection, and connections that wait to be accepted on one of them; beyond it the server is told
+ * "resource shortage". Accepted ones count as forwards, at most SL_ACCEPTED_MAX of them: each may fill 2 MiB. */
+#define SL_REMOTES_MAX  16u
+#define SL_REMOTE_QUEUE 16u
+#define SL_ACCEPTED_MAX 32u
+
+struct sl_remote_handler {
+    /* The server listens (status 0) on `port`; or SL_E_STREAM_REFUSED, on_closed follows at once. */
+    void (*on_listening)(void *arg, int status, uint16_t port, const char *text);
+    /* A connection waits for sl_remote_accept(). Comes once for each that reaches the head of the queue. */
+    void (*on_connection)(void *arg);
+    /* The last callback; the object is freed when it returns. */
+    void (*on_closed)(void *arg);
+};
+
+/* Asks the server to listen on its address `host` ("": all, as its GatewayPorts says; "localhost" …) and `port` (0: one
+ * of its choice); on_listening follows. 0; SL_E_STREAM_LIMIT, SL_E_CONNECTION_LOST, SL_E_NOMEM, then no callback comes.
+ */
+int sl_remote_open(struct sl_conn *conn, const char *host, uint16_t port, const struct sl_remote_handler *handler,
+    void *arg, struct sl_remote **ret_remote);
+/* The connection at the head of the queue as a stream that is open already: no on_open comes. 0; SL_E_AGAIN when none
+ * waits; SL_E_STREAM_LIMIT: it goes on waiting; SL_E_NOMEM. */
+int sl_remote_accept(struct sl_remote *remote, const struct sl_stream_handler *handler, void *arg, size_t credit,
+    struct sl_stream **ret_stream);
+/* Cancels; what waits is turned away, what was accepted stays. on_closed follows when the server was told. Idempotent.
+ */
+void sl_remote_close(struct sl_remote *remote);
 
 #endif

@@ -2,11 +2,13 @@
 
 #include <malloc.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* RFC 4254 sections 5.1 and 6.10. */
 #define MSG_CHANNEL_OPEN_CONFIRMATION 91u
+#define MSG_CHANNEL_OPEN_FAILURE      92u
 #define MSG_CHANNEL_REQUEST           98u
 
 static uint32_t get_u32(const uint8_t *p)
@@ -21,6 +23,8 @@ static uint32_t get_u32(const uint8_t *p)
 #define EXIT_LEN     (EXIT_AT + 4u)
 /* byte 91, uint32 ours, uint32 theirs, uint32 window, uint32 packet */
 #define CONFIRMATION_LEN 17u
+/* byte 92, uint32 ours, uint32 reason, string description, string language */
+#define FAILURE_TEXT_AT 13u
 
 static void look(struct sl_witness *witness, const uint8_t *mem, size_t len)
 {
@@ -41,7 +45,29 @@ static void look(struct sl_witness *witness, const uint8_t *mem, size_t len)
         }
     } else if (len >= CONFIRMATION_LEN && mem[0] == MSG_CHANNEL_OPEN_CONFIRMATION) {
         witness->opened = get_u32(mem + 1);
+    } else if (len >= FAILURE_TEXT_AT && mem[0] == MSG_CHANNEL_OPEN_FAILURE) {
+        size_t room = sizeof witness->refusal_text - 1, said = get_u32(mem + FAILURE_TEXT_AT - 4);
+        said = said < len - FAILURE_TEXT_AT ? said : len - FAILURE_TEXT_AT;
+        said = said < room ? said : room;
+        witness->refusal = get_u32(mem + 5);
+        for (size_t i = 0; i < said; i++) {
+            uint8_t c = mem[FAILURE_TEXT_AT + i];
+            witness->refusal_text[i] = (char)(c >= 0x20 && c < 0x7f ? c : '?');
+        }
+        witness->refusal_text[said] = '\0';
     }
+}
+
+const char *sl_witness_refusal(const struct sl_witness *witness, char *buf, size_t size)
+{
+    /* RFC 4254 section 5.1. */
+    static const char *const reason[] = {
+        "refused", "administratively prohibited", "connect failed", "unknown channel type", "resource shortage"};
+    const char *why = reason[witness->refusal < sizeof reason / sizeof reason[0] ? witness->refusal : 0];
+    /* OpenSSH says "open failed" where it has nothing to say. */
+    bool more = witness->refusal_text[0] != '\0' && strcmp(witness->refusal_text, "open failed") != 0;
+    snprintf(buf, size, "%s%s%s", why, more ? ": " : "", more ? witness->refusal_text : "");
+    return buf;
 }
 
 void *sl_witness_alloc(struct sl_witness *witness, size_t len)

@@ -1,6 +1,6 @@
 /* witness.h - sees what libssh2 does not tell: whether an exit status really came (its answer is 0 when none did),
- * which number a channel got, and how much memory a session holds. Watches through libssh2's own allocator hooks.
- * The memory is malloc()'s own: libssh2 gives some of it to OpenSSL to free. */
+ * which number a channel got, why one was refused, and how much memory a session holds. Watches through libssh2's own
+ * allocator hooks. The memory is malloc()'s own: libssh2 gives some of it to OpenSSL to free. */
 #ifndef SSHLEASE_SSH_WITNESS_H
 #define SSHLEASE_SSH_WITNESS_H
 
@@ -18,6 +18,8 @@ struct sl_witness {
     /* What becomes of memory that is given back. Keys, passwords and what they are made from lie in it until one is
      * logged in; libssh2 wipes little of that. */
     enum { SL_WITNESS_WIPES, SL_WITNESS_FREES } freeing;
+    uint32_t refusal; /* the reason of the last CHANNEL_OPEN_FAILURE */
+    char refusal_text[96];
     void (*on_exit)(void *arg, uint32_t channel, enum sl_witness_exit exit);
     void *arg;
 };
@@ -25,6 +27,8 @@ struct sl_witness {
 /* As malloc, realloc and free, keeping the books. */
 void *sl_witness_alloc(struct sl_witness *witness, size_t len);
 void *sl_witness_realloc(struct sl_witness *witness, void *mem, size_t len);
+/* What the last refusal of a channel said, for a person: "connect failed: Connection refused". Returns `buf`. */
+const char *sl_witness_refusal(const struct sl_witness *witness, char *buf, size_t size);
 /* libssh2 frees a packet when it is done with it: the moment to look at it. */
 void sl_witness_free(struct sl_witness *witness, void *mem);
 

@@ -225,6 +225,11 @@ static void on_end(void *arg, const struct sl_stream_result *result)
 
 static const struct sl_stream_handler stream_handler = {on_open, on_data, on_eof, on_sent, on_end};
 
+const struct sl_stream_handler *rig_stream_handler(void)
+{
+    return &stream_handler;
+}
+
 int rig_open_spec(struct rig_conn *conn, struct rig_stream *stream, const struct sl_stream_spec *spec)
 {
     memset(stream, 0, sizeof *stream);

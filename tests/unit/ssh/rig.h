@@ -57,6 +57,8 @@ void rig_dial(struct rig *rig, struct rig_conn *conn, struct sl_target_conf *tar
 bool rig_connect(struct rig *rig, struct rig_conn *conn, struct sl_target_conf *target);
 void rig_close(struct rig_conn *conn);
 
+/* What a rig_stream listens with. */
+const struct sl_stream_handler *rig_stream_handler(void);
 int rig_open_spec(struct rig_conn *conn, struct rig_stream *stream, const struct sl_stream_spec *spec);
 int rig_exec(struct rig_conn *conn, struct rig_stream *stream, const char *command);
 /* Executes and waits for the end. */

@@ -1,0 +1,15 @@
+/* remote.h - ports that the server listens on for us (tcpip-forward, RFC 4254 section 7.1): asked for, cancelled, and
+ * what arrives on them. Knows nothing of where it leads. The public verbs are in transport.h. */
+#ifndef SSHLEASE_SSH_REMOTE_H
+#define SSHLEASE_SSH_REMOTE_H
+
+#include "daemon/ssh/conn_base.h"
+
+/* One turn for all of them; any may have ended, and the connection been closed, when it returns. */
+void sl_remote_tick(struct sl_conn *conn);
+/* As sl_remote_close(), each. */
+void sl_remote_close_all(struct sl_conn *conn);
+/* Every one gets its on_closed. The session may be gone already, and goes next: it frees what libssh2 has of them. */
+void sl_remote_end_all(struct sl_conn *conn);
+
+#endif

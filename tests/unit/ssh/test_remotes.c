@@ -1,0 +1,313 @@
+/* Ports that a real sshd listens on for us, and what a reclaim, a close and a loss make of them and of forwards. */
+#include "proto/status.h"
+#include "tests/unit/ssh/far.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct test_sshd sshd;
+static struct rig rig;
+static struct rig_conn conn;
+static struct sl_target_conf *target;
+
+static int group_setup(void **state)
+{
+    (void)state;
+    test_sshd_start(&sshd, "");
+    return 0;
+}
+
+static int group_teardown(void **state)
+{
+    (void)state;
+    test_sshd_stop(&sshd);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    target = rig_target(&sshd);
+    assert_true(rig_connect(&rig, &conn, target));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    rig_close(&conn);
+    sl_target_conf_unref(target);
+    rig_stop(&rig);
+    return 0;
+}
+
+/* --- the server listens --- */
+
+struct rig_remote {
+    struct sl_remote *remote;
+    unsigned listening, connections, closed;
+    int status;
+    uint16_t port;
+    char text[300];
+};
+
+static void on_listening(void *arg, int status, uint16_t port, const char *text)
+{
+    struct rig_remote *remote = arg;
+    remote->listening++;
+    remote->status = status;
+    remote->port = port;
+    snprintf(remote->text, sizeof remote->text, "%s", text);
+}
+
+static void on_connection(void *arg)
+{
+    ((struct rig_remote *)arg)->connections++;
+}
+
+static void on_remote_closed(void *arg)
+{
+    struct rig_remote *remote = arg;
+    remote->closed++;
+    remote->remote = NULL;
+}
+
+static const struct sl_remote_handler remote_handler = {on_listening, on_connection, on_remote_closed};
+
+static void open_remote(struct rig_remote *remote, const char *host, uint16_t port)
+{
+    memset(remote, 0, sizeof *remote);
+    assert_int_equal(sl_remote_open(conn.conn, host, port, &remote_handler, remote, &remote->remote), 0);
+    assert_true(rig_wait(&rig, &remote->listening, 5000));
+}
+
+static void accept_stream(struct rig_remote *remote, struct rig_stream *stream)
+{
+    assert_true(rig_wait(&rig, &remote->connections, 5000));
+    remote->connections--;
+    memset(stream, 0, sizeof *stream);
+    stream->rig = &rig;
+    assert_int_equal(sl_remote_accept(remote->remote, rig_stream_handler(), stream, 65536, &stream->stream), 0);
+}
+
+static void cancel(struct rig_remote *remote)
+{
+    sl_remote_close(remote->remote);
+    sl_remote_close(remote->remote);
+    assert_true(rig_wait(&rig, &remote->closed, 5000));
+}
+
+/* A round trip: what was sent before has been done. */
+static void sync_with_server(void)
+{
+    struct rig_stream command;
+    rig_run(&conn, &command, "true");
+    rig_stream_fini(&command);
+}
+
+static void test_remote_port(void **state)
+{
+    (void)state;
+    struct rig_remote remote;
+    struct rig_stream stream;
+    open_remote(&remote, "127.0.0.1", 0);
+    assert_int_equal(remote.status, 0);
+    assert_true(remote.port != 0);
+    assert_false(sl_conn_is_clean(conn.conn));
+    assert_int_equal(sl_remote_accept(remote.remote, rig_stream_handler(), &stream, 1, &stream.stream), SL_E_AGAIN);
+    int far = far_dial(remote.port);
+    assert_true(far >= 0);
+    assert_int_equal(send(far, "knock\0", 6, 0), 6);
+    accept_stream(&remote, &stream);
+    assert_true(rig_wait_out(&stream, "knock", 5000));
+    assert_int_equal(sl_stream_write(stream.stream, "come in", 7), 0);
+    sl_stream_eof(stream.stream);
+    rig_run_ms(&rig, 20);
+    far_expect(far, "come in", 7);
+    close(far);
+    assert_true(rig_wait(&rig, &stream.ended, 5000));
+    assert_int_equal(stream.opened, 0);
+    assert_int_equal(stream.how, SL_RESULT_CLOSED);
+    assert_int_equal(stream.out_len[0], 6);
+    rig_stream_fini(&stream);
+    cancel(&remote);
+    sync_with_server();
+    assert_int_equal(far_dial(remote.port), -1);
+    assert_true(sl_conn_is_clean(conn.conn));
+}
+
+static void test_remote_port_taken(void **state)
+{
+    (void)state;
+    struct rig_remote remote;
+    uint16_t port;
+    int listener = far_listen(&port, 1);
+    open_remote(&remote, "127.0.0.1", port);
+    assert_int_equal(remote.status, SL_E_STREAM_REFUSED);
+    assert_non_null(strstr(remote.text, "127.0.0.1"));
+    assert_true(rig_wait(&rig, &remote.closed, 1000));
+    assert_true(sl_conn_is_clean(conn.conn));
+    close(listener);
+}
+
+/* The same port again right after its cancelling, several at once, one cancelled before its answer. */
+static void test_remote_ports_in_turn(void **state)
+{
+    (void)state;
+    struct rig_remote first, again, other, unwanted = {0};
+    open_remote(&first, "localhost", 0);
+    sl_remote_close(first.remote);
+    memset(&again, 0, sizeof again);
+    memset(&other, 0, sizeof other);
+    assert_int_equal(sl_remote_open(conn.conn, "localhost", first.port, &remote_handler, &again, &again.remote), 0);
+    assert_int_equal(sl_remote_open(conn.conn, "localhost", 0, &remote_handler, &unwanted, &unwanted.remote), 0);
+    assert_int_equal(sl_remote_open(conn.conn, "localhost", 0, &remote_handler, &other, &other.remote), 0);
+    rig_run_ms(&rig, 0);
+    sl_remote_close(unwanted.remote);
+    assert_true(rig_wait(&rig, &again.listening, 5000));
+    assert_true(rig_wait(&rig, &other.listening, 5000));
+    assert_true(rig_wait(&rig, &unwanted.closed, 5000));
+    assert_int_equal(again.status, 0);
+    assert_int_equal(again.port, first.port);
+    assert_int_equal(other.status, 0);
+    assert_int_equal(first.closed, 1);
+    cancel(&again);
+    cancel(&other);
+    assert_true(sl_conn_is_clean(conn.conn));
+}
+
+static void test_many_arrive_at_once(void **state)
+{
+    (void)state;
+    enum { COUNT = 12 };
+    struct rig_remote remote;
+    static struct rig_stream stream[COUNT];
+    int far[COUNT];
+    open_remote(&remote, "127.0.0.1", 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        far[i] = far_dial(remote.port);
+        assert_true(far[i] >= 0);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        accept_stream(&remote, &stream[i]);
+        assert_int_equal(sl_stream_write(stream[i].stream, "hello", 5), 0);
+    }
+    rig_run_ms(&rig, 20);
+    for (size_t i = 0; i < COUNT; i++) {
+        far_expect(far[i], "hello", 5);
+    }
+    /* One more waits when the port is cancelled: it is closed, the accepted ones stay. */
+    int late = far_dial(remote.port);
+    assert_true(rig_wait(&rig, &remote.connections, 5000));
+    cancel(&remote);
+    char c;
+    rig_run_ms(&rig, 20);
+    assert_int_equal(recv(late, &c, 1, 0), 0);
+    close(late);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(stream[i].ended, 0);
+        sl_stream_close(stream[i].stream);
+        assert_true(rig_wait(&rig, &stream[i].ended, 5000));
+        close(far[i]);
+    }
+    assert_true(sl_conn_is_clean(conn.conn));
+}
+
+/* --- the end of a lease, and of a connection --- */
+
+static void test_drain(void **state)
+{
+    (void)state;
+    struct rig_remote remote;
+    struct rig_stream stream;
+    uint16_t port;
+    int listener = far_listen(&port, 4);
+    sl_conn_lease_begin(conn.conn);
+    open_remote(&remote, "127.0.0.1", 0);
+    assert_int_equal(far_open_tcp(&conn, &stream, port), 0);
+    assert_true(rig_wait(&rig, &stream.opened, 5000));
+    int far = accept(listener, NULL, NULL);
+    sl_conn_drain(conn.conn);
+    assert_true(rig_wait(&rig, &conn.drained, 5000));
+    assert_int_equal(conn.report.streams, 0); /* nothing ran there */
+    assert_int_equal(conn.report.remaining, 0);
+    assert_true(conn.report.sweep_ran);
+    assert_string_equal(conn.report_text, "");
+    assert_int_equal(stream.ended, 1);
+    assert_int_equal(remote.closed, 1);
+    char c;
+    assert_int_equal(recv(far, &c, 1, 0), 0);
+    close(far);
+    close(listener);
+}
+
+static void test_closed_with_everything_open(void **state)
+{
+    (void)state;
+    struct far_hole hole;
+    far_dig(&hole);
+    struct rig_remote remote;
+    struct rig_stream stream, connecting;
+    uint16_t port;
+    int listener = far_listen(&port, 4);
+    open_remote(&remote, "127.0.0.1", 0);
+    int far = far_dial(remote.port);
+    assert_true(rig_wait(&rig, &remote.connections, 5000)); /* and it is not accepted */
+    assert_int_equal(far_open_tcp(&conn, &stream, port), 0);
+    assert_true(rig_wait(&rig, &stream.opened, 5000));
+    assert_int_equal(far_open_tcp(&conn, &connecting, hole.port), 0);
+    rig_run_ms(&rig, 20);
+    rig_close(&conn);
+    assert_int_equal(stream.ended, 1);
+    assert_int_equal(stream.how, SL_RESULT_UNKNOWN);
+    assert_int_equal(connecting.ended, 1);
+    assert_int_equal(remote.closed, 1);
+    far_fill(&hole);
+    close(far);
+    close(listener);
+}
+
+static void test_the_server_dies(void **state)
+{
+    (void)state;
+    struct rig_remote remote;
+    struct rig_stream stream;
+    open_remote(&remote, "127.0.0.1", 0);
+    int far = far_dial(remote.port);
+    accept_stream(&remote, &stream);
+    test_sshd_signal_children(&sshd, SIGKILL);
+    assert_true(rig_wait(&rig, &conn.lost, 5000));
+    assert_int_equal(stream.ended, 1);
+    assert_int_equal(stream.how, SL_RESULT_UNKNOWN);
+    assert_int_equal(remote.closed, 1);
+    close(far);
+}
+
+int main(void)
+{
+    if (!test_sshd_available()) {
+        fprintf(stderr, "no sshd here\n");
+        return 77;
+    }
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_remote_port),
+        TEST(test_remote_port_taken),
+        TEST(test_remote_ports_in_turn),
+        TEST(test_many_arrive_at_once),
+        TEST(test_drain),
+        TEST(test_closed_with_everything_open),
+        TEST(test_the_server_dies),
+    };
+    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
