@@ -6,7 +6,6 @@
 
 #include <termios.h>
 
-/* The modes of a terminal fit: five bytes for each of RFC 4254's opcodes known here, and the end. */
 #define CLI_TTY_MODES_MAX 512
 
 struct cli_tty {

@@ -1,5 +1,5 @@
 /* fd_sink.h - writes to a descriptor that was passed to us, whatever kind it is. Never waits on the loop, never leaves
- * O_NONBLOCK on what others share with us; holds what it is given and no limit on it: the caller's credit is that. */
+ * O_NONBLOCK on what others share with us; holds what is not written yet, which the caller's credit has to bound. */
 #ifndef SSHLEASE_NET_FD_SINK_H
 #define SSHLEASE_NET_FD_SINK_H
 
@@ -8,6 +8,9 @@
 #include <stddef.h>
 
 struct sl_fd_sink;
+
+/* More than that, not written, is taken for broken: a caller without credit. */
+#define SL_FD_SINK_MAX 4194304u
 
 struct sl_fd_sink_handler {
     /* So many bytes, which sl_fd_sink_write() had to keep, have been written since. */
@@ -33,6 +36,9 @@ size_t sl_fd_sink_pending(const struct sl_fd_sink *sink);
 /* Closes the descriptor when all is written; on_finished follows, unless it is or gets broken. Idempotent. With
  * `shutdown`, a socket is told that nothing more comes (SHUT_WR), for one that is ours alone. */
 void sl_fd_sink_finish(struct sl_fd_sink *sink, bool shutdown);
+
+/* Borrowed, for looking at it (a terminal's size); the same number until it is closed, then -1. */
+int sl_fd_sink_fd(const struct sl_fd_sink *sink);
 
 /* Drops what is not written, closes the descriptor, at once unless a worker is writing to it, and frees; no callback
  * comes any more. Legal from its own callbacks. NULL is fine. */

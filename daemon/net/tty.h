@@ -4,6 +4,8 @@
 
 #include "proto/tty_modes.h"
 
+#include <stdbool.h>
+
 struct sl_tty_size {
     uint32_t cols, rows, width_px, height_px;
 };

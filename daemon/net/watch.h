@@ -16,6 +16,7 @@ struct sl_watched {
     struct sl_watch *watch;
     int fd; /* registered; -1 or unregistered: none */
     bool registered, queued;
+    uint32_t round; /* in which it was queued */
     /* Edge-triggered: `events` are of epoll(7), 0 when sl_watch_later() asked for the call. It may close the entry. */
     void (*fn)(struct sl_watched *watched, uint32_t events);
 };
@@ -25,6 +26,9 @@ int sl_watch_new(uv_loop_t *loop, struct sl_watch **ret_watch);
 /* When nothing is registered any more. The memory goes with the handles' close callbacks. NULL is fine. */
 void sl_watch_free(struct sl_watch *watch);
 uv_loop_t *sl_watch_loop(const struct sl_watch *watch);
+/* Room for what one `fn` reads and hands on before it returns. */
+#define SL_WATCH_SCRATCH 65536u
+uint8_t *sl_watch_scratch(struct sl_watch *watch);
 
 /* Prepares an entry; it is not registered. No call to `fn` before the loop runs. */
 void sl_watched_init(

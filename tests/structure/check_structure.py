@@ -45,7 +45,7 @@ MAY_INCLUDE = {
     "proto": set(),
     "config": set(),
     "client": {"proto/"},
-    "cli": {"client/sshlease.h"},
+    "cli": {"client/sshlease.h", "proto/tty_modes.h"},
     "example": {"client/sshlease.h"},
 }
 

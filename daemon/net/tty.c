@@ -1,0 +1,27 @@
+#include "daemon/net/tty.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+bool sl_tty_is(int fd)
+{
+    return isatty(fd) == 1;
+}
+
+bool sl_tty_size(int fd, struct sl_tty_size *ret_size)
+{
+    struct winsize size;
+
+    if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0)
+        return false;
+    *ret_size = (struct sl_tty_size){
+        .cols = size.ws_col, .rows = size.ws_row, .width_px = size.ws_xpixel, .height_px = size.ws_ypixel};
+    return true;
+}
+
+size_t sl_tty_modes(int fd, uint8_t *modes)
+{
+    struct termios termios;
+
+    return tcgetattr(fd, &termios) == 0 ? sl_tty_modes_encode(&termios, modes) : 0;
+}
