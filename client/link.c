@@ -131,7 +131,8 @@ int sl_link_queue(struct sshlease *lease, const struct sl_msg *msg)
         return link->ended_status;
     if (link->state == SL_LINK_HANGUP)
         return 0; /* nobody listens; the end will be read soon */
-    if (link->out_end - link->out_at > SL_LINK_OUT_MAX)
+    /* A stream has one CLOSE, and its command would run on without it: there is always room for that. */
+    if (msg->type != SL_MSG_CLOSE && link->out_end - link->out_at > SL_LINK_OUT_MAX)
         return sl_fail(lease, SL_E_AGAIN, "sshleased takes nothing more just now");
     if (!sl_link_make_room(&link->out, &link->out_at, &link->out_end, &link->out_cap, size))
         return sl_fail(lease, SL_E_NOMEM, "out of memory");

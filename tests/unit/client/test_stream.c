@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -292,6 +293,48 @@ static void time_runs_out(void **state)
     fake_stop(&f);
 }
 
+static int gate[2];
+
+static void listens_late(struct fake *f)
+{
+    char byte;
+
+    fake_greet(f);
+    fake_grant(f);
+    fake_open_stream(f, 0);
+    if (read(gate[0], &byte, 1) != 1)
+        fake_fail(f, "no word from the test");
+    while (fake_peek(f) == SL_MSG_SIGNAL)
+        fake_take(f, SL_MSG_SIGNAL);
+    fake_take(f, SL_MSG_CLOSE);
+    fake_take_end(f);
+}
+
+static void a_full_queue_takes_a_close(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    assert_int_equal(pipe(gate), 0);
+    struct sshlease *lease = fake_lease(&f, listens_late);
+    struct sshlease_stream *stream = open_stream(lease);
+    int status;
+
+    while ((status = sshlease_stream_signal(stream, "USR1")) == 0)
+        continue;
+    assert_int_equal(status, SSHLEASE_E_AGAIN);
+    sshlease_stream_free(stream);
+    assert_int_equal(write(gate[1], "", 1), 1);
+    while (sshlease_want(lease) & SSHLEASE_WANT_WRITE) {
+        struct pollfd p = {.fd = sshlease_fd(lease), .events = POLLOUT};
+        assert_int_equal(poll(&p, 1, 10000), 1);
+        assert_int_equal(sshlease_process(lease), 0);
+    }
+    sshlease_free(lease);
+    fake_stop(&f);
+    close(gate[0]);
+    close(gate[1]);
+}
+
 static void ends_in_three_ways(struct fake *f)
 {
     fake_greet(f);
@@ -394,6 +437,7 @@ int main(void)
         cmocka_unit_test(refused_streams),
         cmocka_unit_test(output_comes_in_order_and_survives_the_end),
         cmocka_unit_test(time_runs_out),
+        cmocka_unit_test(a_full_queue_takes_a_close),
         cmocka_unit_test(how_streams_end),
         cmocka_unit_test(the_daemon_goes_away_under_a_stream),
     };
