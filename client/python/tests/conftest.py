@@ -8,6 +8,7 @@ and as if paramiko and testinfra were not installed:
 
 import importlib.util
 import os
+import subprocess
 import sys
 
 import pytest
@@ -57,3 +58,39 @@ def python_env():
     """The environment of a Python program that a test starts: with the package from the tree."""
     paths = [SOURCE, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+@pytest.fixture
+def lease(daemon):
+    """lease(…): a lease on the daemon's target `t`, closed when the test is over."""
+    import sshlease
+    leases = []
+
+    def make(name="t", **options):
+        leases.append(sshlease.lease(name, socket=daemon.path, **options))
+        return leases[-1]
+    yield make
+    for one in leases:
+        one.close()
+
+
+@pytest.fixture
+def c(lease):
+    """A lease."""
+    return lease()
+
+
+@pytest.fixture
+def python(python_env):
+    """python(code, *arguments, **popen): runs code in an interpreter of its own, with pipes."""
+    started = []
+
+    def start(code, *arguments, **more):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": python_env, **more}
+        started.append(subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], text=True, **pipes))
+        return started[-1]
+    yield start
+    for one in started:
+        if one.poll() is None:
+            one.kill()
+        one.communicate()

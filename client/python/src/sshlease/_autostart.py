@@ -1,0 +1,119 @@
+"""Starting a daemon of the user's own when none is listening: exactly one, however many programs want one at once.
+
+Who holds the lock starts it; the others wait for the lock, and then find it listening. It is ready when it says so, as to
+systemd, or when its socket answers; nobody sleeps. It outlives the program that started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from typing import Iterator, Optional
+
+from ._connect import connect, user_socket
+from ._errors import NO_DAEMON, NoDaemon
+
+READY_SECONDS = 20.0
+
+
+def _fail(text: str, target: str) -> NoDaemon:
+    return NoDaemon(text, target=target, code=NO_DAEMON, unsent=True)
+
+
+@contextlib.contextmanager
+def _lock(path: str, target: str) -> Iterator[None]:
+    """Held by one process at a time; the kernel gives it back when that ends."""
+    fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        deadline = time.monotonic() + 2 * READY_SECONDS
+        pause = select.poll()  # of nothing: there is no event for a lock with a deadline
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise _fail(f"another program holds {path} and starts no sshleased", target) from None
+                pause.poll(20)
+        yield
+    finally:
+        os.close(fd)
+
+
+def start_daemon(path: Optional[str], target: str = "") -> socket.socket:
+    """A connection to the user's daemon at `path` (None: $SSHLEASE_SOCKET, else in $XDG_RUNTIME_DIR), which is started if
+    it does not listen. The program is $SSHLEASE_DAEMON, else sshleased in $PATH. NoDaemon says what went wrong."""
+    path = path or os.environ.get("SSHLEASE_SOCKET") or user_socket()
+    if not path:
+        raise _fail("cannot start a sshleased: neither XDG_RUNTIME_DIR nor SSHLEASE_SOCKET says where its socket goes",
+                    target)
+    program = os.environ.get("SSHLEASE_DAEMON") or shutil.which("sshleased") or shutil.which(
+        "sshleased", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")
+    if not program:
+        raise _fail("cannot start a sshleased: there is none in PATH, and SSHLEASE_DAEMON names none", target)
+    try:
+        with _lock(f"{path}.autostart", target):
+            with contextlib.suppress(NoDaemon):
+                return connect(path, target)  # somebody was quicker
+            return _start(program, path, target)
+    except OSError as e:
+        if isinstance(e, NoDaemon):
+            raise
+        raise _fail(f"cannot start a sshleased: {e}", target) from e
+
+
+def _start(program: str, path: str, target: str) -> socket.socket:
+    log = f"{path}.log"
+    with tempfile.TemporaryDirectory(prefix="sshlease-") as directory, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(os.path.join(directory, "notify"))
+        # The shell leaves it to init, so that nobody has a child he did not ask for; it says its number.
+        shell = subprocess.run(
+            ["/bin/sh", "-c", '"$@" </dev/null >/dev/null 2>"$0" & echo $!', log, program, "--user", "--socket", path],
+            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True, cwd="/", check=True,
+            env={**os.environ, "NOTIFY_SOCKET": os.path.join(directory, "notify")})
+        try:
+            process = os.pidfd_open(int(shell.stdout))
+        except ProcessLookupError:
+            raise _ended(program, log, target) from None
+        try:
+            return _await_ready(notify, process, program, path, log, target)
+        finally:
+            os.close(process)
+
+
+def _await_ready(notify: socket.socket, process: int, program: str, path: str, log: str, target: str) -> socket.socket:
+    poll = select.poll()
+    poll.register(notify, select.POLLIN)
+    poll.register(process, select.POLLIN)
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        # A build without libsystemd says nothing; then a socket that answers will do.
+        events = [fd for fd, _ in poll.poll(50)]
+        if process in events:
+            # Ours has ended. Perhaps because one listens already that somebody else has started.
+            with contextlib.suppress(NoDaemon):
+                return connect(path, target)
+            raise _ended(program, log, target)
+        if notify.fileno() in events:
+            notify.recv(4096)
+        with contextlib.suppress(NoDaemon):
+            return connect(path, target)
+        if time.monotonic() > deadline:
+            raise _fail(f"{program} is not ready after {READY_SECONDS:g} s; see {log}", target)
+
+
+def _ended(program: str, log: str, target: str) -> NoDaemon:
+    try:
+        with open(log, encoding="utf-8", errors="replace") as f:
+            said = f.read()[-2000:].strip().splitlines()
+    except OSError:
+        said = []
+    return _fail(f"{program} ended at once" + (f": {said[-1]}" if said else ""), target)

@@ -1,0 +1,78 @@
+"""Finding the daemon's socket and connecting to it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import time
+from typing import Optional
+
+from ._errors import INVALID, IO, NO_DAEMON, TIMEOUT, SshleaseError, error_for, no_daemon
+
+SYSTEM_SOCKET = "/run/sshleased/sshleased.sock"
+_PATH_MAX = 107
+# How long the daemon may take to accept a connection: it does nothing that blocks.
+CONNECT_SECONDS = 10.0
+
+
+def user_socket() -> Optional[str]:
+    """Where a daemon of the user's own listens unless told otherwise. None without $XDG_RUNTIME_DIR."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return os.path.join(runtime, "sshleased.sock") if runtime else None
+
+
+def default_socket() -> str:
+    """$SSHLEASE_SOCKET, else $XDG_RUNTIME_DIR/sshleased.sock where that exists, else /run/sshleased/sshleased.sock."""
+    named = os.environ.get("SSHLEASE_SOCKET")
+    if named:
+        return named
+    own = user_socket()
+    return own if own and os.path.exists(own) else SYSTEM_SOCKET
+
+
+def connect(path: str, target: str = "") -> socket.socket:
+    """A connected, close-on-exec socket. NoDaemon when nobody listens; SshleaseError for the rest."""
+    if not 0 < len(os.fsencode(path)) <= _PATH_MAX:
+        raise error_for(INVALID, f"the socket's path has {len(os.fsencode(path))} bytes; it may have 1 to {_PATH_MAX}",
+                        target=target, unsent=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        error = _try(sock, path)
+    except BaseException:
+        sock.close()
+        raise
+    if error == 0:
+        return sock
+    sock.close()
+    raise _failed(error, path, target)
+
+
+def _try(sock: socket.socket, path: str) -> int:
+    """connect(2) within CONNECT_SECONDS; its errno. A full backlog makes a non-blocking one fail with EAGAIN, so this one
+    blocks, by a limit the kernel keeps."""
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        left = max(0.001, deadline - time.monotonic())
+        sock.settimeout(None)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(left))
+        error = sock.connect_ex(path)
+        if error != errno.EINTR:
+            return 0 if error == errno.EISCONN else error
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+
+
+def _failed(error: int, path: str, target: str) -> SshleaseError:
+    if error in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
+        return no_daemon(path, target)
+    if error == errno.EPROTOTYPE:
+        return error_for(NO_DAEMON, f"{path} is not sshleased's socket", target=target, unsent=True)
+    if error in (errno.EACCES, errno.EPERM):
+        return error_for(5, f"no permission to connect to {path}", target=target, unsent=True)
+    if error == errno.EAGAIN:
+        return error_for(TIMEOUT, f"sshleased at {path} does not accept connections in time", target=target, unsent=True)
+    return error_for(IO, f"cannot connect to {path}: {os.strerror(error)}", target=target, unsent=True)

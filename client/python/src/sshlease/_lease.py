@@ -1,0 +1,335 @@
+"""A lease, for blocking calls."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import sys
+import time
+import warnings
+import weakref
+from typing import Any, Callable, Mapping, NoReturn, Optional, Sequence, Tuple, Union, overload
+
+from . import _wire as wire
+from ._autostart import start_daemon
+from ._connect import connect, default_socket
+from ._errors import IO, NO_LEASE, TIMEOUT, CommandTimeout, LeaseEnded, NoDaemon, SshleaseError, error_for
+from ._link import Link
+from ._process import DEVNULL, PIPE, Handle, Process, bins_for, give_input
+from ._result import Result
+from ._session import STREAM_WINDOW, Session, Stream
+from ._version import __version__
+from ._wire import Pty
+
+Command = Union[str, Sequence[str]]
+Input = Union[str, bytes, bytearray, memoryview]
+Terminal = Union[bool, Pty, Tuple[int, int]]
+Waiting = Callable[[int, float, str], Any]
+
+# What the daemon answers at once, whatever the target does, is waited for this long (seconds).
+ANSWER_SECONDS = 30.0
+# close() is more impatient: the daemon reclaims a lease that was not given back.
+CLOSE_SECONDS = 5.0
+_PROGRAM = f"sshlease-python {__version__}"
+_HERE = os.path.dirname(__file__)
+
+
+def command_line(command: Command) -> str:
+    """A list is quoted for the remote user's shell; a text is a command line as it is."""
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def milliseconds(what: str, seconds: Optional[float]) -> int:
+    """For the protocol, where 0 means the target's setting, as None does here. No time at all becomes a millisecond."""
+    if seconds is None:
+        return 0
+    if not 0 <= seconds < 4294967:
+        raise ValueError(f"{what} is {seconds} seconds")
+    return max(1, math.ceil(seconds * 1000))
+
+
+def terminal(pty: Terminal) -> Optional[Pty]:
+    """True: a vt100 of 80 x 24; (columns, lines): a vt100 of that size."""
+    if isinstance(pty, bool):
+        return Pty() if pty else None
+    return pty if isinstance(pty, Pty) else Pty(cols=pty[0], rows=pty[1])
+
+
+def environment(env: Optional[Mapping[str, str]]) -> wire.Env:
+    return list(env.items()) if env else ()
+
+
+def encoded(data: Input, encoding: Optional[str], errors: str) -> memoryview:
+    if isinstance(data, str):
+        if encoding is None:
+            raise TypeError("input is text, but there is no encoding")
+        data = data.encode(encoding, "surrogateescape" if errors == "replace" else errors)
+    return memoryview(data).cast("B")
+
+
+def caller() -> Tuple[str, int]:
+    """File and line outside of this package that are being run: where a lease was made."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and os.path.dirname(frame.f_code.co_filename) == _HERE:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def abandoned(drop: Callable[[], None], target: str, where: Tuple[str, int]) -> None:
+    """The finalizer of a lease that nobody closed. First things first: the lease ends; then the warning, which may raise."""
+    drop()
+    warnings.warn_explicit(f"unclosed sshlease.Lease of {target!r} (use `with`, or close())", ResourceWarning, *where)
+
+
+class Lease:
+    """A leased connection to `target`, until close(), the end of a `with`, the end of this object or of this process,
+    whichever comes first.
+
+    Any number of threads may use it at once; each stream they open runs on the one connection, as many as the daemon's
+    max_sessions allows. After a fork() it belongs to the parent: in the child every call raises.
+
+    The lease lasts `lease_timeout` from the last renewal. Every call renews it when a third of that is over, and so does a
+    call that waits, however long. Only a lease on which nothing is called for longer than that runs out: the next call
+    raises Expired. renew() sets the time anew without doing anything else.
+    """
+
+    def __init__(self, target: str, *, timeout: Optional[float] = None, lease_timeout: Optional[float] = None,
+                 label: str = "", socket: Optional[str] = None, autostart: bool = False,
+                 on_waiting: Optional[Waiting] = None) -> None:
+        """Waits until the lease is granted. Times are in seconds, None is the target's setting.
+
+        timeout: how long to wait for a connection at most. lease_timeout: how long the lease lasts unless renewed. label:
+        shown by `sshlease status`. socket: the daemon's, instead of the default. autostart: start a daemon of the user's
+        own if none is listening. on_waiting(position, seconds, reason) is called when the wait gets long, perhaps again
+        later.
+
+        Raises NoDaemon, Timeout, Busy, Refused (Unreachable, HostKeyError, AuthenticationError), DaemonGone.
+        """
+        self.target, self.label = target, label
+        session = Session(target)
+        session.start(_PROGRAM, milliseconds("timeout", timeout), milliseconds("lease_timeout", lease_timeout), label)
+        path = socket or default_socket()
+        try:
+            sock = connect(path, target)
+        except NoDaemon:
+            if not autostart:
+                raise
+            sock = start_daemon(socket, target)
+        self._session = session
+        self._link = link = Link(sock, session)
+        self._finalizer = weakref.finalize(self, abandoned, link.drop, target, caller())
+        try:
+            self._await_grant(path, None if timeout is None else timeout + ANSWER_SECONDS, on_waiting)
+        except BaseException:
+            self._finalizer.detach()
+            link.close()
+            raise
+
+    def _await_grant(self, path: str, most: Optional[float], on_waiting: Optional[Waiting]) -> None:
+        session, link, now = self._session, self._link, time.monotonic()
+        greeted = link.wait(lambda: bool(session.daemon) or session.is_over(), now + ANSWER_SECONDS)
+        deadline = None if most is None else now + most
+        told = 0
+        while greeted and not session.is_decided():
+            if not link.wait(lambda: session.is_decided() or len(session.waiting) > told, deadline):
+                greeted = False
+            while told < len(session.waiting):
+                if on_waiting is not None:
+                    on_waiting(*session.waiting[told])
+                told += 1
+        if not greeted and not session.is_over():
+            raise error_for(TIMEOUT, f"sshleased at {path} does not answer", target=self.target, unsent=True)
+        if session.is_over():
+            raise session.error()
+
+    # --- the lease ---
+
+    @property
+    def id(self) -> int:
+        """As `sshlease status` shows it."""
+        return self._session.lease_id
+
+    @property
+    def left(self) -> float:
+        """Seconds until the lease runs out unless renewed; 0.0 once it is over."""
+        session = self._session
+        return 0.0 if session.is_over() else max(0.0, session.deadline - time.monotonic())
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called."""
+        return not self._finalizer.alive
+
+    @property
+    def over(self) -> bool:
+        """Whether there is no lease any more, as far as is known by now."""
+        return self._session.state != "granted"
+
+    def renew(self, lease_timeout: Optional[float] = None) -> float:
+        """The lease lasts for `lease_timeout` seconds from now (None: as when it was asked for). How long it really lasts,
+        which is less close to its longest time. Raises why it is over, if it is."""
+        session, link = self._session, self._link
+        with link.lock:
+            rid = session.ask_renewal(milliseconds("lease_timeout", lease_timeout))
+        try:
+            answered = link.wait(lambda: session.renewed[rid] is not None, time.monotonic() + ANSWER_SECONDS)
+        finally:
+            answer = session.renewed.pop(rid)
+        if not answered:
+            raise error_for(TIMEOUT, "sshleased does not answer a renewal", target=self.target)
+        if isinstance(answer, tuple):
+            raise session.error(session.why or answer)
+        assert answer is not None
+        return answer
+
+    def close(self) -> None:
+        """Gives the connection back: to the pool if every command has ended, else what still runs is ended and the
+        connection closed. Twice is fine, and so is closing a lease that is over. Raises nothing, and waits for a daemon
+        that does not answer for 5 seconds only."""
+        if self._finalizer.detach() is None:
+            return
+        session, link = self._session, self._link
+        try:
+            with link.lock:
+                session.release()
+                link.changed()
+            link.wait(session.is_over, time.monotonic() + CLOSE_SECONDS)
+        finally:
+            link.close()
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else self._session.state
+        return f"<sshlease.Lease {self.id} of {self.target!r}, {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a lease belongs to the process that took it: it cannot be pickled")
+
+    # --- commands ---
+
+    @overload
+    def run(self, command: Command, *, input: Optional[Input] = ..., timeout: Optional[float] = ...,
+            env: Optional[Mapping[str, str]] = ..., pty: Terminal = ..., check: bool = ...,
+            encoding: str = ..., errors: str = ...) -> Result[str]: ...
+
+    @overload
+    def run(self, command: Command, *, input: Optional[Input] = ..., timeout: Optional[float] = ...,
+            env: Optional[Mapping[str, str]] = ..., pty: Terminal = ..., check: bool = ...,
+            encoding: None, errors: str = ...) -> Result[bytes]: ...
+
+    def run(self, command: Command, *, input: Optional[Input] = None, timeout: Optional[float] = None,
+            env: Optional[Mapping[str, str]] = None, pty: Terminal = False, check: bool = False,
+            encoding: Optional[str] = "utf-8", errors: str = "replace") -> Result[Any]:
+        """Runs a command to its end and collects what it writes.
+
+        command: a command line for the remote user's shell, or a list, which is quoted for it. input: its standard input
+        (None: empty). timeout: in seconds; then the command is ended on the far side, and CommandTimeout raised. env:
+        variables for it; the target's send_env and the server decide which of them arrive, silently. pty: run it on a
+        terminal: True, (columns, lines), or a Pty; then standard error comes with standard output. check: raise
+        CommandFailed unless it exits with 0. encoding: of input and output; None for bytes.
+
+        Raises also Refused, Busy (too many streams), and why the lease is over: Expired, Revoked, ConnectionLost,
+        DaemonGone. A command of which no orderly end was seen raises; it never looks like success.
+        """
+        line = command_line(command)
+        data = None if input is None else encoded(input, encoding, errors)
+        out, err = bytearray(), bytearray()
+        session, link = self._session, self._link
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with link.lock:
+            stream = session.open(wire.EXEC, line, terminal(pty), environment(env), bins=(out, err), collect=True,
+                                  eof=not data)
+        try:
+            if data:
+                give_input(link, stream, data, deadline)
+                with link.lock:
+                    session.send_eof(stream)
+            if not link.wait(stream.is_over, deadline):
+                assert timeout is not None
+                raw = encoding is None
+                raise CommandTimeout(line, timeout, target=self.target,
+                                     stdout=bytes(out) if raw else out.decode(encoding or "", "replace"),
+                                     stderr=bytes(err) if raw else err.decode(encoding or "", "replace"))
+        finally:
+            if not stream.over:
+                link.discard(stream)
+        if stream.why is not None or stream.how == wire.END_UNKNOWN:
+            raise self._no_result(stream)
+        result: Result[Any] = Result(line, self.target, stream, bytes(out), bytes(err), encoding, errors)
+        return result.check() if check else result
+
+    def _no_result(self, stream: Stream) -> SshleaseError:
+        """Why the stream has no result. One without an orderly end may have none because the lease is over, which the
+        daemon says only then: asking for a renewal brings it."""
+        if stream.why is not None:
+            return self._session.error(stream.why)
+        try:
+            self.renew()
+        except LeaseEnded as e:
+            if e.code != NO_LEASE:
+                return e
+        except SshleaseError:
+            pass
+        text = "it was closed by this program" if stream.discarded else stream.text or "nothing said how"
+        return SshleaseError(f"no orderly end of the command was seen: {text}", target=self.target, code=IO)
+
+    def output(self, command: Command, *, input: Optional[Input] = None, timeout: Optional[float] = None,
+               env: Optional[Mapping[str, str]] = None, pty: Terminal = False,
+               encoding: str = "utf-8", errors: str = "replace") -> str:
+        """What the command writes to its standard output. Raises CommandFailed unless it exits with 0, and what run()
+        raises."""
+        return self.run(command, input=input, timeout=timeout, env=env, pty=pty, check=True, encoding=encoding,
+                        errors=errors).stdout
+
+    def popen(self, command: Command, *, stdin: int = PIPE, stdout: int = PIPE, stderr: int = PIPE,
+              env: Optional[Mapping[str, str]] = None, pty: Terminal = False,
+              encoding: Optional[str] = None, errors: str = "strict", window: int = STREAM_WINDOW) -> Process:
+        """Starts a command and gives file objects for its input and output, as subprocess.Popen does.
+
+        stdin: PIPE, or DEVNULL for none. stdout: PIPE or DEVNULL. stderr: PIPE, DEVNULL or STDOUT. encoding: of all three;
+        None for bytes. window: bytes of output that may wait here unread, at most 16777216. The rest as for run().
+        Returns when the server has accepted the command; raises what run() does.
+        """
+        return self._start(wire.EXEC, command_line(command), stdin, stdout, stderr, env, terminal(pty), encoding, errors,
+                           window)
+
+    def shell(self, *, pty: Terminal = True, env: Optional[Mapping[str, str]] = None,
+              encoding: Optional[str] = None, errors: str = "strict") -> Process:
+        """Starts the remote user's login shell; what it is to do is written to its stdin. On a terminal, unless pty=False:
+        then its errors come with its output, and what is written to it comes back as an echo."""
+        term = terminal(pty)
+        return self._start(wire.SHELL, "", PIPE, PIPE, PIPE, env, term, encoding, errors, STREAM_WINDOW)
+
+    def subsystem(self, name: str, *, window: int = STREAM_WINDOW) -> Process:
+        """Starts a subsystem of the server ("sftp"), in bytes."""
+        return self._start(wire.SUBSYSTEM, name, PIPE, PIPE, DEVNULL, None, None, None, "strict", window)
+
+    def _start(self, kind: int, command: str, stdin: int, stdout: int, stderr: int, env: Optional[Mapping[str, str]],
+               pty: Optional[Pty], encoding: Optional[str], errors: str, window: int) -> Process:
+        if stdin not in (PIPE, DEVNULL):
+            raise ValueError("stdin is PIPE or DEVNULL")
+        bins = bins_for(stdout, stderr)
+        handle = self._open(kind, command, pty, env, bins, window, eof=stdin == DEVNULL)
+        return Process(handle, command, stdin == PIPE, bins, encoding, errors)
+
+    def _open(self, kind: int, command: str, pty: Optional[Pty], env: Optional[Mapping[str, str]],
+              bins: Tuple[Optional[bytearray], Optional[bytearray]], window: int, eof: bool = False) -> Handle:
+        """A stream that the server has accepted."""
+        if not 1024 <= window <= wire.WINDOW_MAX:
+            raise ValueError(f"the window has {window} bytes; it may have 1024 to {wire.WINDOW_MAX}")
+        link = self._link
+        with link.lock:
+            stream = self._session.open(kind, command, pty, environment(env), window=window, bins=bins, collect=False,
+                                        eof=eof)
+        handle = Handle(self, link, stream)
+        link.wait(stream.is_decided)
+        if stream.why is not None:
+            raise self._session.error(stream.why)
+        return handle
+

@@ -1,0 +1,279 @@
+"""A command that runs while the program does something else: file objects for its input and output."""
+
+from __future__ import annotations
+
+import errno
+import io
+import signal as signals
+import subprocess
+import time
+import weakref
+from typing import IO, TYPE_CHECKING, Any, Callable, List, Optional, Tuple, Union, cast
+
+from ._errors import CommandTimeout
+from ._link import Link
+from ._result import returncode_of
+from ._session import Session, Stream, no_stream
+
+if TYPE_CHECKING:
+    from ._lease import Lease
+
+PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
+
+Bins = Tuple[Optional[bytearray], Optional[bytearray]]
+
+
+def bins_for(stdout: int, stderr: int) -> Bins:
+    """Where the two outputs go, as subprocess' constants say it."""
+    if stdout not in (PIPE, DEVNULL) or stderr not in (PIPE, DEVNULL, STDOUT):
+        raise ValueError("stdout is PIPE or DEVNULL; stderr is PIPE, DEVNULL or STDOUT")
+    out = bytearray() if stdout == PIPE else None
+    return out, out if stderr == STDOUT else bytearray() if stderr == PIPE else None
+
+
+def give_input(link: Link, stream: Stream, data: memoryview, deadline: Optional[float]) -> memoryview:
+    """Sends the input as there is credit for it. What is left of it: nothing, unless the stream or the time ended."""
+    while data and not stream.over:
+        if not link.wait(stream.can_send, deadline):
+            break
+        with link.lock:
+            data = data[link.session.send(stream, data):]
+    return data
+
+
+def _let_go(link: Link, stream: Stream) -> None:
+    if not stream.over:
+        link.later(lambda: link.session.discard(stream))
+
+
+class Handle:
+    """A stream and what keeps it alive: it ends on the far side when the last of the objects that use it goes."""
+
+    def __init__(self, lease: "Lease", link: Link, stream: Stream) -> None:
+        self.lease, self.link, self.stream = lease, link, stream
+        weakref.finalize(self, _let_go, link, stream).atexit = False  # the lease ends then, and this with it
+
+    @property
+    def session(self) -> Session:
+        return self.link.session
+
+    def read_some(self, source: bytearray, most: int, deadline: Optional[float]) -> Optional[bytes]:
+        """At most `most` bytes of what waits in `source`, waiting for the first; b"" at its end; None when the time ran out.
+        Raises why the stream has no orderly end, once everything before that was read."""
+        stream, link = self.stream, self.link
+        if not source and not link.wait(lambda: bool(source) or stream.eof or stream.over, deadline):
+            return None
+        with link.lock:
+            data = bytes(source[:most])
+            if data:
+                del source[:len(data)]
+                if not stream.collect:
+                    self.session.took(stream, len(data))
+                    if self.session.out:
+                        link.flush()
+                return data
+        if stream.why is not None:
+            raise self.session.error(stream.why)
+        return b""
+
+    def write_all(self, data: memoryview, deadline: Optional[float] = None) -> int:
+        """Sends everything, as the command takes it. How much that was, less than all if the time ran out. Raises
+        BrokenPipeError when it has ended, and why it has no orderly end."""
+        stream, link = self.stream, self.link
+        left = give_input(link, stream, data, deadline)
+        if stream.over and left:
+            if stream.why is None:
+                raise BrokenPipeError(errno.EPIPE, "the command has ended already")
+            raise no_stream(self.lease.target, stream, self.session)
+        link.wait(lambda: not self.session.out or stream.over, deadline)
+        return len(data) - len(left)
+
+    def end_input(self) -> None:
+        """From anywhere, finalizers too."""
+        self.link.later(lambda: self.session.send_eof(self.stream))
+
+    def drop_output(self, fd: int) -> None:
+        """Nobody will read it any more."""
+        def drop() -> None:
+            stream, bins = self.stream, self.stream.bins
+            mine, other = bins[fd], bins[1 - fd]
+            if mine is None:
+                return
+            if not stream.collect:
+                self.session.took(stream, len(mine))
+            mine.clear()
+            same = other is mine
+            stream.bins = (None if fd == 0 or same else bins[0], None if fd == 1 or same else bins[1])
+        self.link.later(drop)
+
+
+class _Output(io.RawIOBase):
+    def __init__(self, handle: Handle, source: bytearray, fd: int) -> None:
+        self._handle, self._source, self._fd = handle, source, fd
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._handle.read_some(self._source, len(buffer), None)
+        assert data is not None
+        buffer[:len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._handle.drop_output(self._fd)
+
+
+class _Input(io.RawIOBase):
+    """Not buffered: what is written is on its way when write() returns."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.closed:
+            raise ValueError("write to closed file")
+        return self._handle.write_all(memoryview(data).cast("B"))
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._handle.end_input()
+
+
+def _text(raw: Any, encoding: Optional[str], errors: str) -> IO[Any]:
+    if encoding is None:
+        return cast(IO[Any], raw)
+    return io.TextIOWrapper(raw, encoding, errors, newline=None if raw.readable() else "\n", write_through=True)
+
+
+class Process:
+    """What popen() and shell() give: as subprocess.Popen, on the far side.
+
+    `stdin`, `stdout`, `stderr`: file objects, text where an encoding was asked for, None where there is none. `args`: the
+    command line. `returncode`: None until poll() or wait() has seen its end; minus a signal's number if one killed it.
+
+    The two outputs share a window (256 KiB unless said otherwise): a command that fills it with the output nobody reads
+    waits. communicate() reads both; stderr=STDOUT makes one of them.
+
+    At the end of a `with` it is waited for, as subprocess does; after an exception it is ended, and so it is when this
+    object and its files go.
+    """
+
+    def __init__(self, handle: Handle, args: str, stdin: bool, bins: Bins, encoding: Optional[str], errors: str) -> None:
+        self._handle, self.args = handle, args
+        self._bins, self._encoding, self._errors = bins, encoding, errors
+        self.returncode: Optional[int] = None
+        out, err = bins
+        self.stdin: Optional[IO[Any]] = _text(_Input(handle), encoding, errors) if stdin else None
+        self.stdout: Optional[IO[Any]] = None
+        self.stderr: Optional[IO[Any]] = None
+        if out is not None:
+            self.stdout = _text(io.BufferedReader(_Output(handle, out, 0), 65536), encoding, errors)
+        if err is not None and err is not out:
+            self.stderr = _text(io.BufferedReader(_Output(handle, err, 1), 65536), encoding, errors)
+
+    @property
+    def signal(self) -> str:
+        """The name ("TERM") of the signal that killed it, else ""."""
+        return self._handle.stream.signal
+
+    def _ended(self) -> int:
+        stream = self._handle.stream
+        if self.returncode is None:
+            if stream.discarded or stream.why is not None or stream.how == 2:
+                raise self._handle.lease._no_result(stream)
+            self.returncode = returncode_of(stream)
+        return self.returncode
+
+    def poll(self) -> Optional[int]:
+        """The returncode if it has ended, else None. Raises if it was cut short."""
+        return self._ended() if self._handle.link.wait(self._handle.stream.is_over, time.monotonic()) else None
+
+    def wait(self, timeout: Optional[float] = None) -> int:
+        """Waits until it has ended, for `timeout` seconds at most: then CommandTimeout, and it runs on."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._handle.link.wait(self._handle.stream.is_over, deadline):
+            assert timeout is not None
+            raise CommandTimeout(self.args, timeout, target=self._handle.lease.target)
+        return self._ended()
+
+    def communicate(self, input: Union[str, bytes, None] = None, timeout: Optional[float] = None) -> Tuple[Any, Any]:
+        """Sends the input, ends it, reads both outputs to their end, and waits for the end of the command. After
+        `timeout` seconds: CommandTimeout; it runs on, and calling again loses nothing of its output."""
+        handle, stream = self._handle, self._handle.stream
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with handle.link.lock:
+            if not stream.collect:
+                stream.collect = True
+                out, err = self._bins
+                waiting = len(out or b"") + (len(err or b"") if err is not out else 0)
+                handle.session.took(stream, waiting)
+        if input and self.stdin is not None:
+            data = input.encode(self._encoding or "utf-8") if isinstance(input, str) else input
+            give_input(handle.link, stream, memoryview(data).cast("B"), deadline)
+        if self.stdin is not None:
+            self.stdin.close()
+        self.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return self._rest(self.stdout), self._rest(self.stderr)
+
+    @staticmethod
+    def _rest(file: Optional[IO[Any]]) -> Any:
+        return None if file is None or file.closed else file.read()
+
+    def send_signal(self, number: Union[int, str]) -> None:
+        """A signal by number or name ("TERM", "SIGTERM"). The server may ignore it, and does not say so."""
+        name = number if isinstance(number, str) else signals.Signals(number).name
+        name = name[3:] if name.startswith("SIG") else name
+        if not 1 <= len(name) <= 255 or "\0" in name:
+            raise ValueError(f"no name of a signal: {name!r}")
+        self._send(lambda: self._handle.session.send_signal(self._handle.stream, name))
+
+    def terminate(self) -> None:
+        self.send_signal("TERM")
+
+    def kill(self) -> None:
+        self.send_signal("KILL")
+
+    def resize(self, cols: int, rows: int, width_px: int = 0, height_px: int = 0) -> None:
+        """The terminal's new size."""
+        self._send(lambda: self._handle.session.send_size(self._handle.stream, cols, rows, width_px, height_px))
+
+    def _send(self, queue: Callable[[], None]) -> None:
+        link = self._handle.link
+        with link.lock:
+            queue()
+        link.wait(lambda: not link.session.out or link.session.is_over())
+
+    def close(self) -> None:
+        """Ends it on the far side if it still runs (TERM, then KILL after the target's kill_grace), and closes the files.
+        Does not wait."""
+        self._handle.link.discard(self._handle.stream)
+        files: List[Optional[IO[Any]]] = [self.stdin, self.stdout, self.stderr]
+        for file in files:
+            if file is not None:
+                file.close()
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(self, kind: Optional[type], *_: object) -> None:
+        try:
+            if kind is None:
+                if self.stdin is not None:
+                    self.stdin.close()
+                # What nobody read is dropped, so that nobody waits for it.
+                for file in (self.stdout, self.stderr):
+                    if file is not None:
+                        file.close()
+                self.wait()
+        finally:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<sshlease.Process {self.args!r} on {self._handle.lease.target!r}, returncode {self.returncode}>"
