@@ -33,6 +33,7 @@ STATUS: Dict[int, Tuple[str, str, bool]] = {
     9: ("again", "not ready yet", True),
     10: ("config", "the configuration is not valid", False),
     11: ("cancelled", "cancelled", True),
+    12: ("unsupported", "not offered here", False),
     20: ("no-target", "no such target", False),
     21: ("timeout", "timed out", True),
     22: ("queue-full", "too many are waiting already", True),
@@ -200,7 +201,7 @@ def shorten(command: str) -> str:
 _KINDS: Dict[int, Type[SshleaseError]] = {
     6: Busy, 22: Busy, 40: Busy, 72: Busy,
     21: Timeout,
-    2: Refused, 4: Refused, 5: Refused, 10: Refused, 11: Refused, 20: Refused, 41: Refused,
+    2: Refused, 4: Refused, 5: Refused, 10: Refused, 11: Refused, 12: Refused, 20: Refused, 41: Refused,
     23: Unreachable, 50: Unreachable, 51: Unreachable, 52: Unreachable, 53: Unreachable, 54: Unreachable,
     60: Unreachable,
     55: HostKeyError, 56: HostKeyError, 57: HostKeyError,
