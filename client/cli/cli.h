@@ -24,6 +24,8 @@ struct cli_verb {
 };
 int cli_exec(const struct cli_verb *verb, int argc, char **argv, const char *socket);
 int cli_status(const struct cli_verb *verb, int argc, char **argv, const char *socket);
+int cli_ssh_config(const struct cli_verb *verb, int argc, char **argv, const char *socket);
+int cli_mux_ensure(const struct cli_verb *verb, int argc, char **argv, const char *socket);
 int cli_admin(const struct cli_verb *verb, int argc, char **argv, const char *socket); /* end, reload */
 
 /* One line on standard error, "sshlease: " before it. */

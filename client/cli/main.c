@@ -44,6 +44,24 @@ static const struct cli_verb verbs[] = {
         "\n"
         "  --json                the daemon's own JSON, as PROTOCOL.md describes it\n" HELP_COMMON,
         cli_status},
+    {"ssh-config", "print what makes ssh, scp, rsync, Ansible lease from the pools",
+        "usage: sshlease ssh-config [--ansible] [TARGET...]\n"
+        "Prints the blocks of ssh_config(5) with which ssh, and everything that runs it, leases connections to the\n"
+        "TARGETs; without any, to all the configured ones that you may lease.\n"
+        "\n"
+        "  --ansible             print lines for ansible.cfg instead\n" HELP_COMMON "\n"
+        "    sshlease ssh-config >~/.ssh/sshlease.conf      and 'Include sshlease.conf' first in ~/.ssh/config\n",
+        cli_ssh_config},
+    {"mux-ensure", "make the socket at which ssh finds a target",
+        "usage: sshlease mux-ensure [--print] NAME\n"
+        "Makes the socket at which ssh finds the target NAME, where there is none yet: for user@host of a daemon of "
+        "one's\n"
+        "own, from 'Match exec' in ssh_config ('sshlease ssh-config user@host' prints the lines).\n"
+        "NAME may be what ssh makes of %r@%h:%p; an IPv6 address in it needs no brackets, but then the port.\n"
+        "\n"
+        "  -p, --print           print the socket's path\n" HELP_COMMON "\n"
+        "Exit status: 0, or 255 with a line that says why not.\n",
+        cli_mux_ensure},
     {"end", "take a lease back",
         "usage: sshlease end LEASE\n"
         "Takes the lease with that id (see sshlease status) from its holder: what runs under it is ended, and its\n"
@@ -63,7 +81,7 @@ static int help(void)
     printf("usage: sshlease [--socket PATH] VERB ...\n"
            "Lease pooled SSH connections from sshleased.\n\n");
     for (size_t i = 0; i < VERBS; i++)
-        printf("  %-8s %s\n", verbs[i].name, verbs[i].summary);
+        printf("  %-10s %s\n", verbs[i].name, verbs[i].summary);
     printf("\n" HELP_COMMON "\nsshlease VERB --help says more; so does the manual page, sshlease(1).\n");
     return cli_finish(0);
 }
@@ -101,10 +119,11 @@ int main(int argc, char **argv)
             return cli_usage(&none, CLI_EXIT_USAGE, "unknown option %s", option);
     }
     if (at == argc)
-        return cli_usage(&none, CLI_EXIT_USAGE, "what shall I do? exec, shell, status, end or reload");
+        return cli_usage(
+            &none, CLI_EXIT_USAGE, "what shall I do? exec, shell, status, ssh-config, mux-ensure, end or reload");
     for (size_t i = 0; i < VERBS; i++)
         if (strcmp(argv[at], verbs[i].name) == 0)
             return verbs[i].run(&verbs[i], argc - at, argv + at, socket);
-    return cli_usage(
-        &none, CLI_EXIT_USAGE, "there is no verb %s; there are exec, shell, status, end and reload", argv[at]);
+    return cli_usage(&none, CLI_EXIT_USAGE,
+        "there is no verb %s; there are exec, shell, status, ssh-config, mux-ensure, end and reload", argv[at]);
 }

@@ -35,7 +35,8 @@ def terminal(daemon):
         one.close()
 
 
-@pytest.mark.parametrize("words", [[], ["exec"], ["shell"], ["status"], ["end"], ["reload"]])
+@pytest.mark.parametrize("words", [[], ["exec"], ["shell"], ["status"], ["ssh-config"], ["mux-ensure"], ["end"],
+                                   ["reload"]])
 def test_help_everywhere(words):
     done = subprocess.run([program("sshlease"), *words, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "sage: sshlease" in done.stdout and not done.stderr

@@ -26,7 +26,7 @@ static void wrong_arguments(void **state)
         int status;
         const char *text;
     } cases[] = {
-        {{NULL}, 2, "exec, shell, status, end or reload (see sshlease --help)"},
+        {{NULL}, 2, "exec, shell, status, ssh-config, mux-ensure, end or reload (see sshlease --help)"},
         {{"frobnicate"}, 2, "no verb frobnicate"},
         {{"--frobnicate"}, 2, "unknown option --frobnicate"},
         {{"--socket"}, 2, "--socket needs a path"},
@@ -64,19 +64,19 @@ static void wrong_arguments(void **state)
 static void help_and_version_everywhere(void **state)
 {
     (void)state;
-    static const char *const verbs[] = {"exec", "shell", "status", "end", "reload"};
+    static const char *const verbs[] = {"exec", "shell", "status", "ssh-config", "mux-ensure", "end", "reload"};
     char expected[64];
 
     RUN("--help");
     expect_exit(0);
     assert_int_equal(ran.stderr_len, 0);
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
         assert_non_null(strstr(ran.stdout_text, verbs[i]));
     RUN("--version");
     expect_exit(0);
     snprintf(expected, sizeof expected, "sshlease %s\n", sshlease_version());
     assert_string_equal(ran.stdout_text, expected);
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
         RUN(verbs[i], "--help");
         expect_exit(0);
         snprintf(expected, sizeof expected, "usage: sshlease %s", verbs[i]);

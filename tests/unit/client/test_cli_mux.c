@@ -1,0 +1,246 @@
+/* `sshlease ssh-config` and `sshlease mux-ensure`. That ssh understands what is printed is tested with ssh itself, in
+ * tests/system. */
+#include "fake_daemon.h"
+#include "run_cli.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define STATUS(targets) "{\"targets\":[" targets "],\"leases\":[]}"
+
+/* What the daemon is asked for in turn, and what it answers: a path, or an error. */
+static const struct step {
+    const char *target, *path;
+} * steps;
+static const char *status_json;
+
+static void answers(struct fake *f)
+{
+    fake_greet(f);
+    if (status_json != NULL)
+        fake_send(f,
+            &(struct sl_msg){.type = SL_MSG_STATUS_REPLY,
+                .status_reply = {.rid = fake_take(f, SL_MSG_STATUS)->request.rid, .json = sl_bytes_of(status_json)}});
+    for (const struct step *step = steps; step != NULL && step->target != NULL; step++) {
+        const struct sl_msg_mux *mux = &fake_take(f, SL_MSG_MUX)->mux;
+        if (mux->target.len != strlen(step->target) || memcmp(mux->target.data, step->target, mux->target.len) != 0)
+            fake_fail(f, "MUX of %.*s", (int)mux->target.len, (const char *)mux->target.data);
+        if (step->path == NULL)
+            fake_send_error(f, mux->rid, SSHLEASE_E_NO_TARGET, true, "no such target: it");
+        else
+            fake_send(f, &(struct sl_msg){
+                             .type = SL_MSG_MUX_PATH, .mux_path = {.rid = mux->rid, .path = sl_bytes_of(step->path)}});
+    }
+    fake_take_end(f);
+}
+
+static void start(struct fake *f, const char *status, const struct step *plan)
+{
+    *f = (struct fake){0};
+    status_json = status;
+    steps = plan;
+    setenv("SSHLEASE_SOCKET", "/default.sock", 1);
+    fake_start(f, answers);
+}
+
+static void expect_output(const char *text)
+{
+    ran.stdout_text[ran.stdout_len] = '\0';
+    assert_string_equal(ran.stdout_text, text);
+}
+
+static void skip_head(void)
+{
+    char *end = ran.stdout_text;
+
+    while (*end == '#')
+        end = strchr(end, '\n') + 1;
+    assert_true(end > ran.stdout_text);
+    memmove(ran.stdout_text, end, strlen(end) + 1);
+    ran.stdout_len = strlen(ran.stdout_text);
+}
+
+static void ensures(void **state)
+{
+    static const struct {
+        const char *name, *asked;
+    } names[] = {
+        {"web1", "web1"},
+        {"you@host", "you@host"},
+        {"you@host:2222", "you@host:2222"},
+        {"you@::1:22", "you@[::1]:22"},
+        {"you@[fe80::1%eth0]:22", "you@[fe80::1%eth0]:22"},
+        {"a@realm@fe80::1:22", "a@realm@[fe80::1]:22"},
+    };
+    struct fake f;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct step plan[] = {{names[i].asked, "/run/mux/x"}, {0}};
+        start(&f, NULL, plan);
+        RUN("mux-ensure", "--socket", f.path, names[i].name);
+        expect_exit(0);
+        assert_int_equal(ran.stdout_len + ran.stderr_len, 0);
+        fake_stop(&f);
+    }
+    static const struct step plan[] = {{"web1", "/run/mux/web1"}, {0}}, refused[] = {{"it", NULL}, {0}};
+    start(&f, NULL, plan);
+    RUN("mux-ensure", "--socket", f.path, "-p", "web1");
+    expect_exit(0);
+    expect_output("/run/mux/web1\n");
+    fake_stop(&f);
+    start(&f, NULL, refused);
+    RUN("mux-ensure", "--socket", f.path, "--print", "it");
+    expect_exit(255);
+    expect_line("sshlease: no such target: it\n");
+    assert_int_equal(ran.stdout_len, 0);
+    fake_stop(&f);
+    RUN("mux-ensure", "--socket", "/nonexistent/s", "web1");
+    expect_exit(255);
+    expect_line("no sshleased is listening at /nonexistent/s");
+    RUN("mux-ensure");
+    expect_exit(255);
+    expect_line("(see sshlease mux-ensure --help)");
+    RUN("mux-ensure", "a", "b");
+    expect_exit(255);
+}
+
+static void configured_targets(void **state)
+{
+    static const struct step plan[] = {{"web1", "/run/mux/web1"}, {"db", "/run/with space/100%/a\"b\\c#/db"}, {0}};
+    struct fake f;
+
+    (void)state;
+    start(&f, STATUS("{\"name\":\"web1\"},{\"name\":\"me@somewhere\"},{\"name\":\"db\"}"), plan);
+    RUN("ssh-config", "--socket", f.path);
+    expect_exit(0);
+    assert_int_equal(ran.stderr_len, 0);
+    assert_non_null(strstr(ran.stdout_text, f.path));
+    skip_head();
+    expect_output("\nHost web1\n"
+                  "  ControlMaster no\n"
+                  "  ControlPath /run/mux/web1\n"
+                  "  ProxyCommand sh -c \"echo sshlease: no sshleased answers at /run/mux/web1 >&2; exit 1\"\n"
+                  "  ForwardAgent no\n"
+                  "  ForwardX11 no\n"
+                  "\nHost db\n"
+                  "  ControlMaster no\n"
+                  "  ControlPath \"/run/with space/100%%/a\\\"b\\\\c#/db\"\n"
+                  "  ProxyCommand sh -c \"echo sshlease: no sshleased answers at /run/with_space/100_/a_b_c_/db >&2;"
+                  " exit 1\"\n"
+                  "  ForwardAgent no\n"
+                  "  ForwardX11 no\n");
+    fake_stop(&f);
+    static const struct step one[] = {{"web1", "/run/mux/web1"}, {0}};
+    start(&f, NULL, one);
+    RUN("ssh-config", "--socket", f.path, "web1");
+    expect_exit(0);
+    assert_non_null(strstr(ran.stdout_text, "\nHost web1\n"));
+    fake_stop(&f);
+}
+
+static void destinations_of_one_s_own(void **state)
+{
+    static const struct step plan[] = {{"DOM\\you@host:2222", "/run/u/mux/DOM\\you@host:2222"},
+        {"host", "/run/u/mux/me@host:22"}, {"[::1]", "/run/u/mux/me@::1:22"}, {0}};
+    char expected[4096];
+    struct fake f;
+
+    (void)state;
+    start(&f, NULL, plan);
+    RUN("ssh-config", "--socket", f.path, "DOM\\you@host:2222", "host", "[::1]");
+    expect_exit(0);
+    skip_head();
+#define OPTIONS                                                                                                        \
+    "  ControlMaster no\n"                                                                                             \
+    "  ControlPath /run/u/mux/%%r@%%h:%%p\n"                                                                           \
+    "  ProxyCommand sh -c \"echo sshlease: no sshleased answers at /run/u/mux/ >&2; exit 1\"\n"                        \
+    "  ForwardAgent no\n"                                                                                              \
+    "  ForwardX11 no\n"
+#define EXEC "exec \"%1$s mux-ensure --socket '%2$s' '%%r@%%h:%%p'\"\n"
+    snprintf(expected, sizeof expected,
+        "\nHost host\n"
+        "  User \"DOM\\\\you\"\n"
+        "  Port 2222\n"
+        "Match originalhost host " EXEC "Match originalhost host\n" OPTIONS "\nMatch originalhost host " EXEC
+        "Match originalhost host\n" OPTIONS "\nMatch originalhost ::1 " EXEC "Match originalhost ::1\n" OPTIONS,
+        SSHLEASE_CLI, f.path);
+    expect_output(expected);
+    fake_stop(&f);
+}
+
+static void for_ansible(void **state)
+{
+    static const struct step plan[] = {{"web1", "/run/100%/web1"}, {"db", "/run/100%/db"}, {0}};
+    static const struct step adhoc[] = {{"web1", "/run/mux/web1"}, {"me@host", "/run/mux/me@host:22"}, {0}};
+    struct fake f;
+
+    (void)state;
+    start(&f, STATUS("{\"name\":\"web1\"},{\"name\":\"db\"}"), plan);
+    RUN("ssh-config", "--ansible", "--socket", f.path);
+    expect_exit(0);
+    assert_non_null(strstr(ran.stdout_text, "# Targets: web1 db\n"));
+    skip_head();
+    expect_output("[ssh_connection]\n"
+                  "ssh_args = -o ControlMaster=no -o ControlPersist=60s -o ForwardAgent=no -o 'ProxyCommand=sh -c "
+                  "\"echo sshlease: no sshleased answers at /run/100_/ >&2; exit 1\"'\n"
+                  "control_path = /run/100%%%%/%%h\n");
+    fake_stop(&f);
+    start(&f, NULL, adhoc);
+    RUN("ssh-config", "--ansible", "--socket", f.path, "web1", "me@host");
+    expect_exit(1);
+    expect_line("not for me@host");
+    assert_int_equal(ran.stdout_len, 0);
+    fake_stop(&f);
+}
+
+/* Nothing is printed then: half a file would be taken for all of it. */
+static void what_cannot_be_printed(void **state)
+{
+    static const struct step unknown[] = {{"web1", "/run/mux/web1"}, {"it", NULL}, {0}};
+    static const struct step variable[] = {{"web1", "/run/${USER}/web1"}, {0}};
+    static const struct {
+        const char *status;
+        const struct step *plan;
+        const char *names[2], *line;
+    } cases[] = {
+        {NULL, unknown, {"web1", "it"}, "sshlease: no such target: it\n"},
+        {NULL, variable, {"web1"}, "cannot name /run/${USER}/web1"},
+        {STATUS(""), NULL, {NULL}, "no targets for you"},
+        {"[]", NULL, {NULL}, "cannot be read"},
+    };
+    struct fake f;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        start(&f, cases[i].status, cases[i].plan);
+        RUN("ssh-config", "--socket", f.path, cases[i].names[0], cases[i].names[1]);
+        expect_exit(1);
+        expect_line(cases[i].line);
+        assert_int_equal(ran.stdout_len, 0);
+        fake_stop(&f);
+    }
+    RUN("ssh-config", "--socket", "/nonexistent/s");
+    expect_exit(1);
+    RUN("ssh-config", "--nonsense");
+    expect_exit(2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ensures),
+        cmocka_unit_test(configured_targets),
+        cmocka_unit_test(destinations_of_one_s_own),
+        cmocka_unit_test(for_ansible),
+        cmocka_unit_test(what_cannot_be_printed),
+    };
+    return cmocka_run_group_tests_name("client.cli_mux", tests, NULL, NULL);
+}
