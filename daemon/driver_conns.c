@@ -1,5 +1,5 @@
 /* Connections: the core's slots on one side, the transport's objects on the other.
- *   DIAL opens one; on_ready, on_lost, on_pong, on_drained are noted down for the core
+ *   DIAL opens one; on_ready, on_lost, on_pong are noted down for the core
  *   CLOSE closes it; on_closed says GONE, and the slot is free for the core to use again
  *   a dial for which the transport has no memory is a dial that failed: nothing else is different about it */
 #include "daemon/driver_state.h"
@@ -87,28 +87,9 @@ static void on_pong(void *arg)
     sl_driver_note(slot->driver, &slot->work, SL_TODO_ALIVE);
 }
 
-static void on_drained(void *arg, const struct sl_drain_report *report)
+static void on_drained(void *arg, struct sl_party *party, const struct sl_drain_report *report)
 {
-    struct sl_driver_conn *slot = arg;
-    struct sl_driver *d = slot->driver;
-    struct sl_counters *c = &d->counters;
-    char quoted[SL_LOG_QUOTE_SIZE];
-    /* What the server did not let us end, or know of, must not go by unseen. */
-    const bool incomplete = report->remaining > 0 || report->text != NULL;
-
-    c->reclaim_streams += report->streams;
-    c->reclaim_signalled += report->signalled;
-    c->reclaim_swept += report->swept;
-    c->reclaim_remaining += report->remaining;
-    c->reclaim_incomplete += incomplete;
-    sl_log(d->log, incomplete ? SL_LOG_WARNING : SL_LOG_NOTICE, "reclaim",
-        "lease=%llu conn=%u.%u target=%s reason=%s streams=%u signalled=%u swept=%u remaining=%u sweep=%s%s%s",
-        (unsigned long long)slot->lease_number, slot->id.index, slot->id.generation, slot->target->conf->name,
-        sl_reason_name(slot->reclaim), report->streams, report->signalled, report->swept, report->remaining,
-        report->sweep_ran ? "done" : "none", report->text != NULL ? " text=" : "",
-        report->text != NULL ? sl_log_quote(quoted, sizeof quoted, report->text) : "");
-    slot->lease_streams = 0; /* told: report_uncleaned() has nothing to add, whatever the connection comes to now */
-    sl_driver_note(d, &slot->work, SL_TODO_DRAINED);
+    sl_driver_lease_drained(arg, party, report);
 }
 
 static void on_closed(void *arg)
@@ -139,9 +120,6 @@ void sl_driver_conn_event(struct sl_driver_conn *slot, unsigned todo, struct sl_
     case SL_TODO_ALIVE:
         ret_event->type = SL_EV_CONN_ALIVE;
         break;
-    case SL_TODO_DRAINED:
-        ret_event->type = SL_EV_CONN_DRAINED;
-        break;
     case SL_TODO_GONE:
         ret_event->type = SL_EV_CONN_GONE;
         break;
@@ -163,8 +141,7 @@ static struct sl_driver_conn *take_slot(struct sl_driver *d, const struct sl_act
     assert(sl_id_is_none(slot->id) && slot->conn == NULL && act->target < d->target_count);
     slot->id = act->conn;
     slot->target = d->target[act->target];
-    slot->lease = NULL;
-    slot->lease_number = 0;
+    TAILQ_INIT(&slot->leases);
     slot->lost_status = 0;
     TAILQ_INSERT_TAIL(&slot->target->conns, slot, of_target);
     return slot;
@@ -173,6 +150,7 @@ static struct sl_driver_conn *take_slot(struct sl_driver *d, const struct sl_act
 static void free_slot(struct sl_driver *d, struct sl_driver_conn *slot)
 {
     sl_driver_forget(d, &slot->work);
+    sl_driver_leases_leave(slot);
     TAILQ_REMOVE(&slot->target->conns, slot, of_target);
     free(slot->lost_text);
     slot->lost_text = NULL;
@@ -206,15 +184,6 @@ void sl_driver_conn_ping(struct sl_driver *d, const struct sl_action *act)
         sl_conn_ping(slot->conn);
 }
 
-void sl_driver_conn_drain(struct sl_driver *d, const struct sl_action *act)
-{
-    struct sl_driver_conn *slot = sl_driver_conn_find(d, act->conn);
-
-    slot->reclaim = act->reason;
-    if (slot->lost_status == 0) /* else the core is about to hear of it, and closes */
-        sl_conn_drain(slot->conn);
-}
-
 void sl_driver_conn_close(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_driver_conn *slot = sl_driver_conn_find(d, act->conn);
@@ -234,25 +203,6 @@ static enum sl_log_level move_level(const struct sl_action *act)
     if (act->conn_to == SL_CONN_LEASED || (act->conn_from == SL_CONN_LEASED && act->conn_to == SL_CONN_IDLE))
         return SL_LOG_DEBUG;
     return SL_LOG_INFO;
-}
-
-/* A connection that goes without its clean-up may leave something behind on the far side. */
-static void report_uncleaned(struct sl_driver *d, const struct sl_driver_conn *slot, const struct sl_action *act)
-{
-    const bool cleaned = act->conn_from == SL_CONN_DRAINING && act->reason == SL_REASON_DRAINED && act->status == 0;
-
-    if (act->conn_to != SL_CONN_CLOSING || cleaned || slot->lease_streams == 0)
-        return;
-    if (act->conn_from != SL_CONN_DRAINING && act->reason != SL_REASON_CONNECTION_LOST && act->reason != SL_REASON_DEAD)
-        return;
-    d->counters.reclaim_incomplete++;
-    sl_log(d->log, SL_LOG_WARNING, "reclaim",
-        "lease=%llu conn=%u.%u target=%s reason=%s streams=%u sweep=none text=\"%s: what its commands left behind "
-        "cannot "
-        "be ended or known\"",
-        (unsigned long long)slot->lease_number, slot->id.index, slot->id.generation, slot->target->conf->name,
-        sl_reason_name(act->conn_from == SL_CONN_DRAINING ? slot->reclaim : act->reason), slot->lease_streams,
-        act->reason == SL_REASON_DRAINED ? "the clean-up took too long" : "the connection was lost");
 }
 
 static void remember_error(struct sl_driver_conn *slot)
@@ -281,8 +231,8 @@ void sl_driver_conn_moved(struct sl_driver *d, const struct sl_action *act)
             act->status != 0 ? sl_status_name(act->status) : "", error != NULL ? " error=" : "",
             error != NULL ? sl_log_quote(quoted, sizeof quoted, error) : "");
     }
-    if (act->conn_from == SL_CONN_LEASED || act->conn_from == SL_CONN_DRAINING)
-        report_uncleaned(d, slot, act);
+    if (act->conn_to == SL_CONN_CLOSING)
+        sl_driver_leases_uncleaned(slot, act);
     if (act->conn_to == SL_CONN_CLOSING && act->reason == SL_REASON_DIAL_FAILED)
         remember_error(slot);
     if (act->conn_to == SL_CONN_GONE)

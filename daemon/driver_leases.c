@@ -2,6 +2,7 @@
  *   sl_lease_acquire() makes the object and notes down an ACQUIRE (or, for what the core need not hear of, a REFUSE)
  *   the core answers QUEUED, then GRANT or REFUSE; a granted one ends with RELEASED or ENDED
  *   a terminal LEASE_MOVED comes before the answer, and alone where the client is gone: it decides when the object goes
+ *   DRAIN keeps it, without its client, until its part of the connection is cleaned up: driver_reclaim.c
  * Streams are the transport's; what lies between is one small object each, so that callbacks end with the lease. */
 #include "daemon/driver_state.h"
 
@@ -21,48 +22,6 @@ struct sl_lease_stream {
     const struct sl_stream_handler *handler;
     void *arg;
 };
-
-/* --- names for the core ------------------------------------------------------------------------------------------- */
-
-static int take_name(struct sl_driver *d, struct sl_lease *lease)
-{
-    if (d->lease_slot_free == UINT32_MAX) {
-        uint32_t count = d->lease_slot_count == 0 ? 16 : d->lease_slot_count * 2;
-        struct sl_lease_entry *table = realloc(d->lease_slot, count * sizeof *table);
-        if (table == NULL)
-            return SL_E_NOMEM;
-        d->lease_slot = table;
-        for (uint32_t i = count; i-- > d->lease_slot_count;) {
-            table[i] = (struct sl_lease_entry){.generation = 1, .next_free = d->lease_slot_free};
-            d->lease_slot_free = i;
-        }
-        d->lease_slot_count = count;
-    }
-    uint32_t index = d->lease_slot_free;
-    d->lease_slot_free = d->lease_slot[index].next_free;
-    d->lease_slot[index].lease = lease;
-    lease->slot = (struct sl_id){.index = index, .generation = d->lease_slot[index].generation};
-    return SL_OK;
-}
-
-static void give_name_back(struct sl_driver *d, struct sl_id name)
-{
-    struct sl_lease_entry *entry = &d->lease_slot[name.index];
-
-    entry->lease = NULL;
-    entry->generation = entry->generation == UINT32_MAX ? 1 : entry->generation + 1;
-    entry->next_free = d->lease_slot_free;
-    d->lease_slot_free = name.index;
-}
-
-struct sl_lease *sl_driver_lease_by_tag(struct sl_driver *d, uint64_t tag)
-{
-    struct sl_id name = sl_id_unpack(tag);
-
-    if (name.index >= d->lease_slot_count || d->lease_slot[name.index].generation != name.generation)
-        return NULL;
-    return d->lease_slot[name.index].lease;
-}
 
 /* --- streams ------------------------------------------------------------------------------------------------------ */
 
@@ -138,33 +97,27 @@ int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *sp
     if (stream == NULL)
         return SL_E_NOMEM;
     *stream = (struct sl_lease_stream){.lease = lease, .handler = handler, .arg = arg};
-    int r = sl_stream_open(lease->conn->conn, spec, &stream_handler, stream, ret_stream);
+    int r = lease->party == NULL ? SL_E_NOMEM : sl_stream_open(lease->party, spec, &stream_handler, stream, ret_stream);
     if (r != 0) {
         free(stream);
         return r;
     }
     TAILQ_INSERT_TAIL(&lease->streams, stream, link);
-    lease->conn->lease_streams++;
+    lease->uncleaned++;
     return SL_OK;
 }
 
 /* --- what the front ends want ------------------------------------------------------------------------------------- */
 
-static struct sl_driver_lease_list *home_of(struct sl_lease *lease)
-{
-    if (lease->phase == SL_PHASE_OVER)
-        return &lease->driver->over;
-    return lease->target != NULL ? &lease->target->leases : &lease->driver->homeless;
-}
-
 static void bury(struct sl_lease *lease)
 {
     struct sl_driver *d = lease->driver;
 
+    sl_driver_lease_leave(lease);
     sl_driver_forget(d, &lease->work);
     cut_streams(lease);
-    TAILQ_REMOVE(home_of(lease), lease, link);
-    give_name_back(d, lease->slot);
+    TAILQ_REMOVE(sl_driver_lease_home(lease), lease, link);
+    sl_driver_lease_unname(lease);
     free(lease->refuse_text);
     free(lease->label);
     free(lease);
@@ -176,12 +129,7 @@ static void finish(struct sl_lease *lease)
     if (lease->phase == SL_PHASE_OVER)
         return;
     cut_streams(lease);
-    if (lease->conn != NULL)
-        lease->conn->lease = NULL;
-    lease->conn = NULL;
-    TAILQ_REMOVE(home_of(lease), lease, link);
-    lease->phase = SL_PHASE_OVER;
-    TAILQ_INSERT_TAIL(home_of(lease), lease, link);
+    sl_driver_lease_move(lease, SL_PHASE_OVER);
 }
 
 void sl_driver_leases_bury(struct sl_driver *d)
@@ -241,7 +189,7 @@ int sl_lease_acquire(struct sl_driver *d, const char *target, const struct sl_le
     lease->asked_ms = uv_now(d->loop);
     lease->acquire_timeout_ms = acquire_timeout_ms;
     lease->lease_timeout_ms = lease_timeout_ms;
-    if (lease->label == NULL || take_name(d, lease) != 0) {
+    if (lease->label == NULL || sl_driver_lease_name(d, lease) != 0) {
         free(lease->label);
         free(lease);
         return SL_E_NOMEM;
@@ -250,7 +198,7 @@ int sl_lease_acquire(struct sl_driver *d, const char *target, const struct sl_le
     int r = sl_driver_targets_find(d, target, owner, &lease->target);
     if (r != 0)
         plan_refusal(lease, r, target);
-    TAILQ_INSERT_TAIL(home_of(lease), lease, link);
+    TAILQ_INSERT_TAIL(sl_driver_lease_home(lease), lease, link);
     sl_driver_note(d, &lease->work, r == 0 ? SL_TODO_ACQUIRE : SL_TODO_REFUSE);
     *ret_lease = lease;
     return SL_OK;
@@ -274,7 +222,7 @@ void sl_lease_release(struct sl_lease *lease)
 
 void sl_lease_abandon(struct sl_lease *lease)
 {
-    if (lease->phase == SL_PHASE_OVER || lease->phase == SL_PHASE_ABANDONED)
+    if (lease->phase >= SL_PHASE_ABANDONED)
         return;
     cut_streams(lease);
     lease->phase = SL_PHASE_ABANDONED;
@@ -285,7 +233,7 @@ static struct sl_lease *by_number(struct sl_driver *d, uint64_t number)
 {
     for (uint32_t i = 0; i < d->lease_slot_count; i++) {
         struct sl_lease *lease = d->lease_slot[i].lease;
-        if (lease != NULL && lease->number == number && lease->phase != SL_PHASE_OVER && lease->target != NULL)
+        if (lease != NULL && lease->number == number && lease->phase < SL_PHASE_DRAINING && lease->target != NULL)
             return lease;
     }
     return NULL;
@@ -331,7 +279,7 @@ static bool nothing_for_core(struct sl_lease *lease)
 bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_event *ret_event)
 {
     /* It ended in a step between the noting down and now. */
-    if (lease->phase == SL_PHASE_OVER)
+    if (lease->phase == SL_PHASE_OVER || (lease->phase == SL_PHASE_DRAINING && todo != SL_TODO_DRAINED))
         return false;
     *ret_event = (struct sl_event){.lease = lease->id};
     switch (todo) {
@@ -369,7 +317,12 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
             return nothing_for_core(lease);
         }
         ret_event->type = SL_EV_RELEASE;
-        ret_event->clean = lease->conn != NULL && lease->conn->lost_status == 0 && sl_conn_is_clean(lease->conn->conn);
+        ret_event->clean = lease->conn != NULL && lease->conn->lost_status == 0 &&
+                           (lease->party == NULL || sl_party_is_clean(lease->party));
+        return true;
+    case SL_TODO_DRAINED:
+        *ret_event = (struct sl_event){.type = SL_EV_CONN_DRAINED, .conn = lease->conn->id, .lease = lease->id};
+        sl_driver_lease_move(lease, SL_PHASE_OVER);
         return true;
     default:
         if (sl_id_is_none(lease->id))
@@ -392,8 +345,9 @@ static void on_grant(struct sl_lease *lease, const struct sl_action *act)
 {
     struct sl_driver *d = lease->driver;
 
+    /* Without memory for it the lease can be given back, and open no streams. */
     if (lease->conn->lost_status == 0)
-        sl_conn_lease_begin(lease->conn->conn);
+        (void)sl_party_begin(lease->conn->conn, &lease->party);
     if (lease->phase != SL_PHASE_ASKING)
         return; /* given back already; the core is about to hear of it */
     lease->phase = SL_PHASE_HELD;
@@ -467,7 +421,7 @@ void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
 
-    if (lease == NULL || lease->phase == SL_PHASE_OVER)
+    if (lease == NULL || lease->phase >= SL_PHASE_DRAINING)
         return;
     const bool waiting = lease->phase == SL_PHASE_ASKING, gone = lease->phase == SL_PHASE_ABANDONED;
     switch (act->type) {
@@ -492,6 +446,10 @@ void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
             on_refuse(lease, act);
         break;
     case SL_ACT_RELEASED:
+        if (act->reason == SL_REASON_RELEASED && lease->party != NULL)
+            sl_party_end(lease->party);
+        if (act->reason == SL_REASON_RELEASED)
+            sl_driver_lease_leave(lease);
         if (!gone)
             lease->handler->on_released(lease->arg);
         break;
@@ -518,14 +476,10 @@ void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act)
 
     d->counters.lease[act->lease_to][act->reason]++;
     d->moved = true;
-    if (lease == NULL || lease->phase == SL_PHASE_OVER)
+    if (lease == NULL || lease->phase >= SL_PHASE_DRAINING)
         return;
-    if (act->lease_to == SL_LEASE_GRANTED) {
-        lease->conn = sl_driver_conn_find(d, act->conn);
-        lease->conn->lease = lease;
-        lease->conn->lease_number = lease->number;
-        lease->conn->lease_streams = 0;
-    }
+    if (act->lease_to == SL_LEASE_GRANTED)
+        sl_driver_lease_join(lease, sl_driver_conn_find(d, act->conn));
     log_move(lease, move_level(act), act);
     /* No answer follows to a client that is gone. */
     if (act->lease_to == SL_LEASE_ENDED || act->lease_to == SL_LEASE_REFUSED) {

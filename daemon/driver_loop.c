@@ -33,7 +33,7 @@ static const action_fn action_handlers[] = {
     [SL_ACT_ENDED] = sl_driver_lease_answer,
     [SL_ACT_DIAL] = sl_driver_conn_dial,
     [SL_ACT_PING] = sl_driver_conn_ping,
-    [SL_ACT_DRAIN] = sl_driver_conn_drain,
+    [SL_ACT_DRAIN] = sl_driver_lease_drain,
     [SL_ACT_CLOSE] = sl_driver_conn_close,
     [SL_ACT_CONN_MOVED] = sl_driver_conn_moved,
     [SL_ACT_LEASE_MOVED] = sl_driver_lease_moved,
@@ -199,6 +199,7 @@ int sl_driver_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport
     d->lease_slot_free = UINT32_MAX;
     TAILQ_INIT(&d->todo);
     TAILQ_INIT(&d->homeless);
+    TAILQ_INIT(&d->draining);
     TAILQ_INIT(&d->over);
     TAILQ_INIT(&d->removed);
     int r = sl_pool_new(&conf->limits, random_seed(loop), &d->pool);

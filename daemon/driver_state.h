@@ -24,8 +24,7 @@ enum {
     SL_TODO_READY = 1u << 4,
     SL_TODO_ALIVE = 1u << 5,
     SL_TODO_LOST = 1u << 6,
-    SL_TODO_DRAINED = 1u << 7,
-    SL_TODO_GONE = 1u << 8,
+    SL_TODO_GONE = 1u << 7,
     /* of a lease */
     SL_TODO_REFUSE = 1u << 9, /* by the driver itself: the core never hears of it */
     SL_TODO_ACQUIRE = 1u << 10,
@@ -33,6 +32,7 @@ enum {
     SL_TODO_REVOKE = 1u << 12,
     SL_TODO_RELEASE = 1u << 13,
     SL_TODO_CLIENT_GONE = 1u << 14,
+    SL_TODO_DRAINED = 1u << 15,
 };
 
 struct sl_work {
@@ -71,13 +71,10 @@ struct sl_driver_conn {
     struct sl_id id;                 /* none: free */
     struct sl_driver_target *target; /* NULL when free */
     TAILQ_ENTRY(sl_driver_conn) of_target;
-    struct sl_conn *conn; /* NULL: the transport could not begin, or it is gone again */
-    struct sl_lease *lease;
+    struct sl_conn *conn;               /* NULL: the transport could not begin, or it is gone again */
+    struct sl_driver_lease_list leases; /* on it, those that are cleaned up after included */
     int lost_status;
-    char *lost_text;        /* for the log line about the loss; NULL: none */
-    uint64_t lease_number;  /* of the last lease, for the log */
-    uint32_t lease_streams; /* opened under it so far, of which no clean-up has told yet */
-    enum sl_reason reclaim; /* why that one is cleaned up after */
+    char *lost_text; /* for the log line about the loss; NULL: none */
 };
 
 struct sl_lease_stream;
@@ -88,7 +85,8 @@ enum sl_lease_phase {
     SL_PHASE_HELD,
     SL_PHASE_RELEASING, /* the client gave it back; only the last callback is left */
     SL_PHASE_ABANDONED, /* the client is gone; no callback is left */
-    SL_PHASE_OVER,      /* has had its last callback; on driver->over until the actions under way are carried out */
+    SL_PHASE_DRAINING,  /* has had its last callback; its far side is being cleaned up */
+    SL_PHASE_OVER,      /* nothing is left of it; on driver->over until the actions under way are carried out */
 };
 
 struct sl_lease {
@@ -99,8 +97,12 @@ struct sl_lease {
     enum sl_lease_phase phase;
     struct sl_id id;                 /* the core's; none before it is queued */
     struct sl_driver_target *target; /* NULL: unknown */
-    TAILQ_ENTRY(sl_lease) link;      /* target->leases, driver->homeless or driver->over */
-    struct sl_driver_conn *conn;     /* granted only */
+    TAILQ_ENTRY(sl_lease) link;      /* target->leases, or the driver's homeless, draining or over */
+    struct sl_driver_conn *conn;     /* from its grant until it has left it */
+    TAILQ_ENTRY(sl_lease) on_conn;   /* conn->leases */
+    struct sl_party *party;          /* on that connection; NULL: no memory for it, or cleaned up */
+    uint32_t uncleaned;              /* streams opened under it, of which no clean-up has told yet */
+    enum sl_reason reclaim;          /* why it is cleaned up after */
     struct sl_lease_stream_list streams;
     const struct sl_lease_handler *handler;
     void *arg;
@@ -174,6 +176,7 @@ struct sl_driver {
     uint32_t lease_slot_free;             /* head of the list of free ones; UINT32_MAX: none */
     uint64_t lease_numbers;               /* the last one given out */
     struct sl_driver_lease_list homeless; /* of no target: to be refused */
+    struct sl_driver_lease_list draining;
     struct sl_driver_lease_list over;
 
     struct sl_counters counters;
@@ -209,20 +212,41 @@ int sl_driver_conns_reserve(struct sl_driver *d, uint32_t count);
 void sl_driver_conns_free(struct sl_driver *d);
 void sl_driver_conn_dial(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_conn_ping(struct sl_driver *d, const struct sl_action *act);
-void sl_driver_conn_drain(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_conn_close(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_conn_moved(struct sl_driver *d, const struct sl_action *act);
 /* Feeds what the slot's todo bit `todo` stands for into *ret_event. */
 void sl_driver_conn_event(struct sl_driver_conn *slot, unsigned todo, struct sl_event *ret_event);
 
-/* driver_leases.c */
+/* driver_lease_state.c */
+/* A name for the core (the tag). 0 or SL_E_NOMEM. */
+int sl_driver_lease_name(struct sl_driver *d, struct sl_lease *lease);
+void sl_driver_lease_unname(struct sl_lease *lease);
 struct sl_lease *sl_driver_lease_by_tag(struct sl_driver *d, uint64_t tag);
+/* The list that it is on in its phase. */
+struct sl_driver_lease_list *sl_driver_lease_home(struct sl_lease *lease);
+/* The only way to change the phase of one that has a home. */
+void sl_driver_lease_move(struct sl_lease *lease, enum sl_lease_phase phase);
+void sl_driver_lease_join(struct sl_lease *lease, struct sl_driver_conn *conn);
+/* Its party is the transport's from here on, or gone. */
+void sl_driver_lease_leave(struct sl_lease *lease);
+
+/* driver_leases.c */
 void sl_driver_leases_free(struct sl_driver *d);
 /* False: nothing for the core in it. */
 bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_event *ret_event);
 void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_leases_bury(struct sl_driver *d);
+
+/* driver_reclaim.c */
+void sl_driver_lease_drain(struct sl_driver *d, const struct sl_action *act);
+/* The transport has cleaned up after the party of one of the connection's leases. */
+void sl_driver_lease_drained(
+    struct sl_driver_conn *slot, const struct sl_party *party, const struct sl_drain_report *report);
+/* The connection is closing: whatever it left uncleaned is told. */
+void sl_driver_leases_uncleaned(struct sl_driver_conn *slot, const struct sl_action *act);
+/* It is gone: nobody is on it any more. */
+void sl_driver_leases_leave(struct sl_driver_conn *slot);
 
 /* driver_text.c: what a person is told. */
 #define SL_REFUSAL_SIZE 1024u

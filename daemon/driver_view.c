@@ -54,15 +54,12 @@ static void view_lease(void *arg, struct sl_id id)
     struct sl_driver *d = walk->driver;
     const uint64_t now = uv_now(d->loop);
     struct sl_pool_lease_info info;
-    struct sl_conn_info conn = {.streams = 0};
 
     if (!sl_pool_lease_info(d->pool, id, &info))
         return;
     const struct sl_lease *lease = sl_driver_lease_by_tag(d, info.tag);
     if (lease == NULL || lease->target == NULL || (!walk->admin && lease->uid != walk->uid))
         return;
-    if (lease->conn != NULL && lease->conn->conn != NULL)
-        sl_conn_info(lease->conn->conn, &conn);
     const bool granted = info.state == SL_LEASE_GRANTED;
     const uint64_t wait_ms =
         lease->acquire_timeout_ms != 0 ? lease->acquire_timeout_ms : lease->target->conf->policy.acquire_timeout_ms;
@@ -76,7 +73,7 @@ static void view_lease(void *arg, struct sl_id id)
         .uid = lease->uid,
         .age_ms = now - (granted ? info.granted_ms : lease->asked_ms),
         .expires_in_ms = until(granted ? info.deadline_ms : lease->asked_ms + wait_ms, now),
-        .streams = conn.streams,
+        .streams = lease->party != NULL && lease->conn->conn != NULL ? sl_party_streams(lease->party) : 0,
         .position = info.position,
     };
     walk->fn(walk->arg, &view);

@@ -124,13 +124,15 @@ static uint64_t drain_ms(const struct sl_conn_slot *conn)
     return sl_after(conn->target->policy.kill_grace_ms, SL_DRAIN_SLACK_MS);
 }
 
-void sl_conns_drain(struct sl_pool *pool, struct sl_conn_slot *conn, struct sl_id lease, enum sl_reason reason)
+void sl_conns_drain(
+    struct sl_pool *pool, struct sl_conn_slot *conn, struct sl_id lease, uint64_t tag, enum sl_reason reason)
 {
     sl_conns_move(pool, conn, SL_CONN_DRAINING, reason, 0);
     struct sl_action *act = sl_pool_act(pool, SL_ACT_DRAIN);
     act->conn = conn->id;
     act->target = conn->target->index;
     act->lease = lease;
+    act->tag = tag;
     act->reason = reason;
     act->timeout_ms = drain_ms(conn);
 }

@@ -19,7 +19,8 @@ void sl_conns_dial(struct sl_pool *pool, struct sl_target_slot *target, enum sl_
 /* -> closing, and CLOSE. The lease it served has been ended before. */
 void sl_conns_close(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_reason reason, int status);
 /* leased -> draining, and DRAIN. `lease` is the one that was reclaimed. */
-void sl_conns_drain(struct sl_pool *pool, struct sl_conn_slot *conn, struct sl_id lease, enum sl_reason reason);
+void sl_conns_drain(
+    struct sl_pool *pool, struct sl_conn_slot *conn, struct sl_id lease, uint64_t tag, enum sl_reason reason);
 
 /* Bytes were received. */
 void sl_conns_heard(struct sl_pool *pool, struct sl_conn_slot *conn);

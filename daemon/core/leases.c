@@ -195,11 +195,12 @@ void sl_leases_reclaim(struct sl_pool *pool, struct sl_lease_slot *lease, enum s
 {
     struct sl_conn_slot *conn = lease->conn;
     struct sl_id id = lease->id;
+    uint64_t tag = lease->tag;
     end(pool, lease, SL_LEASE_ENDED, reason == SL_REASON_UNCLEAN ? SL_ACT_RELEASED : SL_ACT_ENDED, reason, status);
     if (reason == SL_REASON_CONNECTION_LOST)
         sl_conns_close(pool, conn, status == SL_E_PEER_DEAD ? SL_REASON_DEAD : reason, status);
     else
-        sl_conns_drain(pool, conn, id, reason);
+        sl_conns_drain(pool, conn, id, tag, reason);
 }
 
 void sl_leases_renew(struct sl_pool *pool, struct sl_lease_slot *lease, uint64_t timeout_ms)

@@ -73,7 +73,7 @@ enum sl_event_type {
     SL_EV_CONN_FAILED,  /* conn, status: the dial failed. Answer: CLOSE */
     SL_EV_CONN_LOST,    /* conn, status: it died in any later state. Answer: CLOSE */
     SL_EV_CONN_ALIVE,   /* conn: bytes were received, the answer to a PING among them */
-    SL_EV_CONN_DRAINED, /* conn */
+    SL_EV_CONN_DRAINED, /* conn, lease: what that one left is cleaned up */
     SL_EV_CONN_GONE,    /* conn: really gone; every CLOSE is followed by exactly one */
     SL_EV_SHUTDOWN,     /* drain_ms: grant nothing more, wait that long for releases */
     SL_EV_SHUTDOWN_NOW, /* reclaim everything at once */
@@ -120,7 +120,7 @@ enum sl_action_type {
     SL_ACT_ENDED,    /* lease, tag, conn, reason, status: a granted lease is over, not by RELEASE. The id is dead now */
     SL_ACT_DIAL,     /* conn, target */
     SL_ACT_PING,     /* conn, timeout_ms: bytes must come within it; the core keeps the deadline */
-    SL_ACT_DRAIN,    /* conn, lease, reason, timeout_ms: clean the far side up, then CONN_DRAINED */
+    SL_ACT_DRAIN,    /* conn, lease, tag, reason, timeout_ms: clean up what the lease left on it, then CONN_DRAINED */
     SL_ACT_CLOSE,    /* conn, reason */
     SL_ACT_CONN_MOVED,  /* conn, target, conn_from, conn_to, reason, status: a fact to log and count */
     SL_ACT_LEASE_MOVED, /* lease, target, lease_from, lease_to, reason, status: a fact to log and count */

@@ -1,6 +1,8 @@
 /* With a channel that is open already a command costs one round trip instead of three. */
 #include "daemon/ssh/ahead.h"
 
+#include "daemon/ssh/party.h"
+
 /* sshd keeps the slot of a closed session until its child is gone, so a refusal may be over in a moment. */
 #define REFUSALS_MAX        7
 #define REFUSAL_FIRST_MS    10u
@@ -26,20 +28,32 @@ static uint32_t room_left(const struct sl_conn *conn)
     return limit > conn->chan_count ? limit - conn->chan_count : 0;
 }
 
+/* A lease that has used channels will use more; one that is reclaimed, and a connection with no other, none. */
+static uint32_t ahead_for(const struct sl_conn *conn)
+{
+    uint32_t ahead = 1;
+    enum { NONE, SOME } live = TAILQ_EMPTY(&conn->parties) ? SOME : NONE;
+    const struct sl_party *party;
+    TAILQ_FOREACH(party, &conn->parties, link)
+    {
+        if (party->state == SL_PARTY_LIVE) {
+            ahead = party->streams < AHEAD_MAX - ahead ? ahead + party->streams : AHEAD_MAX;
+            live = SOME;
+        }
+    }
+    return live == SOME ? ahead : 0;
+}
+
 uint32_t sl_ahead_wanted(const struct sl_conn *conn, uint32_t held, uint32_t needed)
 {
     if (sl_conn_now(conn) < conn->open_retry_ms) {
         return 0;
     }
     /* The policy's streams bound what is held as well as what is used, the sweep may go one beyond. */
-    uint32_t ahead = 1 + conn->lease_streams;
-    ahead = ahead < AHEAD_MAX ? ahead : AHEAD_MAX;
+    uint32_t ahead = ahead_for(conn);
     uint32_t used = conn->chan_count - held;
     uint32_t streams = conn->target->policy.streams;
     uint32_t free_streams = streams > used + needed ? streams - used - needed : 0;
-    if (conn->reclaim != NULL) {
-        ahead = 0;
-    }
     uint32_t target = needed + (ahead < free_streams ? ahead : free_streams);
     uint32_t room = room_left(conn);
     uint32_t wanted = target > held ? target - held : 0;

@@ -238,7 +238,9 @@ static void gave_up(struct sl_conn *conn)
     conn->op = SL_OP_NONE;
     conn->op_chan = NULL;
     conn->turn = SL_TURN_MOVED;
-    conn->orphans++;
+    if (chan->party != NULL) {
+        chan->party->orphans++;
+    }
     snprintf(why, sizeof why, "no answer within %g s", (double)conn->target->policy.connect_timeout_ms / 1000.0);
     refused_direct(chan, why);
 }
@@ -340,8 +342,9 @@ static void start_op(struct sl_conn *conn, uint32_t needed)
 
 /* --- channels of another type --- */
 
-struct sl_chan *sl_chan_ask(struct sl_conn *conn, const char *type, uint8_t *message, size_t message_len)
+struct sl_chan *sl_chan_ask(struct sl_party *party, const char *type, uint8_t *message, size_t message_len)
 {
+    struct sl_conn *conn = party->conn;
     struct sl_chan_request *request = calloc(1, sizeof *request);
     struct sl_chan *chan = request != NULL ? add_chan(conn, SL_CHAN_DIRECT, NULL, SL_CHAN_ASKED) : NULL;
     if (chan == NULL) {
@@ -353,6 +356,7 @@ struct sl_chan *sl_chan_ask(struct sl_conn *conn, const char *type, uint8_t *mes
     request->message = message;
     request->message_len = message_len;
     chan->request = request;
+    chan->party = party;
     sl_conn_schedule(conn);
     return chan;
 }
@@ -367,9 +371,13 @@ void sl_chan_unask(struct sl_chan *chan)
     }
 }
 
-struct sl_chan *sl_chan_adopt(struct sl_conn *conn, LIBSSH2_CHANNEL *ch)
+struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct sl_party *party, LIBSSH2_CHANNEL *ch)
 {
-    return add_chan(conn, SL_CHAN_FORWARDED, ch, SL_CHAN_USED);
+    struct sl_chan *chan = add_chan(conn, SL_CHAN_FORWARDED, ch, SL_CHAN_USED);
+    if (chan != NULL) {
+        chan->party = party;
+    }
+    return chan;
 }
 
 /* --- cookies --- */
@@ -381,7 +389,7 @@ int sl_chan_settle_cookie(struct sl_chan *chan)
         return 0;
     }
     if (chan->cookie == SL_COOKIE_NONE) {
-        chan->mark = (struct sl_cookie){conn->epoch, ++conn->next_cookie};
+        chan->mark = (struct sl_cookie){chan->party != NULL ? chan->party->epoch : conn->epoch, ++conn->next_cookie};
         chan->cookie = SL_COOKIE_SENT;
     }
     char cookie[SL_COOKIE_SIZE];
@@ -402,10 +410,10 @@ int sl_chan_settle_cookie(struct sl_chan *chan)
 
 /* --- using and closing --- */
 
-struct sl_chan *sl_chan_take(struct sl_conn *conn)
+struct sl_chan *sl_chan_take(struct sl_party *party)
 {
     struct sl_chan *chan, *best = NULL;
-    TAILQ_FOREACH(chan, &conn->chans, link)
+    TAILQ_FOREACH(chan, &party->conn->chans, link)
     {
         /* One that the server has closed already is no use; one whose cookie is settled is the best. */
         if (chan->state == SL_CHAN_HELD && (best == NULL || chan->cookie > best->cookie) &&
@@ -414,6 +422,7 @@ struct sl_chan *sl_chan_take(struct sl_conn *conn)
         }
     }
     if (best != NULL) {
+        best->party = party;
         set_state(best, SL_CHAN_USED);
     }
     return best;
@@ -421,8 +430,8 @@ struct sl_chan *sl_chan_take(struct sl_conn *conn)
 
 void sl_chan_close(struct sl_chan *chan, bool unanswered)
 {
-    if (unanswered) {
-        chan->conn->tainted++;
+    if (unanswered && chan->party != NULL) {
+        chan->party->tainted++;
     }
     set_state(chan, unanswered ? SL_CHAN_LIMBO : SL_CHAN_CLOSING);
     chan->conn->turn = SL_TURN_MOVED;
@@ -498,18 +507,6 @@ uint64_t sl_chan_deadline(const struct sl_conn *conn)
         return deadline > now ? deadline : now + GIVE_UP_MS; /* libssh2's clock is not ours */
     }
     return conn->op == SL_OP_NONE && conn->open_retry_ms > now ? conn->open_retry_ms : UINT64_MAX;
-}
-
-uint32_t sl_chan_closing(const struct sl_conn *conn)
-{
-    uint32_t count = 0;
-    const struct sl_chan *chan;
-    TAILQ_FOREACH(chan, &conn->chans, link)
-    {
-        count += chan->state == SL_CHAN_CLOSING || chan->state == SL_CHAN_LIMBO ||
-                 (chan->state == SL_CHAN_OPENING && chan->kind == SL_CHAN_DIRECT);
-    }
-    return count;
 }
 
 void sl_chan_saw_exit(struct sl_conn *conn, uint32_t number, enum sl_chan_exit exit)

@@ -3,7 +3,7 @@
 #ifndef SSHLEASE_SSH_CHANNEL_H
 #define SSHLEASE_SSH_CHANNEL_H
 
-#include "daemon/ssh/conn_base.h"
+#include "daemon/ssh/party.h"
 
 struct _LIBSSH2_CHANNEL;
 
@@ -53,6 +53,7 @@ struct sl_chan {
     enum sl_chan_kind kind;
     struct sl_chan_request *request; /* SL_CHAN_DIRECT until it is open */
     struct sl_conn *conn;
+    struct sl_party *party; /* whose stream or sweep uses it, until its close is confirmed; NULL: nobody's */
     struct _LIBSSH2_CHANNEL *ch;
     enum sl_chan_state state;
     enum sl_cookie_state cookie;
@@ -78,15 +79,16 @@ void sl_chan_pump(struct sl_conn *conn);
 void sl_chan_tick(struct sl_conn *conn, uint32_t needed);
 uint64_t sl_chan_deadline(const struct sl_conn *conn);
 
-/* A held channel, now used; NULL when there is none. */
-struct sl_chan *sl_chan_take(struct sl_conn *conn);
+/* A held channel, now used for `party`; NULL when there is none. */
+struct sl_chan *sl_chan_take(struct sl_party *party);
 /* Asks for a channel of another type; `type` is static, `message` is taken over, on failure too. Its state becomes USED
  * or REFUSED by and by: the server has as long as a connect_timeout. NULL when out of memory. */
-struct sl_chan *sl_chan_ask(struct sl_conn *conn, const char *type, uint8_t *message, size_t message_len);
+struct sl_chan *sl_chan_ask(struct sl_party *party, const char *type, uint8_t *message, size_t message_len);
 /* The asker is done with one that is not USED. An open that is under way is given up. */
 void sl_chan_unask(struct sl_chan *chan);
-/* Takes a channel that the server has opened; NULL when out of memory, the channel stays the caller's then. */
-struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct _LIBSSH2_CHANNEL *ch);
+/* Takes a channel that the server has opened for `party` (NULL: for one that is over); NULL when out of memory, the
+ * channel stays the caller's then. */
+struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct sl_party *party, struct _LIBSSH2_CHANNEL *ch);
 /* Sends the cookie, or collects its answer: 0 when that is settled, SL_E_AGAIN while the answer is out (others may be
  * sent behind it), or the connection has died. */
 int sl_chan_settle_cookie(struct sl_chan *chan);
@@ -98,7 +100,6 @@ int sl_chan_step_close(struct sl_chan *chan);
 /* Looks how far the server's side has ended: updates and returns chan->end. */
 enum sl_chan_end sl_chan_look(struct sl_chan *chan);
 
-uint32_t sl_chan_closing(const struct sl_conn *conn);
 void sl_chan_saw_exit(struct sl_conn *conn, uint32_t number, enum sl_chan_exit exit);
 /* The session is about to be freed, and the channels with it. */
 void sl_chan_forget_all(struct sl_conn *conn);

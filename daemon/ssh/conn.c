@@ -15,6 +15,7 @@
 #include "daemon/ssh/dial.h"
 #include "daemon/ssh/hostkey.h"
 #include "daemon/ssh/io.h"
+#include "daemon/ssh/party.h"
 #include "daemon/ssh/reclaim.h"
 #include "daemon/ssh/remote.h"
 #include "daemon/ssh/session.h"
@@ -108,6 +109,7 @@ int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, 
     TAILQ_INIT(&conn->chans);
     TAILQ_INIT(&conn->streams);
     TAILQ_INIT(&conn->remotes);
+    TAILQ_INIT(&conn->parties);
     int r = sl_chan_make_cookie_base(conn);
     if (r != 0) {
         goto err_alloc;
@@ -255,7 +257,7 @@ static void ready_tick(struct sl_conn *conn)
         if (conn->phase != SL_PHASE_READY) {
             return;
         }
-        sl_chan_tick(conn, sl_stream_waiting(conn) + sl_reclaim_needs_channel(conn));
+        sl_chan_tick(conn, sl_stream_waiting(conn) + sl_reclaim_needs_channels(conn));
         sl_stream_tick(conn);
         sl_remote_tick(conn);
         sl_reclaim_tick(conn);
@@ -289,6 +291,15 @@ static void on_gone(struct sl_conn *conn)
     handler.on_closed(arg);
 }
 
+static void free_parties(struct sl_conn *conn)
+{
+    struct sl_party *party;
+    while ((party = TAILQ_FIRST(&conn->parties)) != NULL) {
+        sl_reclaim_free(party);
+        sl_party_free(party); /* NOLINT(clang-analyzer-unix.Malloc): it unlinks itself */
+    }
+}
+
 static void closing_tick(struct sl_conn *conn)
 {
     sl_remote_end_all(conn);
@@ -296,7 +307,7 @@ static void closing_tick(struct sl_conn *conn)
     if (uv_is_closing((uv_handle_t *)&conn->timer)) {
         return;
     }
-    sl_reclaim_free(conn);
+    free_parties(conn);
     sl_dial_cancel(conn->dial);
     conn->dial = NULL;
     sl_hostkey_free(conn->hostkey);
@@ -406,13 +417,6 @@ void sl_conn_ping(struct sl_conn *conn)
 uint64_t sl_conn_last_received_ms(const struct sl_conn *conn)
 {
     return conn->last_received_ms;
-}
-
-bool sl_conn_is_clean(const struct sl_conn *conn)
-{
-    return conn->phase == SL_PHASE_READY && conn->error == 0 && TAILQ_EMPTY(&conn->streams) &&
-           TAILQ_EMPTY(&conn->remotes) && conn->tainted == 0 && conn->orphans == 0 && conn->reclaim == NULL &&
-           sl_chan_closing(conn) == 0;
 }
 
 void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info)

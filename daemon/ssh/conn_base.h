@@ -16,7 +16,6 @@ struct sl_chan;
 struct sl_dial;
 struct sl_hostkey;
 struct sl_job;
-struct sl_reclaim;
 
 /* Where a connection is in its life. Each is left only as the table in conn_base.c allows. */
 enum sl_phase {
@@ -51,15 +50,15 @@ enum sl_away {
 TAILQ_HEAD(sl_chan_list, sl_chan);
 TAILQ_HEAD(sl_stream_list, sl_stream);
 TAILQ_HEAD(sl_remote_list, sl_remote);
+TAILQ_HEAD(sl_party_list, sl_party);
 TAILQ_HEAD(sl_conn_list, sl_conn);
 
 #define SL_BANNER_MAX 255u
 
-/* Marks what is started in one channel: base (the connection's), epoch (its lease's), number. */
+/* Marks what is started in one channel: base (the connection's), epoch (its party's), number. */
 struct sl_cookie {
     uint32_t epoch, number;
 };
-#define SL_OLDER_COOKIES 8u
 
 /* What was received before the server's identification; only kept while it is awaited. */
 struct sl_prelude {
@@ -135,19 +134,12 @@ struct sl_conn {
     enum { SL_REFUSAL_NONE, SL_REFUSAL_FINAL } refusal; /* FINAL: streams that wait for a channel are to be told */
     unsigned open_refusals;
     uint64_t open_retry_ms;
-    unsigned tainted; /* requests given up on that the server may still answer */
-    unsigned orphans; /* opens given up on: the server may open them yet */
 
-    /* the lease */
-    uint32_t epoch; /* counts leases; part of the cookies */
+    /* leases */
+    struct sl_party_list parties;
+    uint32_t epoch; /* counts parties; part of the cookies */
     uint32_t next_cookie;
-    uint32_t lease_streams; /* opened under this lease */
     char cookie_base[33];
-    struct sl_cookie older_cookie[SL_OLDER_COOKIES]; /* of channels opened ahead before the lease began */
-    unsigned older_cookies;
-    uint32_t cookies_refused; /* streams of this lease whose server did not take the cookie */
-    uint32_t ended_by_server; /* streams whose channel the server had closed before we did, since the drain began */
-    struct sl_reclaim *reclaim;
 };
 
 /* The transport: what connections share. */

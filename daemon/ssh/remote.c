@@ -22,6 +22,7 @@ enum state { ASKED, ASKING, LISTENING, CANCELLING, ENDED };
 struct sl_remote {
     TAILQ_ENTRY(sl_remote) link;
     struct sl_conn *conn;
+    struct sl_party *party; /* NULL: its lease is over */
     struct sl_remote_handler handler;
     void *arg;
     enum state state;
@@ -32,10 +33,11 @@ struct sl_remote {
     char host[];
 };
 
-int sl_remote_open(struct sl_conn *conn, const char *host, uint16_t port, const struct sl_remote_handler *handler,
+int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, const struct sl_remote_handler *handler,
     void *arg, struct sl_remote **ret_remote)
 {
-    if (conn->phase != SL_PHASE_READY || conn->error != 0 || conn->reclaim != NULL) {
+    struct sl_conn *conn = party->conn;
+    if (conn->phase != SL_PHASE_READY || conn->error != 0 || party->state != SL_PARTY_LIVE) {
         return SL_E_CONNECTION_LOST;
     }
     unsigned count = 0;
@@ -53,11 +55,13 @@ int sl_remote_open(struct sl_conn *conn, const char *host, uint16_t port, const 
         return SL_E_NOMEM;
     }
     remote->conn = conn;
+    remote->party = party;
     remote->handler = *handler;
     remote->arg = arg;
     remote->port = port;
     memcpy(remote->host, host, size);
     TAILQ_INSERT_TAIL(&conn->remotes, remote, link);
+    party->remote_count++;
     sl_conn_schedule(conn);
     *ret_remote = remote;
     return 0;
@@ -75,12 +79,26 @@ void sl_remote_close(struct sl_remote *remote)
     sl_conn_schedule(remote->conn);
 }
 
-void sl_remote_close_all(struct sl_conn *conn)
+void sl_remote_close_all(struct sl_party *party)
 {
     struct sl_remote *remote;
-    TAILQ_FOREACH(remote, &conn->remotes, link)
+    TAILQ_FOREACH(remote, &party->conn->remotes, link)
     {
-        sl_remote_close(remote);
+        if (remote->party == party) {
+            sl_remote_close(remote);
+        }
+    }
+}
+
+void sl_remote_disown(struct sl_party *party)
+{
+    struct sl_remote *remote;
+    TAILQ_FOREACH(remote, &party->conn->remotes, link)
+    {
+        if (remote->party == party) {
+            remote->party = NULL;
+            party->remote_count--;
+        }
     }
 }
 
@@ -117,6 +135,9 @@ static void finish(struct sl_remote *remote)
 {
     TAILQ_REMOVE(&remote->conn->remotes, remote, link);
     remote->conn->turn = SL_TURN_MOVED;
+    if (remote->party != NULL) {
+        remote->party->remote_count--;
+    }
     remote->handler.on_closed(remote->arg);
     free(remote);
 }
@@ -176,7 +197,7 @@ static struct sl_chan *take_arrived(struct sl_remote *remote)
     if (ch == NULL) {
         return NULL;
     }
-    struct sl_chan *chan = sl_chan_adopt(conn, ch);
+    struct sl_chan *chan = sl_chan_adopt(conn, remote->party, ch);
     if (chan == NULL) {
         sl_session_failed(conn, LIBSSH2_ERROR_ALLOC); /* it cannot be put back, nor left without an owner */
     }

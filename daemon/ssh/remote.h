@@ -3,12 +3,14 @@
 #ifndef SSHLEASE_SSH_REMOTE_H
 #define SSHLEASE_SSH_REMOTE_H
 
-#include "daemon/ssh/conn_base.h"
+#include "daemon/ssh/party.h"
 
 /* One turn for all of them; any may have ended, and the connection been closed, when it returns. */
 void sl_remote_tick(struct sl_conn *conn);
-/* As sl_remote_close(), each. */
-void sl_remote_close_all(struct sl_conn *conn);
+/* As sl_remote_close(), each of the party's. */
+void sl_remote_close_all(struct sl_party *party);
+/* The party goes; what the server has not answered yet goes by itself. */
+void sl_remote_disown(struct sl_party *party);
 /* Every one gets its on_closed. The session may be gone already, and goes next: it frees what libssh2 has of them. */
 void sl_remote_end_all(struct sl_conn *conn);
 

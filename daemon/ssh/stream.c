@@ -127,11 +127,12 @@ bool sl_stream_is_forward(const struct sl_stream *stream)
 }
 
 static struct sl_stream *new_stream(
-    struct sl_conn *conn, int kind, const struct sl_stream_handler *handler, void *arg, size_t credit)
+    struct sl_party *party, int kind, const struct sl_stream_handler *handler, void *arg, size_t credit)
 {
     struct sl_stream *stream = calloc(1, sizeof *stream);
     if (stream != NULL) {
-        stream->conn = conn;
+        stream->conn = party->conn;
+        stream->party = party;
         stream->kind = kind;
         stream->handler = *handler;
         stream->arg = arg;
@@ -145,12 +146,14 @@ static struct sl_stream *new_stream(
 static void add_stream(struct sl_stream *stream)
 {
     struct sl_conn *conn = stream->conn;
+    struct sl_party *party = stream->party;
     TAILQ_INSERT_TAIL(&conn->streams, stream, link);
     conn->stream_count++;
+    party->stream_count++;
     if (sl_stream_is_forward(stream)) {
         conn->forward_count++;
-    } else if (conn->lease_streams < UINT32_MAX) {
-        conn->lease_streams++;
+    } else if (party->streams < UINT32_MAX) {
+        party->streams++;
     }
     sl_conn_schedule(conn);
 }
@@ -160,7 +163,7 @@ static int open_forward(struct sl_stream *stream, const struct sl_stream_spec *s
     const struct sl_policy *policy = &stream->conn->target->policy;
     stream->state = SL_STREAM_DIALING;
     stream->deadline_ms = sl_conn_now(stream->conn) + OPEN_TIMEOUT_MS + policy->connect_timeout_ms;
-    return sl_forward_ask(stream->conn, spec, &stream->where, &stream->chan);
+    return sl_forward_ask(stream->party, spec, &stream->where, &stream->chan);
 }
 
 static int open_session(struct sl_stream *stream, const struct sl_stream_spec *spec)
@@ -175,17 +178,18 @@ static bool has_room(const struct sl_conn *conn, bool forward)
                    : conn->stream_count - conn->forward_count < sl_ahead_stream_limit(conn);
 }
 
-int sl_stream_open(struct sl_conn *conn, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
+int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
     void *arg, struct sl_stream **ret_stream)
 {
-    if (conn->phase != SL_PHASE_READY || conn->error != 0 || conn->reclaim != NULL) {
+    struct sl_conn *conn = party->conn;
+    if (conn->phase != SL_PHASE_READY || conn->error != 0 || party->state != SL_PARTY_LIVE) {
         return SL_E_CONNECTION_LOST;
     }
     bool forward = spec->kind >= SL_SPEC_TCP;
     if (!has_room(conn, forward)) {
         return SL_E_STREAM_LIMIT;
     }
-    struct sl_stream *stream = new_stream(conn, (int)spec->kind, handler, arg, spec->credit);
+    struct sl_stream *stream = new_stream(party, (int)spec->kind, handler, arg, spec->credit);
     if (stream == NULL) {
         return SL_E_NOMEM;
     }
@@ -205,7 +209,7 @@ int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handle
     if (!has_room(chan->conn, true)) {
         return SL_E_STREAM_LIMIT;
     }
-    struct sl_stream *stream = new_stream(chan->conn, ACCEPTED, handler, arg, credit);
+    struct sl_stream *stream = new_stream(chan->party, ACCEPTED, handler, arg, credit);
     if (stream == NULL) {
         return SL_E_NOMEM;
     }
@@ -334,6 +338,7 @@ void sl_stream_finish(struct sl_stream *stream, const struct sl_stream_result *r
     TAILQ_REMOVE(&conn->streams, stream, link);
     conn->stream_count--;
     conn->forward_count -= sl_stream_is_forward(stream);
+    stream->party->stream_count--;
     conn->turn = SL_TURN_MOVED;
     stream->state = SL_STREAM_ENDED;
     while (!TAILQ_EMPTY(&stream->items)) {
@@ -343,6 +348,24 @@ void sl_stream_finish(struct sl_stream *stream, const struct sl_stream_result *r
     sl_stream_plan_free(stream->plan);
     free(stream->where);
     free(stream);
+}
+
+void sl_stream_cut(struct sl_party *party)
+{
+    const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = "the lease is over"};
+    struct sl_stream *stream, *next;
+    for (stream = TAILQ_FIRST(&party->conn->streams); stream != NULL; stream = next) {
+        next = TAILQ_NEXT(stream, link);
+        if (stream->party != party) {
+            continue;
+        }
+        if (stream->state == SL_STREAM_DIALING) {
+            sl_chan_unask(stream->chan);
+        } else if (stream->chan != NULL) {
+            sl_chan_close(stream->chan, stream->state < SL_STREAM_RUNNING);
+        }
+        sl_stream_finish(stream, &result);
+    }
 }
 
 void sl_stream_end_all(struct sl_conn *conn, const char *text)

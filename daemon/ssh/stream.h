@@ -48,6 +48,7 @@ struct sl_stream_plan {
 struct sl_stream {
     TAILQ_ENTRY(sl_stream) link;
     struct sl_conn *conn;
+    struct sl_party *party;
     struct sl_chan *chan;
     struct sl_stream_handler handler;
     void *arg;
@@ -75,6 +76,8 @@ int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handle
     struct sl_stream **ret_stream);
 /* Waiting for a channel. */
 uint32_t sl_stream_waiting(const struct sl_conn *conn);
+/* Ends the streams of one party without waiting for the server any more: each gets its on_end. */
+void sl_stream_cut(struct sl_party *party);
 /* Every stream gets its on_end, with `text`. The session may be gone already. */
 void sl_stream_end_all(struct sl_conn *conn, const char *text);
 

@@ -49,7 +49,7 @@ static bool is_late(const struct sl_stream *stream)
  */
 static void note_end(struct sl_stream *stream, bool by_server)
 {
-    stream->conn->ended_by_server += by_server && !sl_stream_is_forward(stream);
+    stream->party->ended_by_server += by_server && !sl_stream_is_forward(stream);
 }
 
 static void end_unknown(struct sl_stream *stream, const char *text)
@@ -134,11 +134,11 @@ static int step_start(struct sl_stream *stream)
 
 static void remember_cookie(struct sl_stream *stream)
 {
-    struct sl_conn *conn = stream->conn;
+    struct sl_party *party = stream->party;
     const struct sl_chan *chan = stream->chan;
     /* The lease's own are found by their epoch. */
-    if (chan->cookie != SL_COOKIE_NONE && chan->mark.epoch != conn->epoch && conn->older_cookies < SL_OLDER_COOKIES) {
-        conn->older_cookie[conn->older_cookies++] = chan->mark;
+    if (chan->cookie != SL_COOKIE_NONE && chan->mark.epoch != party->epoch && party->older_cookies < SL_OLDER_COOKIES) {
+        party->older_cookie[party->older_cookies++] = chan->mark;
     }
 }
 
@@ -232,7 +232,7 @@ static bool run_starting(struct sl_stream *stream)
         return false;
     }
     if (stream->chan->cookie == SL_COOKIE_REFUSED) {
-        stream->conn->cookies_refused++;
+        stream->party->cookies_refused++;
     }
     sl_stream_plan_free(stream->plan);
     stream->plan = NULL;
@@ -323,7 +323,6 @@ static void finish_closed(struct sl_stream *stream, struct sl_stream_result *res
 
 static void run_finishing(struct sl_stream *stream)
 {
-    struct sl_conn *conn = stream->conn;
     struct sl_chan *chan = stream->chan;
     struct sl_stream_result result;
     char signal[32];
@@ -340,7 +339,7 @@ static void run_finishing(struct sl_stream *stream)
         stream->chan = NULL;
         if (!closed) {
             end_unknown(stream, "the stream was closed");
-        } else if (conn->reclaim != NULL) {
+        } else if (stream->party->state != SL_PARTY_LIVE) {
             end_unknown(stream, "the lease is over");
         } else {
             sl_stream_finish(stream, &result);
@@ -446,7 +445,7 @@ static bool run_waiting(struct sl_stream *stream)
         end_unknown(stream, "the stream was closed before it was opened");
         return false;
     }
-    stream->chan = sl_chan_take(conn);
+    stream->chan = sl_chan_take(stream->party);
     if (stream->chan != NULL) {
         stream->state = SL_STREAM_SETUP;
         conn->turn = SL_TURN_MOVED;
@@ -506,7 +505,7 @@ static bool check_setup_deadline(struct sl_stream *stream)
         return true;
     }
     if (stream->state == SL_STREAM_STARTING && stream->chan->cookie != SL_COOKIE_ACCEPTED) {
-        stream->conn->cookies_refused++; /* should it run after all, a sweep would not find it */
+        stream->party->cookies_refused++; /* should it run after all, a sweep would not find it */
     }
     if (stream->ending != SL_ENDING_NO) {
         sl_chan_close(stream->chan, true);

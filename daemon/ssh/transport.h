@@ -10,6 +10,7 @@
 
 struct sl_transport; /* one per loop: what all connections share */
 struct sl_conn;      /* one SSH connection */
+struct sl_party;     /* what one lease has on a connection: its streams, its cookies, what must end with it */
 struct sl_stream;    /* one channel that a lease uses */
 struct sl_remote;    /* one port of the server's that is listened on for us */
 
@@ -22,7 +23,7 @@ const char *sl_transport_version(void);
 
 /* --- connections --- */
 
-/* What could be done for a reclaimed connection's far side. */
+/* What could be done on the far side of a reclaimed lease. */
 struct sl_drain_report {
     uint32_t streams;   /* streams that were open */
     uint32_t signalled; /* of those, ended after our signals */
@@ -40,7 +41,8 @@ struct sl_conn_handler {
     void (*on_lost)(void *arg, int status, const char *text);
     /* Bytes were received after sl_conn_ping(). */
     void (*on_pong)(void *arg);
-    void (*on_drained)(void *arg, const struct sl_drain_report *report);
+    /* The party is gone when this returns. */
+    void (*on_drained)(void *arg, struct sl_party *party, const struct sl_drain_report *report);
     /* Gone, with its file descriptor and its memory: the last callback. */
     void (*on_closed)(void *arg);
 };
@@ -55,16 +57,6 @@ void sl_conn_ping(struct sl_conn *conn);
 /* uv_now() when bytes were last received. */
 uint64_t sl_conn_last_received_ms(const struct sl_conn *conn);
 
-/* A lease begins: cookies and counters of streams start anew. Opens a session channel ahead where none is. */
-void sl_conn_lease_begin(struct sl_conn *conn);
-/* Whether a lease may be given back clean: no stream and no port is open, every close confirmed, nothing half sent. */
-bool sl_conn_is_clean(const struct sl_conn *conn);
-
-/* Cleans up after a reclaimed lease: TERM and, after the target's kill_grace, KILL to every open stream, then the sweep
- * for everything that carries a cookie of the lease; then on_drained, in bounded time (kill_grace + 10 s). Its open
- * streams get on_end (UNKNOWN) as they go. */
-void sl_conn_drain(struct sl_conn *conn);
-
 /* Closes: DISCONNECT where it can be sent without waiting, then the socket. Streams still open get on_end (UNKNOWN)
  * first. Idempotent, legal in every state, from any callback but on_closed. on_closed follows. */
 void sl_conn_close(struct sl_conn *conn);
@@ -78,6 +70,23 @@ struct sl_conn_info {
     uint32_t stream_limit; /* as learned from the server, at most the policy's */
 };
 void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info);
+
+/* --- parties: a lease on a connection; several where the target shares connections --- */
+
+/* A lease begins on a connection that is ready. Opens a session channel ahead where none is. The party lives until
+ * sl_party_end(), its on_drained or the connection's on_closed, whichever is first. 0 or SL_E_NOMEM. */
+int sl_party_begin(struct sl_conn *conn, struct sl_party **ret_party);
+/* Whether the lease may be given back clean: no stream and no port is open, every close confirmed, nothing half sent.
+ * What other parties do does not matter. */
+bool sl_party_is_clean(const struct sl_party *party);
+/* It was clean, and is gone. Nothing on the far side is touched. */
+void sl_party_end(struct sl_party *party);
+/* Cleans up after a reclaimed lease: TERM and, after the target's kill_grace, KILL to each of its open streams, then
+ * the sweep for everything that carries one of its cookies; then on_drained, in bounded time (kill_grace + 10 s). Its
+ * open streams get on_end (UNKNOWN) as they go. Other parties' streams are left alone. Idempotent. */
+void sl_party_drain(struct sl_party *party);
+/* Its streams that are open now. */
+uint32_t sl_party_streams(const struct sl_party *party);
 
 /* --- streams --- */
 
@@ -137,7 +146,7 @@ struct sl_stream_handler {
 
 /* Asks for a stream; on_open follows. 0; SL_E_STREAM_LIMIT when too many are open; SL_E_CONNECTION_LOST; SL_E_NOMEM. On
  * an error no callback comes. */
-int sl_stream_open(struct sl_conn *conn, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
+int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
     void *arg, struct sl_stream **ret_stream);
 /* Copies `data`. 0; SL_E_PROTOCOL beyond SL_STREAM_WINDOW unsent bytes, or after sl_stream_eof(); SL_E_NOMEM. What
  * comes after the remote end closed is dropped silently (and reported as sent), as a pipe without a reader would. */
@@ -172,7 +181,7 @@ struct sl_remote_handler {
 /* Asks the server to listen on its address `host` ("": all, as its GatewayPorts says; "localhost" …) and `port` (0: one
  * of its choice); on_listening follows. 0; SL_E_STREAM_LIMIT, SL_E_CONNECTION_LOST, SL_E_NOMEM, then no callback comes.
  */
-int sl_remote_open(struct sl_conn *conn, const char *host, uint16_t port, const struct sl_remote_handler *handler,
+int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, const struct sl_remote_handler *handler,
     void *arg, struct sl_remote **ret_remote);
 /* The connection at the head of the queue as a stream that is open already: no on_open comes. 0; SL_E_AGAIN when none
  * waits; SL_E_STREAM_LIMIT: it goes on waiting; SL_E_NOMEM. */

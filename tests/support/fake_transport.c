@@ -11,6 +11,7 @@
 struct sl_stream {
     TAILQ_ENTRY(sl_stream) link;
     struct sl_conn *conn;
+    struct sl_party *party;
     const struct sl_stream_handler *handler;
     void *arg;
     char *command;
@@ -25,7 +26,15 @@ struct sl_stream {
 };
 TAILQ_HEAD(stream_list, sl_stream);
 
-enum { DUE_READY = 1, DUE_LOST = 2, DUE_PONG = 4, DUE_DRAINED = 8 };
+enum { DUE_READY = 1, DUE_LOST = 2, DUE_PONG = 4 };
+
+struct sl_party {
+    TAILQ_ENTRY(sl_party) link;
+    struct sl_conn *conn;
+    enum { PARTY_LIVE, PARTY_DRAINING, PARTY_DUE } state;
+    uv_timer_t drain;
+    unsigned drained_streams;
+};
 
 struct sl_conn {
     TAILQ_ENTRY(sl_conn) link;
@@ -33,15 +42,15 @@ struct sl_conn {
     struct sl_target_conf *target;
     const struct sl_conn_handler *handler;
     void *arg;
-    uv_timer_t dial, drain, pump;
+    uv_timer_t dial, pump;
     unsigned handles;
     unsigned due;
     enum { CONN_DIALING, CONN_UP, CONN_LOST, CONN_CLOSING } state;
     int status;
     char text[128];
     uint64_t received_ms;
-    unsigned drained_streams;
     struct stream_list streams;
+    TAILQ_HEAD(, sl_party) parties;
 };
 
 struct sl_transport {
@@ -131,6 +140,15 @@ struct sl_fake_counts sl_fake_counts(const struct sl_transport *t)
 
 /* --- streams ------------------------------------------------------------------------------------------------------ */
 
+static void drop_handle(struct sl_conn *c)
+{
+    if (--c->handles > 0)
+        return;
+    c->handler->on_closed(c->arg);
+    sl_target_conf_unref(c->target);
+    free(c);
+}
+
 static void on_stream_freed(uv_handle_t *handle)
 {
     struct sl_stream *s = handle->data;
@@ -139,11 +157,7 @@ static void on_stream_freed(uv_handle_t *handle)
     free(s->command);
     free(s->echo);
     free(s);
-    if (--c->handles == 0) {
-        c->handler->on_closed(c->arg);
-        sl_target_conf_unref(c->target);
-        free(c);
-    }
+    drop_handle(c);
 }
 
 static void end_stream(struct sl_stream *s, const struct sl_stream_result *result)
@@ -156,13 +170,17 @@ static void end_stream(struct sl_stream *s, const struct sl_stream_result *resul
     s->handler->on_end(s->arg, result);
 }
 
-static void end_unknown(struct sl_conn *c, const char *text)
+/* Those of `party`; of all when NULL. */
+static void end_unknown(struct sl_conn *c, const struct sl_party *party, const char *text)
 {
     const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = text};
-    struct sl_stream *s;
+    struct sl_stream *s, *next;
 
-    while ((s = TAILQ_FIRST(&c->streams)) != NULL)
-        end_stream(s, &result);
+    for (s = TAILQ_FIRST(&c->streams); s != NULL; s = next) {
+        next = TAILQ_NEXT(s, link);
+        if (party == NULL || s->party == party)
+            end_stream(s, &result);
+    }
 }
 
 static void exit_with(struct sl_stream *s, uint32_t status)
@@ -245,9 +263,10 @@ static void on_stream_timer(uv_timer_t *timer)
     pump(s->conn);
 }
 
-int sl_stream_open(struct sl_conn *c, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
+int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
     void *arg, struct sl_stream **ret_stream)
 {
+    struct sl_conn *c = party->conn;
     struct sl_fake_counts *counts = &c->transport->counts;
     const struct sl_stream *other;
     uint32_t open = 0;
@@ -262,6 +281,7 @@ int sl_stream_open(struct sl_conn *c, const struct sl_stream_spec *spec, const s
     if (s == NULL)
         return SL_E_NOMEM;
     s->conn = c;
+    s->party = party;
     s->handler = handler;
     s->arg = arg;
     s->command = strdup(spec->command != NULL ? spec->command : "hang");
@@ -334,11 +354,33 @@ void sl_stream_close(struct sl_stream *s)
 
 /* --- connections -------------------------------------------------------------------------------------------------- */
 
+static void on_party_freed(uv_handle_t *handle)
+{
+    struct sl_party *p = handle->data;
+    struct sl_conn *c = p->conn;
+
+    free(p);
+    drop_handle(c);
+}
+
+static void free_party(struct sl_party *p)
+{
+    TAILQ_REMOVE(&p->conn->parties, p, link);
+    uv_close((uv_handle_t *)&p->drain, on_party_freed);
+}
+
+static void report(struct sl_party *p, struct sl_drain_report said)
+{
+    p->conn->handler->on_drained(p->conn->arg, p, &said);
+    free_party(p);
+}
+
 static void on_pump(uv_timer_t *timer)
 {
     struct sl_conn *c = timer->data;
     unsigned due = c->due;
     struct sl_stream *s, *next;
+    struct sl_party *p, *next_party;
 
     c->due = 0;
     if ((due & DUE_READY) != 0) {
@@ -352,20 +394,22 @@ static void on_pump(uv_timer_t *timer)
     }
     if ((due & DUE_LOST) != 0) {
         c->state = CONN_LOST;
-        end_unknown(c, c->text);
-        if (uv_is_active((uv_handle_t *)&c->drain)) {
-            const struct sl_drain_report report = {.streams = c->drained_streams, .text = c->text};
-            (void)uv_timer_stop(&c->drain);
-            c->handler->on_drained(c->arg, &report);
+        end_unknown(c, NULL, c->text);
+        for (p = TAILQ_FIRST(&c->parties); p != NULL; p = next_party) {
+            next_party = TAILQ_NEXT(p, link);
+            if (p->state != PARTY_LIVE)
+                report(p, (struct sl_drain_report){.streams = p->drained_streams, .text = c->text});
         }
         c->handler->on_lost(c->arg, c->status, c->text);
         return;
     }
-    if ((due & DUE_DRAINED) != 0) {
-        const struct sl_drain_report report = {
-            .streams = c->drained_streams, .signalled = c->drained_streams, .sweep_ran = true};
-        end_unknown(c, "reclaimed");
-        c->handler->on_drained(c->arg, &report);
+    for (p = TAILQ_FIRST(&c->parties); p != NULL; p = next_party) {
+        next_party = TAILQ_NEXT(p, link);
+        if (p->state == PARTY_DUE) {
+            end_unknown(c, p, "reclaimed");
+            report(p, (struct sl_drain_report){
+                          .streams = p->drained_streams, .signalled = p->drained_streams, .sweep_ran = true});
+        }
     }
     for (s = TAILQ_FIRST(&c->streams); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
@@ -383,10 +427,10 @@ static void on_dialed(uv_timer_t *timer)
 
 static void on_drain_due(uv_timer_t *timer)
 {
-    struct sl_conn *c = timer->data;
+    struct sl_party *p = timer->data;
 
-    c->due |= DUE_DRAINED;
-    pump(c);
+    p->state = PARTY_DUE;
+    pump(p->conn);
 }
 
 int sl_conn_open(struct sl_transport *t, struct sl_target_conf *target, const struct sl_conn_handler *handler,
@@ -404,11 +448,11 @@ int sl_conn_open(struct sl_transport *t, struct sl_target_conf *target, const st
     c->status = t->dial_status;
     memcpy(c->text, t->dial_text, sizeof c->text);
     TAILQ_INIT(&c->streams);
-    c->dial.data = c->drain.data = c->pump.data = c;
+    TAILQ_INIT(&c->parties);
+    c->dial.data = c->pump.data = c;
     (void)uv_timer_init(t->loop, &c->dial);
-    (void)uv_timer_init(t->loop, &c->drain);
     (void)uv_timer_init(t->loop, &c->pump);
-    c->handles = 3;
+    c->handles = 2;
     (void)uv_timer_start(&c->dial, on_dialed, t->dial_ms, 0);
     TAILQ_INSERT_TAIL(&t->conns, c, link);
     *ret_conn = c;
@@ -427,37 +471,57 @@ uint64_t sl_conn_last_received_ms(const struct sl_conn *c)
     return c->received_ms;
 }
 
-void sl_conn_lease_begin(struct sl_conn *c)
+int sl_party_begin(struct sl_conn *c, struct sl_party **ret_party)
 {
+    struct sl_party *p = calloc(1, sizeof *p);
+
+    if (p == NULL)
+        return SL_E_NOMEM;
     c->transport->counts.leases++;
+    p->conn = c;
+    p->drain.data = p;
+    (void)uv_timer_init(c->transport->loop, &p->drain);
+    c->handles++;
+    TAILQ_INSERT_TAIL(&c->parties, p, link);
+    *ret_party = p;
+    return SL_OK;
 }
 
-bool sl_conn_is_clean(const struct sl_conn *c)
-{
-    return TAILQ_EMPTY(&c->streams);
-}
-
-void sl_conn_drain(struct sl_conn *c)
+uint32_t sl_party_streams(const struct sl_party *p)
 {
     const struct sl_stream *s;
+    uint32_t count = 0;
 
-    assert(c->state == CONN_UP);
+    TAILQ_FOREACH(s, &p->conn->streams, link)
+    count += s->party == p;
+    return count;
+}
+
+bool sl_party_is_clean(const struct sl_party *p)
+{
+    return p->state == PARTY_LIVE && sl_party_streams(p) == 0;
+}
+
+void sl_party_end(struct sl_party *p)
+{
+    assert(sl_party_is_clean(p));
+    free_party(p);
+}
+
+void sl_party_drain(struct sl_party *p)
+{
+    struct sl_conn *c = p->conn;
+
+    assert(c->state == CONN_UP && p->state == PARTY_LIVE);
     c->transport->counts.drained++;
-    c->drained_streams = 0;
-    TAILQ_FOREACH(s, &c->streams, link)
-    c->drained_streams++;
-    (void)uv_timer_start(&c->drain, on_drain_due, c->transport->drain_ms, 0);
+    p->state = PARTY_DRAINING;
+    p->drained_streams = sl_party_streams(p);
+    (void)uv_timer_start(&p->drain, on_drain_due, c->transport->drain_ms, 0);
 }
 
 static void on_handle_closed(uv_handle_t *handle)
 {
-    struct sl_conn *c = handle->data;
-
-    if (--c->handles > 0)
-        return;
-    c->handler->on_closed(c->arg);
-    sl_target_conf_unref(c->target);
-    free(c);
+    drop_handle(handle->data);
 }
 
 void sl_conn_close(struct sl_conn *c)
@@ -467,9 +531,10 @@ void sl_conn_close(struct sl_conn *c)
     c->state = CONN_CLOSING;
     TAILQ_REMOVE(&c->transport->conns, c, link);
     uv_close((uv_handle_t *)&c->dial, on_handle_closed);
-    uv_close((uv_handle_t *)&c->drain, on_handle_closed);
     uv_close((uv_handle_t *)&c->pump, on_handle_closed);
-    end_unknown(c, "closed");
+    end_unknown(c, NULL, "closed");
+    while (!TAILQ_EMPTY(&c->parties))
+        free_party(TAILQ_FIRST(&c->parties));
 }
 
 void sl_conn_info(const struct sl_conn *c, struct sl_conn_info *ret_info)

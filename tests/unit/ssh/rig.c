@@ -111,7 +111,16 @@ struct sl_target_conf *rig_target(const struct test_sshd *sshd)
 
 static void on_ready(void *arg)
 {
-    ((struct rig_conn *)arg)->ready++;
+    struct rig_conn *conn = arg;
+    conn->ready++;
+    assert_int_equal(sl_party_begin(conn->conn, &conn->party), 0);
+}
+
+void rig_lease(struct rig_conn *conn)
+{
+    assert_true(sl_party_is_clean(conn->party));
+    sl_party_end(conn->party);
+    assert_int_equal(sl_party_begin(conn->conn, &conn->party), 0);
 }
 
 static void on_lost(void *arg, int status, const char *text)
@@ -127,9 +136,12 @@ static void on_pong(void *arg)
     ((struct rig_conn *)arg)->pongs++;
 }
 
-static void on_drained(void *arg, const struct sl_drain_report *report)
+static void on_drained(void *arg, struct sl_party *party, const struct sl_drain_report *report)
 {
     struct rig_conn *conn = arg;
+    if (party == conn->party) {
+        conn->party = NULL;
+    }
     conn->drained++;
     conn->report = *report;
     snprintf(conn->report_text, sizeof conn->report_text, "%s", report->text != NULL ? report->text : "");
@@ -234,7 +246,7 @@ int rig_open_spec(struct rig_conn *conn, struct rig_stream *stream, const struct
 {
     memset(stream, 0, sizeof *stream);
     stream->rig = conn->rig;
-    return sl_stream_open(conn->conn, spec, &stream_handler, stream, &stream->stream);
+    return sl_stream_open(conn->party, spec, &stream_handler, stream, &stream->stream);
 }
 
 int rig_exec(struct rig_conn *conn, struct rig_stream *stream, const char *command)

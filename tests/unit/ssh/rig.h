@@ -16,6 +16,7 @@ struct rig {
 struct rig_conn {
     struct rig *rig;
     struct sl_conn *conn;
+    struct sl_party *party; /* of the lease that rig_lease() began last; the first begins with the connection */
     unsigned ready, lost, pongs, drained, closed;
     int status;
     char text[1024];
@@ -56,6 +57,8 @@ void rig_dial(struct rig *rig, struct rig_conn *conn, struct sl_target_conf *tar
 /* Dials and waits for on_ready, or on_lost: then false. */
 bool rig_connect(struct rig *rig, struct rig_conn *conn, struct sl_target_conf *target);
 void rig_close(struct rig_conn *conn);
+/* The lease before is given back, and another one begins. */
+void rig_lease(struct rig_conn *conn);
 
 /* What a rig_stream listens with. */
 const struct sl_stream_handler *rig_stream_handler(void);

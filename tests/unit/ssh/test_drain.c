@@ -73,10 +73,14 @@ static pid_t leave_behind(void)
 
 static void drain(void)
 {
-    sl_conn_drain(conn.conn);
-    sl_conn_drain(conn.conn);
+    sl_party_drain(conn.party);
+    sl_party_drain(conn.party);
     assert_int_equal(conn.drained, 0);
+    assert_false(sl_party_is_clean(conn.party));
+    struct rig_stream late;
+    assert_int_equal(rig_exec(&conn, &late, "true"), SL_E_CONNECTION_LOST);
     assert_true(rig_wait(&rig, &conn.drained, 15000));
+    assert_null(conn.party);
     assert_int_equal(conn.drained, 1);
 }
 
@@ -85,11 +89,11 @@ static void test_ends_everything(void **state)
     (void)state;
     struct rig_stream plain, stubborn;
     assert_true(rig_connect(&rig, &conn, target));
-    sl_conn_lease_begin(conn.conn);
+    rig_lease(&conn);
     pid_t left_on_purpose = leave_behind();
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
     /* Another lease, on channels that were opened ahead under the one before. */
-    sl_conn_lease_begin(conn.conn);
+    rig_lease(&conn);
     pid_t detached[4];
     for (int i = 0; i < 4; i++) {
         detached[i] = leave_behind();
@@ -117,9 +121,6 @@ static void test_ends_everything(void **state)
     kill(left_on_purpose, SIGKILL);
     rig_stream_fini(&plain);
     rig_stream_fini(&stubborn);
-    assert_false(sl_conn_is_clean(conn.conn));
-    struct rig_stream late;
-    assert_int_equal(rig_exec(&conn, &late, "true"), SL_E_CONNECTION_LOST);
     rig_close(&conn);
 }
 
@@ -128,7 +129,7 @@ static void test_command_on_its_way(void **state)
     (void)state;
     struct rig_stream stream;
     assert_true(rig_connect(&rig, &conn, target));
-    sl_conn_lease_begin(conn.conn);
+    rig_lease(&conn);
     rig_run_ms(&rig, 200);
     /* Asked for and reclaimed at once: what may have started is ended all the same. */
     assert_int_equal(rig_exec(&conn, &stream, "exec sleep 61"), 0);
@@ -145,7 +146,7 @@ static void test_nothing_started(void **state)
 {
     (void)state;
     assert_true(rig_connect(&rig, &conn, target));
-    sl_conn_lease_begin(conn.conn);
+    rig_lease(&conn);
     drain();
     assert_int_equal(conn.report.streams, 0);
     assert_true(conn.report.sweep_ran);
@@ -159,7 +160,7 @@ static void test_by_signal_only(void **state)
     struct rig_stream stream;
     target->remote_cleanup = SL_CLEANUP_SIGNAL;
     assert_true(rig_connect(&rig, &conn, target));
-    sl_conn_lease_begin(conn.conn);
+    rig_lease(&conn);
     pid_t detached = leave_behind();
     assert_int_equal(rig_exec(&conn, &stream, "echo $$; exec sleep 60"), 0);
     assert_true(rig_wait_out(&stream, "\n", 5000));
@@ -201,7 +202,7 @@ static void test_server_without_cookies(void **state)
     target->policy.kill_grace_ms = 200;
     struct rig_stream stream;
     assert_true(rig_connect(&rig, &conn, target));
-    sl_conn_lease_begin(conn.conn);
+    rig_lease(&conn);
     assert_int_equal(rig_exec(&conn, &stream, "true"), 0);
     assert_true(rig_wait(&rig, &stream.opened, 5000));
     drain();
@@ -230,7 +231,7 @@ static void test_root(void **state)
     free(target->user);
     target->user = strdup("root");
     assert_true(rig_connect(&rig, &conn, target));
-    sl_conn_lease_begin(conn.conn);
+    rig_lease(&conn);
     assert_int_equal(rig_exec(&conn, &stream, "echo $$; exec sleep 60"), 0);
     assert_true(rig_wait_out(&stream, "\n", 10000));
     drain();
@@ -265,7 +266,7 @@ static void test_server_stops(void **state)
     assert_true(rig_connect(&rig, &conn, target));
     assert_int_equal(rig_exec(&conn, &stream, "echo go; exec sleep 60"), 0);
     assert_true(rig_wait_out(&stream, "go\n", 5000));
-    sl_conn_drain(conn.conn);
+    sl_party_drain(conn.party);
     test_sshd_signal_children(&sshd, SIGKILL);
     assert_true(rig_wait(&rig, &conn.drained, 5000));
     assert_string_equal(conn.report_text, "the connection was lost before the far side was cleaned up");

@@ -234,7 +234,7 @@ static void test_server_killed(void **state)
     assert_string_equal(stream.text, conn.text);
     assert_int_equal(waiting.ended, 1);
     assert_int_equal(rig_exec(&conn, &waiting, "true"), SL_E_CONNECTION_LOST);
-    assert_false(sl_conn_is_clean(conn.conn));
+    assert_false(sl_party_is_clean(conn.party));
     rig_stream_fini(&stream);
     rig_close(&conn);
 }
@@ -266,7 +266,7 @@ static void test_ping(void **state)
     rig_run(&conn, &stream, "exit 3");
     assert_int_equal(stream.exit_status, 3);
     rig_stream_fini(&stream);
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
     /* And one that is closed while it says nothing goes all the same. */
     test_sshd_signal_children(&sshd, SIGSTOP);
     rig_close(&conn);
@@ -306,6 +306,7 @@ enum closer { IN_OPEN, IN_DATA, IN_EOF, IN_SENT, IN_END, IN_PONG, IN_READY };
 struct closing {
     enum closer when;
     struct sl_conn *conn;
+    struct sl_party *party;
     unsigned closed, ended, calls_after;
 };
 
@@ -358,7 +359,8 @@ static void c_ready(void *arg)
     }
     sl_conn_ping(c->conn);
     const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "cat", .credit = 65536};
-    assert_int_equal(sl_stream_open(c->conn, &spec, &closing_stream, c, &stream), 0);
+    assert_int_equal(sl_party_begin(c->conn, &c->party), 0);
+    assert_int_equal(sl_stream_open(c->party, &spec, &closing_stream, c, &stream), 0);
     assert_int_equal(sl_stream_write(stream, "hello", 5), 0);
     sl_stream_eof(stream);
 }
@@ -372,9 +374,10 @@ static void c_pong(void *arg)
 {
     close_if(arg, IN_PONG);
 }
-static void c_drained(void *arg, const struct sl_drain_report *report)
+static void c_drained(void *arg, struct sl_party *party, const struct sl_drain_report *report)
 {
     (void)arg;
+    (void)party;
     (void)report;
 }
 static void c_closed(void *arg)

@@ -83,7 +83,7 @@ static void test_tcp_both_ways_and_half_closed(void **state)
     assert_int_equal(stream.eof, 1);
     assert_int_equal(stream.how, SL_RESULT_CLOSED);
     assert_int_equal(stream.sent, 4);
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
     rig_stream_fini(&stream);
     close(listener);
 }
@@ -215,7 +215,7 @@ static void test_nobody_listens(void **state)
     snprintf(where, sizeof where, "127.0.0.1:%u", (unsigned)port);
     assert_non_null(strstr(stream.open_text, where));
     assert_non_null(strstr(stream.open_text, "connect failed"));
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
 }
 
 static void test_forbidden(void **state)
@@ -263,7 +263,7 @@ static void test_more_than_sessions(void **state)
     for (size_t i = 0; i < COUNT; i++) {
         assert_true(rig_wait(&rig, &stream[i].ended, 10000));
     }
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
     close(listener);
 }
 
@@ -281,7 +281,7 @@ static void test_no_answer(void **state)
     assert_int_equal(stream.open_status, SL_E_STREAM_REFUSED);
     assert_non_null(strstr(stream.open_text, "no answer within 0.3 s"));
     /* Whatever the server says of it later is nobody's; what is opened from here on is not mixed up with it. */
-    assert_false(sl_conn_is_clean(conn.conn));
+    assert_false(sl_party_is_clean(conn.party));
     far_fill(&hole);
     uint16_t port;
     int listener = far_listen(&port, 4);
@@ -319,7 +319,7 @@ static void test_closed_while_it_connects(void **state)
     assert_int_equal(behind.open_status, 0);
     sl_stream_close(behind.stream);
     assert_true(rig_wait(&rig, &behind.ended, 5000));
-    assert_false(sl_conn_is_clean(conn.conn));
+    assert_false(sl_party_is_clean(conn.party));
     far_fill(&hole);
     close(listener);
 }

@@ -87,7 +87,7 @@ static const struct sl_remote_handler remote_handler = {on_listening, on_connect
 static void open_remote(struct rig_remote *remote, const char *host, uint16_t port)
 {
     memset(remote, 0, sizeof *remote);
-    assert_int_equal(sl_remote_open(conn.conn, host, port, &remote_handler, remote, &remote->remote), 0);
+    assert_int_equal(sl_remote_open(conn.party, host, port, &remote_handler, remote, &remote->remote), 0);
     assert_true(rig_wait(&rig, &remote->listening, 5000));
 }
 
@@ -123,7 +123,7 @@ static void test_remote_port(void **state)
     open_remote(&remote, "127.0.0.1", 0);
     assert_int_equal(remote.status, 0);
     assert_true(remote.port != 0);
-    assert_false(sl_conn_is_clean(conn.conn));
+    assert_false(sl_party_is_clean(conn.party));
     assert_int_equal(sl_remote_accept(remote.remote, rig_stream_handler(), &stream, 1, &stream.stream), SL_E_AGAIN);
     int far = far_dial(remote.port);
     assert_true(far >= 0);
@@ -143,7 +143,7 @@ static void test_remote_port(void **state)
     cancel(&remote);
     sync_with_server();
     assert_int_equal(far_dial(remote.port), -1);
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
 }
 
 static void test_remote_port_taken(void **state)
@@ -156,7 +156,7 @@ static void test_remote_port_taken(void **state)
     assert_int_equal(remote.status, SL_E_STREAM_REFUSED);
     assert_non_null(strstr(remote.text, "127.0.0.1"));
     assert_true(rig_wait(&rig, &remote.closed, 1000));
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
     close(listener);
 }
 
@@ -169,9 +169,9 @@ static void test_remote_ports_in_turn(void **state)
     sl_remote_close(first.remote);
     memset(&again, 0, sizeof again);
     memset(&other, 0, sizeof other);
-    assert_int_equal(sl_remote_open(conn.conn, "localhost", first.port, &remote_handler, &again, &again.remote), 0);
-    assert_int_equal(sl_remote_open(conn.conn, "localhost", 0, &remote_handler, &unwanted, &unwanted.remote), 0);
-    assert_int_equal(sl_remote_open(conn.conn, "localhost", 0, &remote_handler, &other, &other.remote), 0);
+    assert_int_equal(sl_remote_open(conn.party, "localhost", first.port, &remote_handler, &again, &again.remote), 0);
+    assert_int_equal(sl_remote_open(conn.party, "localhost", 0, &remote_handler, &unwanted, &unwanted.remote), 0);
+    assert_int_equal(sl_remote_open(conn.party, "localhost", 0, &remote_handler, &other, &other.remote), 0);
     rig_run_ms(&rig, 0);
     sl_remote_close(unwanted.remote);
     assert_true(rig_wait(&rig, &again.listening, 5000));
@@ -183,7 +183,7 @@ static void test_remote_ports_in_turn(void **state)
     assert_int_equal(first.closed, 1);
     cancel(&again);
     cancel(&other);
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
 }
 
 static void test_many_arrive_at_once(void **state)
@@ -220,7 +220,7 @@ static void test_many_arrive_at_once(void **state)
         assert_true(rig_wait(&rig, &stream[i].ended, 5000));
         close(far[i]);
     }
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
 }
 
 /* --- the end of a lease, and of a connection --- */
@@ -232,12 +232,12 @@ static void test_drain(void **state)
     struct rig_stream stream;
     uint16_t port;
     int listener = far_listen(&port, 4);
-    sl_conn_lease_begin(conn.conn);
+    rig_lease(&conn);
     open_remote(&remote, "127.0.0.1", 0);
     assert_int_equal(far_open_tcp(&conn, &stream, port), 0);
     assert_true(rig_wait(&rig, &stream.opened, 5000));
     int far = accept(listener, NULL, NULL);
-    sl_conn_drain(conn.conn);
+    sl_party_drain(conn.party);
     assert_true(rig_wait(&rig, &conn.drained, 5000));
     assert_int_equal(conn.report.streams, 0); /* nothing ran there */
     assert_int_equal(conn.report.remaining, 0);

@@ -66,7 +66,7 @@ static void test_exit_codes(void **state)
         assert_int_equal(stream.exit_status, code[i]);
         rig_stream_fini(&stream);
     }
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
 }
 
 static void test_stdin_echo(void **state)
@@ -269,7 +269,7 @@ static void test_eight_at_once(void **state)
     sl_conn_info(conn.conn, &info);
     assert_int_equal(info.streams, 8);
     assert_int_equal(info.stream_limit, 8);
-    assert_false(sl_conn_is_clean(conn.conn));
+    assert_false(sl_party_is_clean(conn.party));
     for (unsigned i = 0; i < 8; i++) {
         char expected[16];
         assert_true(rig_wait(&rig, &stream[i].ended, 10000));
@@ -278,7 +278,7 @@ static void test_eight_at_once(void **state)
         assert_int_equal(stream[i].exit_status, i + 1);
         rig_stream_fini(&stream[i]);
     }
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
     /* Slots that come back late are waited for. */
     for (unsigned i = 0; i < 40; i++) {
         rig_run(&conn, &stream[0], "exit 2");
@@ -398,7 +398,7 @@ static void test_close_ends_the_command(void **state)
     assert_true(rig_wait(&rig, &stream.ended, 5000));
     assert_int_equal(stream.opened, 0);
     rig_stream_fini(&stream);
-    assert_true(sl_conn_is_clean(conn.conn));
+    assert_true(sl_party_is_clean(conn.party));
     target->policy.kill_grace_ms = 2000;
 }
 

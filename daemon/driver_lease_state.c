@@ -1,0 +1,83 @@
+/* What every part of the driver does with a lease's object: its name, the list that its phase puts it on, its place on
+ * a connection. */
+#include "daemon/driver_state.h"
+
+#include "proto/status.h"
+
+#include <stdlib.h>
+
+/* --- names for the core ------------------------------------------------------------------------------------------- */
+
+int sl_driver_lease_name(struct sl_driver *d, struct sl_lease *lease)
+{
+    if (d->lease_slot_free == UINT32_MAX) {
+        uint32_t count = d->lease_slot_count == 0 ? 16 : d->lease_slot_count * 2;
+        struct sl_lease_entry *table = realloc(d->lease_slot, count * sizeof *table);
+        if (table == NULL)
+            return SL_E_NOMEM;
+        d->lease_slot = table;
+        for (uint32_t i = count; i-- > d->lease_slot_count;) {
+            table[i] = (struct sl_lease_entry){.generation = 1, .next_free = d->lease_slot_free};
+            d->lease_slot_free = i;
+        }
+        d->lease_slot_count = count;
+    }
+    uint32_t index = d->lease_slot_free;
+    d->lease_slot_free = d->lease_slot[index].next_free;
+    d->lease_slot[index].lease = lease;
+    lease->slot = (struct sl_id){.index = index, .generation = d->lease_slot[index].generation};
+    return SL_OK;
+}
+
+void sl_driver_lease_unname(struct sl_lease *lease)
+{
+    struct sl_driver *d = lease->driver;
+    const struct sl_id name = lease->slot;
+    struct sl_lease_entry *entry = &d->lease_slot[name.index];
+
+    entry->lease = NULL;
+    entry->generation = entry->generation == UINT32_MAX ? 1 : entry->generation + 1;
+    entry->next_free = d->lease_slot_free;
+    d->lease_slot_free = name.index;
+}
+
+struct sl_lease *sl_driver_lease_by_tag(struct sl_driver *d, uint64_t tag)
+{
+    struct sl_id name = sl_id_unpack(tag);
+
+    if (name.index >= d->lease_slot_count || d->lease_slot[name.index].generation != name.generation)
+        return NULL;
+    return d->lease_slot[name.index].lease;
+}
+
+/* --- where it is -------------------------------------------------------------------------------------------------- */
+
+struct sl_driver_lease_list *sl_driver_lease_home(struct sl_lease *lease)
+{
+    if (lease->phase == SL_PHASE_OVER)
+        return &lease->driver->over;
+    if (lease->phase == SL_PHASE_DRAINING)
+        return &lease->driver->draining;
+    return lease->target != NULL ? &lease->target->leases : &lease->driver->homeless;
+}
+
+void sl_driver_lease_move(struct sl_lease *lease, enum sl_lease_phase phase)
+{
+    TAILQ_REMOVE(sl_driver_lease_home(lease), lease, link);
+    lease->phase = phase;
+    TAILQ_INSERT_TAIL(sl_driver_lease_home(lease), lease, link);
+}
+
+void sl_driver_lease_join(struct sl_lease *lease, struct sl_driver_conn *conn)
+{
+    lease->conn = conn;
+    TAILQ_INSERT_TAIL(&conn->leases, lease, on_conn);
+}
+
+void sl_driver_lease_leave(struct sl_lease *lease)
+{
+    if (lease->conn != NULL)
+        TAILQ_REMOVE(&lease->conn->leases, lease, on_conn);
+    lease->conn = NULL;
+    lease->party = NULL;
+}
