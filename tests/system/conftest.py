@@ -3,6 +3,7 @@
 """
 
 import os
+import shutil
 import sys
 import tempfile
 
@@ -11,11 +12,12 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "fault"))
 
-pytest.register_assert_rewrite("daemon", "native", "procs", "sshd")
+pytest.register_assert_rewrite("daemon", "native", "procs", "ssh_tools", "sshd")
 
 import account as account_module  # noqa: E402
 import daemon as daemon_module    # noqa: E402
 import proxy as proxy_module      # noqa: E402
+import ssh_tools as tools_module  # noqa: E402
 import sshd as sshd_module        # noqa: E402
 
 IS_ROOT = os.geteuid() == 0
@@ -151,3 +153,33 @@ def make_daemon(sshd, make_sshd, make_proxy):
 def daemon(make_daemon, sshd, target):
     """One daemon with one target `t` at the worker's sshd."""
     return make_daemon({"targets": {"t": target(sshd)}})
+
+
+@pytest.fixture
+def make_tools(make_daemon):
+    """make_tools({"t": target(sshd)}) starts a daemon with mux sockets; ssh and its kin, ready to be run over them."""
+    directories = []
+
+    def make(targets, **config):
+        directories.append(tempfile.mkdtemp(prefix="sshlease-tools."))
+        mux = {"directory": os.path.join(directories[-1], "mux")}
+        return tools_module.Tools(make_daemon({"mux": mux, "targets": targets, **config}), directories[-1])
+    yield make
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def tools(make_tools, sshd, target):
+    """The same with one target `t` at the worker's sshd."""
+    return make_tools({"t": target(sshd)})
+
+
+@pytest.fixture
+def remote_dir(account):
+    """A directory that the far side's account can read and write, and we too."""
+    directory = tempfile.mkdtemp(prefix="sshlease-remote.")
+    os.chmod(directory, 0o755)
+    os.chown(directory, account.pw_uid, account.pw_gid)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
