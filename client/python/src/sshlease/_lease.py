@@ -11,10 +11,12 @@ import warnings
 import weakref
 from typing import Any, Callable, Mapping, NoReturn, Optional, Sequence, Tuple, Union, overload
 
+from . import _label
 from . import _wire as wire
 from ._autostart import start_daemon
 from ._connect import connect, default_socket
 from ._errors import IO, NO_LEASE, TIMEOUT, CommandTimeout, LeaseEnded, NoDaemon, SshleaseError, error_for
+from ._history import History
 from ._link import Link
 from ._process import DEVNULL, PIPE, Handle, Process, bins_for, give_input
 from ._result import Result
@@ -95,18 +97,19 @@ class Lease:
     """
 
     def __init__(self, target: str, *, timeout: Optional[float] = None, lease_timeout: Optional[float] = None,
-                 label: str = "", socket: Optional[str] = None, autostart: bool = False,
+                 label: Optional[str] = None, socket: Optional[str] = None, autostart: bool = False,
                  on_waiting: Optional[Waiting] = None) -> None:
         """Waits until the lease is granted. Times are in seconds, None is the target's setting.
 
         timeout: how long to wait for a connection at most. lease_timeout: how long the lease lasts unless renewed. label:
-        shown by `sshlease status`. socket: the daemon's, instead of the default. autostart: start a daemon of the user's
-        own if none is listening. on_waiting(position, seconds, reason) is called when the wait gets long, perhaps again
-        later.
+        shown by `sshlease status`; None is the test's name under pytest, else nothing. socket: the daemon's, instead of the
+        default. autostart: start a daemon of the user's own if none is listening. on_waiting(position, seconds, reason)
+        is called when the wait gets long, perhaps again later.
 
         Raises NoDaemon, Timeout, Busy, Refused (Unreachable, HostKeyError, AuthenticationError), DaemonGone.
         """
-        self.target, self.label = target, label
+        self.target = target
+        self.label = label = _label.default() if label is None else label
         session = Session(target)
         session.start(_PROGRAM, milliseconds("timeout", timeout), milliseconds("lease_timeout", lease_timeout), label)
         path = socket or default_socket()
@@ -165,6 +168,11 @@ class Lease:
     def over(self) -> bool:
         """Whether there is no lease any more, as far as is known by now."""
         return self._session.state != "granted"
+
+    @property
+    def history(self) -> History:
+        """What was run under it, and what came of that: the newest 100."""
+        return self._session.history
 
     def renew(self, lease_timeout: Optional[float] = None) -> float:
         """The lease lasts for `lease_timeout` seconds from now (None: as when it was asked for). How long it really lasts,

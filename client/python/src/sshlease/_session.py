@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from . import _wire as wire
 from ._errors import DAEMON_GONE, NO_LEASE, NO_STREAM, PROTOCOL, SshleaseError, VERSION, error_for
+from ._history import History, Record
 
 ASKING, GRANTED, RELEASING, OVER = "asking", "granted", "releasing", "over"
 NEVER = float("inf")
@@ -30,10 +31,11 @@ class Stream:
     `collect`: what comes counts as read at once, whatever its size."""
 
     __slots__ = ("id", "rid", "bins", "collect", "window", "credit_in", "owed", "credit_out", "opened", "over", "eof",
-                 "eof_sent", "discarded", "why", "how", "exit_status", "signal", "core_dumped", "text")
+                 "eof_sent", "discarded", "why", "how", "exit_status", "signal", "core_dumped", "text", "record")
 
     def __init__(self, number: int, rid: int, window: int, bins: Tuple[Optional[bytearray], Optional[bytearray]],
-                 collect: bool) -> None:
+                 collect: bool, record: Record) -> None:
+        self.record = record
         self.id, self.rid, self.window, self.bins, self.collect = number, rid, window, bins, collect
         self.credit_in, self.owed, self.credit_out = window, 0, 0
         self.opened = self.over = self.eof = self.eof_sent = self.discarded = False
@@ -65,6 +67,7 @@ class Session:
         self.streams_max = 0
         self.waiting: List[Tuple[int, float, str]] = []  # WAITING: position, seconds waited, reason
         self.streams: Dict[int, Stream] = {}
+        self.history = History()
         self.renew_at = self.deadline = self.max_deadline = NEVER  # of time.monotonic()
         self.renewed: Dict[int, Union[None, float, Why]] = {}  # answers to RENEW by request id; None: outstanding
         self._in = b""
@@ -112,7 +115,7 @@ class Session:
         frame = wire.encode(wire.STREAM_OPEN, rid, number, kind, command, window, pty, env)
         if len(frame) > wire.FRAME_MAX:
             raise ValueError("the command and its environment are too long together")
-        stream = Stream(number, rid, window, bins, collect)
+        stream = Stream(number, rid, window, bins, collect, self.history.begin(_record_text(kind, command)))
         self._stream = number
         self.streams[number] = stream
         self.out += frame
@@ -159,6 +162,7 @@ class Session:
         if stream.over or stream.discarded:
             return
         stream.discarded = True
+        stream.record.end(reason="closed before its end")
         for one in stream.bins:
             if one:
                 stream.owed += 0 if stream.collect else len(one)
@@ -215,6 +219,7 @@ class Session:
     def _end_streams(self, why: Why) -> None:
         for stream in self.streams.values():
             stream.why, stream.over = why, True
+            stream.record.end(reason=why[1])
         self.streams.clear()
 
     # --- what the daemon says ---
@@ -265,6 +270,7 @@ class Session:
                 if stream.rid == rid and not stream.opened:
                     del self.streams[stream.id]
                     stream.why, stream.over = why, True
+                    stream.record.end(reason=text)
                     break
 
     def _on_waiting(self, rid: int, position: int, waited_ms: int, reason: str) -> None:
@@ -344,6 +350,7 @@ class Session:
         stream.how, stream.exit_status, stream.signal = how, exit_status, signal
         stream.core_dumped, stream.text = core_dumped, text
         stream.over = stream.eof = True
+        stream.record.end(exit_status if how == wire.END_STATUS else None, signal, text)
 
     def _check_known(self, number: int) -> None:
         """About a stream that was over for us first is fine; about one that never was is not."""
@@ -358,6 +365,10 @@ def check_text(what: str, text: str, most: int, least: int = 0) -> None:
         raise ValueError(f"{what} has {size} bytes; it may have {least} to {most}")
     if "\0" in text:
         raise ValueError(f"{what} has a NUL in it")
+
+
+def _record_text(kind: int, command: str) -> str:
+    return command if kind == wire.EXEC else f"(subsystem {command})" if kind == wire.SUBSYSTEM else "(login shell)"
 
 
 def _check_command(kind: int, command: str, pty: Optional[wire.Pty], env: wire.Env) -> None:
