@@ -60,7 +60,7 @@ struct sl_lease_grant {
 };
 
 /* After on_refused, on_released and on_ended the lease is dead for the caller. Streams of it that have not had their
- * on_end by then will not call any more and are dead, too. */
+ * on_end by then, and ports that have not had their on_closed, will not call any more and are dead, too. */
 struct sl_lease_handler {
     void (*on_waiting)(void *arg, uint32_t position, uint32_t waited_ms, const char *reason);
     void (*on_granted)(void *arg, const struct sl_lease_grant *grant);
@@ -89,6 +89,17 @@ void sl_lease_abandon(struct sl_lease *lease);
 /* Opens a stream on the lease's connection; as sl_stream_open(), and SL_E_NO_LEASE while it is not granted. */
 int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *spec,
     const struct sl_stream_handler *handler, void *arg, struct sl_stream **ret_stream);
+
+/* Has the server listen for the lease; as sl_remote_open(), and SL_E_NO_LEASE while it is not granted. With the lease
+ * it ends without a callback, as its streams do. */
+struct sl_lease_remote;
+int sl_lease_listen(struct sl_lease *lease, const char *host, uint16_t port, const struct sl_remote_handler *handler,
+    void *arg, struct sl_lease_remote **ret_remote);
+/* As sl_remote_accept(); a stream of the lease. */
+int sl_lease_accept(struct sl_lease_remote *remote, const struct sl_stream_handler *handler, void *arg, size_t credit,
+    struct sl_stream **ret_stream);
+/* As sl_remote_close(). */
+void sl_lease_unlisten(struct sl_lease_remote *remote);
 
 /* An operator takes a lease back. 0, SL_E_NO_LEASE, or SL_E_NOT_ALLOWED: admins may end any, others their own uid's. */
 int sl_driver_revoke(struct sl_driver *driver, uint64_t lease_id, uid_t uid, const gid_t *gid, size_t gid_count);

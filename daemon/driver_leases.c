@@ -84,6 +84,7 @@ static void cut_streams(struct sl_lease *lease)
         TAILQ_REMOVE(&lease->streams, stream, link);
         stream->lease = NULL;
     }
+    sl_driver_cut_remotes(lease);
 }
 
 int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *spec,
@@ -103,7 +104,25 @@ int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *sp
         return r;
     }
     TAILQ_INSERT_TAIL(&lease->streams, stream, link);
-    lease->uncleaned++;
+    if (spec->kind < SL_SPEC_TCP) /* a forward starts nothing that could be left behind */
+        lease->uncleaned++;
+    return SL_OK;
+}
+
+int sl_lease_accept(struct sl_lease_remote *remote, const struct sl_stream_handler *handler, void *arg, size_t credit,
+    struct sl_stream **ret_stream)
+{
+    struct sl_lease_stream *stream = malloc(sizeof *stream);
+
+    if (stream == NULL)
+        return SL_E_NOMEM;
+    *stream = (struct sl_lease_stream){.lease = remote->lease, .handler = handler, .arg = arg};
+    int r = sl_remote_accept(remote->remote, &stream_handler, stream, credit, ret_stream);
+    if (r != 0) {
+        free(stream);
+        return r;
+    }
+    TAILQ_INSERT_TAIL(&remote->lease->streams, stream, link);
     return SL_OK;
 }
 
@@ -180,6 +199,7 @@ int sl_lease_acquire(struct sl_driver *d, const char *target, const struct sl_le
     lease->work.of = SL_WORK_LEASE;
     lease->phase = SL_PHASE_ASKING;
     TAILQ_INIT(&lease->streams);
+    TAILQ_INIT(&lease->remotes);
     lease->handler = handler;
     lease->arg = arg;
     lease->pid = owner->pid;

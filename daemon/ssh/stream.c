@@ -214,7 +214,7 @@ int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handle
         return SL_E_NOMEM;
     }
     stream->chan = chan;
-    stream->state = SL_STREAM_RUNNING;
+    stream->state = SL_STREAM_DIALING; /* and through with that */
     add_stream(stream);
     *ret_stream = stream;
     return 0;

@@ -71,7 +71,8 @@ struct sl_stream {
 uint64_t sl_stream_deadline(const struct sl_conn *conn);
 /* No session: the server connected it, or somebody connected to the server. */
 bool sl_stream_is_forward(const struct sl_stream *stream);
-/* A stream on a channel that the server has opened: RUNNING. 0, SL_E_STREAM_LIMIT or SL_E_NOMEM. */
+/* A stream on a channel that the server has opened: its on_open comes in the next turn. 0, SL_E_STREAM_LIMIT or
+ * SL_E_NOMEM. */
 int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handler, void *arg, size_t credit,
     struct sl_stream **ret_stream);
 /* Waiting for a channel. */

@@ -468,7 +468,7 @@ static bool run_waiting(struct sl_stream *stream)
     return false;
 }
 
-/* A forward's channel is opened for it by and by. False when it is gone or still waits. */
+/* A forward's channel is opened for it by and by, or was by the server. False when it is gone or still waits. */
 static bool run_dialing(struct sl_stream *stream)
 {
     struct sl_chan *chan = stream->chan;

@@ -183,7 +183,7 @@ struct sl_remote_handler {
  */
 int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, const struct sl_remote_handler *handler,
     void *arg, struct sl_remote **ret_remote);
-/* The connection at the head of the queue as a stream that is open already: no on_open comes. 0; SL_E_AGAIN when none
+/* The connection at the head of the queue as a stream; on_open follows. 0; SL_E_AGAIN when none
  * waits; SL_E_STREAM_LIMIT: it goes on waiting; SL_E_NOMEM. */
 int sl_remote_accept(struct sl_remote *remote, const struct sl_stream_handler *handler, void *arg, size_t credit,
     struct sl_stream **ret_stream);

@@ -7,7 +7,8 @@
  *   hang       nothing, for ever
  *   sink       takes input and never says so; ends with status 0 after EOF
  *   refuse     the server says no
- *   slow       the server's yes takes 50 ms; then like hang */
+ *   slow       the server's yes takes 50 ms; then like hang
+ * A forward's host or path is its command; what is accepted on a port is a cat. A port 1 is refused. */
 #ifndef SSHLEASE_TESTS_FAKE_TRANSPORT_H
 #define SSHLEASE_TESTS_FAKE_TRANSPORT_H
 
@@ -20,9 +21,13 @@ void sl_fake_drain(struct sl_transport *transport, uint64_t ms);
 /* Every connection that is up is lost now. */
 void sl_fake_lose_all(struct sl_transport *transport, const char *text);
 
+/* Somebody connects to every port that is listened on. */
+void sl_fake_knock(struct sl_transport *transport);
+
 struct sl_fake_counts {
     unsigned dialed, open, drained, pinged, streams_open, leases;
-    size_t written; /* bytes given to sl_stream_write() */
+    unsigned remotes; /* ports listened on now */
+    size_t written;   /* bytes given to sl_stream_write() */
     unsigned signals;
     char last_env[64]; /* "NAME=value" of the last stream's first variable */
 };

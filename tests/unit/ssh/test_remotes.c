@@ -136,7 +136,7 @@ static void test_remote_port(void **state)
     far_expect(far, "come in", 7);
     close(far);
     assert_true(rig_wait(&rig, &stream.ended, 5000));
-    assert_int_equal(stream.opened, 0);
+    assert_int_equal(stream.opened, 1);
     assert_int_equal(stream.how, SL_RESULT_CLOSED);
     assert_int_equal(stream.out_len[0], 6);
     rig_stream_fini(&stream);

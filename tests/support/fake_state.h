@@ -1,0 +1,89 @@
+/* fake_state.h - what the fake transport is made of; for fake_*.c only. */
+#ifndef SSHLEASE_TESTS_FAKE_STATE_H
+#define SSHLEASE_TESTS_FAKE_STATE_H
+
+#include "tests/support/fake_transport.h"
+
+#include <sys/queue.h>
+
+struct sl_stream {
+    TAILQ_ENTRY(sl_stream) link;
+    struct sl_conn *conn;
+    struct sl_party *party;
+    const struct sl_stream_handler *handler;
+    void *arg;
+    char *command;
+    enum { STREAM_ASKED, STREAM_OPEN, STREAM_ENDED } state;
+    uv_timer_t timer; /* until the server's answer */
+    size_t credit;
+    size_t unsent; /* written by us, not yet taken */
+    char *echo;
+    size_t echo_len;
+    size_t flood;
+    bool eof, closing;
+};
+TAILQ_HEAD(stream_list, sl_stream);
+
+enum { DUE_READY = 1, DUE_LOST = 2, DUE_PONG = 4 };
+
+struct sl_party {
+    TAILQ_ENTRY(sl_party) link;
+    struct sl_conn *conn;
+    enum { PARTY_LIVE, PARTY_DRAINING, PARTY_DUE } state;
+    uv_timer_t drain;
+    unsigned drained_streams;
+};
+
+struct sl_remote {
+    TAILQ_ENTRY(sl_remote) link;
+    struct sl_party *party;
+    struct sl_conn *conn;
+    const struct sl_remote_handler *handler;
+    void *arg;
+    uint16_t port;
+    enum { REMOTE_ASKED, REMOTE_LISTENING, REMOTE_CLOSING } state;
+    unsigned knocks, waiting; /* not told of yet; not accepted yet */
+};
+
+struct sl_conn {
+    TAILQ_ENTRY(sl_conn) link;
+    struct sl_transport *transport;
+    struct sl_target_conf *target;
+    const struct sl_conn_handler *handler;
+    void *arg;
+    uv_timer_t dial, pump;
+    uv_timer_cb on_pump;
+    unsigned handles;
+    unsigned due;
+    enum { CONN_DIALING, CONN_UP, CONN_LOST, CONN_CLOSING } state;
+    int status;
+    char text[128];
+    uint64_t received_ms;
+    struct stream_list streams;
+    TAILQ_HEAD(, sl_party) parties;
+    TAILQ_HEAD(, sl_remote) remotes;
+};
+
+struct sl_transport {
+    uv_loop_t *loop;
+    TAILQ_HEAD(, sl_conn) conns;
+    uint64_t dial_ms, drain_ms;
+    int dial_status;
+    char dial_text[128];
+    struct sl_fake_counts counts;
+};
+
+/* Has its connection go on in the loop's next turn. */
+static inline void sl_fake_pump(struct sl_conn *c)
+{
+    if (c->state != CONN_CLOSING)
+        (void)uv_timer_start(&c->pump, c->on_pump, 0, 0);
+}
+
+/* fake_stream.c */
+void sl_fake_drop_handle(struct sl_conn *c);
+/* Those of `party`; of all when NULL. */
+void sl_fake_end_streams(struct sl_conn *c, const struct sl_party *party, const char *text);
+void sl_fake_run_streams(struct sl_conn *c);
+
+#endif
