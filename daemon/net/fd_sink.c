@@ -46,9 +46,10 @@ static void dispose(struct sl_fd_sink *s)
 static bool end_call(struct sl_fd_sink *s)
 {
     s->in_call = false;
-    if (s->closed)
-        dispose(s);
-    return !s->closed;
+    if (!s->closed)
+        return true;
+    dispose(s);
+    return false;
 }
 
 static bool tell_written(struct sl_fd_sink *s, size_t len)

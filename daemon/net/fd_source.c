@@ -38,15 +38,21 @@ static void dispose(struct sl_fd_source *s)
 }
 
 /* False: the callback has closed it, and it is gone. */
+static bool end_call(struct sl_fd_source *s)
+{
+    s->in_call = false;
+    if (!s->closed)
+        return true;
+    dispose(s);
+    return false;
+}
+
 static bool tell_data(struct sl_fd_source *s, const uint8_t *data, size_t len)
 {
     s->allowed -= len;
     s->in_call = true;
     s->handler->on_data(s->arg, data, len);
-    s->in_call = false;
-    if (s->closed)
-        dispose(s);
-    return !s->closed;
+    return end_call(s);
 }
 
 static void tell_end(struct sl_fd_source *s, int status, const char *text)
@@ -55,9 +61,7 @@ static void tell_end(struct sl_fd_source *s, int status, const char *text)
     s->ended = true;
     s->in_call = true;
     s->handler->on_end(s->arg, status, text);
-    s->in_call = false;
-    if (s->closed)
-        dispose(s);
+    (void)end_call(s);
 }
 
 static void after_read(struct sl_fd_io *io, ssize_t n)

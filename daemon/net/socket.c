@@ -1,14 +1,16 @@
-/* In:  bytes are read into one buffer, frames are handed out from its front, what is left of a frame moves to its
- * start. The buffer begins small and grows to the frame that does not fit, whose length was checked before. Out:
- * sending tries the kernel first. What it does not take is copied to `queued`; one uv_write() at a time flies with what
- * was queued before, so that neither buffer moves while the kernel reads from it. End: a failed write shuts the socket
- * down, so that the end is always found, and told, by reading. Close: both handles are closed; memory goes with the
- * second close callback. */
+/* In: bytes are read into one buffer, frames are handed out from its front, what is left of a frame moves to its start.
+ * The buffer begins small and grows to the frame that does not fit, whose length was checked before. There is always
+ * room for descriptors: a read without drops them. Those that came wait in `fds` until they are taken. Out: little
+ * things that are sent within one turn of the loop go out together at its end, others at once, with what waited before
+ * them; what the kernel does not take stays in `out` until it does. End: a failed write shuts the socket down, so that
+ * the end is always found, and told, from the loop. Close: the descriptor goes at once, memory with the last close
+ * callback. */
 #include "daemon/net/socket.h"
 
 #include "proto/status.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,10 +19,10 @@
 #define BUFFER_FIRST 4096u
 /* Grown to this when reads fill it; beyond only for a frame that needs it. */
 #define BUFFER_BUSY 65536u
-/* The length field does not count itself. */
-#define FRAME_TOTAL_MAX (SL_FRAME_MAX + 4u)
 /* Send buffers above this size are given back when they are empty. */
 #define KEEP_BYTES 65536u
+/* As much as this waits for the end of the turn. */
+#define GATHER_BYTES 4096u
 
 enum socket_state {
     SOCKET_OPEN,      /* frames are read */
@@ -32,28 +34,31 @@ enum socket_state {
 
 struct bytes {
     uint8_t *data;
-    size_t len, cap;
+    size_t at, len, cap; /* `len` bytes from `at` on */
 };
 
 struct sl_socket {
-    uv_pipe_t pipe;
+    uv_poll_t poll;
     uv_timer_t timer;
+    uv_idle_t turn;   /* runs while something waits for the end of the turn */
     unsigned handles; /* not yet closed */
+    int polled;       /* the events that `poll` waits for */
     enum socket_state state;
     const struct sl_socket_handler *handler;
     void *arg;
 
-    int fd; /* the pipe's; for shutdown(2) only */
-    struct bytes in;
+    int fd;
+    struct bytes in; /* at == 0 */
+    int fds[SL_SOCKET_FDS_MAX];
+    unsigned fd_count;
+    unsigned fds_expected, fd_bytes_due; /* of sl_socket_expect_fds(): in all, and bytes that have not come yet */
 
-    uv_write_t write;
-    struct bytes flying; /* being written; empty: no write is under way */
-    struct bytes queued; /* to be written next */
-    bool congested;      /* from the high-water mark down to the low one */
+    struct bytes out;
+    bool blocked;   /* the kernel takes nothing until it says so */
+    bool congested; /* from the high-water mark down to the low one */
 };
 
 static void hand_out_frames(struct sl_socket *s);
-static void fly(struct sl_socket *s);
 
 static int bytes_reserve(struct bytes *b, size_t cap)
 {
@@ -67,15 +72,101 @@ static int bytes_reserve(struct bytes *b, size_t cap)
     return SL_OK;
 }
 
+static int bytes_put(struct bytes *b, const uint8_t *data, size_t len)
+{
+    if (len == 0)
+        return SL_OK;
+    if (b->at > 0 && b->at + b->len + len > b->cap) {
+        memmove(b->data, b->data + b->at, b->len);
+        b->at = 0;
+    }
+    if (b->len + len > b->cap) {
+        size_t cap = b->cap < BUFFER_FIRST ? BUFFER_FIRST : b->cap;
+        while (cap < b->len + len)
+            cap *= 2;
+        if (bytes_reserve(b, cap) != SL_OK)
+            return SL_E_NOMEM;
+    }
+    memcpy(b->data + b->at + b->len, data, len);
+    b->len += len;
+    return SL_OK;
+}
+
 static void bytes_fini(struct bytes *b)
 {
     free(b->data);
     *b = (struct bytes){.data = NULL};
 }
 
-static size_t queued_bytes(const struct sl_socket *s)
+static void bytes_drop(struct bytes *b, size_t len)
 {
-    return s->flying.len + s->queued.len;
+    b->at += len;
+    b->len -= len;
+    if (b->len == 0)
+        b->at = 0;
+    if (b->len == 0 && b->cap > KEEP_BYTES)
+        bytes_fini(b);
+}
+
+/* --- what is waited for ------------------------------------------------------------------------------------------- */
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void poll_what_is_needed(struct sl_socket *s)
+{
+    int events = (s->state == SOCKET_OPEN ? UV_READABLE : 0) | (s->blocked ? UV_WRITABLE : 0);
+
+    if (events == s->polled || s->state == SOCKET_CLOSING)
+        return;
+    s->polled = events;
+    if (events != 0)
+        (void)uv_poll_start(&s->poll, events, on_poll);
+    else
+        (void)uv_poll_stop(&s->poll);
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------ */
+
+/* One write of what waits and what comes behind it; bytes taken, 0 when the kernel takes none now, or -errno. */
+static ssize_t write_out(struct sl_socket *s, const void *head, size_t head_len, const void *body, size_t body_len)
+{
+    struct iovec iov[3];
+    struct msghdr msg = {.msg_iov = iov};
+
+    if (s->out.len > 0)
+        iov[msg.msg_iovlen++] = (struct iovec){.iov_base = s->out.data + s->out.at, .iov_len = s->out.len};
+    if (head_len > 0)
+        iov[msg.msg_iovlen++] = (struct iovec){.iov_base = (void *)(uintptr_t)head, .iov_len = head_len};
+    if (body_len > 0)
+        iov[msg.msg_iovlen++] = (struct iovec){.iov_base = (void *)(uintptr_t)body, .iov_len = body_len};
+    for (;;) {
+        ssize_t n = msg.msg_iovlen == 1 ? send(s->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
+                                        : sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0)
+            return n;
+        if (errno != EINTR)
+            return errno == EAGAIN ? 0 : -errno;
+    }
+}
+
+/* The peer takes nothing any more. Told by the loop, not from within sl_socket_send(). */
+static int break_off(struct sl_socket *s, int status)
+{
+    (void)shutdown(s->fd, SHUT_RDWR);
+    return status;
+}
+
+/* Writes what waits. 0, or -errno. */
+static int flush(struct sl_socket *s)
+{
+    if (s->out.len == 0)
+        return 0;
+    ssize_t n = write_out(s, NULL, 0, NULL, 0);
+    if (n < 0)
+        return (int)n;
+    bytes_drop(&s->out, (size_t)n);
+    s->blocked = s->out.len > 0;
+    return 0;
 }
 
 /* --- closing ------------------------------------------------------------------------------------------------------ */
@@ -87,19 +178,30 @@ static void on_handle_closed(uv_handle_t *handle)
     if (--s->handles > 0)
         return;
     bytes_fini(&s->in);
-    bytes_fini(&s->flying);
-    bytes_fini(&s->queued);
+    bytes_fini(&s->out);
     s->handler->on_closed(s->arg);
     free(s);
+}
+
+static void close_fds(struct sl_socket *s)
+{
+    for (unsigned i = 0; i < s->fd_count; i++)
+        (void)close(s->fds[i]);
+    s->fd_count = 0;
 }
 
 void sl_socket_close(struct sl_socket *s)
 {
     if (s->state == SOCKET_CLOSING)
         return;
+    if (!s->blocked)
+        (void)flush(s); /* what was sent before in this turn */
     s->state = SOCKET_CLOSING;
-    uv_close((uv_handle_t *)&s->pipe, on_handle_closed);
+    close_fds(s);
+    uv_close((uv_handle_t *)&s->poll, on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&s->turn, on_handle_closed);
+    (void)close(s->fd);
 }
 
 static void on_finish_late(uv_timer_t *timer)
@@ -111,12 +213,13 @@ void sl_socket_finish(struct sl_socket *s)
 {
     if (s->state >= SOCKET_FINISHING)
         return;
-    (void)uv_read_stop((uv_stream_t *)&s->pipe);
-    if (s->flying.len == 0) {
+    close_fds(s);
+    if ((!s->blocked && flush(s) != 0) || s->out.len == 0) {
         sl_socket_close(s);
         return;
     }
     s->state = SOCKET_FINISHING;
+    poll_what_is_needed(s);
     (void)uv_timer_start(&s->timer, on_finish_late, SL_SOCKET_FINISH_MS, 0);
 }
 
@@ -125,7 +228,8 @@ static void end(struct sl_socket *s, int status, const char *text)
     if (s->state >= SOCKET_ENDED)
         return;
     s->state = SOCKET_ENDED;
-    (void)uv_read_stop((uv_stream_t *)&s->pipe);
+    close_fds(s);
+    poll_what_is_needed(s);
     (void)uv_timer_stop(&s->timer);
     s->handler->on_end(s->arg, status, text);
 }
@@ -147,19 +251,6 @@ void sl_socket_deadline(struct sl_socket *s, uint64_t timeout_ms)
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
-{
-    struct sl_socket *s = handle->data;
-
-    (void)suggested;
-    if (s->in.cap == 0)
-        (void)bytes_reserve(&s->in, BUFFER_FIRST);
-    assert(s->in.cap == 0 || s->in.len < s->in.cap); /* make_room() saw to it */
-    /* No room makes libuv say UV_ENOBUFS to on_read(). */
-    ret_buf->base = (char *)s->in.data + s->in.len;
-    ret_buf->len = s->in.cap - s->in.len;
-}
-
 /* After the frames were handed out: there must be room for the rest of the one that has begun. */
 static int make_room(struct sl_socket *s, bool was_full)
 {
@@ -171,32 +262,95 @@ static int make_room(struct sl_socket *s, bool was_full)
     }
     if (was_full && want < BUFFER_BUSY)
         want *= 2;
-    if (s->in.len >= 4) {
+    if (s->in.len >= 4 && s->fd_bytes_due == 0) {
         struct sl_reader r;
         uint32_t length = 0;
         sl_reader_init(&r, s->in.data, s->in.len);
         (void)sl_get_u32(&r, &length);
         if (want < (size_t)length + 4)
-            want = (size_t)length + 4; /* at most FRAME_TOTAL_MAX: sl_frame_parse() has looked at it */
+            want = (size_t)length + 4; /* at most SL_FRAME_MAX + 4: sl_frame_parse() has looked at it */
     }
     return bytes_reserve(&s->in, want);
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+/* Takes what came along. False: more than may be held. */
+static bool keep_fds(struct sl_socket *s, struct msghdr *msg)
 {
-    struct sl_socket *s = stream->data;
+    bool all = (msg->msg_flags & MSG_CTRUNC) == 0;
 
-    (void)buf;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            if (s->fd_count < SL_SOCKET_FDS_MAX) {
+                s->fds[s->fd_count++] = fd;
+            } else {
+                (void)close(fd);
+                all = false;
+            }
+        }
+    }
+    return all;
+}
+
+/* One read. False: there was nothing, or it has ended. */
+static bool read_in(struct sl_socket *s)
+{
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(SL_SOCKET_FDS_MAX * sizeof(int))];
+    } control;
+
+    if (s->in.cap == 0 && bytes_reserve(&s->in, BUFFER_FIRST) != SL_OK) {
+        end(s, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
+        return false;
+    }
+    assert(s->in.len < s->in.cap); /* make_room() saw to it */
+    struct iovec iov = {.iov_base = s->in.data + s->in.len, .iov_len = s->in.cap - s->in.len};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+    ssize_t n;
+    do
+        n = recvmsg(s->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
     if (n > 0) {
         s->in.len += (size_t)n;
-        hand_out_frames(s);
-    } else if (n == UV_EOF) {
+        if (keep_fds(s, &msg))
+            return true;
+        end(s, SL_E_PROTOCOL, "too many descriptors came");
+    } else if (n == 0) {
         end(s, SL_OK, "closed by the client");
-    } else if (n == UV_ENOBUFS) {
-        end(s, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
-    } else if (n < 0) {
-        end(s, SL_E_IO, uv_strerror((int)n));
+    } else if (errno != EAGAIN) {
+        end(s, SL_E_IO, strerror(errno));
     }
+    return false;
+}
+
+/* The bytes that came with descriptors, from `at` on; how many they were. */
+static size_t take_fd_bytes(struct sl_socket *s, size_t at)
+{
+    size_t taken = 0;
+
+    while (s->fd_bytes_due > 0 && at + taken < s->in.len) {
+        if (s->in.data[at + taken] != 0) {
+            end(s, SL_E_PROTOCOL, "a descriptor was due, and something else came");
+            return taken;
+        }
+        taken++;
+        s->fd_bytes_due--;
+    }
+    if (s->fd_bytes_due > 0)
+        return taken;
+    if (s->fd_count < s->fds_expected) {
+        end(s, SL_E_PROTOCOL, "a descriptor was due, and its byte came without it");
+        return taken;
+    }
+    s->fds_expected = 0;
+    s->handler->on_fds(s->arg);
+    return taken;
 }
 
 static void hand_out_frames(struct sl_socket *s)
@@ -205,7 +359,13 @@ static void hand_out_frames(struct sl_socket *s)
     size_t at = 0;
     long taken = 0;
 
-    while (s->state == SOCKET_OPEN && queued_bytes(s) <= SL_SOCKET_HOLD_WATER) {
+    while (s->state == SOCKET_OPEN && s->out.len <= SL_SOCKET_HOLD_WATER) {
+        if (s->fds_expected > 0) {
+            at += take_fd_bytes(s, at);
+            if (s->fds_expected > 0)
+                break;
+            continue;
+        }
         struct sl_frame frame;
         taken = sl_frame_parse(s->in.data + at, s->in.len - at, SL_FRAME_MAX, &frame);
         if (taken <= 0)
@@ -220,43 +380,59 @@ static void hand_out_frames(struct sl_socket *s)
         memmove(s->in.data, s->in.data + at, s->in.len);
     if (taken < 0) {
         end(s, SL_E_PROTOCOL, "a frame's length is out of bounds");
-    } else if (queued_bytes(s) > SL_SOCKET_HOLD_WATER) {
-        s->state = SOCKET_HELD; /* on_written() goes on */
-        (void)uv_read_stop((uv_stream_t *)&s->pipe);
+    } else if (s->out.len > SL_SOCKET_HOLD_WATER) {
+        s->state = SOCKET_HELD; /* after_writing() goes on */
+        poll_what_is_needed(s);
+    } else if (s->in.len == 0 && s->fds_expected == 0 && s->fd_count > 0) {
+        end(s, SL_E_PROTOCOL, "a descriptor came that nobody asked for");
     } else if (make_room(s, was_full) != SL_OK) {
         end(s, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
     }
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------ */
-
-/* The peer takes nothing any more. Told by reading or by the write under way, not from within sl_socket_send(). */
-static int break_off(struct sl_socket *s, int status)
+static void on_readable(struct sl_socket *s)
 {
-    (void)shutdown(s->fd, SHUT_RDWR);
-    return status;
+    /* The kernel ends a read behind each passed descriptor; the next ones are there already, most likely. */
+    do {
+        if (!read_in(s))
+            return;
+        hand_out_frames(s);
+    } while (s->state == SOCKET_OPEN && s->fds_expected > 0);
 }
 
-static void on_written(uv_write_t *write, int status)
+void sl_socket_expect_fds(struct sl_socket *s, unsigned count)
 {
-    struct sl_socket *s = write->data;
+    assert(count > 0 && count <= SL_SOCKET_FDS_MAX && s->fds_expected == 0 && s->handler->on_fds != NULL);
+    s->fds_expected = s->fd_bytes_due = count;
+}
 
-    s->flying.len = 0;
-    if (s->state == SOCKET_CLOSING)
-        return;
-    if (status != 0) {
-        end(s, SL_E_IO, uv_strerror(status));
-        if (s->state == SOCKET_FINISHING)
+int sl_socket_take_fd(struct sl_socket *s)
+{
+    if (s->fd_count == 0)
+        return -1;
+    int fd = s->fds[0];
+    s->fd_count--;
+    memmove(s->fds, s->fds + 1, s->fd_count * sizeof s->fds[0]);
+    return fd;
+}
+
+/* --- the loop ----------------------------------------------------------------------------------------------------- */
+
+/* After flush(), from the loop: what its success or failure means. */
+static void after_writing(struct sl_socket *s, int error)
+{
+    if (error != 0 || (s->state == SOCKET_FINISHING && s->out.len == 0)) {
+        if (s->state == SOCKET_FINISHING) {
             sl_socket_close(s);
+            return;
+        }
+        s->blocked = false;
+        bytes_fini(&s->out);
+        end(s, SL_E_IO, strerror(-error));
         return;
     }
-    if (s->flying.cap > KEEP_BYTES)
-        bytes_fini(&s->flying);
-    if (s->queued.len > 0)
-        fly(s);
-    else if (s->state == SOCKET_FINISHING)
-        sl_socket_close(s);
-    if (!s->congested || queued_bytes(s) > SL_SOCKET_LOW_WATER)
+    poll_what_is_needed(s);
+    if (!s->congested || s->out.len > SL_SOCKET_LOW_WATER)
         return;
     s->congested = false;
     if (s->state < SOCKET_ENDED)
@@ -264,69 +440,64 @@ static void on_written(uv_write_t *write, int status)
     if (s->state == SOCKET_HELD) {
         s->state = SOCKET_OPEN;
         hand_out_frames(s); /* those that came before reading stopped */
-        if (s->state == SOCKET_OPEN)
-            (void)uv_read_start((uv_stream_t *)&s->pipe, on_alloc, on_read);
+        poll_what_is_needed(s);
     }
 }
 
-static void fly(struct sl_socket *s)
+static void on_poll(uv_poll_t *poll, int status, int events)
 {
-    struct bytes empty = s->flying;
+    struct sl_socket *s = poll->data;
 
-    assert(empty.len == 0);
-    s->flying = s->queued;
-    s->queued = empty;
-    uv_buf_t buf = uv_buf_init((char *)s->flying.data, (unsigned)s->flying.len);
-    /* Fails only for a handle that is closed or was never open. */
-    int r = uv_write(&s->write, (uv_stream_t *)&s->pipe, &buf, 1, on_written);
-    assert(r == 0);
-    (void)r;
+    if (status < 0) { /* an error waits at the socket: libuv has stopped, reading or writing finds out which */
+        events = s->polled;
+        s->polled = 0;
+    }
+    if ((events & UV_WRITABLE) != 0 && s->blocked)
+        after_writing(s, flush(s));
+    if ((events & UV_READABLE) != 0 && s->state == SOCKET_OPEN)
+        on_readable(s);
+    poll_what_is_needed(s);
 }
 
-static int enqueue(struct sl_socket *s, const uint8_t *data, size_t len)
+static void on_turn(uv_idle_t *turn)
 {
-    if (len == 0)
-        return SL_OK;
-    if (s->queued.len + len > s->queued.cap) {
-        size_t cap = s->queued.cap < BUFFER_FIRST ? BUFFER_FIRST : s->queued.cap;
-        while (cap < s->queued.len + len)
-            cap *= 2;
-        if (bytes_reserve(&s->queued, cap) != SL_OK)
-            return SL_E_NOMEM;
-    }
-    memcpy(s->queued.data + s->queued.len, data, len);
-    s->queued.len += len;
-    return SL_OK;
+    struct sl_socket *s = turn->data;
+
+    (void)uv_idle_stop(turn);
+    if (!s->blocked)
+        after_writing(s, flush(s));
 }
 
 int sl_socket_send(struct sl_socket *s, const void *head, size_t head_len, const void *body, size_t body_len)
 {
+    const size_t len = head_len + body_len;
     size_t sent = 0;
 
     if (s->state >= SOCKET_FINISHING)
         return SL_E_IO;
-    if (s->flying.len == 0) {
-        uv_buf_t buf[2] = {
-            {.base = (char *)(uintptr_t)head, .len = head_len},
-            {.base = (char *)(uintptr_t)body, .len = body_len},
-        };
-        int r = uv_try_write((uv_stream_t *)&s->pipe, buf, body_len > 0 ? 2 : 1);
-        if (r < 0 && r != UV_EAGAIN)
+    if (!s->blocked && s->out.len + len > GATHER_BYTES) {
+        ssize_t n = write_out(s, head, head_len, body, body_len);
+        if (n < 0)
             return break_off(s, SL_E_IO);
-        sent = r > 0 ? (size_t)r : 0;
-        if (sent == head_len + body_len)
+        size_t before = (size_t)n < s->out.len ? (size_t)n : s->out.len;
+        bytes_drop(&s->out, before);
+        sent = (size_t)n - before;
+        if (sent == len)
             return SL_OK;
+        s->blocked = true;
     }
-    if (queued_bytes(s) + head_len + body_len - sent > SL_SOCKET_QUEUE_MAX)
+    if (s->out.len + len - sent > SL_SOCKET_QUEUE_MAX)
         return break_off(s, SL_E_LIMIT);
     size_t head_sent = sent < head_len ? sent : head_len;
     size_t body_sent = sent - head_sent;
-    if (enqueue(s, (const uint8_t *)head + head_sent, head_len - head_sent) != SL_OK ||
-        enqueue(s, (const uint8_t *)body + body_sent, body_len - body_sent) != SL_OK)
+    if (bytes_put(&s->out, (const uint8_t *)head + head_sent, head_len - head_sent) != SL_OK ||
+        bytes_put(&s->out, (const uint8_t *)body + body_sent, body_len - body_sent) != SL_OK)
         return break_off(s, SL_E_NOMEM);
-    if (s->flying.len == 0)
-        fly(s);
-    if (queued_bytes(s) > SL_SOCKET_HIGH_WATER)
+    if (s->blocked)
+        poll_what_is_needed(s);
+    else
+        (void)uv_idle_start(&s->turn, on_turn);
+    if (s->out.len > SL_SOCKET_HIGH_WATER)
         s->congested = true;
     return SL_OK;
 }
@@ -338,13 +509,6 @@ bool sl_socket_congested(const struct sl_socket *s)
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
-static void on_closed_unopened(void *arg)
-{
-    (void)arg;
-}
-
-static const struct sl_socket_handler nobody = {.on_closed = on_closed_unopened};
-
 int sl_socket_open(
     uv_loop_t *loop, int fd, const struct sl_socket_handler *handler, void *arg, struct sl_socket **ret_socket)
 {
@@ -355,22 +519,15 @@ int sl_socket_open(
     s->handler = handler;
     s->arg = arg;
     s->fd = fd;
-    s->pipe.data = s;
-    s->timer.data = s;
-    s->write.data = s;
-    (void)uv_pipe_init(loop, &s->pipe, 0);
+    if (uv_poll_init(loop, &s->poll, fd) != 0) {
+        free(s); /* the descriptor is still the caller's */
+        return SL_E_IO;
+    }
     (void)uv_timer_init(loop, &s->timer);
-    s->handles = 2;
-    if (uv_pipe_open(&s->pipe, fd) != 0)
-        goto err_handles; /* the descriptor is still the caller's */
-    int r = uv_read_start((uv_stream_t *)&s->pipe, on_alloc, on_read);
-    assert(r == 0); /* refuses only a stream that is not open */
-    (void)r;
+    (void)uv_idle_init(loop, &s->turn);
+    s->poll.data = s->timer.data = s->turn.data = s;
+    s->handles = 3;
+    poll_what_is_needed(s);
     *ret_socket = s;
     return SL_OK;
-
-err_handles:
-    s->handler = &nobody;
-    sl_socket_close(s);
-    return SL_E_IO;
 }

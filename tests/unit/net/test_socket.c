@@ -1,8 +1,8 @@
 #include "daemon/net/socket.h"
 
 #include "proto/status.h"
+#include "tests/unit/net/socket_world.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,144 +14,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-/* One socket and what it has said; the other end is a plain descriptor. */
-struct world {
-    uv_loop_t loop;
-    struct sl_socket *socket;
-    int peer;
-    unsigned frames, drains, ends, closes;
-    uint32_t last_type;
-    size_t last_len;
-    int end_status;
-    /* What on_frame does besides counting. */
-    enum { DO_COUNT, DO_ANSWER, DO_CLOSE } on_frame;
-    uv_timer_t limit;
-};
-
-static unsigned open_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned count = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
-static void on_frame(void *arg, const struct sl_frame *frame)
-{
-    struct world *w = arg;
-
-    w->frames++;
-    w->last_type = frame->type;
-    w->last_len = frame->body.len;
-    if (w->on_frame == DO_ANSWER) {
-        static const char answer[65536];
-        (void)sl_socket_send(w->socket, answer, sizeof answer, NULL, 0);
-    } else if (w->on_frame == DO_CLOSE) {
-        sl_socket_close(w->socket);
-    }
-}
-
-static void on_end(void *arg, int status, const char *text)
-{
-    struct world *w = arg;
-
-    assert_non_null(text);
-    w->ends++;
-    w->end_status = status;
-}
-
-static void on_drain(void *arg)
-{
-    struct world *w = arg;
-
-    w->drains++;
-}
-
-static void on_closed(void *arg)
-{
-    struct world *w = arg;
-
-    w->closes++;
-    w->socket = NULL;
-}
-
-static const struct sl_socket_handler handler = {
-    .on_frame = on_frame, .on_end = on_end, .on_drain = on_drain, .on_closed = on_closed};
-
-static void on_limit(uv_timer_t *timer)
-{
-    (void)timer;
-    fail_msg("what was waited for did not happen in 10 s");
-}
-
-static struct world *start(void)
-{
-    struct world *w = calloc(1, sizeof *w);
-    int fd[2];
-
-    assert_non_null(w);
-    assert_int_equal(uv_loop_init(&w->loop), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
-    assert_int_equal(sl_socket_open(&w->loop, fd[0], &handler, w, &w->socket), 0);
-    w->peer = fd[1];
-    assert_int_equal(uv_timer_init(&w->loop, &w->limit), 0);
-    assert_int_equal(uv_timer_start(&w->limit, on_limit, 10000, 0), 0);
-    return w;
-}
-
-static void stop(struct world *w)
-{
-    if (w->socket != NULL)
-        sl_socket_close(w->socket);
-    uv_close((uv_handle_t *)&w->limit, NULL);
-    (void)uv_run(&w->loop, UV_RUN_DEFAULT);
-    assert_int_equal(w->closes, 1);
-    assert_int_equal(uv_loop_close(&w->loop), 0);
-    if (w->peer >= 0)
-        (void)close(w->peer);
-    free(w);
-}
-
-static void say(struct world *w, const void *data, size_t len)
-{
-    assert_int_equal(send(w->peer, data, len, MSG_NOSIGNAL), (ssize_t)len);
-}
-
-/* Reads what there is; the bytes read. */
-static size_t hear(struct world *w)
-{
-    static char buf[65536];
-    size_t sum = 0;
-    ssize_t n;
-
-    while ((n = recv(w->peer, buf, sizeof buf, 0)) > 0)
-        sum += (size_t)n;
-    return sum;
-}
-
-#define RUN_UNTIL(w, condition)                                                                                        \
-    do {                                                                                                               \
-        while (!(condition))                                                                                           \
-            (void)uv_run(&(w)->loop, UV_RUN_ONCE);                                                                     \
-    } while (0)
-
-static size_t make_frame(uint8_t *buf, size_t size, uint32_t type, size_t body_len)
-{
-    struct sl_writer writer;
-
-    sl_writer_init(&writer, buf, size);
-    size_t begin = sl_frame_begin(&writer, type);
-    for (size_t i = 0; i < body_len; i++)
-        sl_put_u8(&writer, (uint8_t)i);
-    sl_frame_end(&writer, begin);
-    assert_false(writer.overflow);
-    return writer.at;
-}
 
 static void frames_come_one_by_one_however_they_were_cut(void **state)
 {
@@ -406,26 +268,37 @@ static void a_descriptor_that_names_nothing_is_an_error(void **state)
 
     (void)state;
     assert_int_equal(uv_loop_init(&w.loop), 0);
-    assert_int_equal(sl_socket_open(&w.loop, fd, &handler, &w, &w.socket), SL_E_IO);
+    assert_int_equal(sl_socket_open(&w.loop, fd, &world_handler, &w, &w.socket), SL_E_IO);
     (void)uv_run(&w.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w.loop), 0);
     assert_int_equal(w.closes, 0);
 }
 
-static int count_descriptors(void **state)
-{
-    static unsigned before;
+/* --- what is sent within one turn --- */
 
-    if (*state == NULL) {
-        uv_loop_t first; /* libuv keeps two descriptors of its own from the first loop on */
-        assert_int_equal(uv_loop_init(&first), 0);
-        assert_int_equal(uv_loop_close(&first), 0);
-        before = open_descriptors();
-        *state = &before;
-    } else {
-        assert_int_equal(open_descriptors(), before);
-    }
-    return 0;
+static void what_is_sent_in_one_turn_goes_out_together(void **state)
+{
+    struct world *w = start();
+    static const char block[SL_SOCKET_LOW_WATER];
+    char buf[64];
+
+    (void)state;
+    assert_int_equal(sl_socket_send(w->socket, "one", 3, "two", 3), 0);
+    assert_int_equal(sl_socket_send(w->socket, "three", 5, NULL, 0), 0);
+    assert_int_equal(recv(w->peer, buf, sizeof buf, MSG_DONTWAIT), -1);
+    (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    assert_int_equal(recv(w->peer, buf, sizeof buf, MSG_DONTWAIT), 11);
+    assert_memory_equal(buf, "onetwothree", 11);
+    /* What is large does not wait, nor does what was sent before it. */
+    assert_int_equal(sl_socket_send(w->socket, "four", 4, NULL, 0), 0);
+    assert_int_equal(sl_socket_send(w->socket, block, sizeof block, NULL, 0), 0);
+    assert_int_equal(hear(w), 4 + sizeof block);
+    /* Closing takes nothing back. */
+    assert_int_equal(sl_socket_send(w->socket, "five", 4, NULL, 0), 0);
+    sl_socket_close(w->socket);
+    assert_int_equal(recv(w->peer, buf, sizeof buf, MSG_DONTWAIT), 4);
+    assert_memory_equal(buf, "five", 4);
+    stop(w);
 }
 
 int main(void)
@@ -444,6 +317,7 @@ int main(void)
         cmocka_unit_test(finishing_waits_for_the_reader_but_not_for_ever),
         cmocka_unit_test(it_can_be_closed_from_its_own_callback),
         cmocka_unit_test(a_descriptor_that_names_nothing_is_an_error),
+        cmocka_unit_test(what_is_sent_in_one_turn_goes_out_together),
     };
     (void)signal(SIGPIPE, SIG_IGN); /* as the daemon does */
     return cmocka_run_group_tests_name("net.socket", tests, count_descriptors, count_descriptors);
