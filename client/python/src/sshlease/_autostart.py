@@ -54,6 +54,7 @@ def start_daemon(path: Optional[str], target: str = "") -> socket.socket:
     if not path:
         raise _fail("cannot start a sshleased: neither XDG_RUNTIME_DIR nor SSHLEASE_SOCKET says where its socket goes",
                     target)
+    path = os.path.abspath(path)
     program = os.environ.get("SSHLEASE_DAEMON") or shutil.which("sshleased") or shutil.which(
         "sshleased", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")
     if not program:
@@ -71,6 +72,8 @@ def start_daemon(path: Optional[str], target: str = "") -> socket.socket:
 
 def _start(program: str, path: str, target: str) -> socket.socket:
     log = f"{path}.log"
+    ours = ("NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_")  # what systemd says to this program is not for the daemon
+    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with tempfile.TemporaryDirectory(prefix="sshlease-") as directory, \
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(os.path.join(directory, "notify"))
@@ -78,7 +81,7 @@ def _start(program: str, path: str, target: str) -> socket.socket:
         shell = subprocess.run(
             ["/bin/sh", "-c", '"$@" </dev/null >/dev/null 2>"$0" & echo $!', log, program, "--user", "--socket", path],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True, cwd="/", check=True,
-            env={**os.environ, "NOTIFY_SOCKET": os.path.join(directory, "notify")})
+            env={**env, "NOTIFY_SOCKET": os.path.join(directory, "notify")})
         try:
             process = os.pidfd_open(int(shell.stdout))
         except ProcessLookupError:

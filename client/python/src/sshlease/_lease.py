@@ -88,8 +88,8 @@ class Lease:
     """A leased connection to `target`, until close(), the end of a `with`, the end of this object or of this process,
     whichever comes first.
 
-    Any number of threads may use it at once; each stream they open runs on the one connection, as many as the daemon's
-    max_sessions allows. After a fork() it belongs to the parent: in the child every call raises.
+    Any number of threads may use it at once; each stream they open runs on the one connection, as many at once as the target's
+    `streams` setting and the server's MaxSessions allow. After a fork() it belongs to the parent: in the child every call raises.
 
     The lease lasts `lease_timeout` from the last renewal. Every call renews it when a third of that is over, and so does a
     call that waits, however long. Only a lease on which nothing is called for longer than that runs out: the next call
@@ -198,6 +198,9 @@ class Lease:
         if self._finalizer.detach() is None:
             return
         session, link = self._session, self._link
+        if sys.is_finalizing():
+            link.drop()  # a thread that is no more may still hold the lock
+            return
         try:
             with link.lock:
                 session.release()

@@ -18,6 +18,7 @@ import os
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 import weakref
@@ -105,7 +106,10 @@ class Link:
             self._flush()
 
     def later(self, action: Callable[[], None]) -> None:
-        """For finalizers: does it now, or when whoever is at work in this very thread is done."""
+        """For finalizers: does it now, or when whoever is at work in this very thread is done. Not at all while the
+        interpreter goes down, when a thread that is no more may still hold the lock: the link goes with the process."""
+        if sys.is_finalizing():
+            return
         self._later.append(action)
         if not self.lock._is_owned():  # type: ignore[attr-defined]
             with self.lock:
@@ -149,7 +153,7 @@ class Link:
         self._later.clear()
         self._got.clear()
         self._reading = False
-        self.session.out.clear()
+        self.session.out = bytearray()  # a thread of the parent's may be sending the other
         self.session.end(FORKED, "the lease belongs to the process that forked this one", True)
         self._sock.close()
 

@@ -10,6 +10,7 @@ import time
 import weakref
 from typing import IO, TYPE_CHECKING, Any, Callable, List, Optional, Tuple, Union, cast
 
+from . import _wire as wire
 from ._errors import CommandTimeout
 from ._link import Link
 from ._result import returncode_of
@@ -73,8 +74,8 @@ class Handle:
                     if self.session.out:
                         link.flush()
                 return data
-        if stream.why is not None:
-            raise self.session.error(stream.why)
+        if stream.over and (stream.why is not None or stream.how == wire.END_UNKNOWN):
+            raise self.lease._no_result(stream)
         return b""
 
     def write_all(self, data: memoryview, deadline: Optional[float] = None) -> int:
@@ -187,7 +188,7 @@ class Process:
     def _ended(self) -> int:
         stream = self._handle.stream
         if self.returncode is None:
-            if stream.discarded or stream.why is not None or stream.how == 2:
+            if stream.discarded or stream.why is not None or stream.how == wire.END_UNKNOWN:
                 raise self._handle.lease._no_result(stream)
             self.returncode = returncode_of(stream)
         return self.returncode
