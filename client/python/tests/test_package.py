@@ -58,13 +58,6 @@ def test_the_wheel_is_pure_and_complete(wheel):
     assert not re.search(r"^Requires-Dist:(?!.*extra ==)", metadata, re.MULTILINE)
 
 
-def test_its_version_is_the_project_s():
-    with open(os.path.join(ROOT, "CMakeLists.txt"), encoding="utf-8") as f:
-        project = re.search(r"project\(sshlease VERSION (\S+)", f.read())[1]
-    with open(os.path.join(PACKAGE, "src", "sshlease", "_version.py"), encoding="utf-8") as f:
-        assert re.search(r'__version__ = "(.*)"', f.read())[1] == project
-
-
 def test_alone_it_works_without_anything_else(installed, tmp_path):
     """In an environment where nothing else is installed, paramiko and testinfra neither."""
     python = installed()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -242,6 +243,35 @@ def test_a_daemon_that_hangs_is_no_reason_to_hang(suite, pool):
     result.stdout.fnmatch_lines(["sshlease: sshleased at * does not answer", "*sshlease*Timeout: t: sshleased at * does not answer"])
 
 
+def test_autostart_starts_one(suite, tmp_path):
+    """Before the header tells of it, and one for all workers."""
+    path = tmp_path / "own.sock"
+    suite.monkeypatch.setenv("SSHLEASE_DAEMON", program("sshleased"))
+    suite.at(path).write(f"""
+        import json, subprocess
+        import pytest, sshlease
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_it(ssh_lease, number):
+            with pytest.raises(sshlease.Unreachable):
+                ssh_lease("nobody@127.0.0.1:1", timeout=5)
+            status = json.loads(subprocess.check_output([{program("sshlease")!r}, "status", "--json"]))
+            with open(f"pid.{{number}}", "w") as f:
+                f.write(str(status["pid"]))
+    """)
+    try:
+        result = suite.run("-p", "xdist", "-n", "2", "--sshlease-autostart")
+    finally:
+        pids = {int(one.read_text()) for one in suite.pytester.path.glob("pid.*")}
+        for watch in map(procs.Watch, pids):
+            watch.kill(signal.SIGTERM)
+            watch.await_gone()
+            watch.close()
+    result.assert_outcomes(passed=4)
+    assert len(pids) == 1
+    result.stdout.fnmatch_lines([f"sshlease: sshleased * at {path}"])
+
+
 # --- reports ---
 
 def test_a_failing_test_shows_what_was_run(suite, pool):
@@ -351,6 +381,16 @@ def test_the_session_keeps_one_lease_for_each_target(suite, pool):
             assert lease.run("echo again").stdout == "again\\n"
     """).run().assert_outcomes(passed=3)
     pool.await_connections("u", idle=1, leased=0)
+
+
+# --- the example ---
+
+@pytest.mark.parametrize("options", [[], ["-p", "xdist", "-n", "2"]])
+def test_the_example(suite, make_daemon, sshd, target, options):
+    example = os.path.join(os.path.dirname(__file__), "..", "examples", "suite")
+    one = make_daemon({"targets": {name: target(sshd, kill_grace="300ms") for name in ("web1", "db1")}})
+    shutil.copytree(example, suite.pytester.path, dirs_exist_ok=True)
+    suite.at(one.path).run(*options).assert_outcomes(passed=9)
 
 
 # --- pytest-xdist ---
