@@ -127,24 +127,11 @@ static void on_handle_closed(uv_handle_t *handle)
     free(l);
 }
 
-int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_listener_accept_fn fn, void *arg,
+int sl_listener_take(uv_loop_t *loop, const struct sl_log *log, int fd, sl_listener_accept_fn fn, void *arg,
     char *error, size_t error_size, struct sl_listener **ret_listener)
 {
-    int type = 0, listening = 0;
-    struct sockaddr_un address = {.sun_family = AF_UNSPEC};
-    socklen_t len = sizeof type, address_len = sizeof address;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_STREAM ||
-        getsockname(fd, (struct sockaddr *)&address, &address_len) != 0 || address.sun_family != AF_UNIX)
-        return FAIL(error, error_size, SL_E_INVALID, "descriptor %d is not a Unix stream socket", fd);
-    len = sizeof listening;
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0 || listening == 0)
-        return FAIL(error, error_size, SL_E_INVALID, "the socket given as descriptor %d does not listen", fd);
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-        return FAIL(error, error_size, SL_E_IO, "descriptor %d: %s", fd, strerror(errno));
-
     struct sl_listener *l = calloc(1, sizeof *l);
+
     if (l == NULL)
         return FAIL(error, error_size, SL_E_NOMEM, "out of memory");
     l->log = log;
@@ -164,6 +151,25 @@ int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_list
     (void)uv_poll_start(&l->poll, UV_READABLE, on_readable);
     *ret_listener = l;
     return SL_OK;
+}
+
+int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_listener_accept_fn fn, void *arg,
+    char *error, size_t error_size, struct sl_listener **ret_listener)
+{
+    int type = 0, listening = 0;
+    struct sockaddr_un address = {.sun_family = AF_UNSPEC};
+    socklen_t len = sizeof type, address_len = sizeof address;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_STREAM ||
+        getsockname(fd, (struct sockaddr *)&address, &address_len) != 0 || address.sun_family != AF_UNIX)
+        return FAIL(error, error_size, SL_E_INVALID, "descriptor %d is not a Unix stream socket", fd);
+    len = sizeof listening;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0 || listening == 0)
+        return FAIL(error, error_size, SL_E_INVALID, "the socket given as descriptor %d does not listen", fd);
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return FAIL(error, error_size, SL_E_IO, "descriptor %d: %s", fd, strerror(errno));
+    return sl_listener_take(loop, log, fd, fn, arg, error, error_size, ret_listener);
 }
 
 /* --- the name ---------------------------------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* listener.h - the daemon's listening Unix socket: made, published, watched, taken away. Never reads from a client. */
+/* listener.h - listening sockets: made, published, watched, taken away. Never reads from a client. */
 #ifndef SSHLEASE_NET_LISTENER_H
 #define SSHLEASE_NET_LISTENER_H
 
@@ -30,6 +30,16 @@ int sl_listener_open(uv_loop_t *loop, const struct sl_log *log, const struct sl_
 /* The same with a socket that listens already, from systemd. Takes `fd` over on success. Its name stays systemd's. */
 int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_listener_accept_fn fn, void *arg,
     char *error, size_t error_size, struct sl_listener **ret_listener);
+
+/* A socket of ours, of any family, that listens already and does not block. Takes `fd` over on success. */
+int sl_listener_take(uv_loop_t *loop, const struct sl_log *log, int fd, sl_listener_accept_fn fn, void *arg,
+    char *error, size_t error_size, struct sl_listener **ret_listener);
+
+/* Listens on a TCP port of this machine. `address` is numeric, IPv4 or IPv6 (then of IPv6 only). 0; SL_E_INVALID: no
+ * address; SL_E_UNSUPPORTED: an address or a family that this machine does not have; SL_E_IO or SL_E_NOMEM; with one
+ * line about it, which names the address, in `error`. */
+int sl_listener_open_tcp(uv_loop_t *loop, const struct sl_log *log, const char *address, uint16_t port,
+    sl_listener_accept_fn fn, void *arg, char *error, size_t error_size, struct sl_listener **ret_listener);
 
 /* Stops listening and removes the socket's name if it still is ours. The memory goes with the handles' close callbacks.
  * NULL is fine. */

@@ -12,7 +12,7 @@
 #include "daemon/ssh/ahead.h"
 #include "daemon/ssh/auth.h"
 #include "daemon/ssh/channel.h"
-#include "daemon/ssh/dial.h"
+#include "daemon/net/dial.h"
 #include "daemon/ssh/hostkey.h"
 #include "daemon/ssh/io.h"
 #include "daemon/ssh/party.h"

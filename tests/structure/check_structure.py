@@ -39,7 +39,7 @@ MAY_INCLUDE = {
     "driver": {"daemon/core/", "daemon/ssh/transport.h", "daemon/base/", "config/"},
     "front": {"daemon/driver.h", "daemon/ssh/transport.h", "daemon/net/", "daemon/base/", "proto/"},
     "core": {"daemon/base/id.h"},
-    "ssh": {"daemon/base/", "proto/"},
+    "ssh": {"daemon/net/dial.h", "daemon/base/", "proto/"},
     "net": {"daemon/base/", "proto/"},
     "base": set(),
     "proto": set(),

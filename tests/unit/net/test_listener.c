@@ -1,9 +1,11 @@
 #include "daemon/net/listener.h"
 
+#include "daemon/net/dial.h"
 #include "proto/status.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -101,6 +103,68 @@ static void a_client_is_accepted_and_the_name_goes_with_the_listener(void **stat
     sl_listener_close(w->listener);
     w->listener = NULL;
     assert_int_equal(lstat(w->path, &st), -1);
+}
+
+/* A port of 127.0.0.1 that is free now. */
+static uint16_t free_port(struct sockaddr_in *ret_at)
+{
+    socklen_t len = sizeof *ret_at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    *ret_at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(bind(fd, (struct sockaddr *)ret_at, sizeof *ret_at), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)ret_at, &len), 0);
+    (void)close(fd);
+    return ntohs(ret_at->sin_port);
+}
+
+static int open_tcp(struct world *w, const char *address, uint16_t port, struct sl_listener **ret_listener)
+{
+    return sl_listener_open_tcp(&w->loop, NULL, address, port, on_accept, w, w->error, sizeof w->error, ret_listener);
+}
+
+static void a_port_is_listened_on(void **state)
+{
+    struct world *w = *state;
+    struct sl_listener *other;
+    struct sockaddr_in at;
+    uint16_t port = free_port(&at);
+    char where[32];
+
+    assert_int_equal(open_tcp(w, "127.0.0.1", port, &w->listener), 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    while (w->accepted == 0)
+        (void)uv_run(&w->loop, UV_RUN_ONCE);
+    (void)close(fd);
+    (void)snprintf(where, sizeof where, "127.0.0.1:%u: ", (unsigned)port);
+    assert_int_equal(open_tcp(w, "127.0.0.1", port, &other), SL_E_IO);
+    assert_memory_equal(w->error, where, strlen(where));
+    assert_int_equal(open_tcp(w, "some.host", port, &other), SL_E_INVALID);
+    assert_non_null(strstr(w->error, "some.host"));
+    assert_int_equal(open_tcp(w, "192.0.2.1", port, &other), SL_E_UNSUPPORTED);
+    /* Gone with its last handle; the same port again. */
+    sl_listener_close(w->listener);
+    (void)uv_run(&w->loop, UV_RUN_DEFAULT);
+    assert_int_equal(open_tcp(w, "127.0.0.1", port, &w->listener), 0);
+}
+
+static void a_socket_is_dialed(void **state)
+{
+    struct world *w = *state;
+    char longer[200];
+    int fd = -1;
+
+    assert_int_equal(sl_dial_unix(w->path, w->error, sizeof w->error, &fd), SL_E_CONNECT);
+    assert_non_null(strstr(w->error, w->path));
+    assert_int_equal(open_it(w), 0);
+    assert_int_equal(sl_dial_unix(w->path, w->error, sizeof w->error, &fd), 0);
+    while (w->accepted == 0)
+        (void)uv_run(&w->loop, UV_RUN_ONCE);
+    (void)close(fd);
+    memset(longer, 'x', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    assert_int_equal(sl_dial_unix(longer, w->error, sizeof w->error, &fd), SL_E_CONNECT);
 }
 
 static void mode_and_group_are_set(void **state)
@@ -275,6 +339,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_client_is_accepted_and_the_name_goes_with_the_listener, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_port_is_listened_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_socket_is_dialed, setup, teardown),
         cmocka_unit_test_setup_teardown(mode_and_group_are_set, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stale_socket_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(a_live_daemon_is_left_alone, setup, teardown),

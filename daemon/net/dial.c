@@ -4,7 +4,7 @@
  *   3. connected: the socket is handed out; failed or out of time: back to 2 with the next address
  * Each attempt frees itself in its handle's close callback; the dial frees itself when the resolver's request, its
  * timer and its attempts are gone. */
-#include "daemon/ssh/dial.h"
+#include "daemon/net/dial.h"
 
 #include "proto/status.h"
 
@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 struct attempt {
@@ -303,4 +304,25 @@ void sl_dial_cancel(struct sl_dial *dial)
         uv_cancel((uv_req_t *)&dial->resolve);
         finish(dial);
     }
+}
+
+int sl_dial_unix(const char *path, char *error, size_t error_size, int *ret_fd)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof to.sun_path) {
+        snprintf(error, error_size, "%s: longer than the path of a Unix socket can be", path);
+        return SL_E_CONNECT;
+    }
+    memcpy(to.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
+        /* EAGAIN: whoever listens has too many waiting already. */
+        snprintf(error, error_size, "%s: %s", path, errno == EAGAIN ? "nobody accepts there" : strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+        }
+        return SL_E_CONNECT;
+    }
+    *ret_fd = fd;
+    return 0;
 }

@@ -1,7 +1,7 @@
-/* dial.h - from a host name to a connected TCP socket: asks the resolver, then tries each address in turn. Knows no
- * SSH. */
-#ifndef SSHLEASE_SSH_DIAL_H
-#define SSHLEASE_SSH_DIAL_H
+/* dial.h - from a host name to a connected TCP socket: asks the resolver, then tries each address in turn. Knows not
+ * what for. */
+#ifndef SSHLEASE_NET_DIAL_H
+#define SSHLEASE_NET_DIAL_H
 
 #include <stdint.h>
 #include <uv.h>
@@ -22,5 +22,9 @@ int sl_dial_start(uv_loop_t *loop, const char *host, uint16_t port, uint64_t tim
     const struct sl_dial_handler *handler, void *arg, struct sl_dial **ret_dial);
 /* No callback comes any more; what is still under way is waited for by the loop only. NULL is fine. */
 void sl_dial_cancel(struct sl_dial *dial);
+
+/* Connects to the Unix socket at `path`, which never has to be waited for: 0 and a descriptor that does not block, the
+ * caller's; or SL_E_CONNECT with one line about it, which names the path, in `error`. */
+int sl_dial_unix(const char *path, char *error, size_t error_size, int *ret_fd);
 
 #endif
