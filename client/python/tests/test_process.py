@@ -39,10 +39,12 @@ def test_poll_and_signals(c, sshd):
     assert p.stdout.readline() == "caught\n"
     assert p.wait(20) == 7
     p.close()
-    with c.popen(["sleep", "4000"]) as p:
+    with c.popen("echo ready; exec sleep 4000") as p:
+        p.stdout.readline()  # sshd drops signals for a command that it has not quite started
         p.send_signal(signal.SIGUSR1)
         assert p.wait(20) == -signal.SIGUSR1 and p.signal == "USR1"
-    with c.popen(["sleep", "4000"]) as p:
+    with c.popen("echo ready; exec sleep 4000") as p:
+        p.stdout.readline()
         p.kill()
     assert p.returncode == -signal.SIGKILL
     with pytest.raises(ValueError):
