@@ -16,7 +16,7 @@ struct sl_relay_handler {
      * the call, SL_RELAY_INPUT_EXTRA bytes more than `len` at most. NULL: all of it goes. */
     void (*on_input)(void *arg, const uint8_t *data, size_t len);
     /* Nobody takes standard output any more (SL_E_CLIENT_GONE), or it cannot be written (SL_E_IO): the stream is being
-     * closed (sl_stream_close()), on_end follows. NULL: not told. */
+     * closed, unless it has ended already; on_end follows in either case. NULL: not told. */
     void (*on_broken)(void *arg, int status, const char *text);
     /* The stream has ended, its output is written, the descriptors are closed: the last callback. The relay is gone
      * when it returns. `result` is valid during the callback. */
@@ -53,9 +53,13 @@ void sl_relay_resize(struct sl_relay *relay, uint32_t cols, uint32_t rows, uint3
 /* The client wants no more of it: as sl_stream_close(); output is dropped. on_end follows. */
 void sl_relay_close(struct sl_relay *relay);
 
-/* The lease is over and its streams with it (they do not call any more): what is not written is written as far as it
- * goes without waiting, the descriptors are closed, no callback comes. Legal from its own callbacks but on_end. NULL is
- * fine. */
+/* For a relay without a stream, or whose stream does not call any more: no more input, what was given is written, the
+ * descriptors are closed, then on_end with a NULL result. */
+void sl_relay_finish(struct sl_relay *relay);
+
+/* As sl_relay_finish(), but without waiting and without callback: of what is not written only what goes to a file is
+ * written still. The relay must have no stream that still calls. Legal from its own callbacks but on_end. NULL is fine.
+ */
 void sl_relay_free(struct sl_relay *relay);
 
 #endif

@@ -84,14 +84,21 @@ static void tell_broken(struct sl_fd_sink *s)
     (void)end_call(s);
 }
 
+static void start_worker(struct sl_fd_sink *s);
+
 static void after_write(struct sl_fd_io *io, ssize_t n)
 {
     struct sl_fd_sink *s = (struct sl_fd_sink *)io;
     const size_t len = s->flying.len;
 
     sl_buf_fini(&s->flying);
-    if (s->closed) {
+    if (s->closed && (n < 0 || s->queue.len == 0)) {
+        (void)sl_fd_io_close(&s->io);
         dispose(s);
+        return;
+    }
+    if (s->closed) {
+        start_worker(s);
         return;
     }
     if (n < 0) {
@@ -109,7 +116,10 @@ static void start_worker(struct sl_fd_sink *s)
     if (sl_fd_io_work(&s->io, sl_watch_loop(s->watched.watch), s->flying.mem + s->flying.at, s->flying.len,
             after_write) != SL_OK) {
         sl_buf_fini(&s->flying);
-        break_off(s, SL_E_NOMEM, 0);
+        if (!s->closed)
+            break_off(s, SL_E_NOMEM, 0);
+        else if (sl_fd_io_close(&s->io))
+            dispose(s);
     }
 }
 
@@ -206,20 +216,18 @@ size_t sl_fd_sink_write(struct sl_fd_sink *s, const void *data, size_t len)
 
     assert(s->state == SINK_OPEN || s->state == SINK_BROKEN);
     if (s->state == SINK_BROKEN)
-        return len;
-    if (s->queue.len == 0 && !s->io.working)
-        at = write_now(s, data, len);
-    if (s->state == SINK_BROKEN)
-        return len;
-    if (at == len)
-        return len;
+        return 0;
     const bool waits = s->queue.len > 0 || s->io.working;
+    if (!waits)
+        at = write_now(s, data, len);
+    if (s->state == SINK_BROKEN || at == len)
+        return at;
     int r = sl_buf_put(&s->queue, (const uint8_t *)data + at, len - at);
     if (r != SL_OK)
         break_off(s, r, 0);
     else if (!waits)
         wait_for_room(s);
-    return s->state == SINK_BROKEN ? len : at;
+    return at;
 }
 
 size_t sl_fd_sink_pending(const struct sl_fd_sink *s)
@@ -248,6 +256,16 @@ void sl_fd_sink_close(struct sl_fd_sink *s)
         return;
     s->closed = true;
     sl_watched_fini(&s->watched);
+    if (s->io.working)
+        return; /* after_write() goes on */
     if (sl_fd_io_close(&s->io) && !s->in_call)
         dispose(s);
+}
+
+void sl_fd_sink_disown(struct sl_fd_sink *s)
+{
+    if (s == NULL)
+        return;
+    s->io.fd = -1;
+    sl_fd_sink_close(s);
 }

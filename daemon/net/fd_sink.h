@@ -27,8 +27,8 @@ int sl_fd_sink_open(
     struct sl_watch *watch, int fd, const struct sl_fd_sink_handler *handler, void *arg, struct sl_fd_sink **ret_sink);
 
 /* Writes at once what the kernel takes without waiting and copies the rest. Returns how many bytes were written;
- * on_written tells of the rest as it goes. On a sink that is broken, or out of memory (on_broken follows), all of it
- * counts as written. Not after sl_fd_sink_finish(). Never calls back. */
+ * on_written tells of the rest as it goes. What a sink that is broken, or breaks now (on_broken follows), does not
+ * write is dropped. Not after sl_fd_sink_finish(). Never calls back. */
 size_t sl_fd_sink_write(struct sl_fd_sink *sink, const void *data, size_t len);
 /* Bytes that are not written yet. */
 size_t sl_fd_sink_pending(const struct sl_fd_sink *sink);
@@ -40,8 +40,12 @@ void sl_fd_sink_finish(struct sl_fd_sink *sink, bool shutdown);
 /* Borrowed, for looking at it (a terminal's size); the same number until it is closed, then -1. */
 int sl_fd_sink_fd(const struct sl_fd_sink *sink);
 
-/* Drops what is not written, closes the descriptor, at once unless a worker is writing to it, and frees; no callback
- * comes any more. Legal from its own callbacks. NULL is fine. */
+/* Drops what is not written, closes the descriptor and frees; no callback comes any more. What has to be written by a
+ * worker (a file) is written still, and the descriptor closed after that: it waits for nobody. Legal from its own
+ * callbacks. NULL is fine. */
 void sl_fd_sink_close(struct sl_fd_sink *sink);
+
+/* As if it had not been opened: frees it, the descriptor is the caller's. Before it was ever used. NULL is fine. */
+void sl_fd_sink_disown(struct sl_fd_sink *sink);
 
 #endif

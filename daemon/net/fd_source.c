@@ -185,3 +185,11 @@ void sl_fd_source_close(struct sl_fd_source *s)
     if (sl_fd_io_close(&s->io) && !s->in_call)
         dispose(s);
 }
+
+void sl_fd_source_disown(struct sl_fd_source *s)
+{
+    if (s == NULL)
+        return;
+    s->io.fd = -1;
+    sl_fd_source_close(s);
+}

@@ -32,4 +32,7 @@ int sl_fd_source_fd(const struct sl_fd_source *source);
  * own callbacks. NULL is fine. */
 void sl_fd_source_close(struct sl_fd_source *source);
 
+/* As if it had not been opened: frees it, the descriptor is the caller's. Before it was ever used. NULL is fine. */
+void sl_fd_source_disown(struct sl_fd_source *source);
+
 #endif

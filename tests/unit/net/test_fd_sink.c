@@ -182,7 +182,7 @@ static void nobody_reading_is_told_once_and_not_from_within(void **state)
             FD_RUN_UNTIL(&world, w.broken == 1);
             assert_int_equal(w.broken_status, SL_E_CLIENT_GONE);
             assert_int_equal(sl_fd_sink_pending(w.sink), 0);
-            assert_int_equal(sl_fd_sink_write(w.sink, "y", 1), 1);
+            assert_int_equal(sl_fd_sink_write(w.sink, "y", 1), 0);
             fd_run_turns(&world, 3);
             assert_int_equal(w.broken, 1);
             writer_close(&w);
@@ -298,6 +298,29 @@ static void it_can_be_closed_whatever_is_under_way(void **state)
     }
 }
 
+static void a_file_gets_what_was_given_even_when_closed_at_once(void **state)
+{
+    static const char block[300000];
+    static char got[700000];
+    struct fd_world world;
+    struct writer w;
+    int fd, reader;
+    size_t len = 0, n;
+
+    (void)state;
+    fd_world_start(&world);
+    fd_make_sink(FD_FILE, &fd, &reader);
+    writer_open(&w, &world, fd);
+    writer_give(&w, block, sizeof block);
+    writer_give(&w, block, sizeof block); /* behind what the worker has */
+    writer_close(&w);
+    fd_world_stop(&world);
+    while ((n = fd_read_some(reader, got + len, sizeof got - len)) > 0)
+        len += n;
+    assert_int_equal(len, 2 * sizeof block);
+    (void)close(reader);
+}
+
 static void it_can_be_closed_from_its_own_callbacks(void **state)
 {
     static const char block[300000];
@@ -387,6 +410,7 @@ int main(void)
         cmocka_unit_test(one_that_is_blocked_delays_nobody),
         cmocka_unit_test(input_and_output_may_be_one_socket),
         cmocka_unit_test(it_can_be_closed_whatever_is_under_way),
+        cmocka_unit_test(a_file_gets_what_was_given_even_when_closed_at_once),
         cmocka_unit_test(it_can_be_closed_from_its_own_callbacks),
         cmocka_unit_test(every_way_writes_without_waiting),
         cmocka_unit_test(who_ignores_credit_breaks_it),
