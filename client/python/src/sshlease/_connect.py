@@ -34,39 +34,35 @@ def default_socket() -> str:
 
 def connect(path: str, target: str = "") -> socket.socket:
     """A connected, close-on-exec socket. NoDaemon when nobody listens; SshleaseError for the rest."""
-    if not 0 < len(os.fsencode(path)) <= _PATH_MAX:
-        raise error_for(INVALID, f"the socket's path has {len(os.fsencode(path))} bytes; it may have 1 to {_PATH_MAX}",
-                        target=target, unsent=True)
+    deadline = time.monotonic() + CONNECT_SECONDS
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        error = _try(sock, path)
+        error = errno.EINTR
+        while error == errno.EINTR:
+            # A full backlog makes connect() wait, for as long as the kernel lets a send wait.
+            left = max(0.001, deadline - time.monotonic())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(left), int(left % 1 * 1e6)))
+            error = attempt(sock, path, target)
+        if error:
+            raise failed(error, path, target)
     except BaseException:
         sock.close()
         raise
-    if error == 0:
-        return sock
-    sock.close()
-    raise _failed(error, path, target)
+    return sock
 
 
-def _try(sock: socket.socket, path: str) -> int:
-    """connect(2) within CONNECT_SECONDS; its errno. A full backlog makes a non-blocking one fail with EAGAIN, so this one
-    blocks, by a limit the kernel keeps."""
-    deadline = time.monotonic() + CONNECT_SECONDS
-    while True:
-        left = max(0.001, deadline - time.monotonic())
-        sock.settimeout(None)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(left))
-        error = sock.connect_ex(path)
-        if error != errno.EINTR:
-            return 0 if error == errno.EISCONN else error
+def attempt(sock: socket.socket, path: str, target: str) -> int:
+    """One connect(2); its errno, 0 when the socket is connected."""
+    size = len(os.fsencode(path))
+    if not 0 < size <= _PATH_MAX:
+        raise error_for(INVALID, f"the socket's path has {size} bytes; it may have 1 to {_PATH_MAX}", target=target,
+                        unsent=True)
+    error = sock.connect_ex(path)
+    return 0 if error == errno.EISCONN else error
 
 
-def _timeval(seconds: float) -> bytes:
-    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
-
-
-def _failed(error: int, path: str, target: str) -> SshleaseError:
+def failed(error: int, path: str, target: str) -> SshleaseError:
+    """What an errno of connect(2) means."""
     if error in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
         return no_daemon(path, target)
     if error == errno.EPROTOTYPE:

@@ -2,94 +2,32 @@
 
 from __future__ import annotations
 
-import math
-import os
-import shlex
 import sys
 import time
-import warnings
 import weakref
-from typing import Any, Callable, Mapping, NoReturn, Optional, Sequence, Tuple, Union, overload
+from typing import Any, Mapping, Optional, Tuple, overload
 
 from . import _label
 from . import _wire as wire
 from ._autostart import start_daemon
+from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, PROGRAM, Command, Input, LeaseBase, Terminal, Waiting, abandoned,
+                      caller, command_line, encoded, environment, milliseconds, no_orderly_end, terminal, timed_out)
 from ._connect import connect, default_socket
-from ._errors import IO, NO_LEASE, TIMEOUT, CommandTimeout, LeaseEnded, NoDaemon, SshleaseError, error_for
-from ._history import History
+from ._errors import NO_LEASE, TIMEOUT, LeaseEnded, NoDaemon, SshleaseError, error_for
 from ._link import Link
 from ._process import DEVNULL, PIPE, Handle, Process, bins_for, give_input
 from ._result import Result
 from ._session import STREAM_WINDOW, Session, Stream
-from ._version import __version__
 from ._wire import Pty
 
-Command = Union[str, Sequence[str]]
-Input = Union[str, bytes, bytearray, memoryview]
-Terminal = Union[bool, Pty, Tuple[int, int]]
-Waiting = Callable[[int, float, str], Any]
 
-# What the daemon answers at once, whatever the target does, is waited for this long (seconds).
-ANSWER_SECONDS = 30.0
-# close() is more impatient: the daemon reclaims a lease that was not given back.
-CLOSE_SECONDS = 5.0
-_PROGRAM = f"sshlease-python {__version__}"
-_HERE = os.path.dirname(__file__)
-
-
-def command_line(command: Command) -> str:
-    """A list is quoted for the remote user's shell; a text is a command line as it is."""
-    return command if isinstance(command, str) else shlex.join(command)
-
-
-def milliseconds(what: str, seconds: Optional[float]) -> int:
-    """For the protocol, where 0 means the target's setting, as None does here. No time at all becomes a millisecond."""
-    if seconds is None:
-        return 0
-    if not 0 <= seconds < 4294967:
-        raise ValueError(f"{what} is {seconds} seconds")
-    return max(1, math.ceil(seconds * 1000))
-
-
-def terminal(pty: Terminal) -> Optional[Pty]:
-    """True: a vt100 of 80 x 24; (columns, lines): a vt100 of that size."""
-    if isinstance(pty, bool):
-        return Pty() if pty else None
-    return pty if isinstance(pty, Pty) else Pty(cols=pty[0], rows=pty[1])
-
-
-def environment(env: Optional[Mapping[str, str]]) -> wire.Env:
-    return list(env.items()) if env else ()
-
-
-def encoded(data: Input, encoding: Optional[str], errors: str) -> memoryview:
-    if isinstance(data, str):
-        if encoding is None:
-            raise TypeError("input is text, but there is no encoding")
-        data = data.encode(encoding, "surrogateescape" if errors == "replace" else errors)
-    return memoryview(data).cast("B")
-
-
-def caller() -> Tuple[str, int]:
-    """File and line outside of this package that are being run: where a lease was made."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and os.path.dirname(frame.f_code.co_filename) == _HERE:
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
-
-
-def abandoned(drop: Callable[[], None], target: str, where: Tuple[str, int]) -> None:
-    """The finalizer of a lease that nobody closed. First things first: the lease ends; then the warning, which may raise."""
-    drop()
-    warnings.warn_explicit(f"unclosed sshlease.Lease of {target!r} (use `with`, or close())", ResourceWarning, *where)
-
-
-class Lease:
+class Lease(LeaseBase):
     """A leased connection to `target`, until close(), the end of a `with`, the end of this object or of this process,
     whichever comes first.
 
-    Any number of threads may use it at once; each stream they open runs on the one connection, as many at once as the target's
-    `streams` setting and the server's MaxSessions allow. After a fork() it belongs to the parent: in the child every call raises.
+    Any number of threads may use it at once; each stream they open runs on the one connection, as many at once as the
+    target's `streams` setting and the server's MaxSessions allow. After a fork() it belongs to the parent: in the child every
+    call raises.
 
     The lease lasts `lease_timeout` from the last renewal. Every call renews it when a third of that is over, and so does a
     call that waits, however long. Only a lease on which nothing is called for longer than that runs out: the next call
@@ -111,7 +49,7 @@ class Lease:
         self.target = target
         self.label = label = _label.default() if label is None else label
         session = Session(target)
-        session.start(_PROGRAM, milliseconds("timeout", timeout), milliseconds("lease_timeout", lease_timeout), label)
+        session.start(PROGRAM, milliseconds("timeout", timeout), milliseconds("lease_timeout", lease_timeout), label)
         path = socket or default_socket()
         try:
             sock = connect(path, target)
@@ -145,34 +83,6 @@ class Lease:
             raise error_for(TIMEOUT, f"sshleased at {path} does not answer", target=self.target, unsent=True)
         if session.is_over():
             raise session.error()
-
-    # --- the lease ---
-
-    @property
-    def id(self) -> int:
-        """As `sshlease status` shows it."""
-        return self._session.lease_id
-
-    @property
-    def left(self) -> float:
-        """Seconds until the lease runs out unless renewed; 0.0 once it is over."""
-        session = self._session
-        return 0.0 if session.is_over() else max(0.0, session.deadline - time.monotonic())
-
-    @property
-    def closed(self) -> bool:
-        """Whether close() was called."""
-        return not self._finalizer.alive
-
-    @property
-    def over(self) -> bool:
-        """Whether there is no lease any more, as far as is known by now."""
-        return self._session.state != "granted"
-
-    @property
-    def history(self) -> History:
-        """What was run under it, and what came of that: the newest 100."""
-        return self._session.history
 
     def renew(self, lease_timeout: Optional[float] = None) -> float:
         """The lease lasts for `lease_timeout` seconds from now (None: as when it was asked for). How long it really lasts,
@@ -215,13 +125,6 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        state = "closed" if self.closed else self._session.state
-        return f"<sshlease.Lease {self.id} of {self.target!r}, {state}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a lease belongs to the process that took it: it cannot be pickled")
-
     # --- commands ---
 
     @overload
@@ -262,11 +165,7 @@ class Lease:
                 with link.lock:
                     session.send_eof(stream)
             if not link.wait(stream.is_over, deadline):
-                assert timeout is not None
-                raw = encoding is None
-                raise CommandTimeout(line, timeout, target=self.target,
-                                     stdout=bytes(out) if raw else out.decode(encoding or "", "replace"),
-                                     stderr=bytes(err) if raw else err.decode(encoding or "", "replace"))
+                raise timed_out(line, timeout, self.target, out, err, encoding)
         finally:
             if not stream.over:
                 link.discard(stream)
@@ -287,8 +186,7 @@ class Lease:
                 return e
         except SshleaseError:
             pass
-        text = "it was closed by this program" if stream.discarded else stream.text or "nothing said how"
-        return SshleaseError(f"no orderly end of the command was seen: {text}", target=self.target, code=IO)
+        return no_orderly_end(stream, self.target)
 
     def output(self, command: Command, *, input: Optional[Input] = None, timeout: Optional[float] = None,
                env: Optional[Mapping[str, str]] = None, pty: Terminal = False,

@@ -1,0 +1,227 @@
+"""sshlease.aio: the same on an event loop, and what cancelling does."""
+
+import asyncio
+import gc
+import os
+import signal
+import time
+
+import pytest
+
+import sshlease
+import sshlease.aio
+from waiting import until
+
+LONG = "echo begun; setsid sleep 4000 >/dev/null 2>&1 & exec sleep 4001"
+
+
+def on_loop(coroutine):
+    return asyncio.run(asyncio.wait_for(coroutine, 60))
+
+
+def test_run(daemon):
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path, label="aio") as c:
+            result = await c.run("echo out; echo err >&2; exit 3", timeout=30)
+            assert (result.stdout, result.stderr, result.returncode) == ("out\n", "err\n", 3)
+            data = bytes(range(256)) * 4000
+            assert (await c.run(["cat"], input=data, encoding=None)).stdout == data
+            assert await c.output("cat", input="grüße") == "grüße"
+            with pytest.raises(sshlease.CommandFailed, match="t: 'false' exited with 1"):
+                await c.run("false", check=True)
+            assert 0 < await c.renew(100) <= 100
+            assert daemon.status()["leases"][0]["label"] == "aio" and c.target == "t" and not c.closed
+        assert c.closed and c.over
+        with pytest.raises(sshlease.LeaseEnded):
+            await c.run("true")
+    on_loop(main())
+    daemon.await_connections(idle=1, leased=0)
+
+
+def test_awaited(daemon):
+    async def main():
+        c = await sshlease.aio.connect("t", socket=daemon.path)
+        try:
+            assert (await c.run("true")).succeeded
+        finally:
+            await c.close()
+            await c.close()
+    on_loop(main())
+    daemon.await_connections(idle=1, leased=0)
+
+
+def test_many_at_once(daemon):
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path) as c:
+            begin = time.monotonic()
+            results = await asyncio.gather(*(c.run(f"sleep 0.3; echo {n}") for n in range(8)))
+            assert [int(r.stdout) for r in results] == list(range(8))
+            assert time.monotonic() - begin < 2
+    on_loop(main())
+
+
+def test_cancelling_ends_the_command(daemon, sshd):
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path) as c:
+            task = asyncio.ensure_future(c.run("sleep 4000 | cat; sleep 4001"))
+            while len(sshd.remote()) < 2:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            while sshd.remote():
+                await asyncio.sleep(0.01)
+            assert await c.output("echo still leased") == "still leased\n"
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(c.run("sleep 4002"), 0.2)
+    on_loop(main())
+
+
+def test_timeout(daemon, sshd):
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path) as c:
+            with pytest.raises(sshlease.CommandTimeout) as caught:
+                await c.run(LONG, timeout=0.3)
+            assert caught.value.stdout == "begun\n"
+    on_loop(main())
+    sshd.await_nothing_remote()
+
+
+def test_cancelled_while_it_waits_for_a_connection(make_daemon, sshd, target):
+    daemon = make_daemon({"targets": {"t": target(sshd, max_connections=1)}})
+
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(sshlease.aio.lease("t", socket=daemon.path).__aenter__(), 0.2)
+            with pytest.raises(sshlease.Timeout):
+                await sshlease.aio.lease("t", socket=daemon.path, timeout=0.1)
+    on_loop(main())
+    until(lambda: daemon.target()["waiters"] == 0, "nobody to wait")
+
+
+def test_streams(daemon):
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path) as c:
+            async with await c.popen("read line; echo got $line; echo err >&2; cat", encoding="utf-8") as p:
+                await p.stdin.write("first\n")
+                assert await p.stdout.readline() == "got first\n"
+                assert await p.stderr.readline() == "err\n"
+                await p.stdin.write("zweite größe\nthird\n")
+                p.stdin.close()
+                assert [line async for line in p.stdout] == ["zweite größe\n", "third\n"]
+            assert p.returncode == 0
+            every = os.urandom(2_000_000)
+            p = await c.popen("tee /dev/stderr")
+            assert await p.communicate(every) == (every, every)
+            async with await c.popen("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; exit 4") as p:
+                assert len(await p.stdout.read(100)) == 100  # the rest is nobody's business
+            assert p.returncode == 4
+            p = await c.popen(["sleep", "4003"])
+            p.terminate()
+            assert await p.wait(20) == -signal.SIGTERM and p.signal == "TERM"
+            with pytest.raises(BrokenPipeError):
+                await p.stdin.write(b"x" * 1000000)
+            p = await c.popen(["sleep", "4004"])
+            p.close()
+            with pytest.raises(sshlease.SshleaseError, match="closed by this program"):
+                await p.wait()
+    on_loop(main())
+
+
+def test_the_loop_keeps_an_idle_lease(daemon):
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path, lease_timeout=0.6) as c:
+            await asyncio.sleep(1.5)
+            assert (await c.run("true")).succeeded
+    on_loop(main())
+
+
+def test_revoked(daemon, sshd):
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path) as c:
+            task = asyncio.ensure_future(c.run(LONG))
+            while not sshd.remote():
+                await asyncio.sleep(0.01)
+            with daemon.client() as admin:
+                admin.end(c.id)
+            with pytest.raises(sshlease.Revoked):
+                await task
+    on_loop(main())
+
+
+def test_no_daemon(tmp_path):
+    async def main():
+        async with sshlease.aio.lease("t", socket=str(tmp_path / "none")):
+            pass
+    with pytest.raises(sshlease.NoDaemon, match="sshleased --user"):
+        on_loop(main())
+
+
+def test_the_daemon_dies(daemon, sshd):
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path) as c:
+            task = asyncio.ensure_future(c.run("sleep 4005"))
+            await c.run("true")
+            daemon.kill()
+            with pytest.raises(sshlease.DaemonGone):
+                await task
+    on_loop(main())
+    sshd.kill_remote()  # nobody else is there to do it
+
+
+def fds():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_never_closed(daemon):
+    before = fds()
+
+    async def forget():
+        await sshlease.aio.lease("t", socket=daemon.path)
+        gc.collect()
+        while daemon.status()["leases"]:  # while the loop still runs
+            await asyncio.sleep(0.01)
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        on_loop(forget())
+    kept = []
+
+    async def keep():
+        kept.append(await sshlease.aio.lease("t", socket=daemon.path))
+    on_loop(keep())
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        kept.clear()  # its loop is no more
+    until(lambda: not daemon.status()["leases"], "the end of the lease")
+    gc.collect()
+    assert fds() == before
+
+
+def test_interpreter_exit(daemon, sshd, python):
+    one = python("""if 1:
+        import asyncio, sys, sshlease.aio
+        async def main():
+            c = await sshlease.aio.lease("t", socket=sys.argv[1])
+            p = await c.popen(sys.argv[2])
+            print((await p.stdout.readline()).decode(), flush=True)
+            sys.exit(3)
+        asyncio.run(main())
+        """, daemon.path, LONG)
+    assert one.stdout.readline() == "begun\n"
+    one.communicate(timeout=20)
+    sshd.await_nothing_remote()
+
+
+def test_fork(daemon):
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path) as c:
+            child = os.fork()
+            if child == 0:
+                try:
+                    with pytest.raises(sshlease.SshleaseError, match="process that forked"):
+                        await c.run("true")
+                    os._exit(0)
+                finally:
+                    os._exit(1)
+            assert os.waitpid(child, 0)[1] == 0
+            assert (await c.run("true")).succeeded
+    on_loop(main())
