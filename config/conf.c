@@ -89,6 +89,7 @@ void sl_conf_free(struct sl_conf *conf)
         return;
     free(conf->file);
     free(conf->listen.path);
+    free(conf->mux.directory);
     free(conf->admin_uid);
     free(conf->admin_gid);
     sl_target_conf_unref(conf->defaults);

@@ -59,11 +59,16 @@ struct sl_listen_conf {
     gid_t group;
 };
 
+struct sl_mux_conf {
+    char *directory; /* of the mux sockets; NULL: none are made but on demand in the one-user mode */
+};
+
 struct sl_conf {
     char *file;       /* where it was read from; NULL for the built-in configuration of the one-user mode */
     bool one_user;    /* no root, targets user@host[:port] need no configuration */
     uid_t daemon_uid; /* of the process that made it: an administrator, and who may lease where nobody else is named */
     struct sl_listen_conf listen;
+    struct sl_mux_conf mux;
     struct sl_limits limits;
     bool admins_set; /* `admin: {users, groups}`: who may status/end/reload besides root and the daemon's own uid */
     uid_t *admin_uid;

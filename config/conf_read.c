@@ -198,6 +198,7 @@ static bool read_value(struct sl_conf_reader *r, const struct sl_setting *s, int
         [SL_SETTING_HOST] = read_name,
         [SL_SETTING_USER] = read_name,
         [SL_SETTING_SOCKET_PATH] = sl_read_socket_path,
+        [SL_SETTING_SOCKET_DIRECTORY] = sl_read_socket_directory,
         [SL_SETTING_AGENT] = sl_read_agent,
         [SL_SETTING_IDENTITIES] = sl_read_identities,
         [SL_SETTING_CERTIFICATES] = sl_read_certificates,

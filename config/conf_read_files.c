@@ -9,9 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
-
-#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 
 /* --- files --- */
 
@@ -134,8 +131,8 @@ static char *socket_path_of(struct sl_conf_reader *r, const struct sl_setting *s
     if (path == NULL)
         return NULL;
     size_t length = strlen(path);
-    if (length > SOCKET_PATH_MAX)
-        sl_read_refuse(r, s, node, "is %zu bytes long, and a socket's path can have %zu", length, SOCKET_PATH_MAX);
+    if (length > SL_SOCKET_PATH_MAX)
+        sl_read_refuse(r, s, node, "is %zu bytes long, and a socket's path can have %zu", length, SL_SOCKET_PATH_MAX);
     else if (path[length - 1] == '/')
         sl_read_refuse(r, s, node, "%s is a directory", SL_SHOW(path));
     else
@@ -149,6 +146,21 @@ bool sl_read_socket_path(struct sl_conf_reader *r, const struct sl_setting *s, i
     char *path = socket_path_of(r, s, node);
     if (path == NULL)
         return false;
+    char **slot = sl_read_member(s, base);
+    free(*slot);
+    *slot = path;
+    return true;
+}
+
+/* Whether each socket's path in it fits is looked at when the targets are known. */
+bool sl_read_socket_directory(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
+{
+    char *path = path_of(r, s, node);
+    if (path == NULL)
+        return false;
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        path[--length] = '\0';
     char **slot = sl_read_member(s, base);
     free(*slot);
     *slot = path;

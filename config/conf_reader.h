@@ -7,6 +7,11 @@
 #include "config/conf_setting.h"
 #include "config/conf_world.h"
 
+#include <sys/un.h>
+
+/* The bytes of a Unix socket's path, without the NUL. */
+#define SL_SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+
 struct sl_conf_reader {
     struct sl_doc *doc;
     struct sl_problems *problems;
@@ -44,6 +49,7 @@ bool sl_read_identities(struct sl_conf_reader *r, const struct sl_setting *s, in
 bool sl_read_certificates(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_known_hosts(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_socket_path(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
+bool sl_read_socket_directory(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_agent(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_secret_file(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_secret_env(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);

@@ -131,6 +131,13 @@ static const struct sl_setting listen_settings[] = {
         .right = "give the name or number of a group of this system"},
 };
 
+static const struct sl_setting mux_settings[] = {
+    {.key = "directory",
+        .kind = SL_SETTING_SOCKET_DIRECTORY,
+        AT(struct sl_mux_conf, directory),
+        .right = "give a directory, absolute or beginning with ~/, with room for the targets' names in 107 bytes"},
+};
+
 static const struct sl_setting access_settings[] = {
     {.key = "users",
         .kind = SL_SETTING_USERS,
@@ -164,6 +171,7 @@ static const struct sl_setting secret_settings[] = {
 
 static const struct sl_setting top_settings[] = {
     SECTION(listen, "give {path: PATH, mode: \"0660\", group: NAME}"),
+    SECTION(mux, "give {directory: PATH}"),
     SECTION(limits, "give a mapping of limits to numbers"),
     SECTION(defaults, "give a mapping of settings to values"),
     SECTION(targets, "give a mapping of names to the settings of each target"),
@@ -174,6 +182,7 @@ static const struct sl_setting top_settings[] = {
 
 const struct sl_section sl_section_top = {.name = "the configuration", TABLE(top_settings)};
 const struct sl_section sl_section_listen = {.name = "listen", TABLE(listen_settings)};
+const struct sl_section sl_section_mux = {.name = "mux", TABLE(mux_settings)};
 const struct sl_section sl_section_limits = {.name = "limits", TABLE(limits_settings)};
 const struct sl_section sl_section_target = {.name = "a target", TABLE(target_settings)};
 const struct sl_section sl_section_access = {.name = "who is named", TABLE(access_settings)};

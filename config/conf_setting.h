@@ -14,6 +14,7 @@ enum sl_setting_kind {
     SL_SETTING_HOST,              /* texts into char * */
     SL_SETTING_USER,
     SL_SETTING_SOCKET_PATH,
+    SL_SETTING_SOCKET_DIRECTORY,
     SL_SETTING_AGENT,
     SL_SETTING_IDENTITIES,
     SL_SETTING_CERTIFICATES,
@@ -53,6 +54,7 @@ struct sl_section {
 
 extern const struct sl_section sl_section_top;    /* struct sl_conf_top */
 extern const struct sl_section sl_section_listen; /* struct sl_listen_conf */
+extern const struct sl_section sl_section_mux;    /* struct sl_mux_conf */
 extern const struct sl_section sl_section_limits; /* struct sl_limits */
 extern const struct sl_section sl_section_target; /* struct sl_target_conf; `defaults` and each target */
 extern const struct sl_section sl_section_access; /* struct sl_conf_access; `allow` and `admin` */
@@ -60,7 +62,7 @@ extern const struct sl_section sl_section_secret; /* struct sl_secret */
 
 /* Where the sections of a file stand: nodes of a struct sl_doc. */
 struct sl_conf_top {
-    int listen, limits, defaults, targets, admin;
+    int listen, mux, limits, defaults, targets, admin;
 };
 
 /* Who is named: arrays owned by whoever holds it. */

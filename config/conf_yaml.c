@@ -213,6 +213,26 @@ static void check_min_idle(struct sl_conf_reader *r, const struct sl_conf *conf,
             (unsigned long long)sum, conf->limits.connections);
 }
 
+/* Every target has a socket of its name in mux.directory. */
+static void check_mux(struct sl_conf_reader *r, const struct sl_conf *conf, const struct sl_seen *directory)
+{
+    if (directory->given != SL_GIVEN_GOOD)
+        return;
+    for (size_t i = 0; i < conf->target_count; i++) {
+        const char *name = conf->target[i]->name;
+        size_t length = strlen(conf->mux.directory) + 1 + strlen(name);
+        if (name[0] == '.')
+            sl_problem_add(r->problems, directory->mark,
+                "directory cannot have a socket for target %s; give the target a name without a dot first",
+                SL_SHOW(name));
+        else if (length > SL_SOCKET_PATH_MAX)
+            sl_problem_add(r->problems, directory->mark,
+                "directory makes the path of target %s's socket %zu bytes long, and a socket's path can have %zu; give "
+                "a shorter directory or name",
+                SL_SHOW(name), length, SL_SOCKET_PATH_MAX);
+    }
+}
+
 static int read_sections(struct sl_conf_reader *r, struct sl_conf *conf)
 {
     int root = sl_doc_root(r->doc);
@@ -226,6 +246,9 @@ static int read_sections(struct sl_conf_reader *r, struct sl_conf *conf)
     sl_read_section(r, &sl_section_top, sl_section_top.name, "give a mapping with targets in it", root, &top, seen);
     sl_read_section(r, &sl_section_listen, "listen", sl_section_find(&sl_section_top, "listen")->right, top.listen,
         &conf->listen, seen);
+    struct sl_seen mux_seen[SL_SECTION_SETTINGS_MAX];
+    sl_read_section(
+        r, &sl_section_mux, "mux", sl_section_find(&sl_section_top, "mux")->right, top.mux, &conf->mux, mux_seen);
     sl_read_section(r, &sl_section_limits, "limits", sl_section_find(&sl_section_top, "limits")->right, top.limits,
         &conf->limits, seen);
     struct sl_conf_access admin;
@@ -239,8 +262,10 @@ static int read_sections(struct sl_conf_reader *r, struct sl_conf *conf)
     }
     read_defaults(r, conf, top.defaults); /* before the targets, wherever it stands: they start as copies of it */
     int status = read_targets(r, conf, top.targets);
-    if (status == SL_OK)
+    if (status == SL_OK) {
         check_min_idle(r, conf, top.targets);
+        check_mux(r, conf, &mux_seen[0]);
+    }
     return status;
 }
 

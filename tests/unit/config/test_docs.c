@@ -100,6 +100,7 @@ static void the_example_is_right_with_every_setting_and_its_default(void **state
         {&sl_section_target, conf->defaults, plain->defaults},
         {&sl_section_limits, &conf->limits, &plain->limits},
         {&sl_section_listen, &conf->listen, &plain->listen},
+        {&sl_section_mux, &conf->mux, &plain->mux},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         for (size_t k = 0; k < rows[i].section->count; k++) {
@@ -150,6 +151,7 @@ static const struct {
 } parts[] = {
     {&sl_section_top, "SECTIONS"},
     {&sl_section_listen, "LISTEN"},
+    {&sl_section_mux, "MUX"},
     {&sl_section_limits, "LIMITS"},
     {&sl_section_target, "TARGETS"},
     {&sl_section_access, "ACCESS"},

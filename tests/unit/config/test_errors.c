@@ -29,7 +29,7 @@ static void the_whole_file(void **state)
     parse_bad("web1\n", "f:1:1: the configuration is a text; give a mapping with targets in it\n");
     parse_bad("target: {}\n", "f:1:1: unknown key \"target\" in the configuration; did you mean targets?\n");
     parse_bad("pools: {}\n",
-        "f:1:1: unknown key \"pools\" in the configuration; give listen, limits, defaults, targets or admin\n");
+        "f:1:1: unknown key \"pools\" in the configuration; give listen, mux, limits, defaults, targets or admin\n");
     parse_bad(
         "targets: {}\ntargets: {}\n", "f:2:1: duplicate key \"targets\", first given on line 1; keep one of them\n");
     parse_bad("? [a]\n: 1\n? {b: c}\n: 2\n", "f:1:3: a key that is a list; give a name\n"
@@ -287,6 +287,25 @@ static void users_and_groups(void **state)
         "f:1:17: group has the unknown group \"staff\"; give the name or number of a group of this system\n");
 }
 
+static void the_mux_directory(void **state)
+{
+    (void)state;
+#define DIRECTORY "give a directory, absolute or beginning with ~/, with room for the targets' names in 107 bytes\n"
+    parse_bad("mux: /run/x\n", "f:1:6: mux is a text; give {directory: PATH}\n");
+    parse_bad("mux: {directory: x}\n", "f:1:18: directory \"x\" is a relative path; " DIRECTORY);
+    parse_bad("mux: {path: /run/x}\n", "f:1:7: unknown key \"path\" in mux; give directory\n");
+    parse_bad("mux: {directory: /run/x}\ntargets: {.a: {user: u, password: {file: /keys/p}}}\n",
+        "f:1:18: directory cannot have a socket for target \".a\"; give the target a name without a dot first\n");
+    char text[512];
+    snprintf(
+        text, sizeof text, "mux: {directory: /%0*d}\ntargets: {web1: {user: u, password: {file: /keys/p}}}\n", 101, 0);
+    sl_conf_free(parse_good(false, text));
+    snprintf(
+        text, sizeof text, "mux: {directory: /%0*d}\ntargets: {web1: {user: u, password: {file: /keys/p}}}\n", 102, 0);
+    parse_bad(text, "f:1:18: directory makes the path of target \"web1\"'s socket 108 bytes long, and a socket's path "
+                    "can have 107; give a shorter directory or name\n");
+}
+
 static void the_socket(void **state)
 {
     (void)state;
@@ -409,6 +428,7 @@ int main(void)
         cmocka_unit_test(files),
         cmocka_unit_test(secrets),
         cmocka_unit_test(users_and_groups),
+        cmocka_unit_test(the_mux_directory),
         cmocka_unit_test(the_socket),
         cmocka_unit_test(limits),
         cmocka_unit_test(across_settings),

@@ -86,6 +86,7 @@ static void a_good_file(void **state)
     (void)state;
     const char *text =
         "listen: {path: /run/x.sock, mode: \"0600\", group: testers}\n"
+        "mux: {directory: /run/mux/}\n"
         "limits: {clients: 10}\n"
         "admin: {users: ci, groups: testers}\n"
         "defaults: {user: ci, identity_file: [/keys/a, /keys/b], certificate_file: [/keys/c, /keys/d],\n"

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-static const struct sl_section *const sections[] = {&sl_section_top, &sl_section_listen, &sl_section_limits,
-    &sl_section_target, &sl_section_access, &sl_section_secret};
+static const struct sl_section *const sections[] = {&sl_section_top, &sl_section_listen, &sl_section_mux,
+    &sl_section_limits, &sl_section_target, &sl_section_access, &sl_section_secret};
 #define SECTIONS (sizeof sections / sizeof sections[0])
 
 static void keys_are_unique_and_found(void **state)

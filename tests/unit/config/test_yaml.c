@@ -29,6 +29,7 @@ static void every_section(void **state)
     assert_string_equal(conf->file, "f");
     assert_false(conf->one_user);
     assert_string_equal(conf->listen.path, "/run/sshleased/sshleased.sock");
+    assert_null(conf->mux.directory);
     assert_int_equal(conf->listen.mode, 0600);
     assert_true(conf->listen.group_set);
     assert_int_equal(conf->listen.group, 2000);
