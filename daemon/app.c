@@ -90,6 +90,10 @@ static void on_driver_stopped(void *arg)
     app->phase = SL_APP_CLOSING;
     if (app->native != NULL)
         sl_native_stop(app->native);
+    if (app->mux != NULL)
+        sl_mux_stop(app->mux);
+    sl_watch_free(app->watch);
+    app->watch = NULL;
     sl_transport_free(app->transport);
     app->transport = NULL;
     sl_notify_free(app->notify);
@@ -106,6 +110,8 @@ static void stop(struct sl_app *app, bool now)
         sl_notify_stopping();
         sl_listener_close(app->listener);
         app->listener = NULL;
+        if (app->mux != NULL)
+            sl_mux_stop_listening(app->mux);
     }
     if (app->driver != NULL)
         sl_driver_shutdown(app->driver, now, on_driver_stopped, app);
@@ -133,6 +139,13 @@ static void on_reload_signal(uv_signal_t *handle, int number)
 static int on_reload_asked(void *arg, sl_native_reloaded_fn done, void *done_arg)
 {
     return sl_app_reload(arg, done, done_arg);
+}
+
+static int on_mux_path_asked(void *arg, const struct sl_target_conf *target, char *buf, size_t size)
+{
+    const struct sl_app *app = arg;
+
+    return sl_mux_ensure(app->mux, target, buf, size);
 }
 
 /* --- starting ----------------------------------------------------------------------------------------------------- */
@@ -180,6 +193,18 @@ static int listen_on(struct sl_app *app)
     return r;
 }
 
+static int listen_for_mux(struct sl_app *app)
+{
+    char error[1024];
+
+    int r = sl_mux_prepare(sl_driver_conf(app->driver), error, sizeof error);
+    if (r == 0)
+        r = sl_mux_configure(app->mux, error, sizeof error);
+    if (r != 0)
+        sl_log(&app->log, SL_LOG_ERROR, "listener", "%s", error);
+    return r;
+}
+
 static int handle_signals(struct sl_app *app)
 {
     const struct {
@@ -208,7 +233,7 @@ static int handle_signals(struct sl_app *app)
 
 static int build(struct sl_app *app, struct sl_conf *conf)
 {
-    const struct sl_native_hooks hooks = {.reload = on_reload_asked, .arg = app};
+    const struct sl_native_hooks hooks = {.reload = on_reload_asked, .mux_path = on_mux_path_asked, .arg = app};
 
     int r = sl_notify_new(&app->loop, &app->notify);
     if (r == 0)
@@ -221,12 +246,18 @@ static int build(struct sl_app *app, struct sl_conf *conf)
         return r;
     }
     sl_driver_on_change(app->driver, on_change, app);
-    r = sl_native_new(&app->loop, &app->log, app->driver, &hooks, &app->native);
+    r = sl_watch_new(&app->loop, &app->watch);
+    if (r == 0)
+        r = sl_native_new(&app->loop, &app->log, app->driver, &hooks, &app->native);
+    if (r == 0)
+        r = sl_mux_new(&app->loop, &app->log, app->driver, app->watch, &app->mux);
     if (r != 0) {
         sl_log(&app->log, SL_LOG_ERROR, "start", "%s", sl_status_text(r));
         return r;
     }
     r = listen_on(app);
+    if (r == 0)
+        r = listen_for_mux(app);
     return r == 0 ? handle_signals(app) : r;
 }
 
@@ -280,6 +311,7 @@ static int run(struct sl_app *app, struct sl_conf *conf)
     }
     (void)uv_run(&app->loop, UV_RUN_DEFAULT);
     sl_native_free(app->native);
+    sl_mux_free(app->mux);
     sl_driver_free(app->driver);
     int r = uv_loop_close(&app->loop);
     if (r != 0) {

@@ -152,15 +152,25 @@ static void log_errors(const struct sl_app *app)
 static int apply(struct sl_app *app)
 {
     const char *restart = sl_conf_needs_restart(sl_driver_conf(app->driver), app->load.conf);
+    char error[1024];
 
+    int r = sl_mux_prepare(app->load.conf, error, sizeof error);
+    if (r != 0) {
+        (void)sl_strv_add(&app->load.errors.lines, error);
+        return r;
+    }
     if (restart != NULL)
         sl_log(
             &app->log, SL_LOG_WARNING, "reload", "%s has changed, which takes effect at the next start only", restart);
     sl_conf_diff(sl_driver_conf(app->driver), app->load.conf, log_change, app);
-    int r = sl_driver_reload(app->driver, app->load.conf);
-    if (r == 0)
-        app->load.conf = NULL;
-    return r;
+    r = sl_driver_reload(app->driver, app->load.conf);
+    if (r != 0)
+        return r;
+    app->load.conf = NULL;
+    /* What is left to go wrong is one socket or another; all else is in force already. */
+    if (sl_mux_configure(app->mux, error, sizeof error) != 0)
+        sl_log(&app->log, SL_LOG_ERROR, "listener", "%s", error);
+    return SL_OK;
 }
 
 static void answer(struct sl_reload_waiters *waiters, int status, const char *text)

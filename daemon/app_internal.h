@@ -6,9 +6,11 @@
 #include "config/conf_yaml.h"
 #include "daemon/app.h"
 #include "daemon/driver.h"
+#include "daemon/front/mux.h"
 #include "daemon/front/native.h"
 #include "daemon/net/listener.h"
 #include "daemon/net/notify.h"
+#include "daemon/net/watch.h"
 
 /* Clients whose RELOAD one reading of the file answers. */
 #define SL_RELOAD_WAITERS 16u
@@ -50,7 +52,9 @@ struct sl_app {
     int exit_code;
     struct sl_transport *transport;
     struct sl_driver *driver;
+    struct sl_watch *watch;
     struct sl_native *native;
+    struct sl_mux *mux;
     struct sl_listener *listener;
     struct sl_notify *notify;
     uv_signal_t sigterm, sigint, sighup;

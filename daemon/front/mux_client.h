@@ -44,6 +44,7 @@ struct sl_mux_user {
     TAILQ_ENTRY(sl_mux_user) link;
     const struct sl_mux_user_handler *handler;
     void *arg;
+    bool joined; /* on the list: mux_lease.c's to say */
 };
 TAILQ_HEAD(sl_mux_user_list, sl_mux_user);
 
@@ -58,13 +59,13 @@ struct sl_mux_client {
     char *target;
     enum sl_mux_phase phase;
     enum sl_mux_fds fds;
+    bool signals;  /* it is told our pid, and says by SIGWINCH that a window has changed */
     char *refusal; /* not NULL: this client is served nothing, and told so when it asks */
 
     enum sl_mux_holding holding;
     struct sl_lease *lease; /* NULL when holding nothing */
     struct sl_mux_user_list users;
     uv_timer_t renewal;
-    bool handles; /* `renewal` is to be closed before the memory goes */
 
     struct sl_mux_session *session;   /* mux_session.c's; NULL: none */
     struct sl_mux_forwards *forwards; /* mux_forward*.c's; NULL: none */
@@ -107,7 +108,7 @@ void sl_mux_client_finish(struct sl_mux_client *client);
 /* Adds a user, in the caller's memory; asks for a lease where there is none. When one is held already, on_granted is
  * called before this returns. 0 or SL_E_NOMEM; on an error no callback comes. Not of a client that is finishing. */
 int sl_mux_lease_join(struct sl_mux_client *client, struct sl_mux_user *user);
-/* No callback comes any more. Where it was the last one, the lease is given back: clean when all streams have ended,
+/* No callback comes any more; nothing happens where that is so already. Where it was the last one, the lease is given back: clean when all streams have ended,
  * else reclaimed. */
 void sl_mux_lease_leave(struct sl_mux_client *client, struct sl_mux_user *user);
 /* The client is gone: a wait ends, a lease is reclaimed; users are told nothing. */

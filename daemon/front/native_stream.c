@@ -4,6 +4,7 @@
  * bytes more. The transport is lent at most SL_NATIVE_LEND_MAX of them at a time, and nothing while the socket is
  * congested: so what waits for one slow client is bounded, whatever it promised. */
 #include "daemon/front/native_handlers.h"
+#include "daemon/front/texts.h"
 
 #include "proto/status.h"
 
@@ -218,22 +219,6 @@ static const struct sl_stream_handler stream_handler = {
     .on_end = on_end,
 };
 
-/* The message's texts as C strings: they lie one behind the other in `room`, which has space for all of them. */
-struct strings {
-    char *at;
-};
-
-static const char *keep(struct strings *strings, struct sl_bytes bytes)
-{
-    char *text = strings->at;
-
-    if (bytes.len > 0)
-        memcpy(text, bytes.data, bytes.len);
-    text[bytes.len] = '\0';
-    strings->at += bytes.len + 1;
-    return text;
-}
-
 static int open_stream(struct sl_client_stream *s, const struct sl_msg_stream_open *open)
 {
     const struct sl_msg_pty *pty = &open->pty_req;
@@ -246,9 +231,9 @@ static int open_stream(struct sl_client_stream *s, const struct sl_msg_stream_op
     char *room = malloc(open->command.len + 1 + pty->term.len + 1 + sl_reader_left(&open->env));
     if (room == NULL)
         return SL_E_NOMEM;
-    struct strings strings = {.at = room};
+    struct sl_texts texts = {.at = room};
     const struct sl_stream_pty spec_pty = {
-        .term = open->pty ? keep(&strings, pty->term) : "",
+        .term = open->pty ? sl_texts_keep(&texts, pty->term) : "",
         .cols = pty->cols,
         .rows = pty->rows,
         .width_px = pty->width_px,
@@ -256,10 +241,10 @@ static int open_stream(struct sl_client_stream *s, const struct sl_msg_stream_op
         .modes = pty->modes.len > 0 ? pty->modes.data : NULL,
         .modes_len = pty->modes.len,
     };
-    const char *command = keep(&strings, open->command);
+    const char *command = sl_texts_keep(&texts, open->command);
     while (count < SL_MSG_ENV_MAX && sl_msg_env_next(&pairs, &name, &value)) {
-        env[count].name = keep(&strings, name);
-        env[count++].value = keep(&strings, value);
+        env[count].name = sl_texts_keep(&texts, name);
+        env[count++].value = sl_texts_keep(&texts, value);
     }
     struct sl_stream_spec spec = {
         .command = open->kind == SL_STREAM_SHELL ? NULL : command,

@@ -1,0 +1,58 @@
+#include "daemon/front/mux_client.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+void sl_mux_client_send(struct sl_mux_client *c, const struct sl_writer *w)
+{
+    assert(!w->overflow);
+    (void)sl_socket_send(c->socket, w->data, w->at, NULL, 0); /* a failure is told by on_end */
+}
+
+void sl_mux_client_ok(struct sl_mux_client *c, uint32_t rid)
+{
+    uint8_t room[SL_FRAME_HEADER + 4];
+    struct sl_writer w;
+
+    sl_writer_init(&w, room, sizeof room);
+    sl_mux_put_ok(&w, rid);
+    sl_mux_client_send(c, &w);
+}
+
+static const char *sentence(const struct sl_mux_client *c, const char *text, char *buf, size_t size)
+{
+    (void)snprintf(buf, size, "target %s: %s", c->target, text);
+    return buf;
+}
+
+void sl_mux_client_refuse(struct sl_mux_client *c, enum sl_mux_type type, uint32_t rid, const char *text)
+{
+    uint8_t room[SL_MUX_REPLY_MAX];
+    char whole[SL_MUX_TEXT_MAX];
+    struct sl_writer w;
+
+    sl_writer_init(&w, room, sizeof room);
+    sl_mux_put_refusal(&w, type, rid, sentence(c, text, whole, sizeof whole));
+    sl_mux_client_send(c, &w);
+}
+
+void sl_mux_client_refuse_loudly(struct sl_mux_client *c, uint32_t rid, const char *text)
+{
+    uint8_t room[SL_MUX_REPLY_MAX];
+    char whole[SL_MUX_TEXT_MAX];
+    struct sl_writer w;
+
+    sl_writer_init(&w, room, sizeof room);
+    sl_mux_put_unknown(&w, rid, sentence(c, text, whole, sizeof whole));
+    sl_mux_client_send(c, &w);
+}
+
+void sl_mux_client_finish(struct sl_mux_client *c)
+{
+    if (c->phase < SL_MUX_FINISHING)
+        c->phase = SL_MUX_FINISHING;
+    if (c->phase != SL_MUX_FINISHING || c->holding != SL_MUX_HOLDS_NOTHING)
+        return; /* the lease's last callback comes here again */
+    c->phase = SL_MUX_LEAVING;
+    sl_socket_finish(c->socket);
+}

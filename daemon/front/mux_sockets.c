@@ -1,0 +1,290 @@
+#include "daemon/front/mux_sockets.h"
+
+#include "daemon/net/listener.h"
+#include "proto/status.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PATH_ROOM sizeof((struct sockaddr_un *)NULL)->sun_path
+/* In $XDG_RUNTIME_DIR, for the one-user mode without mux.directory. */
+#define USER_DIRECTORY "sshleased-mux"
+
+struct mux_socket {
+    TAILQ_ENTRY(mux_socket) link;
+    struct sl_mux_sockets *sockets;
+    struct sl_listener *listener;
+    char *target;
+    bool adhoc;
+    char path[PATH_ROOM];
+};
+TAILQ_HEAD(mux_socket_list, mux_socket);
+
+struct sl_mux_sockets {
+    uv_loop_t *loop;
+    const struct sl_log *log;
+    sl_mux_accept_fn fn;
+    void *arg;
+    struct mux_socket_list list;
+    uint32_t adhoc; /* how many of them are of targets that no configuration names */
+};
+
+/* One line about what went wrong for the caller's `error`; its value is `status`. */
+#define FAIL(error, error_size, status, ...) ((void)snprintf(error, error_size, __VA_ARGS__), (status))
+
+static void on_accept(void *arg, int fd, int status)
+{
+    struct mux_socket *s = arg;
+
+    s->sockets->fn(s->sockets->arg, s->target, fd, status);
+}
+
+/* --- the directory ------------------------------------------------------------------------------------------------ */
+
+/* A client that may write there could put its own socket in a target's place; and ssh with ControlMaster=auto removes
+ * one that refuses it. */
+static int make_directory(const char *path, mode_t mode, char *error, size_t error_size)
+{
+    struct stat st;
+
+    if (mkdir(path, mode) == 0) {
+        if (chmod(path, mode) != 0) /* whatever the umask took away */
+            return FAIL(error, error_size, SL_E_IO, "%s: its mode cannot be set: %s", path, strerror(errno));
+        return SL_OK;
+    }
+    if (errno != EEXIST)
+        return FAIL(
+            error, error_size, SL_E_IO, "%s: the directory for mux sockets cannot be made: %s", path, strerror(errno));
+    if (stat(path, &st) != 0)
+        return FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return FAIL(error, error_size, SL_E_INVALID, "%s: is not a directory", path);
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        return FAIL(error, error_size, SL_E_INVALID,
+            "%s: belongs to user %lu; the directory for mux sockets must be the daemon's own or root's", path,
+            (unsigned long)st.st_uid);
+    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return FAIL(error, error_size, SL_E_INVALID,
+            "%s: others may write there (mode %04o), and so put sockets of their own in the place of ours; take that "
+            "away from them",
+            path, (unsigned)(st.st_mode & 07777));
+    if (access(path, W_OK | X_OK) != 0)
+        return FAIL(error, error_size, SL_E_IO, "%s: the daemon cannot make sockets there: %s", path, strerror(errno));
+    return SL_OK;
+}
+
+int sl_mux_sockets_prepare(const struct sl_conf *conf, char *error, size_t error_size)
+{
+    if (conf->mux.directory == NULL)
+        return SL_OK;
+    return make_directory(conf->mux.directory, conf->one_user ? 0700 : 0755, error, error_size);
+}
+
+/* Where sockets made on demand go. */
+static int demand_directory(const struct sl_conf *conf, char *directory, size_t size, char *error, size_t error_size)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+    if (conf->mux.directory != NULL) {
+        if ((size_t)snprintf(directory, size, "%s", conf->mux.directory) >= size)
+            return FAIL(error, error_size, SL_E_INVALID, "mux.directory: the path is too long");
+        return SL_OK;
+    }
+    if (!conf->one_user)
+        return FAIL(error, error_size, SL_E_UNSUPPORTED,
+            "this daemon makes no mux sockets; give it mux: {directory: PATH} in its configuration");
+    if (runtime == NULL || runtime[0] != '/')
+        return FAIL(error, error_size, SL_E_UNSUPPORTED,
+            "this daemon has no XDG_RUNTIME_DIR to make mux sockets in; give it mux: {directory: PATH} in its "
+            "configuration");
+    if ((size_t)snprintf(directory, size, "%s/%s", runtime, USER_DIRECTORY) >= size)
+        return FAIL(error, error_size, SL_E_INVALID, "XDG_RUNTIME_DIR: the path is too long for a socket in it");
+    return make_directory(directory, 0700, error, error_size);
+}
+
+/* --- one socket --------------------------------------------------------------------------------------------------- */
+
+static void close_socket(struct mux_socket *s)
+{
+    struct sl_mux_sockets *all = s->sockets;
+
+    TAILQ_REMOVE(&all->list, s, link);
+    if (s->adhoc)
+        all->adhoc--;
+    sl_listener_close(s->listener);
+    free(s->target);
+    free(s);
+}
+
+/* The name that a target's socket has; false for one that no file can have. */
+static bool name_of(const struct sl_target_conf *target, char *name, size_t size)
+{
+    if (!target->adhoc)
+        (void)snprintf(name, size, "%s", target->name);
+    else
+        (void)snprintf(name, size, "%s@%s:%u", target->user, target->host, (unsigned)target->port);
+    return name[0] != '.' && strchr(name, '/') == NULL;
+}
+
+static int path_of(
+    const char *directory, const struct sl_target_conf *target, char path[PATH_ROOM], char *error, size_t error_size)
+{
+    char name[600];
+
+    if (!name_of(target, name, sizeof name))
+        return FAIL(error, error_size, SL_E_INVALID, "target %s: no socket can have this name (mux)", target->name);
+    const size_t length = (size_t)snprintf(path, PATH_ROOM, "%s/%s", directory, name);
+    if (length >= PATH_ROOM)
+        return FAIL(error, error_size, SL_E_INVALID,
+            "%s/%s: the path is %zu bytes too long for a Unix socket: the system allows %zu", directory, name,
+            length - (PATH_ROOM - 1), PATH_ROOM - 1);
+    return SL_OK;
+}
+
+static struct mux_socket *find(const struct sl_mux_sockets *all, const char *path)
+{
+    struct mux_socket *s;
+
+    TAILQ_FOREACH(s, &all->list, link)
+    {
+        if (strcmp(s->path, path) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+/* Somebody may have cleaned up. */
+static bool is_there(const struct mux_socket *s)
+{
+    struct stat st;
+
+    return lstat(s->path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static int open_socket(struct sl_mux_sockets *all, const struct sl_conf *conf, const struct sl_target_conf *target,
+    const char *path, char *error, size_t error_size)
+{
+    const struct sl_listener_options options = {
+        .path = path,
+        .mode = conf->listen.mode,
+        .group_set = conf->listen.group_set,
+        .group = conf->listen.group,
+    };
+    struct mux_socket *s = find(all, path);
+
+    if (s != NULL && is_there(s))
+        return SL_OK;
+    if (s != NULL)
+        close_socket(s);
+    s = calloc(1, sizeof *s);
+    if (s == NULL || (s->target = strdup(target->name)) == NULL) {
+        free(s);
+        return FAIL(error, error_size, SL_E_NOMEM, "%s", sl_status_text(SL_E_NOMEM));
+    }
+    s->sockets = all;
+    (void)snprintf(s->path, sizeof s->path, "%s", path);
+    int r = sl_listener_open(all->loop, all->log, &options, on_accept, s, error, error_size, &s->listener);
+    if (r != 0) {
+        free(s->target);
+        free(s);
+        return r;
+    }
+    s->adhoc = target->adhoc;
+    if (s->adhoc)
+        all->adhoc++;
+    TAILQ_INSERT_TAIL(&all->list, s, link);
+    sl_log(all->log, SL_LOG_INFO, "listener", "socket=%s target=%s", path, s->target);
+    return SL_OK;
+}
+
+/* --- all of them -------------------------------------------------------------------------------------------------- */
+
+/* Whether the configuration wants it. Those made on demand stay. */
+static bool is_wanted(const struct mux_socket *s, const struct sl_conf *conf)
+{
+    const struct sl_target_conf *target = sl_conf_find(conf, s->target);
+    char path[PATH_ROOM], error[1024];
+
+    if (s->adhoc)
+        return true;
+    return target != NULL && conf->mux.directory != NULL &&
+           path_of(conf->mux.directory, target, path, error, sizeof error) == 0 && strcmp(path, s->path) == 0;
+}
+
+int sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf, char *error, size_t error_size)
+{
+    struct mux_socket *s, *next;
+    char path[PATH_ROOM], line[1024];
+    int first = SL_OK;
+
+    for (s = TAILQ_FIRST(&all->list); s != NULL; s = next) {
+        next = TAILQ_NEXT(s, link);
+        if (!is_wanted(s, conf))
+            close_socket(s);
+    }
+    for (size_t i = 0; conf->mux.directory != NULL && i < conf->target_count; i++) {
+        int r = path_of(conf->mux.directory, conf->target[i], path, line, sizeof line);
+        if (r == 0)
+            r = open_socket(all, conf, conf->target[i], path, line, sizeof line);
+        if (r != 0 && first == SL_OK) {
+            first = r;
+            (void)snprintf(error, error_size, "%s", line);
+        }
+    }
+    return first;
+}
+
+int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf, const struct sl_target_conf *target,
+    char *path, size_t size)
+{
+    char directory[PATH_ROOM], place[PATH_ROOM];
+
+    int r = demand_directory(conf, directory, sizeof directory, path, size);
+    if (r == 0)
+        r = path_of(directory, target, place, path, size);
+    if (r != 0)
+        return r;
+    if (target->adhoc && all->adhoc >= conf->limits.targets && find(all, place) == NULL)
+        return FAIL(path, size, SL_E_LIMIT, "target %s: %u sockets were made on demand already (limits.targets)",
+            target->name, all->adhoc);
+    r = open_socket(all, conf, target, place, path, size);
+    if (r == 0)
+        (void)snprintf(path, size, "%s", place);
+    return r;
+}
+
+int sl_mux_sockets_new(
+    uv_loop_t *loop, const struct sl_log *log, sl_mux_accept_fn fn, void *arg, struct sl_mux_sockets **ret_sockets)
+{
+    struct sl_mux_sockets *all = calloc(1, sizeof *all);
+
+    if (all == NULL)
+        return SL_E_NOMEM;
+    all->loop = loop;
+    all->log = log;
+    all->fn = fn;
+    all->arg = arg;
+    TAILQ_INIT(&all->list);
+    *ret_sockets = all;
+    return SL_OK;
+}
+
+void sl_mux_sockets_close_all(struct sl_mux_sockets *all)
+{
+    while (!TAILQ_EMPTY(&all->list))
+        close_socket(TAILQ_FIRST(&all->list));
+}
+
+void sl_mux_sockets_free(struct sl_mux_sockets *all)
+{
+    if (all == NULL)
+        return;
+    sl_mux_sockets_close_all(all);
+    free(all);
+}
