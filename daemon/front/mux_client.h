@@ -108,8 +108,8 @@ void sl_mux_client_finish(struct sl_mux_client *client);
 /* Adds a user, in the caller's memory; asks for a lease where there is none. When one is held already, on_granted is
  * called before this returns. 0 or SL_E_NOMEM; on an error no callback comes. Not of a client that is finishing. */
 int sl_mux_lease_join(struct sl_mux_client *client, struct sl_mux_user *user);
-/* No callback comes any more; nothing happens where that is so already. Where it was the last one, the lease is given back: clean when all streams have ended,
- * else reclaimed. */
+/* No callback comes any more; nothing happens where that is so already. Where it was the last one, the lease is given
+ * back: clean when all streams have ended, else reclaimed. */
 void sl_mux_lease_leave(struct sl_mux_client *client, struct sl_mux_user *user);
 /* The client is gone: a wait ends, a lease is reclaimed; users are told nothing. */
 void sl_mux_lease_abandon(struct sl_mux_client *client);
