@@ -3,7 +3,7 @@ tree. Run with
     SSHLEASE_BUILD=build-asan /usr/bin/python3 -m pytest -n 2 client/python/tests
 and as if paramiko and testinfra were not installed:
     PYTHONPATH=client/python/tests/absent PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 SSHLEASE_BUILD=build-asan \
-        /usr/bin/python3 -m pytest -p xdist -n 2 -m "not paramiko and not testinfra" client/python/tests
+        /usr/bin/python3 -m pytest -p xdist -n 2 -m "not paramiko and not testinfra and not once" client/python/tests
 """
 
 import importlib.util
@@ -34,6 +34,7 @@ def pytest_configure(config):
     _system.pytest_configure(config)
     for name in EXTRAS:
         config.addinivalue_line("markers", f"{name}: needs {name}")
+    config.addinivalue_line("markers", "once: takes its time, and what else is installed cannot matter to it")
 
 
 def _installed(name):

@@ -251,6 +251,7 @@ def test_no_descriptor_reaches_a_child_program(c, python):
     assert f"socket:[{os.fstat(c._link.fileno()).st_ino}]" not in out
 
 
+@pytest.mark.once
 def test_200_leases(daemon):
     with sshlease.lease("t", socket=daemon.path) as c:
         c.run("true")

@@ -76,6 +76,7 @@ def test_alone_it_works_without_anything_else(installed, tmp_path):
     assert said.startswith("t: no sshleased is listening at nobody.sock; start one of your own with `sshleased --user &`")
 
 
+@pytest.mark.once
 def test_pytest_finds_the_plugin(installed, tmp_path):
     python = installed("--system-site-packages")
     (tmp_path / "test_it.py").write_text("def test_it(ssh_lease): ssh_lease('t')\n")

@@ -149,6 +149,7 @@ def test_shell(c):
         assert p.wait() == 9
 
 
+@pytest.mark.once
 def test_100_mb(c):
     """As much out of the far side and in again, with the memory of a few windows."""
     size, chunk = 100_000_000, os.urandom(1 << 20)
@@ -181,6 +182,7 @@ def test_what_nobody_reads_is_held_back(c):
     assert len(out) == 3000000 and err == b"done\n"
 
 
+@pytest.mark.once
 def test_16_threads(make_daemon, make_sshd, target):
     server = make_sshd("MaxSessions 20")
     daemon = make_daemon({"targets": {"t": target(server, streams=17)}})

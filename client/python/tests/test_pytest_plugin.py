@@ -85,6 +85,7 @@ def test_header(suite, pool, absent):
     suite.at(absent).run("--collect-only").stdout.fnmatch_lines([f"sshlease: {NO_DAEMON} at {absent}*sshleased --user*"])
 
 
+@pytest.mark.once
 def test_the_header_does_not_wait_for_a_daemon_that_hangs(suite, pool):
     pool.signal(signal.SIGSTOP)
     suite.at(pool.path).write("def test_it(): pass").run(timeout=30).assert_outcomes(passed=1)
@@ -234,6 +235,7 @@ def test_no_daemon_skips_by_ini_under_xdist(suite, absent):
     suite.at(absent).write(NEEDS_ONE).run("-p", "xdist", "-n", "2").assert_outcomes(passed=1, skipped=3)
 
 
+@pytest.mark.once
 def test_a_daemon_that_hangs_is_no_reason_to_hang(suite, pool):
     suite.at(pool.path).write(HOSTNAME)
     suite.pytester.makeconftest("import sshlease._lease as it; it.ANSWER_SECONDS = it.CLOSE_SECONDS = 0.5")
@@ -243,6 +245,7 @@ def test_a_daemon_that_hangs_is_no_reason_to_hang(suite, pool):
     result.stdout.fnmatch_lines(["sshlease: sshleased at * does not answer", "*sshlease*Timeout: t: sshleased at * does not answer"])
 
 
+@pytest.mark.once
 def test_autostart_starts_one(suite, tmp_path):
     """Before the header tells of it, and one for all workers."""
     path = tmp_path / "own.sock"
@@ -395,6 +398,7 @@ def test_the_example(suite, make_daemon, sshd, target, options):
 
 # --- pytest-xdist ---
 
+@pytest.mark.once
 def test_eight_workers_share_two_connections(suite, pool):
     suite.at(pool.path).write("""
         import pytest

@@ -123,6 +123,7 @@ def test_renew(lease):
     assert 119 < c.renew(120) <= 120 and 119 < c.left <= 120
 
 
+@pytest.mark.once
 def test_a_waiting_call_keeps_the_lease(make_daemon, sshd, target):
     daemon = make_daemon({"targets": {"t": target(sshd)}})
     with sshlease.lease("t", socket=daemon.path, lease_timeout=1) as c:
