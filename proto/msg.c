@@ -108,20 +108,26 @@ static const struct field lease_ended_fields[] = {
     F_CODE(lease_ended.code),
     F_REMARK(lease_ended.text),
 };
+/* STREAM_OPEN and STREAM_OPEN_FDS differ in one field. */
+#define STREAM_OPEN_FIRST                                                                                              \
+    F_RID(stream_open.rid), F_ANY32(stream_open.stream), F_U32(stream_open.kind, SL_STREAM_EXEC, SL_STREAM_SUBSYSTEM), \
+        F_NAME(stream_open.command, SL_MSG_COMMAND_MAX)
+#define STREAM_OPEN_REST                                                                                               \
+    F_PRESENT(stream_open.pty, 6), F_NAME(stream_open.pty_req.term, SL_MSG_NAME_MAX),                                  \
+        F_ANY32(stream_open.pty_req.cols), F_ANY32(stream_open.pty_req.rows), F_ANY32(stream_open.pty_req.width_px),   \
+        F_ANY32(stream_open.pty_req.height_px), F_BLOB(stream_open.pty_req.modes, SL_MSG_MODES_MAX),                   \
+    {                                                                                                                  \
+        ENV, 0, SL_MSG_ENV_MAX, 0                                                                                      \
+    }
 static const struct field stream_open_fields[] = {
-    F_RID(stream_open.rid),
-    F_ANY32(stream_open.stream),
-    F_U32(stream_open.kind, SL_STREAM_EXEC, SL_STREAM_SUBSYSTEM),
-    F_NAME(stream_open.command, SL_MSG_COMMAND_MAX),
+    STREAM_OPEN_FIRST,
     F_WINDOW(stream_open.window),
-    F_PRESENT(stream_open.pty, 6),
-    F_NAME(stream_open.pty_req.term, SL_MSG_NAME_MAX),
-    F_ANY32(stream_open.pty_req.cols),
-    F_ANY32(stream_open.pty_req.rows),
-    F_ANY32(stream_open.pty_req.width_px),
-    F_ANY32(stream_open.pty_req.height_px),
-    F_BLOB(stream_open.pty_req.modes, SL_MSG_MODES_MAX),
-    {ENV, 0, SL_MSG_ENV_MAX, 0},
+    STREAM_OPEN_REST,
+};
+static const struct field stream_open_fds_fields[] = {
+    STREAM_OPEN_FIRST,
+    F_U32(stream_open.fds, 0, SL_MSG_FDS_ALL),
+    STREAM_OPEN_REST,
 };
 static const struct field stream_opened_fields[] = {
     F_RID(stream_opened.rid),
@@ -158,6 +164,12 @@ static const struct field stream_end_fields[] = {
     F_NAME(stream_end.signal, SL_MSG_NAME_MAX),
     F_BOOL(stream_end.core_dumped),
     F_REMARK(stream_end.text),
+};
+static const struct field output_lost_fields[] = {
+    F_ANY32(output_lost.stream),
+    F_U32(output_lost.fd, SL_STREAM_STDOUT, SL_STREAM_STDERR),
+    F_CODE(output_lost.code),
+    F_REMARK(output_lost.text),
 };
 static const struct field end_fields[] = {
     F_RID(end.rid),
@@ -199,6 +211,7 @@ static const struct layout layouts[] = {
     [SL_MSG_SIGNAL] = {"SIGNAL", CLIENT, 1, false, FIELDS(signal_fields)},
     [SL_MSG_WINDOW_CHANGE] = {"WINDOW_CHANGE", CLIENT, 1, false, FIELDS(window_change_fields)},
     [SL_MSG_CLOSE] = {"CLOSE", CLIENT, 1, false, FIELDS(stream_fields)},
+    [SL_MSG_STREAM_OPEN_FDS] = {"STREAM_OPEN_FDS", CLIENT, 2, false, FIELDS(stream_open_fds_fields)},
     [SL_MSG_STATUS] = {"STATUS", CLIENT, 1, false, FIELDS(request_fields)},
     [SL_MSG_END] = {"END", CLIENT, 1, false, FIELDS(end_fields)},
     [SL_MSG_RELOAD] = {"RELOAD", CLIENT, 1, false, FIELDS(request_fields)},
@@ -214,6 +227,7 @@ static const struct layout layouts[] = {
     [SL_MSG_RENEWED] = {"RENEWED", DAEMON, 1, false, FIELDS(renewed_fields)},
     [SL_MSG_LEASE_ENDED] = {"LEASE_ENDED", DAEMON, 1, false, FIELDS(lease_ended_fields)},
     [SL_MSG_STREAM_OPENED] = {"STREAM_OPENED", DAEMON, 1, false, FIELDS(stream_opened_fields)},
+    [SL_MSG_OUTPUT_LOST] = {"OUTPUT_LOST", DAEMON, 2, false, FIELDS(output_lost_fields)},
     [SL_MSG_STREAM_END] = {"STREAM_END", DAEMON, 1, false, FIELDS(stream_end_fields)},
     [SL_MSG_STATUS_REPLY] = {"STATUS_REPLY", DAEMON, 1, false, FIELDS(status_reply_fields)},
     [SL_MSG_MUX_PATH] = {"MUX_PATH", DAEMON, 2, false, FIELDS(mux_path_fields)},
@@ -282,7 +296,7 @@ bool sl_msg_env_next(struct sl_reader *env, struct sl_bytes *ret_name, struct sl
 /* What no single field can say: rules between two of them. Both directions keep them. */
 static bool is_coherent(const struct sl_msg *msg)
 {
-    if (msg->type != SL_MSG_STREAM_OPEN)
+    if (msg->type != SL_MSG_STREAM_OPEN && msg->type != SL_MSG_STREAM_OPEN_FDS)
         return true;
     switch ((enum sl_stream_kind)msg->stream_open.kind) {
     case SL_STREAM_EXEC:

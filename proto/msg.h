@@ -25,22 +25,23 @@
 
 /* Types. Client to daemon: 1 to 99; daemon to client: 100 and up; both ways: 40 to 49. */
 enum sl_msg_type {
-    SL_MSG_HELLO = 1,          /* first message of the client */
-    SL_MSG_ACQUIRE = 10,       /* -> WAITING* then GRANTED or ERROR */
-    SL_MSG_RENEW = 11,         /* -> RENEWED or ERROR */
-    SL_MSG_RELEASE = 12,       /* -> OK or ERROR; ends a wait, too */
-    SL_MSG_STREAM_OPEN = 20,   /* -> STREAM_OPENED or ERROR */
-    SL_MSG_SIGNAL = 21,        /* no answer */
-    SL_MSG_WINDOW_CHANGE = 22, /* no answer */
-    SL_MSG_CLOSE = 23,         /* no answer but the STREAM_END that follows */
-    SL_MSG_STATUS = 30,        /* -> STATUS_REPLY+ or ERROR */
-    SL_MSG_END = 31,           /* -> OK or ERROR */
-    SL_MSG_RELOAD = 32,        /* -> OK or ERROR */
-    SL_MSG_MUX = 33,           /* -> MUX_PATH or ERROR; version 2 */
-    SL_MSG_DATA = 40,          /* both ways */
-    SL_MSG_WINDOW = 41,        /* both ways */
-    SL_MSG_EOF = 42,           /* both ways */
-    SL_MSG_WELCOME = 100,      /* the daemon's answer to HELLO */
+    SL_MSG_HELLO = 1,            /* first message of the client */
+    SL_MSG_ACQUIRE = 10,         /* -> WAITING* then GRANTED or ERROR */
+    SL_MSG_RENEW = 11,           /* -> RENEWED or ERROR */
+    SL_MSG_RELEASE = 12,         /* -> OK or ERROR; ends a wait, too */
+    SL_MSG_STREAM_OPEN = 20,     /* -> STREAM_OPENED or ERROR */
+    SL_MSG_SIGNAL = 21,          /* no answer */
+    SL_MSG_WINDOW_CHANGE = 22,   /* no answer */
+    SL_MSG_CLOSE = 23,           /* no answer but the STREAM_END that follows */
+    SL_MSG_STREAM_OPEN_FDS = 24, /* -> STREAM_OPENED or ERROR; version 2 */
+    SL_MSG_STATUS = 30,          /* -> STATUS_REPLY+ or ERROR */
+    SL_MSG_END = 31,             /* -> OK or ERROR */
+    SL_MSG_RELOAD = 32,          /* -> OK or ERROR */
+    SL_MSG_MUX = 33,             /* -> MUX_PATH or ERROR; version 2 */
+    SL_MSG_DATA = 40,            /* both ways */
+    SL_MSG_WINDOW = 41,          /* both ways */
+    SL_MSG_EOF = 42,             /* both ways */
+    SL_MSG_WELCOME = 100,        /* the daemon's answer to HELLO */
     SL_MSG_OK = 101,
     SL_MSG_ERROR = 102,
     SL_MSG_WAITING = 110,
@@ -48,7 +49,8 @@ enum sl_msg_type {
     SL_MSG_RENEWED = 112,
     SL_MSG_LEASE_ENDED = 113, /* unasked: the lease is over */
     SL_MSG_STREAM_OPENED = 120,
-    SL_MSG_STREAM_END = 123, /* the last message about a stream */
+    SL_MSG_OUTPUT_LOST = 121, /* version 2 */
+    SL_MSG_STREAM_END = 123,  /* the last message about a stream */
     SL_MSG_STATUS_REPLY = 130,
     SL_MSG_MUX_PATH = 131, /* version 2 */
 };
@@ -130,13 +132,16 @@ struct sl_msg_stream_open {
     uint32_t stream;         /* chosen by the client; free again after STREAM_END, or after ERROR to the request */
     uint32_t kind;           /* enum sl_stream_kind */
     struct sl_bytes command; /* the command, or the subsystem's name; empty for a shell */
-    uint32_t window;         /* bytes the daemon may send before the client's first WINDOW */
+    uint32_t window;         /* STREAM_OPEN: bytes the daemon may send before the client's first WINDOW */
+    uint32_t fds;            /* STREAM_OPEN_FDS: enum sl_msg_fds, which descriptors come along */
     bool pty;
     struct sl_msg_pty pty_req;
     uint32_t env_count;
     struct sl_reader env; /* env_count pairs (string name, string value) and no more, as a sl_writer makes them and
                            * sl_msg_env_next() takes them apart; checked by the decoder */
 };
+/* Bits; the descriptors come in this order. */
+enum sl_msg_fds { SL_MSG_FD_STDIN = 1, SL_MSG_FD_STDOUT = 2, SL_MSG_FD_STDERR = 4, SL_MSG_FDS_ALL = 7 };
 struct sl_msg_stream_opened {
     uint32_t rid, stream;
     uint32_t window; /* bytes the client may send before the daemon's first WINDOW */
@@ -165,6 +170,11 @@ struct sl_msg_stream_end {
     struct sl_bytes signal; /* how == SIGNAL: the name without SIG */
     bool core_dumped;
     struct sl_bytes text; /* how == UNKNOWN: why; else what the server said, often empty */
+};
+struct sl_msg_output_lost { /* a passed descriptor takes nothing any more: the stream is being closed */
+    uint32_t stream, fd;    /* fd: enum sl_stream_fd */
+    uint32_t code;          /* as of ERROR; client-gone: nobody reads it */
+    struct sl_bytes text;
 };
 struct sl_msg_end {
     uint32_t rid;
@@ -204,6 +214,7 @@ struct sl_msg {
         struct sl_msg_stream stream;
         struct sl_msg_signal signal;
         struct sl_msg_window_change window_change;
+        struct sl_msg_output_lost output_lost;
         struct sl_msg_stream_end stream_end;
         struct sl_msg_end end;
         struct sl_msg_status_reply status_reply;

@@ -99,6 +99,7 @@ static const struct {
     {sl_client_on_signal, SL_MSG_SIGNAL, false},
     {sl_client_on_window_change, SL_MSG_WINDOW_CHANGE, false},
     {sl_client_on_close, SL_MSG_CLOSE, false},
+    {sl_client_on_stream_open_fds, SL_MSG_STREAM_OPEN_FDS, false},
     {sl_client_on_status, SL_MSG_STATUS, false},
     {sl_client_on_end, SL_MSG_END, true},
     {sl_client_on_reload, SL_MSG_RELOAD, false},
@@ -266,6 +267,11 @@ int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *d
     n->hooks = *hooks;
     n->started_ms = uv_now(loop);
     TAILQ_INIT(&n->clients.head);
+    int r = sl_watch_new(loop, &n->watch);
+    if (r != SL_OK) {
+        free(n);
+        return r;
+    }
     *ret_native = n;
     return SL_OK;
 }
@@ -280,6 +286,8 @@ void sl_native_stop(struct sl_native *n)
         leave(c);
         sl_socket_finish(c->socket);
     }
+    sl_watch_free(n->watch);
+    n->watch = NULL;
 }
 
 void sl_native_free(struct sl_native *n)

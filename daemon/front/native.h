@@ -11,7 +11,7 @@
 
 struct sl_native;
 
-/* Borrows `log` and `driver`, copies `hooks`. 0 or SL_E_NOMEM. */
+/* Borrows `log` and `driver`, copies `hooks`. 0, SL_E_NOMEM or SL_E_IO. */
 int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driver,
     const struct sl_native_hooks *hooks, struct sl_native **ret_native);
 /* When the last client's socket is closed. NULL is fine. */

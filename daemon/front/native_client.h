@@ -8,6 +8,7 @@
 #include "daemon/front/native_hooks.h"
 #include "daemon/net/peer.h"
 #include "daemon/net/socket.h"
+#include "daemon/net/watch.h"
 #include "proto/msg.h"
 
 #include <sys/queue.h>
@@ -47,14 +48,16 @@ struct sl_client_stream {
     bool close_wanted; /* CLOSE came before the server's answer */
     bool input_ended;
     uint32_t rid;
-    struct sl_stream *stream;
-    uint32_t in_credit;  /* bytes the client may still send */
-    uint32_t in_taken;   /* bytes that have left, to be told by the next WINDOW */
-    uint32_t out_credit; /* bytes the client takes, beyond those lent to the transport */
+    struct sl_stream *stream; /* NULL: with descriptors */
+    struct sl_relay *relay;   /* not NULL: with descriptors, and not over */
+    uint32_t in_credit;       /* bytes the client may still send */
+    uint32_t in_taken;        /* bytes that have left, to be told by the next WINDOW */
+    uint32_t out_credit;      /* bytes the client takes, beyond those lent to the transport */
     uint32_t out_lent;
 };
 TAILQ_HEAD(sl_client_stream_list, sl_client_stream);
 
+struct sl_relay;
 struct sl_status_job;
 struct sl_reload_job;
 
@@ -88,6 +91,7 @@ struct sl_native {
     struct sl_driver *driver;
     struct sl_native_hooks hooks;
     struct sl_client_list clients;
+    struct sl_watch *watch; /* of the descriptors that clients pass */
     uint64_t started_ms;
     bool closed_to_new; /* sl_native_stop() was called */
 };

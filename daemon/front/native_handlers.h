@@ -25,6 +25,20 @@ void sl_client_end_streams(struct sl_client *client, int status, const char *tex
 /* native_mux.c */
 void sl_client_on_mux(struct sl_client *client, const struct sl_msg *msg);
 
+/* For native_passed.c. Opens what `open` describes by `opener`, which gets a spec without credit, and adds it to the
+ * client's streams; answers when that cannot be. `fd`: for the opener. */
+struct sl_client_stream;
+typedef int (*sl_client_opener_fn)(struct sl_client_stream *stream, const struct sl_stream_spec *spec, const int fd[3]);
+/* False: it is answered, or a fault. */
+bool sl_client_open_stream(
+    struct sl_client *client, const struct sl_msg_stream_open *open, sl_client_opener_fn opener, const int fd[3]);
+/* The server's answer, and the end, told to the client; the latter frees the stream. */
+void sl_client_stream_opened(struct sl_client_stream *stream, int status, const char *text);
+void sl_client_stream_ended(struct sl_client_stream *stream, const struct sl_stream_result *result);
+
+/* native_passed.c */
+void sl_client_on_stream_open_fds(struct sl_client *client, const struct sl_msg *msg);
+
 /* admin.c */
 void sl_client_on_status(struct sl_client *client, const struct sl_msg *msg);
 void sl_client_on_end(struct sl_client *client, const struct sl_msg *msg);

@@ -4,8 +4,8 @@
  * bytes more. The transport is lent at most SL_NATIVE_LEND_MAX of them at a time, and nothing while the socket is
  * congested: so what waits for one slow client is bounded, whatever it promised. */
 #include "daemon/front/native_handlers.h"
+#include "daemon/front/relay.h"
 #include "daemon/front/texts.h"
-
 #include "proto/status.h"
 
 #include <stdlib.h>
@@ -25,6 +25,7 @@ static struct sl_client_stream *find(struct sl_client *c, uint32_t id)
 
 static void forget(struct sl_client_stream *s)
 {
+    sl_relay_free(s->relay);
     TAILQ_REMOVE(&s->client->streams, s, link);
     free(s);
 }
@@ -33,7 +34,7 @@ static void forget(struct sl_client_stream *s)
 
 static void lend(struct sl_client_stream *s)
 {
-    if (s->out_credit == 0 || s->out_lent >= SL_NATIVE_LEND_MAX || s->phase != SL_STREAM_OPENED ||
+    if (s->stream == NULL || s->out_credit == 0 || s->out_lent >= SL_NATIVE_LEND_MAX || s->phase != SL_STREAM_OPENED ||
         sl_socket_congested(s->client->socket))
         return;
     uint32_t room = SL_NATIVE_LEND_MAX - s->out_lent, more = s->out_credit < room ? s->out_credit : room;
@@ -140,15 +141,25 @@ void sl_client_on_eof(struct sl_client *c, const struct sl_msg *msg)
     if (s == NULL || s->phase == SL_STREAM_CLOSED || s->phase == SL_STREAM_REFUSED || s->input_ended)
         return;
     s->input_ended = true;
-    sl_stream_eof(s->stream);
+    if (s->relay != NULL)
+        sl_relay_input_eof(s->relay);
+    else
+        sl_stream_eof(s->stream);
 }
 
 /* --- opening and ending ------------------------------------------------------------------------------------------- */
 
-static void on_open(void *arg, int status, const char *text)
+static void close_stream(struct sl_client_stream *s)
 {
-    struct sl_client_stream *s = arg;
+    s->phase = SL_STREAM_CLOSED;
+    if (s->relay != NULL)
+        sl_relay_close(s->relay);
+    else
+        sl_stream_close(s->stream);
+}
 
+void sl_client_stream_opened(struct sl_client_stream *s, int status, const char *text)
+{
     if (status != 0) {
         /* Over the limit, nothing was asked of the server; what a server refuses it has at least seen. */
         sl_client_error(s->client, s->rid, status, status == SL_E_STREAM_LIMIT, text);
@@ -156,17 +167,20 @@ static void on_open(void *arg, int status, const char *text)
         return;
     }
     s->phase = SL_STREAM_OPENED;
-    s->in_credit = SL_STREAM_WINDOW;
+    s->in_credit = s->relay != NULL ? 0 : SL_STREAM_WINDOW;
     sl_client_send(s->client, &(struct sl_msg){
                                   .type = SL_MSG_STREAM_OPENED,
                                   .stream_opened = {.rid = s->rid, .stream = s->id, .window = s->in_credit},
                               });
-    if (s->close_wanted) {
-        s->phase = SL_STREAM_CLOSED;
-        sl_stream_close(s->stream);
-    } else {
+    if (s->close_wanted)
+        close_stream(s);
+    else
         lend(s);
-    }
+}
+
+static void on_open(void *arg, int status, const char *text)
+{
+    sl_client_stream_opened(arg, status, text);
 }
 
 static void send_end(struct sl_client_stream *s, const struct sl_stream_result *result)
@@ -184,16 +198,19 @@ static void send_end(struct sl_client_stream *s, const struct sl_stream_result *
                               });
 }
 
-static void on_end(void *arg, const struct sl_stream_result *result)
+void sl_client_stream_ended(struct sl_client_stream *s, const struct sl_stream_result *result)
 {
-    struct sl_client_stream *s = arg;
-
     if (s->phase == SL_STREAM_ASKED)
         sl_client_error(s->client, s->rid, SL_E_CONNECTION_LOST, false,
             result->text != NULL && result->text[0] != '\0' ? result->text : sl_status_text(SL_E_CONNECTION_LOST));
     else if (s->phase != SL_STREAM_REFUSED)
         send_end(s, result);
     forget(s);
+}
+
+static void on_end(void *arg, const struct sl_stream_result *result)
+{
+    sl_client_stream_ended(arg, result);
 }
 
 void sl_client_end_streams(struct sl_client *c, int status, const char *text, bool tell)
@@ -219,7 +236,8 @@ static const struct sl_stream_handler stream_handler = {
     .on_end = on_end,
 };
 
-static int open_stream(struct sl_client_stream *s, const struct sl_msg_stream_open *open)
+static int open_stream(
+    struct sl_client_stream *s, const struct sl_msg_stream_open *open, sl_client_opener_fn opener, const int fd[3])
 {
     const struct sl_msg_pty *pty = &open->pty_req;
     struct sl_stream_env env[SL_MSG_ENV_MAX];
@@ -251,7 +269,6 @@ static int open_stream(struct sl_client_stream *s, const struct sl_msg_stream_op
         .pty = open->pty ? &spec_pty : NULL,
         .env = env,
         .env_count = count,
-        .credit = s->out_lent,
     };
     switch (open->kind) {
     case SL_STREAM_SHELL:
@@ -264,40 +281,54 @@ static int open_stream(struct sl_client_stream *s, const struct sl_msg_stream_op
         spec.kind = SL_SPEC_EXEC;
         break;
     }
-    int r = sl_lease_stream_open(s->client->lease, &spec, &stream_handler, s, &s->stream);
+    int r = opener(s, &spec, fd);
     free(room);
     return r;
 }
 
-void sl_client_on_stream_open(struct sl_client *c, const struct sl_msg *msg)
+bool sl_client_open_stream(
+    struct sl_client *c, const struct sl_msg_stream_open *open, sl_client_opener_fn opener, const int fd[3])
 {
-    const struct sl_msg_stream_open *open = &msg->stream_open;
-
     if (find(c, open->stream) != NULL) {
         sl_client_fault(c, SL_E_PROTOCOL, "STREAM_OPEN names a stream that has not ended");
-        return;
+        return false;
     }
     if (c->holding != SL_HOLDING_LEASE) {
         sl_client_error(c, open->rid, SL_E_NO_LEASE, true, "there is no lease to open a stream under");
-        return;
+        return false;
     }
     struct sl_client_stream *s = calloc(1, sizeof *s);
     if (s == NULL) {
         sl_client_error(c, open->rid, SL_E_NOMEM, true, sl_status_text(SL_E_NOMEM));
-        return;
+        return false;
     }
     s->client = c;
     s->id = open->stream;
     s->rid = open->rid;
     s->out_lent = open->window < SL_NATIVE_LEND_MAX ? open->window : SL_NATIVE_LEND_MAX;
     s->out_credit = open->window - s->out_lent;
-    int r = open_stream(s, open);
+    int r = open_stream(s, open, opener, fd);
     if (r != 0) {
         free(s);
         sl_client_error(c, open->rid, r, true, sl_status_text(r));
-        return;
+        return false;
     }
     TAILQ_INSERT_TAIL(&c->streams, s, link);
+    return true;
+}
+
+static int open_framed(struct sl_client_stream *s, const struct sl_stream_spec *spec, const int fd[3])
+{
+    struct sl_stream_spec with_credit = *spec;
+
+    (void)fd;
+    with_credit.credit = s->out_lent;
+    return sl_lease_stream_open(s->client->lease, &with_credit, &stream_handler, s, &s->stream);
+}
+
+void sl_client_on_stream_open(struct sl_client *c, const struct sl_msg *msg)
+{
+    (void)sl_client_open_stream(c, &msg->stream_open, open_framed, NULL);
 }
 
 /* --- the rest ----------------------------------------------------------------------------------------------------- */
@@ -321,8 +352,13 @@ void sl_client_on_signal(struct sl_client *c, const struct sl_msg *msg)
     struct sl_client_stream *s = find(c, msg->signal.stream);
     char name[SL_MSG_NAME_MAX + 1];
 
-    if (s != NULL && (s->phase == SL_STREAM_ASKED || s->phase == SL_STREAM_OPENED))
-        sl_stream_signal(s->stream, sl_client_text(msg->signal.name, name, sizeof name));
+    if (s == NULL || (s->phase != SL_STREAM_ASKED && s->phase != SL_STREAM_OPENED))
+        return;
+    (void)sl_client_text(msg->signal.name, name, sizeof name);
+    if (s->relay != NULL)
+        sl_relay_signal(s->relay, name);
+    else
+        sl_stream_signal(s->stream, name);
 }
 
 void sl_client_on_window_change(struct sl_client *c, const struct sl_msg *msg)
@@ -330,7 +366,11 @@ void sl_client_on_window_change(struct sl_client *c, const struct sl_msg *msg)
     const struct sl_msg_window_change *change = &msg->window_change;
     struct sl_client_stream *s = find(c, change->stream);
 
-    if (s != NULL && (s->phase == SL_STREAM_ASKED || s->phase == SL_STREAM_OPENED))
+    if (s == NULL || (s->phase != SL_STREAM_ASKED && s->phase != SL_STREAM_OPENED))
+        return;
+    if (s->relay != NULL)
+        sl_relay_resize(s->relay, change->cols, change->rows, change->width_px, change->height_px);
+    else
         sl_stream_resize(s->stream, change->cols, change->rows, change->width_px, change->height_px);
 }
 
@@ -343,7 +383,6 @@ void sl_client_on_close(struct sl_client *c, const struct sl_msg *msg)
     if (s->phase == SL_STREAM_ASKED) {
         s->close_wanted = true; /* when the server has answered */
     } else if (s->phase == SL_STREAM_OPENED) {
-        s->phase = SL_STREAM_CLOSED;
-        sl_stream_close(s->stream);
+        close_stream(s);
     }
 }

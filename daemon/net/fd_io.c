@@ -19,7 +19,11 @@ bool sl_fd_io_open_again(struct sl_fd_io *io)
 {
     char path[40];
     struct stat old, new;
+    const int flags = fcntl(io->fd, F_GETFL);
 
+    /* Nobody gets by us what the descriptor alone does not allow. */
+    if (flags < 0 || (flags & O_PATH) != 0 || ((flags & O_ACCMODE) != O_RDWR && (flags & O_ACCMODE) != io->access))
+        return false;
     if (fstat(io->fd, &old) != 0 || (S_ISCHR(old.st_mode) && major(old.st_rdev) == MAJOR_TTYAUX))
         return false;
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", io->fd);

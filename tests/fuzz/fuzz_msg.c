@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     FUZZ_CHECK(msg.type == (enum sl_msg_type)frame.type);
     FUZZ_CHECK(sl_msg_from_client(frame.type) || sl_msg_from_daemon(frame.type));
-    if (msg.type == SL_MSG_STREAM_OPEN)
+    if (msg.type == SL_MSG_STREAM_OPEN || msg.type == SL_MSG_STREAM_OPEN_FDS)
         check_env(&msg);
 
     struct encoded first = encode(&msg);

@@ -380,6 +380,25 @@ static void every_way_writes_without_waiting(void **state)
     }
 }
 
+static void a_descriptor_for_reading_is_not_made_one_for_writing(void **state)
+{
+    struct sl_fd_io io;
+    int fd[2];
+
+    (void)state;
+    assert_int_equal(pipe(fd), 0); /* opened again by its name in /proc, either end could be the other */
+    sl_fd_io_init(&io, fd[0], O_WRONLY);
+    assert_false(sl_fd_io_open_again(&io));
+    io.way = SL_FD_MOMENT;
+    assert_int_equal(sl_fd_io_write(&io, "x", 1), -EBADF);
+    assert_true(sl_fd_io_close(&io));
+    int named = open("/tmp", O_PATH);
+    sl_fd_io_init(&io, named, O_RDONLY);
+    assert_false(sl_fd_io_open_again(&io));
+    assert_true(sl_fd_io_close(&io));
+    (void)close(fd[1]);
+}
+
 static void who_ignores_credit_breaks_it(void **state)
 {
     static const char block[1000000];
@@ -413,6 +432,7 @@ int main(void)
         cmocka_unit_test(a_file_gets_what_was_given_even_when_closed_at_once),
         cmocka_unit_test(it_can_be_closed_from_its_own_callbacks),
         cmocka_unit_test(every_way_writes_without_waiting),
+        cmocka_unit_test(a_descriptor_for_reading_is_not_made_one_for_writing),
         cmocka_unit_test(who_ignores_credit_breaks_it),
     };
     (void)signal(SIGPIPE, SIG_IGN); /* as the daemon does */
