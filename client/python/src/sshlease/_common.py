@@ -26,6 +26,8 @@ Waiting = Callable[[int, float, str], Any]
 ANSWER_SECONDS = 30.0
 # close() is more impatient: the daemon reclaims a lease that was not given back.
 CLOSE_SECONDS = 5.0
+# Between the end of a command's output and the word how it ended.
+END_SECONDS = 0.5
 PROGRAM = f"sshlease-python {__version__}"
 _HERE = os.path.dirname(__file__)
 

@@ -10,8 +10,9 @@ from typing import Any, Mapping, Optional, Tuple, overload
 from . import _label
 from . import _wire as wire
 from ._autostart import start_daemon
-from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, PROGRAM, Command, Input, LeaseBase, Terminal, Waiting, abandoned,
-                      caller, command_line, encoded, environment, milliseconds, no_orderly_end, terminal, timed_out)
+from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Command, Input, LeaseBase, Terminal, Waiting,
+                      abandoned, caller, command_line, encoded, environment, milliseconds, no_orderly_end, terminal,
+                      timed_out)
 from ._connect import connect, default_socket
 from ._errors import NO_LEASE, TIMEOUT, LeaseEnded, NoDaemon, SshleaseError, error_for
 from ._link import Link
@@ -112,6 +113,9 @@ class Lease(LeaseBase):
             link.drop()  # a thread that is no more may still hold the lock
             return
         try:
+            if session.streams:
+                # One whose output has ended is about to say how it ended, and then the connection is as good as new.
+                link.wait(session.nothing_ends, time.monotonic() + END_SECONDS)
             with link.lock:
                 session.release()
                 link.changed()

@@ -100,6 +100,10 @@ class Session:
     def is_over(self) -> bool:
         return self.state is OVER
 
+    def nothing_ends(self) -> bool:
+        """Whether no stream's output has ended without the word how it ended, which must be on its way."""
+        return self.state is OVER or not any(stream.eof for stream in self.streams.values())
+
     def error(self, why: Optional[Why] = None) -> SshleaseError:
         """`why` as an exception; without it, why the lease is over."""
         code, text, unsent = why or self.why or (NO_LEASE, "there is no lease", True)

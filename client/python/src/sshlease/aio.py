@@ -22,8 +22,9 @@ from . import _label
 from . import _wire as wire
 from ._aiolink import AioLink
 from ._autostart import start_daemon
-from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, PROGRAM, Command, Input, LeaseBase, Terminal, Waiting, abandoned,
-                      caller, command_line, encoded, environment, milliseconds, no_orderly_end, terminal, timed_out)
+from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Command, Input, LeaseBase, Terminal, Waiting,
+                      abandoned, caller, command_line, encoded, environment, milliseconds, no_orderly_end, terminal,
+                      timed_out)
 from ._connect import CONNECT_SECONDS, attempt, default_socket, failed
 from ._errors import NO_LEASE, TIMEOUT, CommandTimeout, LeaseEnded, NoDaemon, SshleaseError, error_for
 from ._process import DEVNULL, PIPE, Bins, bins_for
@@ -145,10 +146,12 @@ class Lease(LeaseBase):
         CancelledError, and then the lease has ended all the same."""
         if self._finalizer.detach() is None:
             return
+        now = asyncio.get_running_loop().time
         try:
+            await self._link.wait(self._session.nothing_ends, now() + END_SECONDS)
             self._session.release()
             self._link.changed()
-            await self._link.wait(self._session.is_over, asyncio.get_running_loop().time() + CLOSE_SECONDS)
+            await self._link.wait(self._session.is_over, now() + CLOSE_SECONDS)
         finally:
             self._link.close()
 

@@ -1,0 +1,356 @@
+"""paramiko's Channel and its files over a stream of a lease. What a program that was written for paramiko does with them
+does the same here; see sshlease.paramiko."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, TypeVar, Union
+
+from . import _wire as wire
+from ._errors import SshleaseError
+from ._lease import Lease
+from ._process import Handle
+from ._session import Stream
+from ._wire import Pty
+
+if TYPE_CHECKING:
+    from .paramiko import Transport
+
+# As much as paramiko lets wait unread, so that programs which read one output after the other go on working.
+WINDOW = 2097152
+# How long the server of a subsystem may take to end by itself once its input has ended.
+_SUBSYSTEM_SECONDS = 1.0
+
+_T = TypeVar("_T")
+Translate = Callable[[SshleaseError], Exception]
+
+
+class Channel:
+    """One command, shell or subsystem. There is no descriptor to select() on."""
+
+    def __init__(self, lease: Lease, translate: Translate, transport: Optional["Transport"] = None) -> None:
+        self._lease, self._translate, self._transport = lease, translate, transport
+        self._pty: Optional[Pty] = None
+        self._env: Dict[str, str] = {}
+        self._combined = False
+        self._out = bytearray()
+        self._err = bytearray()
+        self._timeout: Optional[float] = None
+        self._handle: Optional[Handle] = None
+        self._subsystem = False
+        self._name = ""
+        self.closed = False
+
+    # --- starting ---
+
+    def _call(self, what: Callable[[], _T]) -> _T:
+        try:
+            return what()
+        except SshleaseError as e:
+            raise self._translate(e) from e
+
+    def _start(self, kind: int, command: str) -> None:
+        if self._handle is not None:
+            raise self._translate(SshleaseError("this channel runs something already", target=self._lease.target))
+        bins = (self._out, self._out if self._combined else self._err)
+        self._handle = self._call(lambda: self._lease._open(kind, command, self._pty, self._env, bins, WINDOW))
+
+    def exec_command(self, command: Union[str, bytes]) -> None:
+        self._start(wire.EXEC, command if isinstance(command, str) else command.decode("utf-8", "surrogateescape"))
+
+    def invoke_shell(self) -> None:
+        self._start(wire.SHELL, "")
+
+    def invoke_subsystem(self, subsystem: str) -> None:
+        self._subsystem = True
+        self._start(wire.SUBSYSTEM, subsystem)
+
+    def get_pty(self, term: str = "vt100", width: int = 80, height: int = 24, width_pixels: int = 0,
+                height_pixels: int = 0) -> None:
+        self._pty = Pty(term, width, height, width_pixels, height_pixels)
+
+    def resize_pty(self, width: int = 80, height: int = 24, width_pixels: int = 0, height_pixels: int = 0) -> None:
+        handle = self._running()
+        with handle.link.lock:
+            handle.session.send_size(handle.stream, width, height, width_pixels, height_pixels)
+            handle.link.flush()
+
+    def set_environment_variable(self, name: str, value: str) -> None:
+        self._env[name] = value
+
+    def update_environment(self, environment: Dict[str, str]) -> None:
+        self._env.update(environment)
+
+    def set_combine_stderr(self, combine: bool) -> bool:
+        """Whether standard error comes with standard output from now on; what it was before."""
+        before, self._combined = self._combined, combine
+        if self._handle is not None:
+            with self._handle.link.lock:
+                if combine and not before:
+                    self._out += self._err
+                    self._err.clear()
+                self._handle.stream.bins = (self._out, self._out if combine else self._err)
+        return before
+
+    # --- input and output ---
+
+    def _running(self) -> Handle:
+        if self._handle is None or self.closed:
+            raise OSError("Socket is closed")
+        return self._handle
+
+    @property
+    def _stream(self) -> Optional[Stream]:
+        return None if self._handle is None else self._handle.stream
+
+    def _deadline(self) -> Optional[float]:
+        return None if self._timeout is None else time.monotonic() + self._timeout
+
+    def _recv(self, source: bytearray, most: int) -> bytes:
+        handle = self._handle
+        if handle is None or self.closed and not source:
+            return b""
+        data = self._call(partial(handle.read_some, source, most, self._deadline()))
+        if data is None:
+            raise socket.timeout("timed out")
+        return data
+
+    def recv(self, nbytes: int) -> bytes:
+        """Some of standard output; b"" at its end; socket.timeout when the channel's time runs out before."""
+        return self._recv(self._out, nbytes)
+
+    def recv_stderr(self, nbytes: int) -> bytes:
+        return self._recv(self._err, nbytes)
+
+    def _look(self) -> None:
+        """Takes what has come, without waiting."""
+        if self._handle is not None and not self.closed:
+            self._handle.link.wait(self._handle.stream.is_over, time.monotonic())
+
+    def recv_ready(self) -> bool:
+        if not self._out:
+            self._look()
+        return bool(self._out)
+
+    def recv_stderr_ready(self) -> bool:
+        if not self._err:
+            self._look()
+        return bool(self._err)
+
+    def send(self, data: Union[str, bytes, bytearray, memoryview]) -> int:
+        """Sends all of it, or raises: OSError when the command has ended, socket.timeout."""
+        raw = memoryview(data.encode() if isinstance(data, str) else data).cast("B")
+        handle = self._running()
+        if handle.stream.eof_sent:
+            raise OSError("Socket is closed")
+        done = self._call(lambda: handle.write_all(raw, self._deadline()))
+        if done < len(raw):
+            raise socket.timeout("timed out")
+        return done
+
+    def sendall(self, data: Union[str, bytes, bytearray, memoryview]) -> None:
+        self.send(data)
+
+    def send_ready(self) -> bool:
+        self._look()
+        stream = self._stream
+        return stream is not None and not self.closed and stream.credit_out > 0
+
+    def shutdown_write(self) -> None:
+        """No more input."""
+        if self._handle is not None and not self.closed:
+            self._handle.end_input()
+
+    def shutdown_read(self) -> None:
+        """What still comes is dropped."""
+        if self._handle is not None:
+            self._handle.drop_output(0)
+            self._handle.drop_output(1)
+
+    def shutdown(self, how: int) -> None:
+        """0: reading, 1: writing, 2: both."""
+        if how in (0, 2):
+            self.shutdown_read()
+        if how in (1, 2):
+            self.shutdown_write()
+
+    def close(self) -> None:
+        """Ends what still runs on the far side. A subsystem is given the end of its input, and a moment."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._handle is not None:
+            if self._subsystem:
+                self._handle.end_input()
+                self._handle.link.wait(self._handle.stream.is_over, time.monotonic() + _SUBSYSTEM_SECONDS)
+            self._handle.link.discard(self._handle.stream)
+
+    def __enter__(self) -> "Channel":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- the end ---
+
+    def exit_status_ready(self) -> bool:
+        self._look()
+        stream = self._stream
+        return self.closed or (stream is not None and stream.over)
+
+    def recv_exit_status(self) -> int:
+        """Waits for the command's end. -1 when it has no exit status: it was killed by a signal, or cut short."""
+        if self._handle is None:
+            return -1
+        stream = self._handle.stream
+        if not self.closed:
+            self._handle.link.wait(stream.is_over)
+        return stream.exit_status if stream.over and stream.why is None and stream.how == wire.END_STATUS else -1
+
+    @property
+    def exit_status(self) -> int:
+        """-1 until it is known."""
+        return self.recv_exit_status() if self.exit_status_ready() else -1
+
+    @property
+    def eof_received(self) -> bool:
+        stream = self._stream
+        return stream is not None and stream.eof
+
+    # --- what sockets have ---
+
+    def settimeout(self, timeout: Optional[float]) -> None:
+        """Seconds that receiving and sending may wait; None: for ever."""
+        self._timeout = timeout
+
+    def gettimeout(self) -> Optional[float]:
+        return self._timeout
+
+    def setblocking(self, blocking: bool) -> None:
+        self._timeout = None if blocking else 0.0
+
+    def get_id(self) -> int:
+        stream = self._stream
+        return 0 if stream is None else stream.id
+
+    def set_name(self, name: str) -> None:
+        self._name = name
+
+    def get_name(self) -> str:
+        return self._name
+
+    def get_transport(self) -> Any:
+        return self._transport
+
+    def makefile(self, mode: str = "r", bufsize: int = -1) -> "ChannelFile":
+        return ChannelFile(self, mode, self.recv)
+
+    def makefile_stderr(self, mode: str = "r", bufsize: int = -1) -> "ChannelFile":
+        return ChannelFile(self, mode, self.recv_stderr)
+
+    def makefile_stdin(self, mode: str = "wb", bufsize: int = -1) -> "ChannelStdinFile":
+        return ChannelStdinFile(self, mode, self.recv)
+
+    def __repr__(self) -> str:
+        return f"<sshlease channel {self.get_id()} of {self._lease!r}>"
+
+
+class _Raw(io.RawIOBase):
+    """Closing it closes nothing else: the channel lives on."""
+
+    def __init__(self, recv: Callable[[int], bytes]) -> None:
+        self._recv = recv
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._recv(len(buffer))
+        buffer[:len(data)] = data
+        return len(data)
+
+
+class ChannelFile:
+    """As paramiko has it: read() gives bytes whatever the mode, lines are text unless the mode has a "b"; what is written
+    is sent at once."""
+
+    def __init__(self, channel: Channel, mode: str, recv: Callable[[int], bytes]) -> None:
+        self.channel, self.mode = channel, mode
+        self._reader = io.BufferedReader(_Raw(recv), 65536)
+        self.closed = False
+
+    def _line(self, line: bytes) -> Any:
+        return line if "b" in self.mode else line.decode("utf-8")
+
+    def _open(self) -> None:
+        if self.closed:
+            raise OSError("File is closed")
+
+    def readable(self) -> bool:
+        return "r" in self.mode or "+" in self.mode
+
+    def writable(self) -> bool:
+        return "w" in self.mode or "+" in self.mode
+
+    def seekable(self) -> bool:
+        return False
+
+    def read(self, size: Optional[int] = None) -> bytes:
+        self._open()
+        return self._reader.read(-1 if size is None else size)
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[:len(data)] = data
+        return len(data)
+
+    def readline(self, size: Optional[int] = None) -> Any:
+        self._open()
+        return self._line(self._reader.readline(-1 if size is None else size))
+
+    def readlines(self, sizehint: Optional[int] = None) -> List[Any]:
+        self._open()
+        return [self._line(line) for line in self._reader.readlines(-1 if sizehint is None else sizehint)]
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def write(self, data: Union[str, bytes]) -> None:
+        self._open()
+        self.channel.sendall(data)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __enter__(self) -> "ChannelFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<sshlease.{type(self).__name__} of {self.channel!r}>"
+
+
+class ChannelStdinFile(ChannelFile):
+    """Closing it ends the command's input."""
+
+    def close(self) -> None:
+        super().close()
+        self.channel.shutdown_write()

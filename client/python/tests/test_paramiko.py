@@ -1,0 +1,200 @@
+"""sshlease.paramiko: programs written for paramiko."""
+
+import gc
+import io
+import os
+import re
+import socket
+import warnings
+
+import pytest
+
+import sshlease
+from sshlease import paramiko
+from waiting import until
+
+
+@pytest.fixture
+def client(daemon):
+    with paramiko.SSHClient() as one:
+        one.load_system_host_keys()
+        one.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        one.connect("t", socket=daemon.path)
+        yield one
+
+
+def test_as_it_is_written_for_paramiko(daemon, monkeypatch):
+    monkeypatch.setenv("SSHLEASE_SOCKET", daemon.path)
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    client.connect(hostname="t", username="somebody", password="secret", key_filename="/nowhere", timeout=30,
+                   banner_timeout=5, look_for_keys=False)
+    try:
+        stdin, stdout, stderr = client.exec_command("cat; echo err >&2; exit 3", timeout=30)
+        stdin.write("line 1\n")
+        stdin.write(b"line 2\n")
+        stdin.flush()
+        stdin.channel.shutdown_write()
+        assert stdout.readline() == "line 1\n"  # text by lines, bytes by read(), as paramiko has it
+        assert stdout.read() == b"line 2\n"
+        assert stderr.read().decode() == "err\n"
+        assert stdout.channel.recv_exit_status() == 3 and stdout.channel.exit_status_ready()
+        assert list(client.exec_command("printf 'a\\nb'")[1]) == ["a\n", "b"]
+        assert client.exec_command("printf 'a\\nb'")[1].readlines() == ["a\n", "b"]
+    finally:
+        client.close()
+    client.close()
+    daemon.await_connections(idle=1, leased=0)
+    with pytest.raises(paramiko.SSHException):
+        client.exec_command("true")
+
+
+def test_names():
+    names = sshlease.paramiko._names
+    assert names("web1", 22, None) == ["web1"]
+    assert names("web1", 22, "ci") == ["ci@web1", "web1"]
+    assert names("web1", 2222, None) == ["web1:2222", "web1"]
+    assert names("::1", 2222, "ci") == ["ci@[::1]:2222", "::1"]
+
+
+def test_one_output_after_the_other(client):
+    """As much of the other may wait as with paramiko."""
+    _, stdout, stderr = client.exec_command("head -c 1000000 /dev/zero >&2; echo done")
+    assert stdout.read() == b"done\n" and len(stderr.read()) == 1000000
+    _, stdout, _ = client.exec_command("head -c 1000000 /dev/zero")
+    assert stdout.channel.recv_exit_status() == 0 and len(stdout.read()) == 1000000
+
+
+def test_channel(client):
+    channel = client.get_transport().open_session()
+    assert client.get_transport().is_active() and channel.set_combine_stderr(True) is False
+    channel.set_environment_variable("LC_TEST", "x")
+    channel.exec_command("echo out; echo err >&2; read line; echo $line $LC_TEST; exit 5")
+    channel.sendall(b"in\n")
+    assert channel.recv_exit_status() == 5 and channel.exit_status == 5
+    assert channel.recv_ready() and not channel.recv_stderr_ready()
+    got = b""
+    while part := channel.recv(4):
+        got += part
+    assert sorted(got.split(b"\n")) == [b"", b"err", b"in x", b"out"]
+    with pytest.raises(paramiko.SSHException):
+        channel.exec_command("true")
+    channel.close()
+    assert channel.closed and channel.recv(1) == b""
+    with pytest.raises(OSError):
+        channel.send(b"x")
+
+
+def test_timeouts(client, sshd):
+    stdin, stdout, _ = client.exec_command("echo begun; exec sleep 4000", timeout=0.2)
+    assert stdout.readline() == "begun\n"
+    with pytest.raises(socket.timeout):
+        stdout.read()
+    assert not stdout.channel.exit_status_ready()
+    stdin.channel.close()
+    sshd.await_nothing_remote()
+
+
+def test_killed_by_a_signal(client):
+    _, stdout, _ = client.exec_command("kill -KILL $$")
+    assert stdout.channel.recv_exit_status() == -1
+
+
+def test_dropped_files_end_the_command(client, sshd):
+    files = client.exec_command("echo begun; exec sleep 4000")
+    assert files[1].readline() == "begun\n"
+    del files
+    gc.collect()
+    sshd.await_nothing_remote()
+
+
+@pytest.mark.pty
+def test_shell(client):
+    channel = client.invoke_shell(width=90, height=20)
+    channel.settimeout(20)
+    channel.send("stty -echo; PS1=; echo size $(stty size)\n")
+    said = b""
+    while not re.search(rb"size 20 90", said):
+        said += channel.recv(1000)
+    channel.resize_pty(91, 21)
+    channel.send("until [ \"$(stty size)\" = '21 91' ]; do :; done; exit 9\n")
+    assert channel.recv_exit_status() == 9
+
+
+def test_errors(make_daemon, make_sshd, target, keys):
+    server = make_sshd()
+    daemon = make_daemon({"targets": {
+        "changed": target(server, known=server.known_hosts_line(key=keys.other_host)),
+        "denied": target(server, identity_file=keys.stranger), "dead": {**target(server), "port": 1}}})
+    for name, theirs, ours in (("changed", paramiko.BadHostKeyException, sshlease.HostKeyError),
+                               ("denied", paramiko.AuthenticationException, sshlease.AuthenticationError),
+                               ("dead", paramiko.SSHException, sshlease.Unreachable),
+                               ("nowhere", paramiko.SSHException, sshlease.Refused)):
+        with pytest.raises(theirs, match=name) as caught, paramiko.SSHClient() as client:
+            client.connect(name, socket=daemon.path)
+        assert isinstance(caught.value, ours) and caught.value.target == name
+    with pytest.raises(ValueError, match="sock"):
+        paramiko.SSHClient().connect("dead", sock=object())
+
+
+def test_errors_in_mid_command(client, daemon):
+    _, stdout, _ = client.exec_command("echo begun; exec sleep 4000")
+    stdout.readline()
+    (lease,) = daemon.status()["leases"]
+    with daemon.client() as admin:
+        admin.end(lease["id"])
+    with pytest.raises(paramiko.SSHException) as caught:
+        stdout.read()
+    assert isinstance(caught.value, sshlease.Revoked)
+    assert stdout.channel.recv_exit_status() == -1
+
+
+def test_without_paramiko(client):
+    if paramiko._real is not None:
+        pytest.skip("it is installed")
+    with pytest.raises(ImportError, match="python3-paramiko"):
+        client.open_sftp()
+    with pytest.raises(AttributeError, match="not installed"):
+        paramiko.RSAKey  # noqa: B018
+
+
+@pytest.mark.paramiko
+def test_sftp(client, daemon, tmp_path, account):
+    import paramiko as real
+    data = os.urandom(3_000_000)
+    with client.open_sftp() as sftp:
+        assert isinstance(sftp, real.SFTPClient)
+        home = sftp.normalize(".")
+        path = f"{home}/sshlease-test.{os.getpid()}"
+        sftp.putfo(io.BytesIO(data), path)
+        assert sftp.stat(path).st_size == len(data)
+        back = io.BytesIO()
+        sftp.getfo(path, back)  # prefetches, from a thread of paramiko's
+        assert back.getvalue() == data
+        assert os.path.basename(path) in sftp.listdir(home)
+        assert client.exec_command(f"wc -c <{path}")[1].read().split() == [b"3000000"]  # beside it
+        sftp.remove(path)
+        with pytest.raises(FileNotFoundError):
+            sftp.stat(path)
+    client.close()
+    daemon.await_connections(idle=1, leased=0)  # given back clean
+
+
+@pytest.mark.paramiko
+def test_the_names_are_paramikos():
+    import paramiko as real
+    assert paramiko.SSHException is real.SSHException and paramiko.RSAKey is real.RSAKey
+    assert issubclass(paramiko._translated(sshlease._errors.error_for(58)).__class__, real.AuthenticationException)
+    with pytest.raises(AttributeError):
+        paramiko.no_such_name  # noqa: B018
+
+
+def test_never_closed(daemon):
+    client = paramiko.SSHClient()
+    client.connect("t", socket=daemon.path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del client
+        gc.collect()
+    assert [w.category for w in caught] == [ResourceWarning]
+    until(lambda: not daemon.status()["leases"], "the end of the lease")
