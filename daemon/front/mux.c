@@ -31,9 +31,9 @@ static void leave(struct sl_mux_client *c, bool tell)
 {
     if (c->phase == SL_MUX_LEAVING)
         return;
+    sl_mux_lease_abandon(c); /* first: it lets go of its users, and its streams call no more */
     sl_mux_session_drop(c, tell);
     sl_mux_forwards_drop(c);
-    sl_mux_lease_abandon(c);
     c->phase = SL_MUX_LEAVING;
 }
 

@@ -95,6 +95,7 @@ static void say_exit(const struct sl_mux_session *s)
 
 static void free_session(struct sl_mux_session *s)
 {
+    assert(!s->user.joined);
     s->client->session = NULL;
     sl_relay_free(s->relay);
     if (s->terminal >= 0)
