@@ -160,10 +160,11 @@ def make_tools(make_daemon):
     """make_tools({"t": target(sshd)}) starts a daemon with mux sockets; ssh and its kin, ready to be run over them."""
     directories = []
 
-    def make(targets, **config):
+    def make(targets, args=(), **config):
         directories.append(tempfile.mkdtemp(prefix="sshlease-tools."))
         mux = {"directory": os.path.join(directories[-1], "mux")}
-        return tools_module.Tools(make_daemon({"mux": mux, "targets": targets, **config}), directories[-1])
+        return tools_module.Tools(make_daemon({"mux": mux, "targets": targets, **config}, args=args),
+                                  directories[-1])
     yield make
     for directory in directories:
         shutil.rmtree(directory, ignore_errors=True)

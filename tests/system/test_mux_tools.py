@@ -152,7 +152,7 @@ PLAYBOOK = """
     - name: a new connection
       ansible.builtin.meta: reset_connection
     - name: what comes back
-      ansible.builtin.fetch: {{src: {remote}/copied, dest: {local}/fetched, flat: true}}
+      ansible.builtin.fetch: {{src: {remote}/copied, dest: "{local}/{{{{ inventory_hostname }}}}", flat: true}}
     - name: many at once
       ansible.builtin.shell: "echo {{{{ item }}}} >>{remote}/{{{{ inventory_hostname }}}}"
       loop: [1, 2, 3]
@@ -164,7 +164,7 @@ PLAYBOOK = """
 @pytest.mark.parametrize("pipelining", [False, True])
 def test_an_ansible_playbook(make_tools, sshd, target, remote_dir, pipelining):
     tools = make_tools({f"web{i}": target(sshd) for i in range(2)})
-    local = tools.dir
+    local, logins = tools.dir, len(sshd_logins(sshd))
     random_file(f"{local}/source", 100_000)
     config = tools.daemon.cli("ssh-config", "--ansible")
     assert config.returncode == 0, config.stderr
@@ -181,14 +181,13 @@ def test_an_ansible_playbook(make_tools, sshd, target, remote_dir, pipelining):
     said = done.stdout.decode()
     assert done.returncode == 0, said[-5000:]
     assert said.count("failed=0") == 2 and "counted 100000" in said
-    assert digest(f"{local}/fetched") == digest(f"{local}/source")
     for i in range(2):
+        assert digest(f"{local}/web{i}") == digest(f"{local}/source")
         with open(f"{remote_dir}/web{i}", encoding="ascii") as f:
             assert f.read() == "1\n2\n3\n"
     # reset_connection asked our sockets, and was answered.
     assert len(re.findall(r"sending connection stop: .*ControlPath=", said)) == 2 and "Failed to reset" not in said
-    # Every connection was the daemon's: none but its own were ever accepted.
-    assert len(sshd_logins(sshd)) <= 2 * 4
+    assert len(sshd_logins(sshd)) - logins == 2  # one for each pool, for all of it
     no_lease_is_left(tools)
 
 
@@ -199,7 +198,8 @@ def sshd_logins(server):
 # --- many at once ---
 
 def test_a_hundred_ssh_on_four_connections_in_order(make_tools, sshd, target):
-    tools = make_tools({"t": target(sshd, max_connections=4, waiters=200, acquire_timeout="5m")})
+    tools = make_tools({"t": target(sshd, max_connections=4, waiters=200, acquire_timeout="5m")},
+                       args=["--log-level", "debug"])
     logins = len(sshd_logins(sshd))
     gate = [tools.start("ssh", "t", "read go; echo gate") for _ in range(4)]
     tools.await_leases(4)
@@ -297,7 +297,9 @@ def test_the_daemon_killed(tools, local, local_sparse, remote_dir, sshd):
     tools.daemon.kill()
     for child in running:
         out, err = child.communicate(timeout=20)
-        assert child.returncode not in (0, None) and err, (child.args, out, err)
+        assert child.returncode != 0, (child.args, out, err)
+        # OpenSSH 10 says nothing of a master that vanished, and only its status 255 tells.
+        assert err or child.returncode == 255, (child.args, out, err)
     for words in (["ssh", "t", "true"], ["scp", source, f"t:{remote_dir}/x"], ["rsync", source, f"t:{remote_dir}/x"],
                   ["sftp", "-b", "/dev/null", "t"]):
         done = tools.run(*words, timeout=20)
