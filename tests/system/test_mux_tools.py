@@ -86,19 +86,21 @@ def test_sftp_batch(tools, local, remote_dir):
 
 # --- rsync ---
 
-def test_rsync_of_ten_thousand_small_files(tools, local, remote_dir):
+def test_rsync_of_ten_thousand_small_files(tools, local, remote_dir, full):
     for d in range(100):
         os.makedirs(f"{local}/many/{d}")
         for i in range(100):
             with open(f"{local}/many/{d}/{i}", "wb") as f:
                 f.write(b"%d of %d\n" % (i, d) * (i % 7 + 1))
     tools.good("rsync", "-a", f"{local}/many/", f"t:{remote_dir}/many/", timeout=120)
-    tools.good("rsync", "-a", f"t:{remote_dir}/many/", f"{local}/back/", timeout=120)
-    assert sum(len(files) for _, _, files in os.walk(f"{local}/back")) == 10_000
-    assert not subprocess.run(["diff", "-r", f"{local}/many", f"{local}/back"], check=False).returncode
-    # And nothing is left to be done.
-    assert not tools.good("rsync", "-a", "--itemize-changes", "--no-times", "--omit-dir-times", f"{local}/many/",
-                          f"t:{remote_dir}/many/", timeout=120).strip()
+    assert sum(len(files) for _, _, files in os.walk(f"{remote_dir}/many")) == 10_000
+    assert not subprocess.run(["diff", "-r", f"{local}/many", f"{remote_dir}/many"], check=False).returncode
+    # And nothing is left to be done; with --checksum both sides read all of it.
+    assert not tools.good("rsync", "-r", "--checksum", "--itemize-changes", f"{local}/many/", f"t:{remote_dir}/many/",
+                          timeout=120).strip()
+    if full:
+        tools.good("rsync", "-a", f"t:{remote_dir}/many/", f"{local}/back/", timeout=120)
+        assert not subprocess.run(["diff", "-r", f"{local}/many", f"{local}/back"], check=False).returncode
 
 
 def test_rsync_of_one_large_file(tools, local, remote_dir, full):
@@ -142,7 +144,7 @@ def test_git_clone_and_push(tools, local, remote_dir, account):
 
 PLAYBOOK = """
 - hosts: all
-  gather_facts: true
+  gather_facts: false
   tasks:
     - name: a file goes there
       ansible.builtin.copy: {{src: {local}/source, dest: {remote}/copied}}
@@ -155,7 +157,7 @@ PLAYBOOK = """
       ansible.builtin.fetch: {{src: {remote}/copied, dest: "{local}/{{{{ inventory_hostname }}}}", flat: true}}
     - name: many at once
       ansible.builtin.shell: "echo {{{{ item }}}} >>{remote}/{{{{ inventory_hostname }}}}"
-      loop: [1, 2, 3]
+      loop: [1, 2]
     - ansible.builtin.debug: {{msg: "counted {{{{ counted.stdout }}}}"}}
 """
 
@@ -184,7 +186,7 @@ def test_an_ansible_playbook(make_tools, sshd, target, remote_dir, pipelining):
     for i in range(2):
         assert digest(f"{local}/web{i}") == digest(f"{local}/source")
         with open(f"{remote_dir}/web{i}", encoding="ascii") as f:
-            assert f.read() == "1\n2\n3\n"
+            assert f.read() == "1\n2\n"
     # reset_connection asked our sockets, and was answered.
     assert len(re.findall(r"sending connection stop: .*ControlPath=", said)) == 2 and "Failed to reset" not in said
     assert len(sshd_logins(sshd)) - logins == 2  # one for each pool, for all of it
@@ -221,21 +223,21 @@ def test_a_hundred_ssh_on_four_connections_in_order(make_tools, sshd, target):
 
 def test_many_kinds_at_once(tools, local, remote_dir):
     """Each with its own data, none with another's."""
-    source = random_file(f"{local}/source", 4 * MIB)
+    source = random_file(f"{local}/source", 2 * MIB)
     with open(source, "rb") as f:
         data = f.read()
     children = []
-    for i in range(6):
+    for i in range(4):
         children.append(tools.start("scp", source, f"t:{remote_dir}/scp{i}"))
         children.append(tools.start("rsync", source, f"t:{remote_dir}/rsync{i}"))
-    cats = [tools.start("ssh", "t", "cat", stdin=open(source, "rb")) for _ in range(6)]  # noqa: SIM115
+    cats = [tools.start("ssh", "t", "cat", stdin=open(source, "rb")) for _ in range(4)]  # noqa: SIM115
     for child in cats:
         assert child.communicate(timeout=120)[0] == data and child.returncode == 0
     for child in children:
         out, err = child.communicate(timeout=120)
         assert child.returncode == 0, (child.args, out, err)
     assert {digest(f"{remote_dir}/{name}") for name in os.listdir(remote_dir)} == {digest(source)}
-    assert len(os.listdir(remote_dir)) == 12
+    assert len(os.listdir(remote_dir)) == 8
     no_lease_is_left(tools)
 
 
