@@ -245,9 +245,20 @@ class Chaos:
                     client.end(leases[int(which * len(leases))]["id"])
 
     def _reload(self):
-        self.daemon.write_config(self.config())
+        config = self.config()
+        self.daemon.write_config(config)
+        # Changes made at random may not go together.
+        spare = sum(t.get("min_idle", 0) for t in config["targets"].values())
+        refused = spare > config["limits"]["connections"]
         with Client(self.daemon.path) as client:
-            client.reload()
+            try:
+                client.reload()
+            except Error as e:
+                if not refused or e.name != "config":
+                    raise
+            else:
+                if refused:
+                    self.problems.append(f"min_idle of {spare} was taken under {config['limits']}")
 
     def reload(self, site, changes):
         self.changes[site.name] = changes
