@@ -284,11 +284,7 @@ static void free_client(struct sl_mux_client *c)
 
 static void on_renewal_closed(uv_handle_t *handle)
 {
-    struct sl_mux_client *c = handle->data;
-
-    TAILQ_REMOVE(&c->mux->clients.head, c, link);
-    c->mux->clients.length--;
-    free_client(c);
+    free_client(handle->data);
 }
 
 static void on_closed(void *arg)
@@ -296,6 +292,8 @@ static void on_closed(void *arg)
     struct sl_mux_client *c = arg;
 
     leave(c, false); /* a socket that was finishing has closed without a word */
+    TAILQ_REMOVE(&c->mux->clients.head, c, link);
+    c->mux->clients.length--;
     uv_close((uv_handle_t *)&c->renewal, on_renewal_closed);
 }
 
