@@ -117,7 +117,8 @@ def test_streams(daemon):
             async with await c.popen("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2; exit 4") as p:
                 assert len(await p.stdout.read(100)) == 100  # the rest is nobody's business
             assert p.returncode == 4
-            p = await c.popen(["sleep", "4003"])
+            p = await c.popen("echo ready; exec sleep 4003")
+            await p.stdout.readline()  # sshd drops signals for a command that it has not quite started
             p.terminate()
             assert await p.wait(20) == -signal.SIGTERM and p.signal == "TERM"
             with pytest.raises(BrokenPipeError):
