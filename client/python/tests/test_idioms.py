@@ -218,6 +218,18 @@ def test_fork(daemon, sshd):
         os.waitpid(child, 0)
 
 
+def test_a_forked_child_ends_without_a_word(daemon, python, python_env):
+    one = python(program("""
+        c = sshlease.lease("t", socket=sys.argv[1])
+        if os.fork() == 0:
+            sys.exit()
+        os.wait()
+        print(c.output("echo fine"), end="")
+        c.close()
+        """), daemon.path, env={**python_env, "PYTHONWARNINGS": "default"})
+    assert one.communicate(timeout=20) == ("fine\n", "")
+
+
 def test_fork_while_another_thread_reads(daemon, sshd, python):
     one = python(program("""
         c = sshlease.lease("t", socket=sys.argv[1])

@@ -262,3 +262,50 @@ def test_files_are_files(c):
     assert isinstance(p.stdout, io.BufferedReader) and p.stdin.writable() and not p.stdin.readable()
     assert p.stdout.readlines() == [b"a\n", b"b"]
     p.close()
+
+
+@pytest.mark.once
+def test_interrupted_at_any_moment(daemon):
+    """An exception that a signal handler raises, wherever it strikes: what comes after is right, or the lease is over;
+    nothing hangs, and no answer is taken for another's."""
+    class Interrupted(Exception):
+        pass
+    armed = []
+
+    def strike(*_):
+        if armed:
+            armed.clear()
+            raise Interrupted
+
+    def attempt(c, number):
+        try:
+            armed.append(True)
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, 4e-3))
+            assert c.run(f"echo {number}", timeout=30).stdout == f"{number}\n"
+        finally:
+            armed.clear()
+
+    rng = random.Random(7)
+    before = signal.signal(signal.SIGALRM, strike)
+    c, struck, over = None, 0, 0
+    try:
+        for number in range(100):
+            if c is None:
+                c = sshlease.lease("t", socket=daemon.path)
+            try:
+                attempt(c, number)
+            except Interrupted:
+                struck += 1
+            except sshlease.LeaseEnded:  # it struck while a message took effect
+                over += 1
+                c.close()
+                c = None
+            except sshlease.Busy:  # commands that were given up are still being ended
+                c.close()
+                c = None
+        if c is not None:
+            c.close()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert struck > 5 and over < struck

@@ -7,7 +7,7 @@ import contextlib
 import socket
 from typing import Callable, Dict, Optional
 
-from ._errors import CANCELLED, DAEMON_GONE, FORKED
+from ._errors import DAEMON_GONE, FORKED, NO_LEASE
 from ._link import RECV_SIZE, links
 from ._session import NEVER, Session, Stream, gone
 
@@ -87,20 +87,23 @@ class AioLink:
 
     def close(self) -> None:
         """Closes the socket. What still waits for something is told that there is no lease."""
-        self.session.end(CANCELLED, "the lease was closed")
+        self.session.end(NO_LEASE, "the lease was closed")
         self._let_go()
         self.changed()
 
-    def drop(self) -> None:
+    def drop(self) -> bool:
         """As close(), from a finalizer, in whatever thread, with the loop running or not: the lease ends now, the
-        descriptor goes when the loop sees that, or now if it runs no more."""
+        descriptor goes when the loop sees that, or now if it runs no more. Whether there was something to let go of."""
         links.discard(self)
+        if self.session.why is not None and self.session.why[0] == FORKED:
+            return False
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         if self._loop.is_closed():
             self._sock.close()
         elif not self._loop.is_running():
             self._let_go()
+        return True
 
     def forget(self) -> None:
         """In a forked child: only this process' copy of the descriptor goes. Nothing is sent, and the loop is not told: its

@@ -73,9 +73,10 @@ def caller() -> Tuple[str, int]:
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def abandoned(drop: Callable[[], None], target: str, where: Tuple[str, int]) -> None:
+def abandoned(drop: Callable[[], bool], target: str, where: Tuple[str, int]) -> None:
     """The finalizer of a lease that nobody closed. First things first: the lease ends; then the warning, which may raise."""
-    drop()
+    if not drop():
+        return  # the parent's, in a forked child
     warnings.warn_explicit(f"unclosed sshlease.Lease of {target!r} (use `with`, or close())", ResourceWarning, *where)
 
 

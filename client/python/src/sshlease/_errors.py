@@ -64,7 +64,7 @@ STATUS: Dict[int, Tuple[str, str, bool]] = {
     73: ("forked", "the handle belongs to the process that forked", False),
 }
 
-INVALID, PROTOCOL, VERSION, IO, CANCELLED, TIMEOUT = 2, 3, 4, 7, 11, 21
+INVALID, PROTOCOL, VERSION, IO, TIMEOUT = 2, 3, 4, 7, 21
 NO_LEASE, NO_STREAM, NO_DAEMON, DAEMON_GONE, FORKED = 30, 42, 70, 71, 73
 
 

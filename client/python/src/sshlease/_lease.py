@@ -73,13 +73,14 @@ class Lease(LeaseBase):
         greeted = link.wait(lambda: bool(session.daemon) or session.is_over(), now + ANSWER_SECONDS)
         deadline = None if most is None else now + most
         told = 0
-        while greeted and not session.is_decided():
-            if not link.wait(lambda: session.is_decided() or len(session.waiting) > told, deadline):
-                greeted = False
+        while greeted:
             while told < len(session.waiting):
                 if on_waiting is not None:
                     on_waiting(*session.waiting[told])
                 told += 1
+            if session.is_decided():
+                break
+            greeted = link.wait(lambda: session.is_decided() or len(session.waiting) > told, deadline)
         if not greeted and not session.is_over():
             raise error_for(TIMEOUT, f"sshleased at {path} does not answer", target=self.target, unsent=True)
         if session.is_over():

@@ -25,7 +25,7 @@ import weakref
 from collections import deque
 from typing import Callable, Deque, Dict, List, Optional, Protocol
 
-from ._errors import CANCELLED, DAEMON_GONE, FORKED
+from ._errors import DAEMON_GONE, FORKED, NO_LEASE
 from ._session import NEVER, Session, Stream, gone
 
 RECV_SIZE = 65536
@@ -59,7 +59,7 @@ class Link:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _TICK, 0))
         self._got: List[bytes] = []  # received, not fed yet
         self._reading = False
-        self._hung_up = False
+        self._closing = False
         self._waiters: Dict[_Waiter, None] = {}
         self._later: Deque[Callable[[], None]] = deque()
         links.add(self)
@@ -131,7 +131,8 @@ class Link:
     def close(self) -> None:
         """Closes the socket. What still waits for something is told that there is no lease."""
         with self.lock:
-            self.session.end(CANCELLED, "the lease was closed")
+            self._closing = True
+            self.session.end(NO_LEASE, "the lease was closed")
             with contextlib.suppress(OSError):
                 # A reader's recv() comes back, and then the reader closes.
                 self._sock.shutdown(socket.SHUT_RDWR)
@@ -139,12 +140,16 @@ class Link:
                 self._sock.close()
             self.changed()
 
-    def drop(self) -> None:
-        """As close(), from a finalizer or at the interpreter's exit: takes no lock, for nobody else has this link."""
+    def drop(self) -> bool:
+        """As close(), from a finalizer or at the interpreter's exit: takes no lock, for nobody else has this link. Whether
+        there was something to let go of: in a forked child there is not."""
         links.discard(self)
+        if self.session.why is not None and self.session.why[0] == FORKED:
+            return False
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
+        return True
 
     def forget(self) -> None:
         """In a forked child: only this process' copy of the descriptor goes. Nothing is sent."""
@@ -179,7 +184,7 @@ class Link:
             if self._later:
                 self._run_later()
         except BaseException:
-            session.end(CANCELLED, "this program was interrupted while a message took effect")
+            session.end(NO_LEASE, "this program was interrupted while a message took effect", False)
             raise
         finally:
             if session.is_over() and session.why is not None and session.why[0] != FORKED:
@@ -199,7 +204,6 @@ class Link:
                 return
             except (BrokenPipeError, ConnectionResetError):
                 out.clear()  # it may have said why before it closed: that is still to be read
-                self._hung_up = True
                 return
             except OSError as e:
                 out.clear()
@@ -230,16 +234,10 @@ class Link:
         finally:
             _acquire(self.lock)
             self._reading = False
-            if self.session.is_over() and self._sock.fileno() >= 0:
-                self._close_if_over()
+            if self._closing:
+                self._sock.close()  # close() came meanwhile, and left that to this thread
         if self._got:
             self._feed()
-
-    def _close_if_over(self) -> None:
-        """close() came while this thread read, and left the closing to it."""
-        why = self.session.why
-        if why is not None and why[0] == CANCELLED:
-            self._sock.close()
 
     def _park(self, done: Callable[[], bool], left: float) -> None:
         """Waits while another thread reads."""

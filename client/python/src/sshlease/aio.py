@@ -114,12 +114,14 @@ class Lease(LeaseBase):
         greeted = await link.wait(lambda: bool(session.daemon) or session.is_over(), now + ANSWER_SECONDS)
         deadline = None if self._most is None else now + self._most
         told = 0
-        while greeted and not session.is_decided():
-            greeted = await link.wait(lambda: session.is_decided() or len(session.waiting) > told, deadline)
+        while greeted:
             while told < len(session.waiting):
                 if on_waiting is not None:
                     on_waiting(*session.waiting[told])
                 told += 1
+            if session.is_decided():
+                break
+            greeted = await link.wait(lambda: session.is_decided() or len(session.waiting) > told, deadline)
         if not greeted and not session.is_over():
             raise error_for(TIMEOUT, f"sshleased at {path} does not answer", target=self.target, unsent=True)
         if session.is_over():
