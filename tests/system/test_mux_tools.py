@@ -163,7 +163,7 @@ PLAYBOOK = """
 
 
 @pytest.mark.skipif(not shutil.which("ansible-playbook"), reason="no ansible-playbook")
-@pytest.mark.parametrize("pipelining", [False, True])
+@pytest.mark.parametrize("pipelining", [pytest.param(False, marks=pytest.mark.pty), True])
 def test_an_ansible_playbook(make_tools, sshd, target, remote_dir, pipelining):
     tools = make_tools({f"web{i}": target(sshd) for i in range(2)})
     local, logins = tools.dir, len(sshd_logins(sshd))
