@@ -313,6 +313,26 @@ def test_a_failing_test_shows_what_was_run(suite, pool):
     assert "unseen" not in result.stdout.str()
 
 
+def test_the_report_of_a_client_in_paramiko_s_shape(suite, pool):
+    """That a fixture of the test's own gives it; closed when the test fails."""
+    result = suite.at(pool.path).write("""
+        import pytest
+        from sshlease import paramiko
+
+        @pytest.fixture
+        def client():
+            client = paramiko.SSHClient()
+            client.connect("t")
+            return client
+
+        def test_bad(client):
+            with client:
+                assert client.exec_command("exit 3")[1].channel.recv_exit_status() == 0
+    """).run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["t: exit 3 * s  exit 3"])
+
+
 def test_the_report_is_bounded(suite, pool):
     result = suite.at(pool.path).write("""
         def test_bad(ssh_lease):

@@ -29,6 +29,7 @@ from typing import Any, Dict, List, Optional, Tuple, Type
 
 from ._channel import Channel, ChannelFile, ChannelStdinFile
 from ._errors import AuthenticationError, HostKeyError, SshleaseError
+from ._history import History
 from ._lease import Lease
 
 _NO_TARGET = 20
@@ -127,6 +128,8 @@ class Transport:
 class SSHClient:
     def __init__(self) -> None:
         self._lease: Optional[Lease] = None
+        self.target = ""           # what is leased, or was last
+        self.history = History()   # what was run under that
 
     def load_system_host_keys(self, filename: Optional[str] = None) -> None:
         """Does nothing: the daemon checks host keys, against the target's known_hosts."""
@@ -158,6 +161,7 @@ class SSHClient:
             try:
                 self._lease = Lease(name, timeout=timeout, lease_timeout=lease_timeout, label=label, socket=socket,
                                     autostart=autostart)
+                self.target, self.history = name, self._lease.history
                 return
             except SshleaseError as e:
                 if e.code != _NO_TARGET or name == names[-1]:
