@@ -38,9 +38,16 @@ def started(tools, *args, **options):
         process.wait()
 
 
+def other_user(tools, account):
+    """Words that make a command the account's; it can read what ssh needs."""
+    os.chmod(tools.dir, 0o755)
+    os.chmod(tools.config, 0o644)
+    return ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+
+
 @contextlib.contextmanager
-def on_terminal(tools, *args, **more):
-    terminal = Terminal(tools.words("ssh", *args), tools.env(**more))
+def on_terminal(tools, *args, words=(), **more):
+    terminal = Terminal([*words, *tools.words("ssh", *args)], tools.env(**more))
     try:
         yield terminal
     finally:
@@ -343,12 +350,9 @@ def test_a_wrong_host_key(make_tools, make_sshd, target, keys):
 @pytest.mark.root
 def test_who_may_not_lease(make_tools, sshd, target, account):
     tools = make_tools({"t": target(sshd, allow={"users": [0]}), "open": target(sshd, allow={"users": [0, account.pw_uid]})})
-    os.chmod(tools.dir, 0o755)
-    os.chmod(tools.config, 0o644)
 
     def as_account(*args):
-        words = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups",
-                 *tools.words("ssh", *args)]
+        words = [*other_user(tools, account), *tools.words("ssh", *args)]
         return subprocess.run(words, env=tools.env(HOME="/"), stdin=subprocess.DEVNULL, capture_output=True, check=False,
                               timeout=20)
     assert as_account("open", "echo hi").stdout == b"hi\n"
@@ -423,14 +427,29 @@ def test_a_terminal_its_modes_and_its_window(tools):
         terminal.type("stty -a; echo $TERM; tty; echo 'end''ed'\r")
         shown = terminal.expect("ended")
         assert b"rows 40; columns 100" in shown and b"vt220" in shown and b"/dev/pts/" in shown
-        terminal.type("trap 'stty size; echo re''sized' WINCH; echo tra''pped\r")
-        terminal.expect("trapped")
         terminal.resize(33, 77)
-        terminal.type("sleep 0\r")
-        assert b"33 77" in terminal.expect("resized")
+        terminal.type("until [ \"$(stty size)\" = '33 77' ]; do sleep 0.05; done; echo re''sized\r")
+        terminal.expect("resized")
         terminal.type("exit 7\r")
         assert terminal.wait() == 7
         assert terminal.attributes() == before
+
+
+@pytest.mark.root
+def test_a_window_of_who_cannot_signal_the_daemon(make_tools, sshd, target, account):
+    tools = make_tools({"t": target(sshd, allow={"users": [account.pw_uid]})})
+    words = other_user(tools, account)
+    with on_terminal(tools, "-O", "check", "t", words=words, HOME="/") as terminal:
+        terminal.expect("Master running (pid=1)")
+        assert terminal.wait() == 0
+    with on_terminal(tools, "t", words=words, HOME="/") as terminal:
+        terminal.type("echo re''ady\r")
+        terminal.expect("ready")
+        terminal.resize(33, 77)
+        terminal.type("until [ \"$(stty size)\" = '33 77' ]; do sleep 0.05; done; echo re''sized\r")
+        terminal.expect("resized")
+        terminal.type("exit\r")
+        assert terminal.wait() == 0
 
 
 @pytest.mark.pty
@@ -448,7 +467,7 @@ def test_modes_are_the_users(tools):
 @pytest.mark.pty
 def test_ctrl_c_ends_the_command_not_the_session(tools):
     with on_terminal(tools, "t") as terminal:
-        terminal.type("echo sta''rted; sleep 1000\r")
+        terminal.type("sh -c 'echo sta\"\"rted; exec sleep 1000'\r")
         terminal.expect("started")
         terminal.type("\x03")
         terminal.type("echo un''hurt; exit\r")
