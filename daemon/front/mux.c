@@ -33,6 +33,7 @@ static void leave(struct sl_mux_client *c, bool tell)
         return;
     sl_mux_lease_abandon(c); /* first: it lets go of its users, and its streams call no more */
     sl_mux_session_drop(c, tell);
+    sl_mux_stdio_drop(c);
     sl_mux_forwards_drop(c);
     c->phase = SL_MUX_LEAVING;
 }
@@ -265,7 +266,10 @@ static void on_end(void *arg, int status, const char *text)
     }
     sl_log(c->mux->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu front=mux reason=gone", (long)c->peer.pid,
         (unsigned long)c->peer.uid);
-    leave(c, false);
+    if (status == SL_OK && c->phase == SL_MUX_READY && sl_mux_forwards_stand(c))
+        c->phase = SL_MUX_STANDING;
+    else
+        leave(c, false);
     sl_socket_close(c->socket);
 }
 
@@ -274,27 +278,15 @@ static void on_drain(void *arg)
     (void)arg; /* little is sent here, and nothing that waits for room */
 }
 
-static void free_client(struct sl_mux_client *c)
-{
-    sl_peer_fini(&c->peer);
-    free(c->target);
-    free(c->refusal);
-    free(c);
-}
-
-static void on_renewal_closed(uv_handle_t *handle)
-{
-    free_client(handle->data);
-}
-
 static void on_closed(void *arg)
 {
     struct sl_mux_client *c = arg;
 
+    c->socket = NULL;
+    if (c->phase == SL_MUX_STANDING)
+        return;
     leave(c, false); /* a socket that was finishing has closed without a word */
-    TAILQ_REMOVE(&c->mux->clients.head, c, link);
-    c->mux->clients.length--;
-    uv_close((uv_handle_t *)&c->renewal, on_renewal_closed);
+    sl_mux_client_forget(c);
 }
 
 static const struct sl_socket_handler socket_handler = {
@@ -353,7 +345,7 @@ static void add_client(struct sl_mux *mux, const char *target, int fd, const cha
     return;
 
 err_client:
-    free_client(c);
+    sl_mux_client_free(c);
 err_fd:
     sl_log(mux->log, SL_LOG_WARNING, "client", "refused front=mux reason=%s", sl_status_name(SL_E_NOMEM));
     (void)close(fd);
@@ -445,19 +437,29 @@ int sl_mux_ensure(struct sl_mux *mux, const struct sl_target_conf *target, char 
 
 void sl_mux_stop_listening(struct sl_mux *mux)
 {
+    struct sl_mux_client *c, *next;
+
     sl_mux_sockets_close_all(mux->sockets);
+    for (c = TAILQ_FIRST(&mux->clients.head); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
+        if (c->phase == SL_MUX_STANDING)
+            sl_mux_forwards_end(c); /* nobody is there to end them */
+    }
 }
 
 void sl_mux_stop(struct sl_mux *mux)
 {
-    struct sl_mux_client *c;
+    struct sl_mux_client *c, *next;
 
     mux->stopped = true;
     sl_mux_stop_listening(mux);
-    TAILQ_FOREACH(c, &mux->clients.head, link)
-    {
+    for (c = TAILQ_FIRST(&mux->clients.head); c != NULL; c = next) {
+        next = TAILQ_NEXT(c, link);
         leave(c, true);
-        sl_socket_finish(c->socket);
+        if (c->socket != NULL)
+            sl_socket_finish(c->socket);
+        else
+            sl_mux_client_forget(c);
     }
     uv_close((uv_handle_t *)&mux->winch, NULL);
     uv_close((uv_handle_t *)&mux->look, NULL);

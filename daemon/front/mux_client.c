@@ -2,11 +2,13 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 void sl_mux_client_send(struct sl_mux_client *c, const struct sl_writer *w)
 {
     assert(!w->overflow);
-    (void)sl_socket_send(c->socket, w->data, w->at, NULL, 0); /* a failure is told by on_end */
+    if (c->socket != NULL)
+        (void)sl_socket_send(c->socket, w->data, w->at, NULL, 0); /* a failure is told by on_end */
 }
 
 void sl_mux_client_ok(struct sl_mux_client *c, uint32_t rid)
@@ -49,10 +51,37 @@ void sl_mux_client_refuse_loudly(struct sl_mux_client *c, uint32_t rid, const ch
 
 void sl_mux_client_finish(struct sl_mux_client *c)
 {
+    const bool standing = c->phase == SL_MUX_STANDING; /* its socket is closing, or closed */
+
     if (c->phase < SL_MUX_FINISHING)
         c->phase = SL_MUX_FINISHING;
     if (c->phase != SL_MUX_FINISHING || c->holding != SL_MUX_HOLDS_NOTHING)
         return; /* the lease's last callback comes here again */
     c->phase = SL_MUX_LEAVING;
-    sl_socket_finish(c->socket);
+    if (c->socket == NULL)
+        sl_mux_client_forget(c);
+    else if (!standing)
+        sl_socket_finish(c->socket);
+}
+
+void sl_mux_client_free(struct sl_mux_client *c)
+{
+    sl_peer_fini(&c->peer);
+    free(c->target);
+    free(c->refusal);
+    free(c);
+}
+
+static void on_renewal_closed(uv_handle_t *handle)
+{
+    sl_mux_client_free(handle->data);
+}
+
+void sl_mux_client_forget(struct sl_mux_client *c)
+{
+    if (uv_is_closing((uv_handle_t *)&c->renewal))
+        return;
+    TAILQ_REMOVE(&c->mux->clients.head, c, link);
+    c->mux->clients.length--;
+    uv_close((uv_handle_t *)&c->renewal, on_renewal_closed);
 }

@@ -16,6 +16,7 @@
 enum sl_mux_phase {
     SL_MUX_GREETING, /* connected, has not said HELLO */
     SL_MUX_READY,
+    SL_MUX_STANDING,  /* gone, but for the forwards it has asked for; without a socket */
     SL_MUX_FINISHING, /* has been told all; its socket is closed when its lease has been given back */
     SL_MUX_LEAVING,   /* has no lease any more; the socket is finishing or closing */
 };
@@ -44,17 +45,19 @@ struct sl_mux_user {
     TAILQ_ENTRY(sl_mux_user) link;
     const struct sl_mux_user_handler *handler;
     void *arg;
-    bool joined; /* on the list: mux_lease.c's to say */
+    const char *label; /* of the lease, when this user is the one to ask for it; NULL: "mux" */
+    bool joined;       /* on the list: mux_lease.c's to say */
 };
 TAILQ_HEAD(sl_mux_user_list, sl_mux_user);
 
 struct sl_mux_session;
 struct sl_mux_forwards;
+struct sl_mux_stdio;
 
 struct sl_mux_client {
     TAILQ_ENTRY(sl_mux_client) link;
     struct sl_mux *mux;
-    struct sl_socket *socket;
+    struct sl_socket *socket; /* NULL: closed */
     struct sl_peer peer;
     char *target;
     enum sl_mux_phase phase;
@@ -68,6 +71,7 @@ struct sl_mux_client {
     uv_timer_t renewal;
 
     struct sl_mux_session *session;   /* mux_session.c's; NULL: none */
+    struct sl_mux_stdio *stdio;       /* mux_forward_stdio.c's; NULL: none */
     struct sl_mux_forwards *forwards; /* mux_forward*.c's; NULL: none */
     uint32_t sessions;                /* session ids given out */
 };
@@ -102,6 +106,10 @@ void sl_mux_client_refuse(struct sl_mux_client *client, enum sl_mux_type type, u
 void sl_mux_client_refuse_loudly(struct sl_mux_client *client, uint32_t rid, const char *text);
 /* Nothing more is to be said: the socket is closed when the lease has been given back. Idempotent. */
 void sl_mux_client_finish(struct sl_mux_client *client);
+/* It has no socket any more, and no lease: off the list; its memory goes with its timer's handle. Idempotent. */
+void sl_mux_client_forget(struct sl_mux_client *client);
+/* One that is on no list yet. */
+void sl_mux_client_free(struct sl_mux_client *client);
 
 /* --- its lease (mux_lease.c) --- */
 

@@ -11,7 +11,7 @@
 /* Renewed so many times in the time a lease has. */
 #define RENEWALS 3u
 
-static int acquire(struct sl_mux_client *c);
+static int acquire(struct sl_mux_client *c, const struct sl_mux_user *user);
 
 static void let_go(struct sl_mux_client *c)
 {
@@ -94,7 +94,7 @@ static void on_released(void *arg)
 
     let_go(c);
     if (!TAILQ_EMPTY(&c->users)) { /* they came too late for that lease */
-        int r = acquire(c);
+        int r = acquire(c, TAILQ_FIRST(&c->users));
         if (r != 0)
             tell_lost(c, r, sl_status_text(r));
     }
@@ -118,7 +118,7 @@ static const struct sl_lease_handler lease_handler = {
 
 /* --- what the users want ------------------------------------------------------------------------------------------ */
 
-static int acquire(struct sl_mux_client *c)
+static int acquire(struct sl_mux_client *c, const struct sl_mux_user *user)
 {
     const struct sl_lease_owner owner = {
         .pid = c->peer.pid,
@@ -126,7 +126,7 @@ static int acquire(struct sl_mux_client *c)
         .uid = c->peer.uid,
         .gid = c->peer.gid,
         .gid_count = c->peer.gid_count,
-        .label = "mux",
+        .label = user->label != NULL ? user->label : "mux",
     };
 
     int r = sl_lease_acquire(c->mux->driver, c->target, &owner, 0, 0, &lease_handler, c, &c->lease);
@@ -138,7 +138,7 @@ static int acquire(struct sl_mux_client *c)
 int sl_mux_lease_join(struct sl_mux_client *c, struct sl_mux_user *user)
 {
     if (c->holding == SL_MUX_HOLDS_NOTHING) {
-        int r = acquire(c);
+        int r = acquire(c, user);
         if (r != 0)
             return r;
     }

@@ -112,7 +112,7 @@ static void conclude(struct sl_mux_session *s)
 
     say_exit(s);
     free_session(s);
-    sl_mux_forwards_drop(c); /* they live as long as the client, whom this tells to leave */
+    sl_mux_forwards_end(c); /* they live as long as the client, whom this tells to leave */
     sl_mux_client_finish(c);
 }
 

@@ -9,10 +9,10 @@
  */
 #include "daemon/ssh/conn.h"
 
+#include "daemon/net/dial.h"
 #include "daemon/ssh/ahead.h"
 #include "daemon/ssh/auth.h"
 #include "daemon/ssh/channel.h"
-#include "daemon/net/dial.h"
 #include "daemon/ssh/hostkey.h"
 #include "daemon/ssh/io.h"
 #include "daemon/ssh/party.h"
@@ -250,7 +250,10 @@ static void ready_tick(struct sl_conn *conn)
         uint64_t before = conn->bytes_in;
         conn->turn = SL_TURN_STILL;
         sl_io_gate_open(conn, budget);
-        sl_chan_pump(conn);
+        sl_remote_pump(conn);
+        if (conn->phase == SL_PHASE_READY) {
+            sl_chan_pump(conn);
+        }
         sl_io_gate_shut(conn);
         budget -= (size_t)(conn->bytes_in - before);
         note_received(conn);

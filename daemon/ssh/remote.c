@@ -1,10 +1,11 @@
 /* The way of a port:
  *   ASKED       waits while another one is ASKING: libssh2 keeps that request's state in the session
  *   ASKING      the server's answer is out; it comes in the order of the requests, and is awaited even by one that
- * nobody wants any more LISTENING   libssh2 takes what arrives into a queue of its own; one at a time is taken out and
- * shown CANCELLING  what waits is closed, the server is told; it does not answer that ENDED       on_closed, and it is
- * gone
- */
+ *               nobody wants any more
+ *   ANSWERED    it listens, or REFUSED: that is still to be told
+ *   LISTENING   libssh2 takes what arrives into a queue of its own; one at a time is taken out and shown
+ *   CANCELLING  what waits is closed, the server is told; it does not answer that
+ *   ENDED       on_closed, and it is gone */
 #include "daemon/ssh/remote.h"
 
 #include "daemon/ssh/channel.h"
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum state { ASKED, ASKING, LISTENING, CANCELLING, ENDED };
+enum state { ASKED, ASKING, ANSWERED, REFUSED, LISTENING, CANCELLING, ENDED };
 
 struct sl_remote {
     TAILQ_ENTRY(sl_remote) link;
@@ -73,8 +74,10 @@ void sl_remote_close(struct sl_remote *remote)
         remote->state = ENDED;
     } else if (remote->state == ASKING) {
         remote->still = UNWANTED;
-    } else if (remote->state == LISTENING) {
+    } else if (remote->state == ANSWERED || remote->state == LISTENING) {
         remote->state = CANCELLING;
+    } else if (remote->state == REFUSED) {
+        remote->state = ENDED;
     }
     sl_conn_schedule(remote->conn);
 }
@@ -142,31 +145,20 @@ static void finish(struct sl_remote *remote)
     free(remote);
 }
 
-static void listening(struct sl_remote *remote, LIBSSH2_LISTENER *listener, int port)
+static void tell_listening(struct sl_remote *remote)
 {
-    remote->listener = listener;
-    remote->conn->turn = SL_TURN_MOVED;
-    if (remote->still == UNWANTED) {
-        remote->state = CANCELLING;
-        return;
-    }
     remote->state = LISTENING;
-    remote->port = (uint16_t)port;
     remote->handler.on_listening(remote->arg, 0, remote->port, "");
 }
 
-static void refused(struct sl_remote *remote)
+static void tell_refused(struct sl_remote *remote)
 {
     char text[448];
     remote->state = ENDED;
-    remote->conn->turn = SL_TURN_MOVED;
-    if (remote->still == WANTED) {
-        snprintf(text, sizeof text,
-            "the server does not listen on port %u%s%.256s: it may be taken, below 1024, or forbidden "
-            "(AllowTcpForwarding)",
-            (unsigned)remote->port, remote->host[0] != '\0' ? " of " : "", remote->host);
-        remote->handler.on_listening(remote->arg, SL_E_STREAM_REFUSED, remote->port, text);
-    }
+    snprintf(text, sizeof text,
+        "the server does not listen on port %u%s%.256s: it may be taken, below 1024, or forbidden (AllowTcpForwarding)",
+        (unsigned)remote->port, remote->host[0] != '\0' ? " of " : "", remote->host);
+    remote->handler.on_listening(remote->arg, SL_E_STREAM_REFUSED, remote->port, text);
 }
 
 static void run_asking(struct sl_remote *remote)
@@ -177,12 +169,16 @@ static void run_asking(struct sl_remote *remote)
     LIBSSH2_LISTENER *listener =
         libssh2_channel_forward_listen_ex(conn->session, remote->host, remote->port, &port, SL_REMOTE_QUEUE);
     if (listener != NULL) {
-        listening(remote, listener, port);
+        remote->listener = listener;
+        remote->port = (uint16_t)port;
+        remote->state = remote->still == WANTED ? ANSWERED : CANCELLING;
+        conn->turn = SL_TURN_MOVED;
         return;
     }
     int r = libssh2_session_last_errno(conn->session);
     if (r == LIBSSH2_ERROR_REQUEST_DENIED) {
-        refused(remote);
+        remote->state = remote->still == WANTED ? REFUSED : ENDED;
+        conn->turn = SL_TURN_MOVED;
     } else if (r != LIBSSH2_ERROR_EAGAIN) {
         /* Whatever survives elsewhere does not here: an answer that comes later would be the next one's. */
         sl_session_failed(conn, sl_session_survives(r) ? LIBSSH2_ERROR_PROTO : r);
@@ -238,23 +234,38 @@ static void run_cancelling(struct sl_remote *remote)
     remote->state = ENDED;
 }
 
-static bool is_one_asking(const struct sl_conn *conn)
+static struct sl_remote *one_asking(struct sl_conn *conn)
 {
-    const struct sl_remote *remote;
+    struct sl_remote *remote;
     TAILQ_FOREACH(remote, &conn->remotes, link)
     {
         if (remote->state == ASKING) {
-            return true;
+            break;
         }
     }
-    return false;
+    return remote;
+}
+
+/* The answer may have a first connection right behind it, which libssh2 refuses unless it has looked at the answer
+ * before: this reads packet by packet until it is there. No other request's answer is of its type. */
+void sl_remote_pump(struct sl_conn *conn)
+{
+    struct sl_remote *remote = one_asking(conn);
+    if (remote != NULL) {
+        run_asking(remote);
+    }
 }
 
 static void run(struct sl_remote *remote)
 {
     struct sl_conn *conn = remote->conn;
-    if (remote->state == ASKING || (remote->state == ASKED && !is_one_asking(conn))) {
+    if (remote->state == ASKING || (remote->state == ASKED && one_asking(conn) == NULL)) {
         run_asking(remote);
+    }
+    if (remote->state == ANSWERED && conn->phase == SL_PHASE_READY) {
+        tell_listening(remote);
+    } else if (remote->state == REFUSED && conn->phase == SL_PHASE_READY) {
+        tell_refused(remote);
     }
     if (remote->state == LISTENING && conn->phase == SL_PHASE_READY) {
         run_listening(remote);

@@ -5,6 +5,8 @@
 
 #include "daemon/ssh/party.h"
 
+/* With the gate open: takes what the server says to one that was asked for. Calls nobody. */
+void sl_remote_pump(struct sl_conn *conn);
 /* One turn for all of them; any may have ended, and the connection been closed, when it returns. */
 void sl_remote_tick(struct sl_conn *conn);
 /* As sl_remote_close(), each of the party's. */

@@ -146,6 +146,35 @@ static void test_remote_port(void **state)
     assert_true(sl_party_is_clean(conn.party));
 }
 
+/* The server has listened when it has not yet answered: a connection that comes between the two is not lost. */
+static void test_somebody_waits_for_the_port(void **state)
+{
+    (void)state;
+    unsigned unheard = 0;
+    for (int i = 0; i < 5; i++) {
+        struct rig_remote remote;
+        struct rig_stream stream;
+        uint16_t port;
+        close(far_listen(&port, 1));
+        memset(&remote, 0, sizeof remote);
+        assert_int_equal(sl_remote_open(conn.party, "127.0.0.1", port, &remote_handler, &remote, &remote.remote), 0);
+        uv_run(&rig.loop, UV_RUN_NOWAIT); /* asked, and looked away */
+        uv_run(&rig.loop, UV_RUN_NOWAIT);
+        int far = -1;
+        while ((far = far_dial(port)) < 0) {
+            usleep(100);
+        }
+        unheard += remote.listening == 0;
+        usleep(100000); /* the answer and the connection lie in our socket together */
+        accept_stream(&remote, &stream);
+        close(far);
+        sl_stream_eof(stream.stream);
+        assert_true(rig_wait(&rig, &stream.ended, 5000));
+        cancel(&remote);
+    }
+    assert_true(unheard > 0);
+}
+
 static void test_remote_port_taken(void **state)
 {
     (void)state;
@@ -302,6 +331,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_remote_port),
+        TEST(test_somebody_waits_for_the_port),
         TEST(test_remote_port_taken),
         TEST(test_remote_ports_in_turn),
         TEST(test_many_arrive_at_once),

@@ -1,0 +1,94 @@
+/* mux_forward.h - a client's forwards and the connections they carry: what they are, and what happens to all of them.
+ * For daemon/front/mux_forward*.c only. */
+#ifndef SSHLEASE_FRONT_MUX_FORWARD_H
+#define SSHLEASE_FRONT_MUX_FORWARD_H
+
+#include "daemon/front/mux_client.h"
+#include "daemon/front/relay.h"
+#include "daemon/net/listener.h"
+
+/* Forwards of one client, and connections on them. */
+#define SL_MUX_FORWARDS_MAX 32u
+#define SL_MUX_CONNS_MAX    SL_FORWARDS_MAX
+
+enum sl_forward_phase {
+    SL_FORWARD_WAITING, /* for the lease */
+    SL_FORWARD_ASKING,  /* the server is asked to listen */
+    SL_FORWARD_OPEN,
+    SL_FORWARD_CLOSING, /* the server is told to listen no more */
+};
+
+/* One end of a forward: a TCP address, or, with SL_MUX_PORT_PATH for a port, the path of a Unix socket. */
+struct sl_forward_end {
+    char *host;
+    uint32_t port;
+};
+
+struct sl_forward {
+    TAILQ_ENTRY(sl_forward) link;
+    struct sl_mux_forwards *owner;
+    enum sl_mux_fwd_kind kind;
+    enum sl_forward_phase phase;
+    struct sl_forward_end listen, connect; /* as the client named them */
+    uint32_t rid;
+    bool answered;
+    struct sl_listener *listener[2];
+    struct sl_lease_remote *remote;
+    uint16_t port; /* of the server's, where it was the one to choose */
+    bool full;     /* a connection waits at the server until another one has ended */
+};
+
+struct sl_forward_conn;
+
+/* All of one client. It has a user of the client's lease as long as there is a forward or a connection. */
+struct sl_mux_forwards {
+    struct sl_mux_client *client;
+    struct sl_mux_user user;
+    enum { SL_FORWARDS_ASKING, SL_FORWARDS_GRANTED, SL_FORWARDS_OVER } lease;
+    TAILQ_HEAD(, sl_forward) forwards;
+    TAILQ_HEAD(, sl_forward_conn) conns;
+    unsigned conn_count;
+    char label[256];
+};
+
+/* --- mux_forward_list.c: forwards as such --- */
+
+/* Whether `f` is what `fwd` names. */
+bool sl_forward_is(const struct sl_forward *f, const struct sl_mux_fwd *fwd);
+/* A new one in the client's list; makes the list. NULL when out of memory. */
+struct sl_forward *sl_forward_add(struct sl_mux_client *client, const struct sl_mux_fwd *fwd, uint32_t rid);
+/* "-L 127.0.0.1:8080:web:80", with '?' for what does not belong on a terminal. Returns `buf`. */
+#define SL_FORWARD_NAME_SIZE 320u
+const char *sl_forward_name(const struct sl_forward *f, char *buf, size_t size);
+/* It is open; the client is told. */
+void sl_forward_opened(struct sl_forward *f);
+/* It cannot be had: logged, the client is told in a way that it cannot pass over, the forward is gone. */
+void sl_forward_refused(struct sl_forward *f, const char *text);
+/* It is over, or was never open: closed at this end, forgotten. */
+void sl_forward_free(struct sl_forward *f, const char *why);
+/* Gives the lease back and frees the list when nothing is left in it. */
+void sl_forwards_settle(struct sl_mux_forwards *fs);
+
+/* --- mux_forward_conn.c: connections --- */
+
+/* Somebody has connected to a port or path of ours; takes `fd` over. */
+void sl_forward_conn_local(struct sl_forward *f, int fd);
+/* Somebody has connected to a port of the server's: a stream of the lease to wherever the forward leads. SL_E_AGAIN:
+ * nobody; SL_E_STREAM_LIMIT: it waits. */
+int sl_forward_conn_remote(struct sl_forward *f);
+/* As soon as it can be done in order; the lease is still held. */
+void sl_forward_conns_close(struct sl_mux_forwards *fs);
+/* At once; the lease is over, its streams do not call any more. */
+void sl_forward_conns_drop(struct sl_mux_forwards *fs);
+
+/* --- mux_forward_open.c --- */
+
+/* The lease is there: listens here, or asks the server to; sl_forward_opened() or sl_forward_refused() follows, or was
+ * called. */
+void sl_forward_open(struct sl_forward *f);
+/* Whether it may be had at all; if not, why, in `text`. */
+bool sl_forward_allowed(const struct sl_forward *f, char *text, size_t size);
+/* Listens no more: gone at once, or when the server was told. */
+void sl_forward_close(struct sl_forward *f, const char *why);
+
+#endif
