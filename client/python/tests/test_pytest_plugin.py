@@ -154,6 +154,18 @@ def test_the_socket_by_option_reaches_what_the_tests_start(suite, pool, absent):
     """).run(f"--sshlease-socket={pool.path}").assert_outcomes(passed=1)
 
 
+def test_a_relative_socket(suite, pool, absent):
+    """By option beside whom one calls; in the ini file beside that."""
+    path = suite.pytester.path
+    (path / "sub").mkdir()
+    (path / "s.sock").symlink_to(pool.path)
+    suite.at(absent).write(HOSTNAME)
+    suite.run("--sshlease-socket=s.sock").assert_outcomes(passed=1)
+    suite.pytester.makeini("[pytest]\nsshlease_socket = s.sock\n")
+    suite.monkeypatch.chdir(path / "sub")
+    suite.pytester.run(*suite.words(".."), timeout=60).assert_outcomes(passed=1)
+
+
 # --- who holds what ---
 
 LABELS = f"""
@@ -273,6 +285,13 @@ def test_autostart_starts_one(suite, tmp_path):
     result.assert_outcomes(passed=4)
     assert len(pids) == 1
     result.stdout.fnmatch_lines([f"sshlease: sshleased * at {path}"])
+
+
+def test_autostart_that_fails_is_told_by_the_tests(suite, tmp_path, absent):
+    suite.monkeypatch.setenv("SSHLEASE_DAEMON", str(tmp_path / "no-such-program"))
+    result = suite.at(absent).write(NEEDS_ONE).run("--sshlease-autostart", "-k", "fixture or without")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["t: *no-such-program*"])
 
 
 # --- reports ---

@@ -11,6 +11,7 @@ the workers share the daemon's pools and queue there, first come first served.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, NoReturn, Optional, Tuple, Union
@@ -47,10 +48,12 @@ class _Setting:
         group.addoption(self.option, dest=self.dest, default=None, help=self.text, **self.more)
         parser.addini(self.ini, self.text, default="")
 
+    def is_option(self, config: pytest.Config) -> bool:
+        """Whether the command line has it."""
+        return config.getoption(self.dest, None) is not None
+
     def value(self, config: pytest.Config) -> Any:
-        given = config.getoption(self.dest, None)
-        if given is None:
-            given = config.getini(self.ini)
+        given = config.getoption(self.dest) if self.is_option(config) else config.getini(self.ini)
         if given in (None, ""):
             return self.default
         try:
@@ -127,8 +130,11 @@ def pytest_configure(config: pytest.Config) -> None:
     path = _SOCKET.value(config)
     if path is not None:
         config.stash[_ENVIRONMENT] = os.environ.get("SSHLEASE_SOCKET")
+        beside = config.invocation_params.dir
+        if config.inipath is not None and not _SOCKET.is_option(config):
+            beside = config.inipath.parent
         # In the environment it also reaches testinfra, code under test and the programs that tests start.
-        os.environ["SSHLEASE_SOCKET"] = os.path.abspath(os.path.expanduser(path))
+        os.environ["SSHLEASE_SOCKET"] = os.path.join(beside, os.path.expanduser(path))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -144,7 +150,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     if _AUTOSTART.value(session.config) and not session.config.option.collectonly:
-        _daemon.ensure()
+        with contextlib.suppress(SshleaseError):  # the tests that need one will say it
+            _daemon.ensure()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -260,9 +267,13 @@ def ssh_session_lease(request: pytest.FixtureRequest) -> Iterator[LeaseFactory]:
 
 # --- the reports ---
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, None]:
     item.stash[_BEGAN] = time.monotonic()
+    yield
+    # Items live as long as the session does; what their tests ran is of no use any more.
+    if _FACTORIES in item.stash:
+        del item.stash[_FACTORIES]
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
