@@ -129,23 +129,18 @@ static void exit_with(struct sl_mux_session *s, uint32_t status)
     s->exit_status = status;
 }
 
-/* There is no stream, or none any more; on_relayed() follows when the text and what came before it are written. Who
+/* There is no stream, or none any more: on_relayed() follows when the text, and what came before it, are written. Who
  * does not read is not waited for long: mux.c drops the session then. */
-static void wind_up(struct sl_mux_session *s, const char *text)
+static void fail(struct sl_mux_session *s, const char *text)
 {
     start_ending(s);
+    exit_with(s, EXIT_FAILED);
     say(s, text);
     sl_socket_deadline(s->client->socket, FLUSH_MS);
     if (s->relay != NULL)
         sl_relay_finish(s->relay);
     else
         conclude(s);
-}
-
-static void fail(struct sl_mux_session *s, const char *text)
-{
-    exit_with(s, EXIT_FAILED);
-    wind_up(s, text);
 }
 
 /* As fail(), for a reason that does not name the target by itself. */
@@ -375,15 +370,15 @@ static void on_granted(void *arg)
     sl_relay_take_stream(s->relay, stream);
 }
 
-/* Refused, or over while it ran: then the stream does not call any more. */
+/* Refused, or over while it ran: then the stream does not call any more. Where the connection was lost, the stream has
+ * ended before, and has said so. */
 static void on_lost(void *arg, int status, const char *text)
 {
     struct sl_mux_session *s = arg;
 
+    (void)status;
     if (s->phase == SESSION_ENDING) /* it has its result; the rest of its output is being written */
         sl_socket_deadline(s->client->socket, FLUSH_MS);
-    else if (status == SL_E_CONNECTION_LOST && s->phase == SESSION_RUNNING)
-        wind_up(s, text); /* no exit status is known: ssh ends with 255 by itself, as it would without us */
     else
         fail(s, text);
 }
