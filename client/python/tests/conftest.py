@@ -1,6 +1,6 @@
 """Fixtures of the Python package's tests: those of tests/system (a real sshd, a real daemon), and the package from the
 tree. Run with
-    SSHLEASE_BUILD=build-asan /usr/bin/python3 -m pytest -n 2 client/python/tests
+    SSHLEASE_BUILD=build-asan /usr/bin/python3 -m pytest -p no:sshlease -n 2 client/python/tests
 and as if paramiko and testinfra were not installed:
     PYTHONPATH=client/python/tests/absent PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 SSHLEASE_BUILD=build-asan \
         /usr/bin/python3 -m pytest -p xdist -n 2 -m "not paramiko and not testinfra and not once" client/python/tests
@@ -19,6 +19,9 @@ ROOT = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
 EXTRAS = ("paramiko", "testinfra")
 
 sys.path[:0] = [SOURCE, os.path.join(ROOT, "tests", "system")]
+
+if "sshlease" in sys.modules:
+    raise pytest.UsageError("the sshlease that is installed is loaded already: run this with -p no:sshlease")
 
 _spec = importlib.util.spec_from_file_location("system_fixtures", os.path.join(ROOT, "tests", "system", "conftest.py"))
 _system = importlib.util.module_from_spec(_spec)

@@ -46,7 +46,9 @@ class Suite:
         return self
 
     def words(self, *args):
-        return [sys.executable, "-m", "pytest", "-p", "sshlease.pytest_plugin", "-p", "no:cacheprovider", *args]
+        # Not the one that is installed, nor what pip has left beside the sources.
+        return [sys.executable, "-m", "pytest", "-p", "no:sshlease", "-p", "sshlease.pytest_plugin", "-p",
+                "no:cacheprovider", *args]
 
     def run(self, *args, timeout=60):
         return self.pytester.run(*self.words(*args), timeout=timeout)

@@ -17,8 +17,8 @@ def suite(pytester, monkeypatch, python_env, daemon):
 
     def run(text, *options):
         pytester.makepyfile(test_it=text)
-        return pytester.run(sys.executable, "-m", "pytest", "-p", "sshlease.pytest_plugin", "-p", "no:cacheprovider",
-                            *options, timeout=60)
+        return pytester.run(sys.executable, "-m", "pytest", "-p", "no:sshlease", "-p", "sshlease.pytest_plugin", "-p",
+                            "no:cacheprovider", *options, timeout=60)
     return run
 
 
