@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void sl_mux_client_send(struct sl_mux_client *c, const struct sl_writer *w)
 {
@@ -21,9 +22,19 @@ void sl_mux_client_ok(struct sl_mux_client *c, uint32_t rid)
     sl_mux_client_send(c, &w);
 }
 
+const char *sl_mux_client_reason(const struct sl_mux_client *c, const char *text)
+{
+    const size_t len = strlen(c->target);
+
+    if (strncmp(text, "target ", 7) == 0 && strncmp(text + 7, c->target, len) == 0 &&
+        strncmp(text + 7 + len, ": ", 2) == 0)
+        return text + 7 + len + 2;
+    return text;
+}
+
 static const char *sentence(const struct sl_mux_client *c, const char *text, char *buf, size_t size)
 {
-    (void)snprintf(buf, size, "target %s: %s", c->target, text);
+    (void)snprintf(buf, size, "target %s: %s", c->target, sl_mux_client_reason(c, text));
     return buf;
 }
 

@@ -100,6 +100,8 @@ struct sl_mux {
 /* Sends what `w` holds. */
 void sl_mux_client_send(struct sl_mux_client *client, const struct sl_writer *w);
 void sl_mux_client_ok(struct sl_mux_client *client, uint32_t rid);
+/* `text`, without the "target NAME: " that may stand before it. */
+const char *sl_mux_client_reason(const struct sl_mux_client *client, const char *text);
 /* PERMISSION_DENIED or FAILURE; "target NAME: TEXT" is what it says. */
 void sl_mux_client_refuse(struct sl_mux_client *client, enum sl_mux_type type, uint32_t rid, const char *text);
 /* What a client cannot pass over in silence: an answer of no known type. */

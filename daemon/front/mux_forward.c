@@ -1,11 +1,12 @@
 /* A client's forwards, from its request to their end.
- *   OPEN_FWD    checked; a lease is asked for unless the client has one; when it is there the forward is opened, and
- * only then the client is answered. It cannot be told why not: a refusal in words would make `ssh -L` open a connection
- * of its own, in silence, so that the reason is in the log only CLOSE_FWD   from whatever client of the same user at
- * the same target the client's session has ended: its forwards end, in order, and the lease is given back the client is
- * gone: had it a session, everything ends; had it none, it was `ssh -O forward`, which leaves as soon as it is
- * answered. Its forwards stand: its client stays without a socket, and keeps the lease, until they are cancelled or the
- * lease is over */
+ *   OPEN_FWD    its asker is looked at (mux_forward_asker.c), which decides how it can be refused; it is checked; a
+ *               lease is asked for unless the client has one; when it is there the forward is opened, and only then
+ *               the client is answered
+ *   CLOSE_FWD   from whatever client of the same user at the same target
+ *   session     the client's has ended: its forwards end, in order, and the lease is given back
+ *   gone        the client is: had it a session, everything ends; had it none, it was `ssh -O forward`, which leaves
+ *               as soon as it is answered. Its forwards stand: its client stays without a socket, and keeps the
+ *               lease, until they are cancelled or the lease is over */
 #include "daemon/front/mux_forward.h"
 #include "daemon/front/mux_handlers.h"
 #include "proto/status.h"
@@ -123,11 +124,47 @@ static unsigned count(const struct sl_mux_forwards *fs)
     return n;
 }
 
+/* Its asker is known: it may be had, and then waits for the lease. */
+static void proceed(struct sl_forward *f)
+{
+    struct sl_mux_forwards *fs = f->owner;
+    char text[160];
+
+    (void)snprintf(text, sizeof text, "a client has %u forwards at most", SL_MUX_FORWARDS_MAX);
+    if (count(fs) > SL_MUX_FORWARDS_MAX || !sl_forward_allowed(f, text, sizeof text)) {
+        sl_forward_refused(f, text);
+        return;
+    }
+    f->phase = SL_FORWARD_WAITING;
+    if (fs->lease == SL_FORWARDS_GRANTED)
+        sl_forward_open(f);
+}
+
+static void on_looked(struct sl_mux_forwards *fs)
+{
+    struct sl_forward *f, *next;
+    int r;
+
+    for (f = TAILQ_FIRST(&fs->forwards); f != NULL; f = next) {
+        next = TAILQ_NEXT(f, link);
+        if (f->phase == SL_FORWARD_NEW)
+            proceed(f);
+    }
+    if (fs->lease == SL_FORWARDS_NOT_ASKED && !TAILQ_EMPTY(&fs->forwards)) {
+        fs->lease = SL_FORWARDS_ASKING;
+        r = join(fs);
+        if (r == SL_OK)
+            return; /* on_granted may have been here, and settled */
+        fs->lease = SL_FORWARDS_OVER;
+        while ((f = TAILQ_FIRST(&fs->forwards)) != NULL)
+            sl_forward_refused(f, sl_status_text(r));
+    }
+    sl_forwards_settle(fs);
+}
+
 void sl_mux_on_open_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     struct sl_forward *f = find_anywhere(c, &msg->fwd);
-    char text[160];
-    int r = SL_OK;
 
     if (f != NULL && (f->owner->client == c || f->owner->client->phase == SL_MUX_STANDING)) {
         sl_mux_client_ok(c, msg->rid); /* as asked for */
@@ -141,25 +178,8 @@ void sl_mux_on_open_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
         return;
     }
     struct sl_mux_forwards *fs = f->owner;
-    const bool first = fs->user.handler == NULL;
-    (void)snprintf(text, sizeof text, "a client has %u forwards at most", SL_MUX_FORWARDS_MAX);
-    if (count(fs) > SL_MUX_FORWARDS_MAX || !sl_forward_allowed(f, text, sizeof text)) {
-        sl_forward_refused(f, text);
-        if (first)
-            fs->lease = SL_FORWARDS_OVER; /* never asked for */
-        sl_forwards_settle(fs);
-        return;
-    }
-    if (first)
-        r = join(fs);
-    else if (fs->lease == SL_FORWARDS_GRANTED)
-        sl_forward_open(f);
-    if (r != SL_OK) {
-        fs->lease = SL_FORWARDS_OVER;
-        sl_forward_refused(f, sl_status_text(r));
-    }
-    if (!first || r != SL_OK)
-        sl_forwards_settle(fs);
+    if (fs->looked == SL_ASKER_LOOKED || (fs->look == NULL && sl_forward_look(fs, on_looked) != SL_OK))
+        on_looked(fs); /* without knowing, where there is no memory to look */
 }
 
 void sl_mux_on_close_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
@@ -182,7 +202,7 @@ bool sl_mux_forwards_stand(struct sl_mux_client *c)
 {
     const struct sl_forward *f;
 
-    if (c->forwards == NULL || c->session != NULL || c->stdio != NULL || c->sessions > 0)
+    if (c->forwards == NULL || c->session != NULL || c->stdio != NULL || c->sessions > 0 || c->refusal != NULL)
         return false;
     TAILQ_FOREACH(f, &c->forwards->forwards, link)
     {
@@ -214,6 +234,7 @@ void sl_mux_forwards_drop(struct sl_mux_client *c)
     if (fs == NULL)
         return;
     drop_each(fs, "its client is gone");
+    sl_forward_look_cancel(fs->look);
     c->forwards = NULL;
     free(fs);
 }

@@ -12,6 +12,7 @@
 #define SL_MUX_CONNS_MAX    SL_FORWARDS_MAX
 
 enum sl_forward_phase {
+    SL_FORWARD_NEW,     /* who asks is being looked at */
     SL_FORWARD_WAITING, /* for the lease */
     SL_FORWARD_ASKING,  /* the server is asked to listen */
     SL_FORWARD_OPEN,
@@ -40,11 +41,22 @@ struct sl_forward {
 
 struct sl_forward_conn;
 
+/* What the client seems to be, by its command line. It matters to how it can be refused: see sl_forward_refused(). */
+enum sl_forward_asker {
+    SL_ASKER_UNKNOWN,
+    SL_ASKER_CONTROL, /* ssh -O forward */
+    SL_ASKER_SESSION, /* ssh -L … that goes on to a session */
+};
+struct sl_forward_look;
+
 /* All of one client. It has a user of the client's lease as long as there is a forward or a connection. */
 struct sl_mux_forwards {
     struct sl_mux_client *client;
     struct sl_mux_user user;
-    enum { SL_FORWARDS_ASKING, SL_FORWARDS_GRANTED, SL_FORWARDS_OVER } lease;
+    struct sl_forward_look *look; /* under way; NULL: none */
+    enum { SL_ASKER_UNSEEN, SL_ASKER_LOOKED } looked;
+    enum sl_forward_asker asker;
+    enum { SL_FORWARDS_NOT_ASKED, SL_FORWARDS_ASKING, SL_FORWARDS_GRANTED, SL_FORWARDS_OVER } lease;
     TAILQ_HEAD(, sl_forward) forwards;
     TAILQ_HEAD(, sl_forward_conn) conns;
     unsigned conn_count;
@@ -62,12 +74,27 @@ struct sl_forward *sl_forward_add(struct sl_mux_client *client, const struct sl_
 const char *sl_forward_name(const struct sl_forward *f, char *buf, size_t size);
 /* It is open; the client is told. */
 void sl_forward_opened(struct sl_forward *f);
-/* It cannot be had: logged, the client is told in a way that it cannot pass over, the forward is gone. */
+/* It cannot be had: logged, and the client is told so that it gives up and says why. `ssh -O forward` does on FAILURE;
+ * an ssh that wants a session would open a connection of its own then, so it is told OK, and the reason in the answer
+ * to the ALIVE_CHECK that comes next. Whoever may be either gets an answer that it does not know. The forward is gone.
+ */
 void sl_forward_refused(struct sl_forward *f, const char *text);
+/* The same, but the forward is not gone yet. */
+void sl_forward_tell_refused(struct sl_forward *f, const char *text);
 /* It is over, or was never open: closed at this end, forgotten. */
 void sl_forward_free(struct sl_forward *f, const char *why);
 /* Gives the lease back and frees the list when nothing is left in it. */
 void sl_forwards_settle(struct sl_mux_forwards *fs);
+
+/* --- mux_forward_asker.c --- */
+
+/* What the command line of an ssh, words joined by spaces, says it is. Pure. */
+enum sl_forward_asker sl_forward_asker_of(const char *command_line);
+/* Looks at that of the client, in a worker; then fs->asker is known and `done` is called, unless the look was
+ * cancelled. 0 or SL_E_NOMEM. */
+int sl_forward_look(struct sl_mux_forwards *fs, void (*done)(struct sl_mux_forwards *fs));
+/* NULL is fine. */
+void sl_forward_look_cancel(struct sl_forward_look *look);
 
 /* --- mux_forward_conn.c: connections --- */
 

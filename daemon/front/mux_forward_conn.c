@@ -1,8 +1,9 @@
 /* One connection of a forward.
- *   from here:   accepted; on a dynamic forward SOCKS says where it leads (SOCKS); the server is asked to connect
- * there, and bytes go between the socket and the stream (RELAYING) from there:  the stream is accepted at once, so that
- * the next one can be seen; where it leads is dialed (DIALING); what the stream says meanwhile is kept for the relay,
- * which is made with the socket It ends with its relay; its memory goes with the handle of its timer. */
+ *   from here   accepted; on a dynamic forward SOCKS says where it leads (SOCKS); the server is asked to connect there,
+ *               and bytes go between the socket and the stream (RELAYING)
+ *   from there  the stream is accepted at once, so that the next one can be seen; where it leads is dialed (DIALING);
+ *               what the stream says meanwhile is kept for the relay, which is made with the socket
+ * It ends with its relay; its memory goes with the handle of its timer. */
 #include "daemon/front/mux_forward.h"
 #include "daemon/front/mux_socks.h"
 #include "daemon/net/dial.h"

@@ -115,13 +115,29 @@ void sl_forward_opened(struct sl_forward *f)
     }
 }
 
-void sl_forward_refused(struct sl_forward *f, const char *text)
+static void refuse(struct sl_mux_client *c, enum sl_forward_asker asker, uint32_t rid, const char *text)
 {
-    /* What ssh makes of it does not show the text. */
+    if (asker == SL_ASKER_SESSION && c->refusal == NULL)
+        c->refusal = strdup(sl_mux_client_reason(c, text));
+    if (asker == SL_ASKER_CONTROL)
+        sl_mux_client_refuse(c, SL_MUX_FAILURE, rid, text);
+    else if (asker == SL_ASKER_SESSION && c->refusal != NULL)
+        sl_mux_client_ok(c, rid);
+    else
+        sl_mux_client_refuse_loudly(c, rid, text);
+}
+
+void sl_forward_tell_refused(struct sl_forward *f, const char *text)
+{
     note(f, SL_LOG_WARNING, "refused", text);
     if (!f->answered)
-        sl_mux_client_refuse_loudly(f->owner->client, f->rid, text);
+        refuse(f->owner->client, f->owner->asker, f->rid, text);
     f->answered = true;
+}
+
+void sl_forward_refused(struct sl_forward *f, const char *text)
+{
+    sl_forward_tell_refused(f, text);
     sl_forward_free(f, NULL);
 }
 
@@ -147,6 +163,7 @@ void sl_forwards_settle(struct sl_mux_forwards *fs)
         return;
     assert(fs->conn_count == 0);
     c->forwards = NULL;
+    sl_forward_look_cancel(fs->look);
     if (fs->lease != SL_FORWARDS_OVER)
         sl_mux_lease_leave(c, &fs->user);
     free(fs);

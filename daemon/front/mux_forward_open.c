@@ -126,11 +126,8 @@ static void on_listening(void *arg, int status, uint16_t port, const char *text)
     struct sl_forward *f = arg;
 
     if (status != 0) {
-        f->phase = SL_FORWARD_CLOSING; /* on_closed follows at once, and settles */
-        sl_mux_client_refuse_loudly(f->owner->client, f->rid, text);
-        f->answered = true;
-        sl_log(f->owner->client->mux->log, SL_LOG_WARNING, "forward", "target=%s pid=%ld refused text=\"%s\"",
-            f->owner->client->target, (long)f->owner->client->peer.pid, text);
+        f->phase = SL_FORWARD_CLOSING;
+        sl_forward_tell_refused(f, text); /* on_closed follows at once, and settles */
         return;
     }
     f->port = port;
