@@ -8,6 +8,7 @@ and as if paramiko and testinfra were not installed:
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.abspath(os.path.join(HERE, "..", "src"))
 ROOT = os.path.abspath(os.path.join(HERE, "..", "..", ".."))
 EXTRAS = ("paramiko", "testinfra")
+HANGS_SECONDS = 90
 
 sys.path[:0] = [SOURCE, os.path.join(ROOT, "tests", "system")]
 
@@ -62,6 +64,18 @@ def python_env():
     """The environment of a Python program that a test starts: with the package from the tree."""
     paths = [SOURCE, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+@pytest.fixture(autouse=True)
+def watchdog():
+    """What these tests look for is a call that hangs: it gets an exception then, and the test its clean-up."""
+    def bark(*_):
+        raise AssertionError(f"the test was not over after {HANGS_SECONDS} s")
+    before = signal.signal(signal.SIGALRM, bark)
+    signal.alarm(HANGS_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
