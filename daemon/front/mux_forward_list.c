@@ -1,5 +1,6 @@
 #include "daemon/front/mux_forward.h"
 
+#include "daemon/front/texts.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -66,10 +67,7 @@ static void put_end(char *buf, size_t size, const struct sl_forward_end *end)
         (void)snprintf(buf, size, "%u", end->port);
     else
         (void)snprintf(buf, size, strchr(end->host, ':') != NULL ? "[%s]:%u" : "%s:%u", end->host, end->port);
-    for (char *p = buf; *p != '\0'; p++) {
-        if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
-            *p = '?';
-    }
+    sl_texts_printable(buf);
 }
 
 const char *sl_forward_name(const struct sl_forward *f, char *buf, size_t size)

@@ -3,6 +3,7 @@
  * told in words, which this request of ssh's prints and gives up on. */
 #include "daemon/front/mux_handlers.h"
 #include "daemon/front/relay.h"
+#include "daemon/front/texts.h"
 #include "proto/status.h"
 
 #include <stdio.h>
@@ -140,6 +141,7 @@ void sl_mux_on_stdio_fwd_fds(struct sl_mux_client *c, const int fd[SL_MUX_STDIO_
     const int three[3] = {fd[0], fd[1], -1};
 
     (void)snprintf(s->label, sizeof s->label, "mux -W %.120s:%u", s->host, s->port);
+    sl_texts_printable(s->label);
     s->user = (struct sl_mux_user){.handler = &user_handler, .arg = s, .label = s->label};
     int r = sl_relay_new(c->mux->watch, three, false, &relay_handler, s, &s->relay);
     if (r != 0) {
