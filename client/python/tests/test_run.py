@@ -79,6 +79,16 @@ def test_timeout_ends_the_command(c, sshd):
     assert c.output("echo still leased", timeout=30) == "still leased\n"
 
 
+def test_what_a_command_that_was_given_up_has_detached_goes_with_the_lease(lease, daemon, sshd):
+    c = lease()
+    with pytest.raises(sshlease.CommandTimeout):
+        c.run("setsid sleep 4000 >/dev/null 2>&1 & echo begun; exec sleep 4001", timeout=0.3)
+    until(lambda: c.run("true").succeeded and not c._session.streams and len(sshd.remote()) == 1, "the command's end")
+    c.close()
+    sshd.await_nothing_remote()
+    assert daemon.connections()["idle"] == 0
+
+
 def test_environment_and_terminal(c):
     assert c.output("echo $LC_TEST", env={"LC_TEST": "über"}) == "über\n"
 

@@ -104,9 +104,9 @@ class Lease(LeaseBase):
         return answer
 
     def close(self) -> None:
-        """Gives the connection back: to the pool if every command has ended, else what still runs is ended and the
-        connection closed. Twice is fine, and so is closing a lease that is over. Raises nothing, and waits for a daemon
-        that does not answer for 5 seconds only."""
+        """Gives the connection back: to the pool if every command has ended by itself, else whatever they have left running
+        is ended, and the connection closed. Twice is fine, and so is closing a lease that is over. Raises nothing, and waits
+        for a daemon that does not answer for 5 seconds only."""
         if self._finalizer.detach() is None:
             return
         session, link = self._session, self._link
@@ -114,6 +114,8 @@ class Lease(LeaseBase):
             link.drop()  # a thread that is no more may still hold the lock
             return
         try:
+            if session.gave_up:
+                return
             if session.streams:
                 # One whose output has ended is about to say how it ended, and then the connection is as good as new.
                 link.wait(session.nothing_ends, time.monotonic() + END_SECONDS)

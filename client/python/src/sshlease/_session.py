@@ -64,6 +64,9 @@ class Session:
         self.daemon = ""  # what WELCOME said
         self.out = bytearray()
         self.lease_id = 0
+        # A command was ended before it was over. Children that it has detached are found when the lease is reclaimed, not
+        # when it is given back.
+        self.gave_up = False
         self.streams_max = 0
         self.waiting: List[Tuple[int, float, str]] = []  # WAITING: position, seconds waited, reason
         self.streams: Dict[int, Stream] = {}
@@ -165,7 +168,7 @@ class Session:
         """Nobody wants it any more: what still runs is ended on the far side, what it still says is dropped."""
         if stream.over or stream.discarded:
             return
-        stream.discarded = True
+        stream.discarded = self.gave_up = True
         stream.record.end(reason="closed before its end")
         for one in stream.bins:
             if one:

@@ -144,12 +144,14 @@ class Lease(LeaseBase):
         return answer
 
     async def close(self) -> None:
-        """Gives the connection back: to the pool if every command has ended. Twice is fine. Raises nothing but
+        """Gives the connection back: to the pool if every command has ended by itself. Twice is fine. Raises nothing but
         CancelledError, and then the lease has ended all the same."""
         if self._finalizer.detach() is None:
             return
         now = asyncio.get_running_loop().time
         try:
+            if self._session.gave_up:
+                return
             await self._link.wait(self._session.nothing_ends, now() + END_SECONDS)
             self._session.release()
             self._link.changed()
