@@ -32,6 +32,7 @@ const char *sl_mux_type_name(uint32_t type)
         {SL_MUX_SESSION_OPENED, "SESSION_OPENED"},
         {SL_MUX_REMOTE_PORT, "REMOTE_PORT"},
         {SL_MUX_TTY_ALLOC_FAIL, "TTY_ALLOC_FAIL"},
+        {SL_MUX_EXT_INFO_REPLY, "EXT_INFO_REPLY"},
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -200,7 +201,12 @@ static void put_text(struct sl_writer *w, const char *text)
 
 void sl_mux_put_hello(struct sl_writer *w)
 {
-    put_one(w, SL_MUX_HELLO, SL_MUX_VERSION);
+    size_t begin = sl_frame_begin(w, SL_MUX_HELLO);
+
+    sl_put_u32(w, SL_MUX_VERSION);
+    sl_put_text(w, "info");
+    sl_put_text(w, "0"); /* the extension's version */
+    sl_frame_end(w, begin);
 }
 
 void sl_mux_put_ok(struct sl_writer *w, uint32_t rid)
@@ -250,6 +256,16 @@ void sl_mux_put_exit(struct sl_writer *w, uint32_t session, uint32_t status)
 void sl_mux_put_tty_alloc_fail(struct sl_writer *w, uint32_t session)
 {
     put_one(w, SL_MUX_TTY_ALLOC_FAIL, session);
+}
+
+void sl_mux_put_ext_info(struct sl_writer *w, uint32_t rid, bool known, const char *text)
+{
+    size_t begin = sl_frame_begin(w, SL_MUX_EXT_INFO_REPLY);
+
+    sl_put_u32(w, rid);
+    sl_put_u32(w, known);
+    put_text(w, text);
+    sl_frame_end(w, begin);
 }
 
 void sl_mux_put_remote_port(struct sl_writer *w, uint32_t rid, uint32_t port)

@@ -24,7 +24,7 @@ enum sl_mux_type {
     SL_MUX_NEW_STDIO_FWD = 0x10000008, /* SL_MUX_STDIO_FWD_FDS descriptors follow */
     SL_MUX_STOP_LISTENING = 0x10000009,
     SL_MUX_PROXY = 0x1000000f,
-    SL_MUX_EXT_INFO = 0x20000001,
+    SL_MUX_EXT_INFO = 0x20000001, /* from 10.3 on, and only to a master whose HELLO offers it */
     /* from a master */
     SL_MUX_OK = 0x80000001, /* never after SESSION_OPENED: the client dies of it */
     SL_MUX_PERMISSION_DENIED = 0x80000002,
@@ -34,6 +34,7 @@ enum sl_mux_type {
     SL_MUX_SESSION_OPENED = 0x80000006,
     SL_MUX_REMOTE_PORT = 0x80000007,
     SL_MUX_TTY_ALLOC_FAIL = 0x80000008,
+    SL_MUX_EXT_INFO_REPLY = 0x90000001,
 };
 
 #define SL_MUX_SESSION_FDS   3u /* stdin, stdout, stderr */
@@ -86,6 +87,7 @@ int sl_mux_decode(const struct sl_frame *frame, struct sl_mux_msg *ret_msg);
 bool sl_mux_env_next(struct sl_reader *env, struct sl_bytes *ret_name, struct sl_bytes *ret_value);
 
 /* Each appends one frame of a master's to `w`; what does not fit marks it as overflowed. */
+/* Offers EXT_INFO; clients that do not know it pass over that. */
 void sl_mux_put_hello(struct sl_writer *w);
 /* OK. */
 void sl_mux_put_ok(struct sl_writer *w, uint32_t rid);
@@ -99,12 +101,16 @@ void sl_mux_put_alive(struct sl_writer *w, uint32_t rid, uint32_t pid);
 void sl_mux_put_session_opened(struct sl_writer *w, uint32_t rid, uint32_t session);
 void sl_mux_put_exit(struct sl_writer *w, uint32_t session, uint32_t status);
 void sl_mux_put_tty_alloc_fail(struct sl_writer *w, uint32_t session);
+/* The answer to EXT_INFO: `text`, cut to SL_MUX_TEXT_MAX, is printed as it is; not `known`: what was asked for is not.
+ */
+void sl_mux_put_ext_info(struct sl_writer *w, uint32_t rid, bool known, const char *text);
 void sl_mux_put_remote_port(struct sl_writer *w, uint32_t rid, uint32_t port);
 /* An answer of a type that no client knows, which makes it give up loudly; for requests whose refusal it would pass
  * over in silence. `text` may or may not be shown. */
 void sl_mux_put_unknown(struct sl_writer *w, uint32_t rid, const char *text);
 
+#define SL_MUX_HELLO_SIZE (SL_FRAME_HEADER + 17u)
 /* No frame of a master's is longer. */
-#define SL_MUX_REPLY_MAX (SL_FRAME_HEADER + 8u + SL_MUX_TEXT_MAX)
+#define SL_MUX_REPLY_MAX (SL_FRAME_HEADER + 12u + SL_MUX_TEXT_MAX)
 
 #endif

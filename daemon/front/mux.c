@@ -76,6 +76,15 @@ static bool is_refused(struct sl_mux_client *c, char *text, size_t size)
     return refused;
 }
 
+/* The driver, which tells of refused requests, never hears of these. */
+static void log_refusal(const struct sl_mux_client *c, const char *text)
+{
+    char quoted[SL_LOG_QUOTE_SIZE];
+
+    sl_log(c->mux->log, SL_LOG_NOTICE, "client", "pid=%ld uid=%lu front=mux refused text=%s", (long)c->peer.pid,
+        (unsigned long)c->peer.uid, sl_log_quote(quoted, sizeof quoted, text));
+}
+
 /* --- the simple requests ------------------------------------------------------------------------------------------ */
 
 static void on_hello(struct sl_mux_client *c, const struct sl_mux_msg *msg)
@@ -102,6 +111,7 @@ static void on_alive_check(struct sl_mux_client *c, const struct sl_mux_msg *msg
 
     sl_writer_init(&w, room, sizeof room);
     if (is_refused(c, text, sizeof text)) {
+        log_refusal(c, text);
         (void)snprintf(whole, sizeof whole, "sshlease: %.4000s", text);
         sl_mux_put_fatal(&w, whole);
     } else {
@@ -127,11 +137,6 @@ static void on_proxy(struct sl_mux_client *c, const struct sl_mux_msg *msg)
     sl_mux_client_refuse(c, SL_MUX_FAILURE, msg->rid, "sshleased does not speak the proxy mode of OpenSSH's sockets");
 }
 
-static void on_ext_info(struct sl_mux_client *c, const struct sl_mux_msg *msg)
-{
-    sl_mux_client_refuse(c, SL_MUX_FAILURE, msg->rid, "ask `sshlease status` about connections and leases");
-}
-
 /* --- frames and descriptors --------------------------------------------------------------------------------------- */
 
 typedef void (*message_fn)(struct sl_mux_client *client, const struct sl_mux_msg *msg);
@@ -151,7 +156,7 @@ static const struct {
     {SL_MUX_TERMINATE, on_terminate, 0, false},
     {SL_MUX_STOP_LISTENING, on_stop_listening, 0, false},
     {SL_MUX_PROXY, on_proxy, 0, false},
-    {SL_MUX_EXT_INFO, on_ext_info, 0, false},
+    {SL_MUX_EXT_INFO, sl_mux_on_ext_info, 0, true},
 };
 #define HANDLERS (sizeof handlers / sizeof handlers[0])
 
@@ -172,6 +177,7 @@ static void handle(struct sl_mux_client *c, const struct sl_mux_msg *msg)
         if (handlers[i].type != msg->type)
             continue;
         if (handlers[i].work && is_refused(c, text, sizeof text)) {
+            log_refusal(c, text);
             /* ssh has asked ALIVE_CHECK before, except for forwards. */
             sl_mux_client_refuse_loudly(c, msg->rid, text);
             c->fds = handlers[i].fds > 0 ? SL_MUX_FDS_UNWANTED : SL_MUX_FDS_NONE;
@@ -314,7 +320,7 @@ static bool may_signal(const struct sl_peer *peer)
 /* Greets a new client, with a `refusal` (may be NULL) that it is told when it asks. */
 static void add_client(struct sl_mux *mux, const char *target, int fd, const char *refusal)
 {
-    uint8_t room[SL_FRAME_HEADER + 4];
+    uint8_t room[SL_MUX_HELLO_SIZE];
     struct sl_writer w;
     struct sl_mux_client *c = calloc(1, sizeof *c);
 

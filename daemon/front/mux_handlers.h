@@ -33,4 +33,7 @@ void sl_mux_forwards_end(struct sl_mux_client *client);
 /* The client is gone, or the daemon stops, and its lease abandoned: frees its forwards. */
 void sl_mux_forwards_drop(struct sl_mux_client *client);
 
+/* mux_info.c */
+void sl_mux_on_ext_info(struct sl_mux_client *client, const struct sl_mux_msg *msg);
+
 #endif

@@ -347,6 +347,24 @@ def test_a_wrong_host_key(make_tools, make_sshd, target, keys):
     assert done.stderr.startswith(b"sshlease: target t: ") and b"CHANGED" in done.stderr
 
 
+def test_what_a_client_may_know(tools):
+    def ask(client, what):
+        client.sendall(frame_of(0x20000001, 5, what))
+        kind, body = hear(client)
+        assert kind == 0x90000001 and body[:4] == struct.pack(">I", 5)
+        known, length = struct.unpack(">II", body[4:12])
+        assert length == len(body) - 12
+        return known, body[12:].decode()
+    with started(tools, "t", "echo up; cat") as process, raw(tools, HELLO) as client:
+        process.stdout.readline()
+        hear(client)
+        known, text = ask(client, b"connection")
+        assert known == 1 and text.startswith("Connections of sshleased to target t, at most 4:\r\n  1 leased, ")
+        known, text = ask(client, b"channels")
+        assert known == 1 and f"pid {process.pid} uid {os.getuid()}, for 0 s, 1 open streams\r\n" in text
+        assert ask(client, b"nonsense")[0] == 0
+
+
 @pytest.mark.root
 def test_who_may_not_lease(make_tools, sshd, target, account):
     tools = make_tools({"t": target(sshd, allow={"users": [0]}), "open": target(sshd, allow={"users": [0, account.pw_uid]})})
@@ -584,7 +602,7 @@ def session_frame(rid, command, tty=0):
 
 def test_a_second_session_on_one_socket(tools):
     with raw(tools, HELLO) as client, open(os.devnull, "rb") as null:
-        assert hear(client) == (1, struct.pack(">I", 4))
+        assert hear(client) == (1, struct.pack(">I", 4) + b"\0\0\0\4info\0\0\0\x010")
         for rid in (1, 2):
             client.sendall(session_frame(rid, b"cat; sleep 1000"))
             for _ in range(3):

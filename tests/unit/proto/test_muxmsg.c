@@ -285,7 +285,7 @@ static void a_master_s_answers(void **state)
     (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_mux_put_hello(&w);
-    EXPECT_BYTES(w, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 4);
+    EXPECT_BYTES(w, 0, 0, 0, 21, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 4, 'i', 'n', 'f', 'o', 0, 0, 0, 1, '0');
     sl_mux_put_ok(&w, 0);
     EXPECT_BYTES(w, 0, 0, 0, 8, 0x80, 0, 0, 1, 0, 0, 0, 0);
     sl_mux_put_refusal(&w, SL_MUX_PERMISSION_DENIED, 7, "no");
@@ -302,6 +302,8 @@ static void a_master_s_answers(void **state)
     EXPECT_BYTES(w, 0, 0, 0, 12, 0x80, 0, 0, 6, 0, 0, 0, 2, 0, 0, 0, 9);
     sl_mux_put_remote_port(&w, 3, 8022);
     EXPECT_BYTES(w, 0, 0, 0, 12, 0x80, 0, 0, 7, 0, 0, 0, 3, 0, 0, 0x1f, 0x56);
+    sl_mux_put_ext_info(&w, 5, true, "x");
+    EXPECT_BYTES(w, 0, 0, 0, 17, 0x90, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 1, 'x');
     sl_mux_put_tty_alloc_fail(&w, 9);
     EXPECT_BYTES(w, 0, 0, 0, 8, 0x80, 0, 0, 8, 0, 0, 0, 9);
 }
