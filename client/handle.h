@@ -31,6 +31,9 @@
 /* What the daemon answers at once, whatever the target does, is waited for this long. */
 #define SL_LINK_ANSWER_MS 30000
 
+/* Descriptors that are passed at once. */
+#define SL_PASSED_MAX 3
+
 /* A deadline that never comes. Deadlines are milliseconds of CLOCK_MONOTONIC. */
 #define SL_NEVER INT64_MAX
 
@@ -134,6 +137,9 @@ bool sl_link_make_room(uint8_t **data, size_t *at, size_t *end, size_t *cap, siz
 /* --- loop --- */
 /* Sends what it can without waiting. 0, or why the link has ended. */
 int sl_loop_flush(struct sshlease *lease);
+/* Sends what waits, a whole message, with descriptors along with its first byte. 0; AGAIN, and nothing of it was sent;
+ * INVALID, the same, when one of them is none; or why the link has ended. */
+int sl_loop_pass(struct sshlease *lease, const int *fd, size_t count);
 /* One turn of the loop: sends, waits until something comes or a timer is due, handles what came. 0: look again whether
  * what you wait for has happened. AGAIN: the deadline has passed and nothing came. Else why the link has ended. */
 int sl_loop_turn(struct sshlease *lease, int64_t deadline_ms);

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 int sl_loop_end(struct sshlease *lease, int status, const char *format, ...)
@@ -43,6 +44,23 @@ static int out_of_memory(struct sshlease *lease)
     return sl_loop_end(lease, SL_E_NOMEM, "out of memory");
 }
 
+/* After a write that failed, by errno. 0, AGAIN, or why the link has ended. */
+static int on_write_failed(struct sshlease *lease)
+{
+    struct sl_link *link = &lease->link;
+
+    if (errno == EAGAIN)
+        return SL_E_AGAIN;
+    if (errno == EINTR)
+        return 0;
+    if (errno != EPIPE && errno != ECONNRESET)
+        return sl_loop_end(lease, SL_E_DAEMON_GONE, "cannot write to sshleased: %m");
+    /* It may have said why before it closed. */
+    link->state = SL_LINK_HANGUP;
+    link->out_at = link->out_end = 0;
+    return 0;
+}
+
 int sl_loop_flush(struct sshlease *lease)
 {
     struct sl_link *link = &lease->link;
@@ -52,17 +70,48 @@ int sl_loop_flush(struct sshlease *lease)
             send(link->fd, link->out + link->out_at, link->out_end - link->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent >= 0) {
             link->out_at += (size_t)sent;
-        } else if (errno == EAGAIN) {
-            return 0;
-        } else if (errno == EPIPE || errno == ECONNRESET) {
-            /* It may have said why before it closed. */
-            link->state = SL_LINK_HANGUP;
-            link->out_at = link->out_end = 0;
-        } else if (errno != EINTR) {
-            return sl_loop_end(lease, SL_E_DAEMON_GONE, "cannot write to sshleased: %m");
+            continue;
         }
+        int status = on_write_failed(lease);
+        if (status != 0)
+            return status == SL_E_AGAIN ? 0 : status;
     }
     return 0;
+}
+
+int sl_loop_pass(struct sshlease *lease, const int *fd, size_t count)
+{
+    struct sl_link *link = &lease->link;
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(SL_PASSED_MAX * sizeof(int))];
+    } control = {.room = {0}};
+    struct iovec iov = {.iov_base = link->out + link->out_at, .iov_len = link->out_end - link->out_at};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (count > 0) {
+        msg.msg_control = control.room;
+        msg.msg_controllen = CMSG_SPACE(count * sizeof *fd);
+        struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(count * sizeof *fd);
+        memcpy(CMSG_DATA(header), fd, count * sizeof *fd);
+    }
+    for (;;) {
+        ssize_t sent = sendmsg(link->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent >= 0) {
+            link->out_at += (size_t)sent;
+            return sl_loop_flush(lease);
+        }
+        if (errno == EBADF)
+            return SL_E_INVALID;   /* ours is open: it is polled */
+        if (errno == ETOOMANYREFS) /* more are on their way than a user may have open */
+            return SL_E_AGAIN;
+        int status = on_write_failed(lease);
+        if (status != 0 || link->state == SL_LINK_HANGUP)
+            return status;
+    }
 }
 
 static int on_welcome(struct sshlease *lease, const struct sl_msg *msg)
@@ -111,6 +160,7 @@ static int on_message(struct sshlease *lease, const struct sl_msg *msg)
         {SL_MSG_WINDOW, sl_streams_on_message},
         {SL_MSG_EOF, sl_streams_on_message},
         {SL_MSG_STREAM_OPENED, sl_streams_on_message},
+        {SL_MSG_OUTPUT_LOST, sl_streams_on_message},
         {SL_MSG_STREAM_END, sl_streams_on_message},
         {SL_MSG_OK, on_answer},
         {SL_MSG_ERROR, on_answer},

@@ -50,6 +50,7 @@ enum sshlease_status {
     SSHLEASE_E_EXPIRED = -31,
     SSHLEASE_E_REVOKED = -32,
     SSHLEASE_E_CONNECTION_LOST = -33,
+    SSHLEASE_E_CLIENT_GONE = -34,
     SSHLEASE_E_STREAM_LIMIT = -40,
     SSHLEASE_E_STREAM_REFUSED = -41,
     SSHLEASE_E_NO_STREAM = -42,
@@ -257,6 +258,20 @@ int sshlease_stream_opened(struct sshlease_stream *stream);
  * yet; malloc'd, the caller's to free. Leases nothing. Status: NO_TARGET, NOT_ALLOWED, UNSUPPORTED (the daemon's
  * configuration has no `mux`), VERSION (an older daemon), INVALID, LIMIT, TIMEOUT … */
 int sshlease_mux_path(struct sshlease *lease, const char *target, int timeout_ms, char **ret_path);
+
+/* Opens a stream without waiting, of which no byte goes through this process: the daemon reads the command's input from
+ * fd[0], and writes its output to fd[1] and its error output to fd[2], any kind of descriptors; -1: no input, output
+ * that is dropped. They are passed before this returns, and the caller's as before: close them soon where somebody
+ * waits for their end. Flags of theirs are never changed. The daemon may read 256 KiB more than the command takes. For
+ * terminals, and where the caller may be stopped by job control, use sshlease_stream_start(): the daemon would read on.
+ * sshlease_stream_read() and sshlease_stream_wait() then wait for the end, before which all output is written;
+ * sshlease_stream_write() is refused. Status: VERSION (a daemon that cannot), AGAIN (the daemon takes nothing more just
+ * now), INVALID (one is closed), and nothing was sent; as sshlease_stream_start(). */
+int sshlease_stream_start_passed(struct sshlease *lease, const struct sshlease_command *command, const int fd[3],
+    struct sshlease_stream **ret_stream);
+/* 0, or why output of such a stream could not be written: CLIENT_GONE (nobody reads it), IO; sshlease_error() says it
+ * for a person. The daemon ends the command then. */
+int sshlease_stream_output_status(struct sshlease_stream *stream);
 
 /* --- administration --- */
 

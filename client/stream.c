@@ -133,6 +133,7 @@ void sl_stream_destroy(struct sshlease_stream *stream)
 {
     TAILQ_REMOVE(&stream->lease->streams, stream, entry);
     free(stream->inbox.data);
+    free(stream->lost_text);
     free(stream);
 }
 
@@ -266,6 +267,16 @@ static int on_end(struct sshlease_stream *stream, const struct sl_msg_stream_end
     return 0;
 }
 
+static int on_output_lost(struct sshlease_stream *stream, const struct sl_msg_output_lost *lost)
+{
+    if (!stream->passed)
+        return SL_E_PROTOCOL;
+    stream->lost = sl_status_of(lost->code);
+    free(stream->lost_text);
+    stream->lost_text = sl_text_dup(lost->text, stream->lost);
+    return stream->lost_text != NULL ? 0 : SL_E_NOMEM;
+}
+
 int sl_streams_on_message(struct sshlease *lease, const struct sl_msg *msg)
 {
     uint32_t id;
@@ -279,6 +290,9 @@ int sl_streams_on_message(struct sshlease *lease, const struct sl_msg *msg)
         break;
     case SL_MSG_STREAM_OPENED:
         id = msg->stream_opened.stream;
+        break;
+    case SL_MSG_OUTPUT_LOST:
+        id = msg->output_lost.stream;
         break;
     case SL_MSG_STREAM_END:
         id = msg->stream_end.stream;
@@ -302,6 +316,8 @@ int sl_streams_on_message(struct sshlease *lease, const struct sl_msg *msg)
         if (stream->state == SL_STREAM_OPENING)
             stream->state = SL_STREAM_OPEN;
         return add_credit(stream, msg->stream_opened.window);
+    case SL_MSG_OUTPUT_LOST:
+        return on_output_lost(stream, &msg->output_lost);
     case SL_MSG_STREAM_END:
         return on_end(stream, &msg->stream_end);
     default: /* EOF: both outputs have ended; how the command ended follows */
@@ -400,10 +416,11 @@ static int encode_env(
     return 0;
 }
 
-static int queue_open(struct sshlease *lease, struct sshlease_stream *stream, const struct sshlease_command *command)
+static int queue_open(
+    struct sshlease *lease, struct sshlease_stream *stream, const struct sshlease_command *command, const int *fd)
 {
     const struct sshlease_pty *pty = command->pty;
-    struct sl_msg open = {.type = SL_MSG_STREAM_OPEN,
+    struct sl_msg open = {.type = fd != NULL ? SL_MSG_STREAM_OPEN_FDS : SL_MSG_STREAM_OPEN,
         .stream_open = {.rid = stream->open_rid,
             .stream = stream->id,
             .kind = (uint32_t)command->kind,
@@ -415,6 +432,8 @@ static int queue_open(struct sshlease *lease, struct sshlease_stream *stream, co
     size_t env_len;
     int status;
 
+    for (uint32_t i = 0; fd != NULL && i < SL_PASSED_MAX; i++)
+        open.stream_open.fds |= fd[i] >= 0 ? 1u << i : 0;
     if (pty != NULL)
         open.stream_open.pty_req = (struct sl_msg_pty){.term = sl_bytes_of(pty->term != NULL ? pty->term : "vt100"),
             .cols = pty->cols,
@@ -433,7 +452,35 @@ static int queue_open(struct sshlease *lease, struct sshlease_stream *stream, co
     return status;
 }
 
-int sl_stream_begin(struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
+/* STREAM_OPEN_FDS goes out at once or not at all: the descriptors are the caller's. */
+static int pass(
+    struct sshlease *lease, struct sshlease_stream *stream, const struct sshlease_command *command, const int *fd)
+{
+    struct sl_link *link = &lease->link;
+    int passed[SL_PASSED_MAX], status;
+    size_t count = 0;
+
+    if ((status = sl_loop_flush(lease)) != 0)
+        return status;
+    if (link->out_at < link->out_end)
+        return sl_refuse(lease, SL_E_AGAIN, "sshleased takes nothing more just now");
+    if ((status = queue_open(lease, stream, command, fd)) != 0)
+        return status;
+    for (int i = 0; i < SL_PASSED_MAX; i++) {
+        if (fd[i] >= 0)
+            passed[count++] = fd[i];
+    }
+    status = sl_loop_pass(lease, passed, count);
+    if (status == SL_E_AGAIN || status == SL_E_INVALID) {
+        link->out_at = link->out_end = 0;
+        return sl_refuse(lease, status, "the descriptors cannot be passed to sshleased: %s",
+            status == SL_E_INVALID ? "one of them is closed" : "it takes nothing more just now");
+    }
+    return status;
+}
+
+int sl_stream_begin(
+    struct sshlease *lease, const struct sshlease_command *command, const int *fd, struct sshlease_stream **ret_stream)
 {
     int status = check_command(lease, command);
 
@@ -445,9 +492,11 @@ int sl_stream_begin(struct sshlease *lease, const struct sshlease_command *comma
     stream->lease = lease;
     stream->id = lease->next_stream;
     stream->open_rid = sl_link_next_rid(lease);
-    stream->credit_in = SL_STREAM_WINDOW;
+    stream->passed = fd != NULL;
+    stream->credit_in = fd != NULL ? 0 : SL_STREAM_WINDOW;
     stream->result = (struct sshlease_result){.how = SSHLEASE_UNKNOWN, .exit_status = -1};
-    if ((status = queue_open(lease, stream, command)) != 0) {
+    status = fd != NULL ? pass(lease, stream, command, fd) : queue_open(lease, stream, command, NULL);
+    if (status != 0) {
         free(stream);
         return status;
     }

@@ -34,6 +34,9 @@ struct sshlease_stream {
     uint32_t credit_owed; /* what was read since credit was given last */
     uint32_t credit_out;  /* what we may still send */
     bool eof_sent;
+    bool passed;     /* its bytes go by descriptors; nothing is read or written here */
+    int lost;        /* why its output could not be written; 0: it could */
+    char *lost_text; /* for a person */
     struct sl_inbox inbox;
     int status; /* ENDED: 0 when the daemon said how it ended, which `result` holds; else why it did not */
     bool unsent;
@@ -41,9 +44,9 @@ struct sshlease_stream {
 };
 
 /* Opens a stream; the message is queued, not sent. As sshlease_stream_start(), which has seen that the link and the
- * lease are there. */
+ * lease are there. `fd`: as of sshlease_stream_start_passed(), and all is sent; NULL: none are passed. */
 int sl_stream_begin(
-    struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream);
+    struct sshlease *lease, const struct sshlease_command *command, const int *fd, struct sshlease_stream **ret_stream);
 /* The first bytes that wait to be read and which output they are of (1 or 2). Length 0: none. Borrowed until anything
  * else is called. */
 struct sl_bytes sl_stream_peek(const struct sshlease_stream *stream, int *ret_fd);

@@ -26,7 +26,23 @@ int sshlease_stream_start(
 
     if ((status = sl_link_check(lease)) != 0 || (status = sl_held_check(lease)) != 0)
         return status;
-    return sl_stream_begin(lease, command, ret_stream);
+    return sl_stream_begin(lease, command, NULL, ret_stream);
+}
+
+int sshlease_stream_start_passed(struct sshlease *lease, const struct sshlease_command *command, const int fd[3],
+    struct sshlease_stream **ret_stream)
+{
+    int status;
+
+    if ((status = sl_link_check(lease)) != 0 || (status = sl_held_check(lease)) != 0 ||
+        (status = sl_loop_need(lease, 2, sl_deadline(0))) != 0)
+        return status;
+    return sl_stream_begin(lease, command, fd, ret_stream);
+}
+
+int sshlease_stream_output_status(struct sshlease_stream *stream)
+{
+    return stream->lost == 0 ? 0 : sl_fail(stream->lease, stream->lost, "%s", stream->lost_text);
 }
 
 int sshlease_stream_opened(struct sshlease_stream *stream)
@@ -107,8 +123,10 @@ long sshlease_stream_write(struct sshlease_stream *stream, const void *data, siz
     int64_t deadline_ms = sl_deadline(timeout_ms);
     size_t done = 0;
 
-    if (stream->eof_sent)
-        return sl_refuse(lease, SL_E_INVALID, "nothing can be written after the end of the input");
+    if (stream->eof_sent || stream->passed)
+        return sl_refuse(lease, SL_E_INVALID,
+            stream->passed ? "the input is read from a passed descriptor"
+                           : "nothing can be written after the end of the input");
     for (;;) {
         int status = check_sending(stream);
         if (status != 0)

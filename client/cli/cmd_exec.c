@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct request {
@@ -228,6 +229,9 @@ static int relay(struct request *request, struct sshlease *lease, struct sshleas
     case CLI_RELAY_OUTPUT:
         cli_say("cannot write the command's output: %m");
         return CLI_EXIT_SSH;
+    case CLI_RELAY_OUTPUT_THERE:
+        cli_say("cannot write the command's output: %s", sshlease_error(lease));
+        return CLI_EXIT_SSH;
     case CLI_RELAY_INTERRUPTED:
         cli_say("%s: interrupted; the command is being ended", request->target);
         return die_of(status);
@@ -235,6 +239,26 @@ static int relay(struct request *request, struct sshlease *lease, struct sshleas
         return die_of(SIGPIPE);
     }
     return CLI_EXIT_SSH;
+}
+
+/* Where a descriptor of ours is better passed to the daemon than served by us. Not a terminal: the daemon would read
+ * what is typed for others when we are in the background, and write to it when we are stopped. Not a file for output:
+ * there the daemon would need a worker for each write, and it costs more than it saves. */
+static bool is_to_be_passed(int fd)
+{
+    struct stat st;
+
+    return isatty(fd) != 1 && (fd == STDIN_FILENO || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode));
+}
+
+static int start_stream(struct request *request, struct sshlease *lease, const struct sshlease_command *command,
+    struct sshlease_stream **ret_stream)
+{
+    const int fd[3] = {request->relay.no_stdin ? -1 : STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+
+    request->relay.passed = command->pty == NULL && (fd[0] < 0 || is_to_be_passed(fd[0])) && is_to_be_passed(fd[1]) &&
+                            isatty(fd[2]) != 1 && sshlease_stream_start_passed(lease, command, fd, ret_stream) == 0;
+    return request->relay.passed ? 0 : sshlease_stream_start(lease, command, ret_stream);
 }
 
 static int run(struct request *request, struct sshlease *lease)
@@ -263,10 +287,10 @@ static int run(struct request *request, struct sshlease *lease)
             pty.modes = modes;
             pty.modes_len = cli_tty_modes(&tty, modes);
             command.pty = &pty;
-            request->relay.resizes = true;
         }
     }
-    if (sshlease_stream_start(lease, &command, &stream) != 0)
+    request->relay.signal_fd = cli_relay_signals(command.pty != NULL);
+    if (start_stream(request, lease, &command, &stream) != 0)
         goto fail;
     if (command.pty != NULL && !request->relay.no_stdin)
         cli_tty_raw(&tty);

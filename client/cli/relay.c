@@ -3,8 +3,9 @@
  *  - what the command wrote is taken from the library only while the out-buffer is empty; so a reader that is slow here
  *    slows the far side down, by the stream's credit, and everything else goes on
  *  - signals come through a signalfd: no handler, and they are seen while output is blocked, too
- * Output to a pipe is written PIPE_BUF bytes at a time: that much fits without blocking once poll says POLLOUT. Into a
- * pipe that was found empty all it holds fits.
+ * With passed descriptors there are only signals and the end to wait for. Otherwise output to a pipe is written
+ * PIPE_BUF bytes at a time: that much fits without blocking once poll says POLLOUT. Into a pipe that was found empty
+ * all it holds fits.
  */
 #include "client/cli/relay.h"
 
@@ -70,7 +71,7 @@ static const struct {
     const char *name;
 } passed_on[] = {{SIGINT, "INT"}, {SIGTERM, "TERM"}, {SIGHUP, "HUP"}, {SIGQUIT, "QUIT"}};
 
-static int open_signals(bool resizes)
+int cli_relay_signals(bool resizes)
 {
     sigset_t set;
 
@@ -254,6 +255,18 @@ static enum cli_relay_end output_lost(void)
     return errno == EPIPE ? CLI_RELAY_PIPE : CLI_RELAY_OUTPUT;
 }
 
+/* Whether the daemon could not write to a descriptor that we passed. */
+static bool is_lost_there(struct relay *r, enum cli_relay_end *ret_end, int *ret_status)
+{
+    int status = sshlease_stream_output_status(r->stream);
+
+    if (status == 0)
+        return false;
+    *ret_status = status;
+    *ret_end = status == SSHLEASE_E_CLIENT_GONE ? CLI_RELAY_PIPE : CLI_RELAY_OUTPUT_THERE;
+    return true;
+}
+
 static enum cli_relay_end loop(struct relay *r, int *ret_status)
 {
     struct pollfd pfds[4];
@@ -271,7 +284,10 @@ static enum cli_relay_end loop(struct relay *r, int *ret_status)
             send_input(r);
         if (pfds[3].revents != 0 && write_output(r) != 0)
             return output_lost();
-        if (!take_output(r, pfds[0].revents != 0, &end, ret_status))
+        bool over = !take_output(r, pfds[0].revents != 0, &end, ret_status);
+        if (over && end != CLI_RELAY_ENDED)
+            return end;
+        if (is_lost_there(r, &end, ret_status) || over)
             return end;
         if (pfds[3].fd < 0 && r->out_at < r->out_end && writable_at_once(r) && write_output(r) != 0)
             return output_lost();
@@ -292,7 +308,7 @@ enum cli_relay_end cli_relay(
     /* Not cleared: the buffers are 64 KiB that most commands never touch. */
     r.lease = lease;
     r.stream = stream;
-    r.input = options->no_stdin ? INPUT_ENDED : INPUT_OPEN;
+    r.input = options->passed ? INPUT_DONE : options->no_stdin ? INPUT_ENDED : INPUT_OPEN;
     r.in_at = r.in_end = r.out_at = r.out_end = 0;
     r.out_fd = STDOUT_FILENO;
     r.sinks[1] = r.sinks[2] = SINK_UNKNOWN;
@@ -300,12 +316,6 @@ enum cli_relay_end cli_relay(
     r.last_signal_ms = 0;
     r.end_ms = INT64_MAX;
     r.deadline_ms = options->timeout_ms != 0 ? now_ms() + options->timeout_ms : INT64_MAX;
-    r.signal_fd = open_signals(options->resizes);
-
-    enum cli_relay_end end = loop(&r, ret_status);
-    int error = errno;
-    if (r.signal_fd >= 0)
-        close(r.signal_fd);
-    errno = error;
-    return end;
+    r.signal_fd = options->signal_fd;
+    return loop(&r, ret_status);
 }

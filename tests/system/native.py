@@ -28,6 +28,7 @@ MESSAGES = {
     "SIGNAL": (21, "stream:u name:s"),
     "WINDOW_CHANGE": (22, "stream:u cols:u rows:u width_px:u height_px:u"),
     "CLOSE": (23, "stream:u"),
+    "STREAM_OPEN_FDS": (24, ""),  # as STREAM_OPEN
     "STATUS": (30, "rid:u"),
     "END": (31, "rid:u lease:q"),
     "RELOAD": (32, "rid:u"),
@@ -43,6 +44,7 @@ MESSAGES = {
     "RENEWED": (112, "rid:u lease_timeout_ms:u"),
     "LEASE_ENDED": (113, "lease:q code:u text:s"),
     "STREAM_OPENED": (120, "rid:u stream:u window:u"),
+    "OUTPUT_LOST": (121, "stream:u fd:u code:u text:s"),
     "STREAM_END": (123, "stream:u how:u exit_status:u signal:s core_dumped:b text:s"),
     "STATUS_REPLY": (130, "rid:u more:b json:s"),
     "MUX_PATH": (131, "rid:u path:s"),

@@ -319,7 +319,7 @@ def test_the_test_vectors_are_ours_too():
             vectors += json.load(f)
     checked = 0
     for vector in vectors:
-        if "fields" not in vector or vector["type"] == "STREAM_OPEN" or vector.get("decode_only"):
+        if "fields" not in vector or "pty" in vector["fields"] or vector.get("decode_only"):
             continue
         assert native.MESSAGES[vector["type"]][0] == vector["number"]
         values = {}

@@ -53,11 +53,19 @@ void fake_start(struct fake *f, fake_script_fn script)
     f->running = true;
 }
 
+void fake_close_passed(struct fake *f)
+{
+    for (unsigned i = 0; i < f->passed_count; i++)
+        close(f->passed[i]);
+    f->passed_count = 0;
+}
+
 void fake_stop_quietly(struct fake *f, bool anything_goes)
 {
     if (f->running)
         pthread_join(f->thread, NULL);
     f->running = false;
+    fake_close_passed(f);
     close(f->listen_fd);
     unlink(f->path);
     rmdir(f->dir);
@@ -128,6 +136,27 @@ void fake_accept(struct fake *f)
     f->in_at = f->in_end = 0;
 }
 
+static ssize_t receive(struct fake *f)
+{
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(sizeof f->passed)];
+    } control;
+    struct iovec iov = {.iov_base = f->in + f->in_end, .iov_len = sizeof f->in - f->in_end};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+    ssize_t got = recvmsg(f->fd, &msg, MSG_CMSG_CLOEXEC);
+    struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+
+    if (header != NULL && header->cmsg_type == SCM_RIGHTS) {
+        if (f->passed_count > 0)
+            fake_fail(f, "descriptors came again");
+        f->passed_count = (unsigned)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(f->passed, CMSG_DATA(header), f->passed_count * sizeof(int));
+    }
+    return got;
+}
+
 /* Waits for a whole frame; leaves it in the buffer. Returns its length there. */
 static size_t await_frame(struct fake *f, const char *what, struct sl_frame *ret_frame)
 {
@@ -141,7 +170,7 @@ static size_t await_frame(struct fake *f, const char *what, struct sl_frame *ret
         f->in_end -= f->in_at;
         f->in_at = 0;
         wait_for(f, f->fd, POLLIN, what);
-        ssize_t got = recv(f->fd, f->in + f->in_end, sizeof f->in - f->in_end, 0);
+        ssize_t got = receive(f);
         if (got <= 0)
             fake_fail(f, "the client went away where %s was expected", what);
         f->in_end += (size_t)got;

@@ -24,7 +24,9 @@ struct fake {
     uint32_t lease_ms, max_lease_ms; /* what fake_grant() grants */
     char failure[256];               /* "" while all is as the script says */
     bool quiet;                      /* say nothing of it on standard error */
-    uint32_t number;                 /* for the test and its script to agree on something */
+    int passed[3];                   /* descriptors that came with what was taken; closed by fake_stop() */
+    unsigned passed_count;
+    uint32_t number; /* for the test and its script to agree on something */
 };
 
 /* Listens and starts the script. */
@@ -57,6 +59,7 @@ void fake_greet_in(struct fake *f, uint32_t version);
 void fake_grant(struct fake *f); /* ACQUIRE, GRANTED with lease 7 */
 /* STREAM_OPEN, answered with STREAM_OPENED and that credit; returns the stream's id. */
 uint32_t fake_open_stream(struct fake *f, uint32_t window);
+void fake_close_passed(struct fake *f);
 void fake_send_ok(struct fake *f, uint32_t rid);
 void fake_send_error(struct fake *f, uint32_t rid, int status, bool unsent, const char *text);
 void fake_send_data(struct fake *f, uint32_t stream, uint32_t fd, const void *data, size_t len);

@@ -1,4 +1,4 @@
-/* sshlease exec with a daemon that plays a script. */
+/* sshlease exec with a daemon that plays a script, in version 1 of the protocol: all bytes go through us. */
 #include "fake_daemon.h"
 #include "run_cli.h"
 
@@ -19,7 +19,7 @@
 
 static void says_both(struct fake *f)
 {
-    fake_greet(f);
+    fake_greet_in(f, 1);
     const struct sl_msg_acquire *acquire = &fake_take(f, SL_MSG_ACQUIRE)->acquire;
     if (acquire->acquire_timeout_ms != 2000 || acquire->lease_timeout_ms != 60000 || acquire->label.len != 2)
         fake_fail(f, "the options did not arrive in ACQUIRE");
@@ -77,7 +77,7 @@ static void ends_somehow(struct fake *f)
 {
     struct sl_msg_stream_end end = {0};
 
-    fake_greet(f);
+    fake_greet_in(f, 1);
     if (f->number == 10) {
         fake_send_error(
             f, fake_take(f, SL_MSG_ACQUIRE)->acquire.rid, SSHLEASE_E_NO_TARGET, true, "web9: no such target");
@@ -156,7 +156,7 @@ static void ends_that_are_not_an_exit_status(void **state)
 
 static void never_ends(struct fake *f)
 {
-    fake_greet(f);
+    fake_greet_in(f, 1);
     fake_grant(f);
     fake_open_stream(f, 0);
     fake_take(f, SL_MSG_EOF);
@@ -195,7 +195,7 @@ static void expect_signal(struct fake *f, const char *name)
 
 static void signals_its_client(struct fake *f)
 {
-    fake_greet(f);
+    fake_greet_in(f, 1);
     fake_grant(f);
     uint32_t stream = fake_open_stream(f, 0);
     fake_take(f, SL_MSG_EOF);
@@ -244,7 +244,7 @@ static void the_same_signal_twice_ends_us(void **state)
 
 static void is_told_in_vain(struct fake *f)
 {
-    fake_greet(f);
+    fake_greet_in(f, 1);
     fake_grant(f);
     fake_open_stream(f, 0);
     fake_take(f, SL_MSG_EOF);
@@ -274,7 +274,7 @@ static void fills_the_pipe(struct fake *f)
     static uint8_t block[SL_MSG_DATA_MAX];
     size_t sent = 0;
 
-    fake_greet(f);
+    fake_greet_in(f, 1);
     fake_grant(f);
     uint32_t stream = fake_open_stream(f, 0);
     fake_take(f, SL_MSG_EOF);
@@ -315,7 +315,7 @@ static void ctrl_c_while_output_is_blocked(void **state)
 
 static void writes_for_ever(struct fake *f)
 {
-    fake_greet(f);
+    fake_greet_in(f, 1);
     fake_grant(f);
     uint32_t stream = fake_open_stream(f, 0);
     fake_take(f, SL_MSG_EOF);
@@ -355,7 +355,7 @@ static void a_reader_that_goes_away(void **state)
 
 static void runs_anything(struct fake *f)
 {
-    fake_greet(f);
+    fake_greet_in(f, 1);
     fake_grant(f);
     uint32_t stream = fake_open_stream(f, 100);
     fake_take(f, SL_MSG_EOF);
@@ -378,7 +378,7 @@ static void closed_standard_descriptors(void **state)
 
 static void says_and_exits(struct fake *f)
 {
-    fake_greet(f);
+    fake_greet_in(f, 1);
     fake_grant(f);
     const struct sl_bytes *command = &fake_take(f, SL_MSG_STREAM_OPEN)->stream_open.command;
     if (command->len != 8 || memcmp(command->data, "uname -a", 8) != 0)
