@@ -1,6 +1,6 @@
 /* muxmsg.h - the messages of OpenSSH's multiplexing protocol, version 4, as a master needs them: a client's are
  * decoded, a master's encoded. Pure. Where OpenSSH's own PROTOCOL.mux and its programs differ, this is what the
- * programs do. */
+ * programs do: MUX.md. */
 #ifndef SSHLEASE_PROTO_MUXMSG_H
 #define SSHLEASE_PROTO_MUXMSG_H
 
