@@ -111,7 +111,7 @@ class Link:
         if sys.is_finalizing():
             return
         self._later.append(action)
-        if not self.lock._is_owned():  # type: ignore[attr-defined]
+        if not getattr(self.lock, "_is_owned")():  # has none in the types, but Condition lives on it
             with self.lock:
                 self._run_later()
                 self._flush()
