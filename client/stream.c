@@ -452,33 +452,6 @@ static int queue_open(
     return status;
 }
 
-/* STREAM_OPEN_FDS goes out at once or not at all: the descriptors are the caller's. */
-static int pass(
-    struct sshlease *lease, struct sshlease_stream *stream, const struct sshlease_command *command, const int *fd)
-{
-    struct sl_link *link = &lease->link;
-    int passed[SL_PASSED_MAX], status;
-    size_t count = 0;
-
-    if ((status = sl_loop_flush(lease)) != 0)
-        return status;
-    if (link->out_at < link->out_end)
-        return sl_refuse(lease, SL_E_AGAIN, "sshleased takes nothing more just now");
-    if ((status = queue_open(lease, stream, command, fd)) != 0)
-        return status;
-    for (int i = 0; i < SL_PASSED_MAX; i++) {
-        if (fd[i] >= 0)
-            passed[count++] = fd[i];
-    }
-    status = sl_loop_pass(lease, passed, count);
-    if (status == SL_E_AGAIN || status == SL_E_INVALID) {
-        link->out_at = link->out_end = 0;
-        return sl_refuse(lease, status, "the descriptors cannot be passed to sshleased: %s",
-            status == SL_E_INVALID ? "one of them is closed" : "it takes nothing more just now");
-    }
-    return status;
-}
-
 int sl_stream_begin(
     struct sshlease *lease, const struct sshlease_command *command, const int *fd, struct sshlease_stream **ret_stream)
 {
@@ -495,8 +468,7 @@ int sl_stream_begin(
     stream->passed = fd != NULL;
     stream->credit_in = fd != NULL ? 0 : SL_STREAM_WINDOW;
     stream->result = (struct sshlease_result){.how = SSHLEASE_UNKNOWN, .exit_status = -1};
-    status = fd != NULL ? pass(lease, stream, command, fd) : queue_open(lease, stream, command, NULL);
-    if (status != 0) {
+    if ((status = queue_open(lease, stream, command, fd)) != 0) {
         free(stream);
         return status;
     }

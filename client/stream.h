@@ -44,7 +44,7 @@ struct sshlease_stream {
 };
 
 /* Opens a stream; the message is queued, not sent. As sshlease_stream_start(), which has seen that the link and the
- * lease are there. `fd`: as of sshlease_stream_start_passed(), and all is sent; NULL: none are passed. */
+ * lease are there. `fd`: as of sshlease_stream_start_passed(), for the caller to send along; NULL: none are passed. */
 int sl_stream_begin(
     struct sshlease *lease, const struct sshlease_command *command, const int *fd, struct sshlease_stream **ret_stream);
 /* The first bytes that wait to be read and which output they are of (1 or 2). Length 0: none. Borrowed until anything

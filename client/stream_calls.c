@@ -29,6 +29,37 @@ int sshlease_stream_start(
     return sl_stream_begin(lease, command, NULL, ret_stream);
 }
 
+/* The message goes out at once or not at all: the descriptors are the caller's. */
+static int pass(struct sshlease *lease, const struct sshlease_command *command, const int fd[SL_PASSED_MAX],
+    struct sshlease_stream **ret_stream)
+{
+    struct sl_link *link = &lease->link;
+    struct sshlease_stream *stream;
+    int passed[SL_PASSED_MAX], status;
+    size_t count = 0;
+
+    if ((status = sl_loop_flush(lease)) != 0)
+        return status;
+    if (link->out_at < link->out_end)
+        return sl_refuse(lease, SL_E_AGAIN, "sshleased takes nothing more just now");
+    if ((status = sl_stream_begin(lease, command, fd, &stream)) != 0)
+        return status;
+    for (int i = 0; i < SL_PASSED_MAX; i++) {
+        if (fd[i] >= 0)
+            passed[count++] = fd[i];
+    }
+    status = sl_loop_pass(lease, passed, count);
+    if (status == SL_E_AGAIN || status == SL_E_INVALID) {
+        link->out_at = link->out_end = 0;
+        sl_stream_destroy(stream);
+        return sl_refuse(lease, status, "the descriptors cannot be passed to sshleased: %s",
+            status == SL_E_INVALID ? "one of them is closed" : "it takes nothing more just now");
+    }
+    if (status == 0)
+        *ret_stream = stream;
+    return status; /* else the link has ended, and the stream goes with the handle */
+}
+
 int sshlease_stream_start_passed(struct sshlease *lease, const struct sshlease_command *command, const int fd[3],
     struct sshlease_stream **ret_stream)
 {
@@ -37,7 +68,7 @@ int sshlease_stream_start_passed(struct sshlease *lease, const struct sshlease_c
     if ((status = sl_link_check(lease)) != 0 || (status = sl_held_check(lease)) != 0 ||
         (status = sl_loop_need(lease, 2, sl_deadline(0))) != 0)
         return status;
-    return sl_stream_begin(lease, command, fd, ret_stream);
+    return pass(lease, command, fd, ret_stream);
 }
 
 int sshlease_stream_output_status(struct sshlease_stream *stream)
