@@ -220,3 +220,20 @@ def test_who_waits_is_told(tmp_path, monkeypatch):
         with sshlease.lease("web1", socket=fake.path, on_waiting=lambda *a: told.append(a)) as c:
             assert c.id == 7
     assert told == [(2, 5.0, "busy"), (1, 7.0, "busy")]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_who_reads_to_the_end_and_goes_has_not_given_up(ended):
+    """Between the end of the output and the word how the command ended its owner may go, as programs written for paramiko
+    do. The connection is as good as before."""
+    session = new()
+    stream, _, _ = opened(session)
+    if ended:
+        session.feed(wire.encode(wire.EOF, stream.id))
+    session.discard(stream)
+    assert bytes(session.out) == wire.encode(wire.CLOSE, stream.id)
+    assert session.gave_up is not ended and session.nothing_ends() is not ended
+    session.feed(wire.encode(wire.STREAM_END, stream.id, wire.END_STATUS, 3, "", False, ""))
+    assert session.nothing_ends()
+    (record,) = session.history
+    assert record.outcome() == ("exit 3" if ended else "no end seen")

@@ -44,7 +44,7 @@ def give_input(link: Link, stream: Stream, data: memoryview, deadline: Optional[
 
 def _let_go(link: Link, stream: Stream) -> None:
     if not stream.over:
-        stream.record.abandoned = True
+        stream.record.abandoned = not stream.eof
         link.later(lambda: link.session.discard(stream))
 
 

@@ -168,8 +168,10 @@ class Session:
         """Nobody wants it any more: what still runs is ended on the far side, what it still says is dropped."""
         if stream.over or stream.discarded:
             return
-        stream.discarded = self.gave_up = True
-        stream.record.end(reason="closed before its end")
+        stream.discarded = True
+        if not stream.eof:  # else it has ended, as good as: the word how is on its way
+            self.gave_up = True
+            stream.record.end(reason="closed before its end")
         for one in stream.bins:
             if one:
                 stream.owed += 0 if stream.collect else len(one)
