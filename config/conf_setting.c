@@ -73,6 +73,7 @@ static const struct sl_setting target_settings[] = {
     COUNT("max_connections", policy.max_connections, 1, 1000, 4),
     COUNT("min_idle", policy.min_idle, 0, 1000, 0),
     COUNT("streams", policy.streams, 1, 64, 8),
+    COUNT("sharing", policy.sharing, 1, 64, 1),
     COUNT("handshakes", policy.handshakes, 1, 1000, 4),
     COUNT("waiters", policy.waiters, 0, 10000, 64),
     DURATION("acquire_timeout", policy.acquire_timeout_ms, 1, DAY, 30 * SECOND, NULL),

@@ -19,6 +19,7 @@ static const struct {
     const char *small, *large;
 } orders[] = {
     {"min_idle", "max_connections"},
+    {"sharing", "streams"},
     {"retry_min", "retry_max"},
     {"lease_timeout", "max_lease"},
 };

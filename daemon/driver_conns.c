@@ -92,6 +92,13 @@ static void on_drained(void *arg, struct sl_party *party, const struct sl_drain_
     sl_driver_lease_drained(arg, party, report);
 }
 
+static void on_crowded(void *arg, struct sl_party *party)
+{
+    struct sl_driver_conn *slot = arg;
+
+    sl_driver_note(slot->driver, &sl_driver_lease_of_party(slot, party)->work, SL_TODO_CROWDED);
+}
+
 static void on_closed(void *arg)
 {
     struct sl_driver_conn *slot = arg;
@@ -105,6 +112,7 @@ static const struct sl_conn_handler conn_handler = {
     .on_lost = on_lost,
     .on_pong = on_pong,
     .on_drained = on_drained,
+    .on_crowded = on_crowded,
     .on_closed = on_closed,
 };
 

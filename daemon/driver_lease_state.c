@@ -4,6 +4,7 @@
 
 #include "proto/status.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* --- names for the core ------------------------------------------------------------------------------------------- */
@@ -80,4 +81,17 @@ void sl_driver_lease_leave(struct sl_lease *lease)
         TAILQ_REMOVE(&lease->conn->leases, lease, on_conn);
     lease->conn = NULL;
     lease->party = NULL;
+}
+
+struct sl_lease *sl_driver_lease_of_party(struct sl_driver_conn *slot, const struct sl_party *party)
+{
+    struct sl_lease *lease;
+
+    TAILQ_FOREACH(lease, &slot->leases, on_conn)
+    {
+        if (lease->party == party)
+            break;
+    }
+    assert(lease != NULL);
+    return lease;
 }

@@ -92,7 +92,7 @@ int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *sp
 {
     if (lease->phase != SL_PHASE_HELD)
         return SL_E_NO_LEASE;
-    if (lease->conn->lost_status != 0)
+    if (lease->conn != NULL && lease->conn->lost_status != 0)
         return SL_E_CONNECTION_LOST;
     struct sl_lease_stream *stream = malloc(sizeof *stream);
     if (stream == NULL)
@@ -142,12 +142,22 @@ static void bury(struct sl_lease *lease)
     free(lease);
 }
 
+/* Nothing is to be cleaned up after it. */
+static void end_party(struct sl_lease *lease)
+{
+    if (lease->party != NULL)
+        sl_party_end(lease->party);
+    sl_driver_lease_leave(lease);
+}
+
 /* No callback comes any more. The object stays until the actions of this step, which may name it, are carried out. */
 static void finish(struct sl_lease *lease)
 {
     if (lease->phase == SL_PHASE_OVER)
         return;
     cut_streams(lease);
+    if (lease->conn == NULL)
+        end_party(lease); /* it was parked, or there is none */
     sl_driver_lease_move(lease, SL_PHASE_OVER);
 }
 
@@ -340,6 +350,9 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
         ret_event->clean = lease->conn != NULL && lease->conn->lost_status == 0 &&
                            (lease->party == NULL || sl_party_is_clean(lease->party));
         return true;
+    case SL_TODO_CROWDED:
+        ret_event->type = SL_EV_CROWDED;
+        return lease->conn != NULL && lease->conn->lost_status == 0 && sl_party_is_crowded(lease->party);
     case SL_TODO_DRAINED:
         *ret_event = (struct sl_event){.type = SL_EV_CONN_DRAINED, .conn = lease->conn->id, .lease = lease->id};
         sl_driver_lease_move(lease, SL_PHASE_OVER);
@@ -455,6 +468,10 @@ void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
     case SL_ACT_GRANT:
         on_grant(lease, act);
         return;
+    case SL_ACT_MOVE:
+        if (lease->conn->lost_status == 0)
+            sl_party_move(lease->party, lease->conn->conn);
+        return;
     case SL_ACT_RENEWED:
         if (lease->phase == SL_PHASE_HELD)
             lease->handler->on_renewed(lease->arg, left_ms(d, act->deadline_ms));
@@ -466,10 +483,8 @@ void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
             on_refuse(lease, act);
         break;
     case SL_ACT_RELEASED:
-        if (act->reason == SL_REASON_RELEASED && lease->party != NULL)
-            sl_party_end(lease->party);
         if (act->reason == SL_REASON_RELEASED)
-            sl_driver_lease_leave(lease);
+            end_party(lease);
         if (!gone)
             lease->handler->on_released(lease->arg);
         break;
@@ -490,6 +505,16 @@ static enum sl_log_level move_level(const struct sl_action *act)
     return SL_LOG_DEBUG; /* the daily business */
 }
 
+/* It is off its connection, with the streams that have not begun there. */
+static void park(struct sl_lease *lease)
+{
+    struct sl_party *party = lease->party;
+
+    sl_party_park(party);
+    sl_driver_lease_leave(lease);
+    lease->party = party;
+}
+
 void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
@@ -500,6 +525,8 @@ void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act)
         return;
     if (act->lease_to == SL_LEASE_GRANTED)
         sl_driver_lease_join(lease, sl_driver_conn_find(d, act->conn));
+    if (act->lease_to == SL_LEASE_MOVING)
+        park(lease);
     log_move(lease, move_level(act), act);
     /* No answer follows to a client that is gone. */
     if (act->lease_to == SL_LEASE_ENDED || act->lease_to == SL_LEASE_REFUSED) {

@@ -27,6 +27,7 @@ static const action_fn action_handlers[] = {
     [SL_ACT_QUEUED] = sl_driver_lease_answer,
     [SL_ACT_NOTICE] = sl_driver_lease_answer,
     [SL_ACT_GRANT] = sl_driver_lease_answer,
+    [SL_ACT_MOVE] = sl_driver_lease_answer,
     [SL_ACT_REFUSE] = sl_driver_lease_answer,
     [SL_ACT_RENEWED] = sl_driver_lease_answer,
     [SL_ACT_RELEASED] = sl_driver_lease_answer,

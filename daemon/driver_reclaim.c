@@ -29,14 +29,8 @@ void sl_driver_lease_drained(
     char quoted[SL_LOG_QUOTE_SIZE];
     /* What the server did not let us end, or know of, must not go by unseen. */
     const bool incomplete = report->remaining > 0 || report->text != NULL;
-    struct sl_lease *lease;
+    struct sl_lease *lease = sl_driver_lease_of_party(slot, party);
 
-    TAILQ_FOREACH(lease, &slot->leases, on_conn)
-    {
-        if (lease->party == party)
-            break;
-    }
-    assert(lease != NULL);
     c->reclaim_streams += report->streams;
     c->reclaim_signalled += report->signalled;
     c->reclaim_swept += report->swept;

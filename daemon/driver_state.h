@@ -32,7 +32,8 @@ enum {
     SL_TODO_REVOKE = 1u << 12,
     SL_TODO_RELEASE = 1u << 13,
     SL_TODO_CLIENT_GONE = 1u << 14,
-    SL_TODO_DRAINED = 1u << 15,
+    SL_TODO_CROWDED = 1u << 15,
+    SL_TODO_DRAINED = 1u << 16,
 };
 
 struct sl_work {
@@ -108,9 +109,9 @@ struct sl_lease {
     struct sl_id id;                 /* the core's; none before it is queued */
     struct sl_driver_target *target; /* NULL: unknown */
     TAILQ_ENTRY(sl_lease) link;      /* target->leases, or the driver's homeless, draining or over */
-    struct sl_driver_conn *conn;     /* from its grant until it has left it */
+    struct sl_driver_conn *conn;     /* from its grant until it has left it; NULL while it is moving */
     TAILQ_ENTRY(sl_lease) on_conn;   /* conn->leases */
-    struct sl_party *party;          /* on that connection; NULL: no memory for it, or cleaned up */
+    struct sl_party *party;          /* on that connection, or parked; NULL: no memory for it, or cleaned up */
     uint32_t uncleaned;              /* streams opened under it, of which no clean-up has told yet */
     enum sl_reason reclaim;          /* why it is cleaned up after */
     struct sl_lease_stream_list streams;
@@ -240,6 +241,7 @@ void sl_driver_lease_move(struct sl_lease *lease, enum sl_lease_phase phase);
 void sl_driver_lease_join(struct sl_lease *lease, struct sl_driver_conn *conn);
 /* Its party is the transport's from here on, or gone. */
 void sl_driver_lease_leave(struct sl_lease *lease);
+struct sl_lease *sl_driver_lease_of_party(struct sl_driver_conn *slot, const struct sl_party *party);
 
 /* driver_leases.c */
 void sl_driver_leases_free(struct sl_driver *d);

@@ -48,6 +48,12 @@ struct lease_walk {
     void *arg;
 };
 
+/* One that is parked has no connection; one whose connection is gone goes with it. */
+static bool has_party(const struct sl_lease *lease)
+{
+    return lease->party != NULL && (lease->conn == NULL || lease->conn->conn != NULL);
+}
+
 static void view_lease(void *arg, struct sl_id id)
 {
     const struct lease_walk *walk = arg;
@@ -60,7 +66,7 @@ static void view_lease(void *arg, struct sl_id id)
     const struct sl_lease *lease = sl_driver_lease_by_tag(d, info.tag);
     if (lease == NULL || lease->target == NULL || (!walk->admin && lease->uid != walk->uid))
         return;
-    const bool granted = info.state == SL_LEASE_GRANTED;
+    const bool granted = info.state == SL_LEASE_GRANTED || info.state == SL_LEASE_MOVING;
     const uint64_t wait_ms =
         lease->acquire_timeout_ms != 0 ? lease->acquire_timeout_ms : lease->target->conf->policy.acquire_timeout_ms;
     const struct sl_lease_view view = {
@@ -73,7 +79,7 @@ static void view_lease(void *arg, struct sl_id id)
         .uid = lease->uid,
         .age_ms = now - (granted ? info.granted_ms : lease->asked_ms),
         .expires_in_ms = until(granted ? info.deadline_ms : lease->asked_ms + wait_ms, now),
-        .streams = lease->party != NULL && lease->conn->conn != NULL ? sl_party_streams(lease->party) : 0,
+        .streams = has_party(lease) ? sl_party_streams(lease->party) : 0,
         .position = info.position,
     };
     walk->fn(walk->arg, &view);

@@ -43,7 +43,8 @@ static void set_target(struct sl_pool *pool, struct sl_target_slot *target, cons
         sl_target_mark(pool, target);
 }
 
-/* Lowered limits take idle connections at once, the longest idle first. */
+/* Lowered limits take idle connections at once, the longest idle first. Where that is not enough, leased ones go when
+ * they are released: nobody joins those who have them. */
 static void close_surplus(struct sl_pool *pool)
 {
     struct sl_conn_slot *conn, *next;
@@ -52,6 +53,9 @@ static void close_surplus(struct sl_pool *pool)
         if (sl_conns_unfit(pool, conn) == SL_REASON_SURPLUS)
             sl_conns_close(pool, conn, SL_REASON_SURPLUS, 0);
     }
+    TAILQ_FOREACH (conn, &pool->conns[SL_CONN_LEASED].head, of_pool)
+        if (sl_conns_unfit(pool, conn) == SL_REASON_SURPLUS)
+            conn->takes = 1;
 }
 
 static void rearm(struct sl_pool *pool)

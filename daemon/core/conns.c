@@ -10,7 +10,8 @@ static const unsigned allowed_moves[SL_CONN_STATES] = {
     [SL_CONN_GONE] = TO(DIALING),
     [SL_CONN_DIALING] = TO(IDLE) | TO(CLOSING),
     [SL_CONN_IDLE] = TO(LEASED) | TO(CLOSING),
-    [SL_CONN_LEASED] = TO(IDLE) | TO(DRAINING) | TO(CLOSING),
+    [SL_CONN_LEASED] = TO(IDLE) | TO(RETIRING) | TO(DRAINING) | TO(CLOSING),
+    [SL_CONN_RETIRING] = TO(DRAINING) | TO(CLOSING),
     [SL_CONN_DRAINING] = TO(CLOSING),
     [SL_CONN_CLOSING] = TO(GONE),
 };
@@ -101,6 +102,9 @@ void sl_conns_dial(struct sl_pool *pool, struct sl_target_slot *target, enum sl_
     conn->ping = SL_PING_NONE;
     conn->unanswered = 0;
     conn->claim = 0;
+    conn->claims = 0;
+    conn->sharing = target->policy.sharing;
+    conn->takes = UINT32_MAX;
     conn->lifetime_cut = (uint32_t)sl_prng_below(&pool->prng, SL_LIFETIME_CUT_MAX);
     sl_conns_move(pool, conn, SL_CONN_DIALING, reason, 0);
     struct sl_action *act = sl_pool_act(pool, SL_ACT_DIAL);
@@ -119,24 +123,6 @@ void sl_conns_close(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_rea
     act->status = status;
 }
 
-static uint64_t drain_ms(const struct sl_conn_slot *conn)
-{
-    return sl_after(conn->target->policy.kill_grace_ms, SL_DRAIN_SLACK_MS);
-}
-
-void sl_conns_drain(
-    struct sl_pool *pool, struct sl_conn_slot *conn, struct sl_id lease, uint64_t tag, enum sl_reason reason)
-{
-    sl_conns_move(pool, conn, SL_CONN_DRAINING, reason, 0);
-    struct sl_action *act = sl_pool_act(pool, SL_ACT_DRAIN);
-    act->conn = conn->id;
-    act->target = conn->target->index;
-    act->lease = lease;
-    act->tag = tag;
-    act->reason = reason;
-    act->timeout_ms = drain_ms(conn);
-}
-
 /* --- pings --- */
 
 static void ping(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_ping kind, uint64_t timeout_ms)
@@ -152,7 +138,7 @@ static void ping(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_ping k
 
 void sl_conns_validate(struct sl_pool *pool, struct sl_conn_slot *conn)
 {
-    assert(conn->state == SL_CONN_IDLE);
+    assert(conn->state == SL_CONN_IDLE || conn->state == SL_CONN_LEASED);
     ping(pool, conn, SL_PING_VALIDATE, conn->target->policy.validate_timeout_ms);
 }
 
@@ -166,7 +152,7 @@ void sl_conns_unreserve(struct sl_pool *pool, struct sl_conn_slot *conn)
  * set anew. */
 void sl_conns_heard(struct sl_pool *pool, struct sl_conn_slot *conn)
 {
-    if (conn->state != SL_CONN_IDLE && conn->state != SL_CONN_LEASED)
+    if (conn->state != SL_CONN_IDLE && conn->state != SL_CONN_LEASED && conn->state != SL_CONN_RETIRING)
         return;
     conn->heard_ms = pool->now_ms;
     conn->unanswered = 0;
@@ -174,8 +160,14 @@ void sl_conns_heard(struct sl_pool *pool, struct sl_conn_slot *conn)
         conn->ping = SL_PING_NONE;
         sl_conns_arm(pool, conn);
     }
-    if (conn->state == SL_CONN_IDLE && conn->target->waiting.length > 0)
+    bool usable = conn->state == SL_CONN_IDLE || (conn->state == SL_CONN_LEASED && conn->sharing > 1);
+    if (usable && conn->target->waiting.length > 0)
         sl_target_mark(pool, conn->target); /* it may serve somebody now */
+}
+
+uint32_t sl_conns_room(const struct sl_conn_slot *conn)
+{
+    return sl_min_u32(sl_min_u32(conn->sharing, conn->target->policy.sharing), conn->takes);
 }
 
 bool sl_conns_fresh(const struct sl_pool *pool, const struct sl_conn_slot *conn)
@@ -211,11 +203,10 @@ void sl_conns_arm(struct sl_pool *pool, struct sl_conn_slot *conn)
         due = sl_min_u64(ping_due_ms(conn), lifetime_end_ms(conn));
         break;
     case SL_CONN_LEASED:
+    case SL_CONN_RETIRING:
         due = ping_due_ms(conn);
         break;
-    case SL_CONN_DRAINING:
-        due = sl_after(conn->since_ms, drain_ms(conn));
-        break;
+    case SL_CONN_DRAINING: /* each lease that it is cleaned up after has a deadline of its own */
     case SL_CONN_GONE:
     case SL_CONN_DIALING: /* the transport keeps connect_timeout and login_timeout, and says CONN_FAILED */
     case SL_CONN_CLOSING: /* the transport says CONN_GONE in any case */
@@ -224,7 +215,7 @@ void sl_conns_arm(struct sl_pool *pool, struct sl_conn_slot *conn)
     sl_timers_set(&pool->timers, &conn->timer, due);
 }
 
-enum sl_reason sl_conns_unfit(const struct sl_pool *pool, const struct sl_conn_slot *conn)
+enum sl_reason sl_conns_spent(const struct sl_pool *pool, const struct sl_conn_slot *conn)
 {
     const struct sl_target_slot *target = conn->target;
     if (pool->phase != SL_PHASE_RUNNING)
@@ -233,7 +224,17 @@ enum sl_reason sl_conns_unfit(const struct sl_pool *pool, const struct sl_conn_s
         return SL_REASON_OUTDATED;
     if (conn->state != SL_CONN_DIALING && lifetime_end_ms(conn) <= pool->now_ms)
         return SL_REASON_MAX_LIFETIME;
-    /* Draining and closing ones are on their way out already: closing this one as well would be one too many. */
+    return SL_REASON_NONE;
+}
+
+enum sl_reason sl_conns_unfit(const struct sl_pool *pool, const struct sl_conn_slot *conn)
+{
+    const struct sl_target_slot *target = conn->target;
+    enum sl_reason spent = sl_conns_spent(pool, conn);
+    if (spent != SL_REASON_NONE)
+        return spent;
+    /* Retiring, draining and closing ones are on their way out already: closing this one as well would be one too many.
+     */
     uint32_t staying = target->conns[SL_CONN_DIALING].length + target->conns[SL_CONN_IDLE].length +
                        target->conns[SL_CONN_LEASED].length;
     uint32_t staying_in_all =
@@ -248,12 +249,17 @@ static bool on_ping_overdue(struct sl_pool *pool, struct sl_conn_slot *conn)
 {
     const struct sl_policy *policy = &conn->target->policy;
     uint64_t interval = policy->server_alive_interval_ms; /* a reload may have made it 0 while a ping was under way */
-    if (conn->ping == SL_PING_KEEPALIVE)
+    bool asked_for_waiter = conn->ping == SL_PING_VALIDATE;
+    if (conn->ping != SL_PING_NONE)
         conn->unanswered++;
-    bool dead = conn->ping == SL_PING_VALIDATE ||
-                (conn->ping == SL_PING_KEEPALIVE && interval > 0 && conn->unanswered >= policy->server_alive_count_max);
+    /* A leased one that leaves a waiter's ping unanswered is his no more, but those who have it keep it as long as
+     * without him. */
+    bool dead = asked_for_waiter ? conn->state == SL_CONN_IDLE
+                                 : interval > 0 && conn->unanswered >= policy->server_alive_count_max;
     if (dead)
         return false;
+    if (asked_for_waiter)
+        sl_target_mark(pool, conn->target);
     if (interval > 0) {
         ping(pool, conn, SL_PING_KEEPALIVE, interval);
     } else {
@@ -265,9 +271,7 @@ static bool on_ping_overdue(struct sl_pool *pool, struct sl_conn_slot *conn)
 
 bool sl_conns_on_timer(struct sl_pool *pool, struct sl_conn_slot *conn)
 {
-    if (conn->state == SL_CONN_DRAINING)
-        sl_conns_close(pool, conn, SL_REASON_DRAINED, SL_E_TIMEOUT);
-    else if (conn->state == SL_CONN_IDLE && lifetime_end_ms(conn) <= pool->now_ms)
+    if (conn->state == SL_CONN_IDLE && lifetime_end_ms(conn) <= pool->now_ms)
         sl_conns_close(pool, conn, SL_REASON_MAX_LIFETIME, 0);
     else if (ping_due_ms(conn) <= pool->now_ms)
         return on_ping_overdue(pool, conn);

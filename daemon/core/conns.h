@@ -18,19 +18,20 @@ void sl_conns_move(
 void sl_conns_dial(struct sl_pool *pool, struct sl_target_slot *target, enum sl_reason reason);
 /* -> closing, and CLOSE. The lease it served has been ended before. */
 void sl_conns_close(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_reason reason, int status);
-/* leased -> draining, and DRAIN. `lease` is the one that was reclaimed. */
-void sl_conns_drain(
-    struct sl_pool *pool, struct sl_conn_slot *conn, struct sl_id lease, uint64_t tag, enum sl_reason reason);
 
 /* Bytes were received. */
 void sl_conns_heard(struct sl_pool *pool, struct sl_conn_slot *conn);
-/* A ping whose answer decides whether a waiter gets this idle connection. */
+/* A ping whose answer decides whether a waiter gets this connection: an idle one, or a place on a leased one. */
 void sl_conns_validate(struct sl_pool *pool, struct sl_conn_slot *conn);
 /* The waiter it was pinged for is served otherwise: the ping goes on as an ordinary one. */
 void sl_conns_unreserve(struct sl_pool *pool, struct sl_conn_slot *conn);
 
-/* Why this connection must not be idle any more (or become so), or SL_REASON_NONE. */
+/* Why this connection must not be given to anybody any more, or SL_REASON_NONE. */
+enum sl_reason sl_conns_spent(const struct sl_pool *pool, const struct sl_conn_slot *conn);
+/* Why it must not be idle any more (or become so): that, or a limit; or SL_REASON_NONE. */
 enum sl_reason sl_conns_unfit(const struct sl_pool *pool, const struct sl_conn_slot *conn);
+/* How many leases it may have at once. */
+uint32_t sl_conns_room(const struct sl_conn_slot *conn);
 /* Whether a grant needs no ping before it. */
 bool sl_conns_fresh(const struct sl_pool *pool, const struct sl_conn_slot *conn);
 

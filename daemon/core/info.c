@@ -11,7 +11,7 @@ bool sl_pool_target_info(const struct sl_pool *pool, uint32_t index, struct sl_p
             {
                 .dialing = target->conns[SL_CONN_DIALING].length,
                 .idle = target->conns[SL_CONN_IDLE].length,
-                .leased = target->conns[SL_CONN_LEASED].length,
+                .leased = target->conns[SL_CONN_LEASED].length + target->conns[SL_CONN_RETIRING].length,
                 .draining = target->conns[SL_CONN_DRAINING].length,
                 .closing = target->conns[SL_CONN_CLOSING].length,
                 .waiters = target->waiting.length,
@@ -38,8 +38,8 @@ bool sl_pool_lease_info(const struct sl_pool *pool, struct sl_id id, struct sl_p
         .granted_ms = lease->granted_ms,
         .deadline_ms = waiting ? lease->wait_ms : lease->deadline_ms,
         .max_deadline_ms = waiting ? lease->wait_ms : lease->max_deadline_ms,
-        .conn = waiting ? SL_ID_NONE : lease->conn->id,
-        .position = waiting ? sl_leases_position(lease) : 0,
+        .conn = lease->state == SL_LEASE_GRANTED ? lease->conn->id : SL_ID_NONE,
+        .position = lease->state == SL_LEASE_GRANTED ? 0 : sl_leases_position(lease),
     };
     return true;
 }
@@ -53,7 +53,7 @@ bool sl_pool_conn_info(const struct sl_pool *pool, struct sl_id id, struct sl_po
         .state = conn->state,
         .target = conn->target->index,
         .since_ms = conn->since_ms,
-        .lease = conn->lease != NULL ? conn->lease->id : SL_ID_NONE,
+        .leases = conn->held.length,
     };
     return true;
 }

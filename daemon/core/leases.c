@@ -8,7 +8,8 @@
 static const unsigned allowed_moves[SL_LEASE_STATES] = {
     [SL_LEASE_NONE] = TO(WAITING),
     [SL_LEASE_WAITING] = TO(GRANTED) | TO(REFUSED),
-    [SL_LEASE_GRANTED] = TO(RELEASED) | TO(ENDED),
+    [SL_LEASE_GRANTED] = TO(MOVING) | TO(RELEASED) | TO(ENDED),
+    [SL_LEASE_MOVING] = TO(GRANTED) | TO(RELEASED) | TO(ENDED),
     [SL_LEASE_RELEASED] = TO(NONE),
     [SL_LEASE_ENDED] = TO(NONE),
     [SL_LEASE_REFUSED] = TO(NONE),
@@ -25,7 +26,16 @@ struct sl_lease_slot *sl_leases_find(const struct sl_pool *pool, struct sl_id id
     if (sl_id_is_none(id) || id.index >= pool->lease_count)
         return NULL;
     struct sl_lease_slot *lease = pool->lease[id.index];
-    return sl_id_equal(lease->id, id) && lease->state != SL_LEASE_NONE ? lease : NULL;
+    bool over = lease->state == SL_LEASE_NONE || lease->state == SL_LEASE_ENDED;
+    return sl_id_equal(lease->id, id) && !over ? lease : NULL;
+}
+
+struct sl_lease_slot *sl_leases_find_ended(const struct sl_pool *pool, struct sl_id id)
+{
+    if (sl_id_is_none(id) || id.index >= pool->lease_count)
+        return NULL;
+    struct sl_lease_slot *lease = pool->lease[id.index];
+    return sl_id_equal(lease->id, id) && lease->state == SL_LEASE_ENDED ? lease : NULL;
 }
 
 /* NULL for the states to pass through. */
@@ -35,9 +45,12 @@ static struct sl_lease_list *list_of(struct sl_pool *pool, const struct sl_lease
     case SL_LEASE_NONE:
         return &pool->free_leases;
     case SL_LEASE_WAITING:
+    case SL_LEASE_MOVING:
         return &lease->target->waiting;
     case SL_LEASE_GRANTED:
         return &lease->target->granted;
+    case SL_LEASE_ENDED:
+        return lease->conn != NULL ? &lease->conn->drains : NULL;
     default:
         return NULL;
     }
@@ -46,11 +59,37 @@ static struct sl_lease_list *list_of(struct sl_pool *pool, const struct sl_lease
 static void arm(struct sl_pool *pool, struct sl_lease_slot *lease)
 {
     uint64_t due = SL_NEVER;
-    if (lease->state == SL_LEASE_WAITING)
+    switch (lease->state) {
+    case SL_LEASE_WAITING:
         due = sl_min_u64(lease->notice_ms, lease->wait_ms);
-    else if (lease->state == SL_LEASE_GRANTED)
+        break;
+    case SL_LEASE_MOVING:
+        due = sl_min_u64(lease->wait_ms, lease->deadline_ms);
+        break;
+    case SL_LEASE_GRANTED:
+    case SL_LEASE_ENDED:
         due = lease->deadline_ms;
+        break;
+    default:
+        break;
+    }
     sl_timers_set(&pool->timers, &lease->timer, due);
+}
+
+/* Everybody queues behind those who came before: a lease that is moving came long ago. */
+static void join(struct sl_lease_list *list, struct sl_lease_slot *lease)
+{
+    struct sl_lease_slot *later = NULL;
+    if (lease->state == SL_LEASE_MOVING) {
+        later = TAILQ_FIRST(&list->head);
+        while (later != NULL && later->serial < lease->serial)
+            later = TAILQ_NEXT(later, link);
+    }
+    if (later != NULL)
+        TAILQ_INSERT_BEFORE(later, lease, link);
+    else
+        TAILQ_INSERT_TAIL(&list->head, lease, link);
+    list->length++;
 }
 
 static void change_state(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_lease_state to)
@@ -61,12 +100,28 @@ static void change_state(struct sl_pool *pool, struct sl_lease_slot *lease, enum
         TAILQ_REMOVE(&old->head, lease, link);
         old->length--;
     }
+    if (lease->state == SL_LEASE_GRANTED) {
+        TAILQ_REMOVE(&lease->conn->held.head, lease, of_conn);
+        lease->conn->held.length--;
+    }
     lease->state = to;
     struct sl_lease_list *list = list_of(pool, lease, to);
-    if (list != NULL) {
-        TAILQ_INSERT_TAIL(&list->head, lease, link);
-        list->length++;
+    if (list != NULL)
+        join(list, lease);
+    if (to == SL_LEASE_GRANTED) {
+        TAILQ_INSERT_TAIL(&lease->conn->held.head, lease, of_conn);
+        lease->conn->held.length++;
     }
+}
+
+/* Nothing is left of it: the slot is free, the id dead. */
+static void forget(struct sl_pool *pool, struct sl_lease_slot *lease)
+{
+    change_state(pool, lease, SL_LEASE_NONE);
+    lease->target = NULL;
+    lease->conn = NULL;
+    lease->id.generation = lease->id.generation == UINT32_MAX ? 1 : lease->id.generation + 1;
+    arm(pool, lease);
 }
 
 void sl_leases_move(
@@ -84,16 +139,17 @@ void sl_leases_move(
     act->status = status;
 
     change_state(pool, lease, to);
-    if (to == SL_LEASE_RELEASED || to == SL_LEASE_ENDED || to == SL_LEASE_REFUSED) {
-        change_state(pool, lease, SL_LEASE_NONE);
-        lease->target = NULL;
-        if (lease->conn != NULL)
-            lease->conn->lease = NULL;
-        lease->conn = NULL;
-        lease->id.generation = lease->id.generation == UINT32_MAX ? 1 : lease->id.generation + 1;
-    }
-    arm(pool, lease);
+    if (to == SL_LEASE_RELEASED || to == SL_LEASE_REFUSED || (to == SL_LEASE_ENDED && lease->conn == NULL))
+        forget(pool, lease);
+    else
+        arm(pool, lease);
     sl_target_mark(pool, target);
+}
+
+static uint64_t wait_end_ms(const struct sl_pool *pool, const struct sl_lease_slot *lease)
+{
+    uint64_t wait = lease->acquire_timeout_ms;
+    return sl_after(pool->now_ms, wait > 0 ? wait : lease->target->policy.acquire_timeout_ms);
 }
 
 void sl_leases_queue(struct sl_pool *pool, struct sl_target_slot *target, const struct sl_event *ev)
@@ -101,13 +157,13 @@ void sl_leases_queue(struct sl_pool *pool, struct sl_target_slot *target, const 
     struct sl_lease_slot *lease = TAILQ_FIRST(&pool->free_leases.head);
     assert(lease != NULL);
     const struct sl_policy *policy = &target->policy;
-    uint64_t wait = ev->acquire_timeout_ms > 0 ? ev->acquire_timeout_ms : policy->acquire_timeout_ms;
     lease->target = target;
     lease->owner = ev->owner;
     lease->tag = ev->tag;
     lease->serial = ++pool->lease_serial;
     lease->since_ms = pool->now_ms;
-    lease->wait_ms = sl_after(pool->now_ms, wait);
+    lease->acquire_timeout_ms = ev->acquire_timeout_ms;
+    lease->wait_ms = wait_end_ms(pool, lease);
     lease->notice_ms = sl_after(pool->now_ms, policy->acquire_notice_ms);
     lease->failures_seen = target->failure_serial;
     lease->lease_timeout_ms = ev->lease_timeout_ms;
@@ -130,17 +186,21 @@ static void set_deadline(struct sl_pool *pool, struct sl_lease_slot *lease, uint
 
 void sl_leases_grant(struct sl_pool *pool, struct sl_lease_slot *lease, struct sl_conn_slot *conn)
 {
-    assert(conn->state == SL_CONN_IDLE && conn->target == lease->target);
+    assert(conn->target == lease->target && conn->held.length < sl_conns_room(conn));
+    enum sl_action_type answer = lease->state == SL_LEASE_MOVING ? SL_ACT_MOVE : SL_ACT_GRANT;
     lease->conn = conn;
-    lease->granted_ms = pool->now_ms;
-    lease->max_deadline_ms = sl_after(pool->now_ms, lease->target->policy.max_lease_ms);
-    set_deadline(pool, lease, 0);
-    conn->lease = lease;
+    if (answer == SL_ACT_GRANT) {
+        lease->granted_ms = pool->now_ms;
+        lease->max_deadline_ms = sl_after(pool->now_ms, lease->target->policy.max_lease_ms);
+        set_deadline(pool, lease, 0);
+    }
     conn->owned = true;
     conn->owner = lease->owner;
     sl_leases_move(pool, lease, SL_LEASE_GRANTED, SL_REASON_GRANTED, 0);
-    sl_conns_move(pool, conn, SL_CONN_LEASED, SL_REASON_GRANTED, 0);
-    struct sl_action *act = sl_pool_act(pool, SL_ACT_GRANT);
+    if (conn->state == SL_CONN_IDLE)
+        sl_conns_move(pool, conn, SL_CONN_LEASED, SL_REASON_GRANTED, 0);
+    assert(conn->state == SL_CONN_LEASED);
+    struct sl_action *act = sl_pool_act(pool, answer);
     act->lease = lease->id;
     act->tag = lease->tag;
     act->target = lease->target->index;
@@ -170,7 +230,10 @@ static void end(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_lease
 
 void sl_leases_refuse(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_reason reason, int status)
 {
-    end(pool, lease, SL_LEASE_REFUSED, SL_ACT_REFUSE, reason, status);
+    if (lease->state == SL_LEASE_MOVING)
+        end(pool, lease, SL_LEASE_ENDED, SL_ACT_ENDED, reason, status);
+    else
+        end(pool, lease, SL_LEASE_REFUSED, SL_ACT_REFUSE, reason, status);
 }
 
 void sl_leases_refuse_all(struct sl_pool *pool, struct sl_target_slot *target, enum sl_reason reason, int status)
@@ -180,27 +243,81 @@ void sl_leases_refuse_all(struct sl_pool *pool, struct sl_target_slot *target, e
         sl_leases_refuse(pool, lease, reason, status);
 }
 
+/* A lease is off this connection, and nothing is to be cleaned up after it. */
+static void leave(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_reason reason)
+{
+    if (conn->held.length > 0)
+        return;
+    if (conn->state == SL_CONN_RETIRING && conn->drains.length > 0) {
+        sl_conns_move(pool, conn, SL_CONN_DRAINING, reason, 0);
+    } else if (conn->state == SL_CONN_RETIRING) {
+        sl_conns_close(pool, conn, SL_REASON_DRAINED, 0);
+    } else {
+        enum sl_reason unfit = sl_conns_unfit(pool, conn);
+        if (unfit != SL_REASON_NONE)
+            sl_conns_close(pool, conn, unfit, 0);
+        else
+            sl_conns_move(pool, conn, SL_CONN_IDLE, reason, 0);
+    }
+}
+
 void sl_leases_release(struct sl_pool *pool, struct sl_lease_slot *lease)
 {
     struct sl_conn_slot *conn = lease->conn;
     end(pool, lease, SL_LEASE_RELEASED, SL_ACT_RELEASED, SL_REASON_RELEASED, 0);
-    enum sl_reason unfit = sl_conns_unfit(pool, conn);
-    if (unfit != SL_REASON_NONE)
-        sl_conns_close(pool, conn, unfit, 0);
-    else
-        sl_conns_move(pool, conn, SL_CONN_IDLE, SL_REASON_RELEASED, 0);
+    if (conn != NULL)
+        leave(pool, conn, SL_REASON_RELEASED);
 }
 
 void sl_leases_reclaim(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_reason reason, int status)
 {
     struct sl_conn_slot *conn = lease->conn;
-    struct sl_id id = lease->id;
-    uint64_t tag = lease->tag;
+    uint64_t timeout_ms = sl_after(lease->target->policy.kill_grace_ms, SL_DRAIN_SLACK_MS);
+    lease->deadline_ms = sl_after(pool->now_ms, timeout_ms); /* of the clean-up, from here on */
     end(pool, lease, SL_LEASE_ENDED, reason == SL_REASON_UNCLEAN ? SL_ACT_RELEASED : SL_ACT_ENDED, reason, status);
-    if (reason == SL_REASON_CONNECTION_LOST)
-        sl_conns_close(pool, conn, status == SL_E_PEER_DEAD ? SL_REASON_DEAD : reason, status);
-    else
-        sl_conns_drain(pool, conn, id, tag, reason);
+    if (conn == NULL)
+        return;
+    if (conn->held.length == 0)
+        sl_conns_move(pool, conn, SL_CONN_DRAINING, reason, 0);
+    else if (conn->state == SL_CONN_LEASED)
+        sl_conns_move(pool, conn, SL_CONN_RETIRING, reason, 0);
+    struct sl_action *act = sl_pool_act(pool, SL_ACT_DRAIN);
+    act->conn = conn->id;
+    act->target = conn->target->index;
+    act->lease = lease->id;
+    act->tag = lease->tag;
+    act->reason = reason;
+    act->timeout_ms = timeout_ms;
+}
+
+void sl_leases_drained(struct sl_pool *pool, struct sl_lease_slot *lease, int status)
+{
+    struct sl_conn_slot *conn = lease->conn;
+    forget(pool, lease);
+    if (conn->state == SL_CONN_DRAINING && conn->drains.length == 0)
+        sl_conns_close(pool, conn, SL_REASON_DRAINED, status);
+}
+
+void sl_leases_crowd(struct sl_pool *pool, struct sl_lease_slot *lease)
+{
+    struct sl_conn_slot *conn = lease->conn;
+    lease->wait_ms = wait_end_ms(pool, lease);
+    lease->failures_seen = lease->target->failure_serial;
+    sl_leases_move(pool, lease, SL_LEASE_MOVING, SL_REASON_CROWDED, 0);
+    lease->conn = NULL;
+    conn->takes = sl_max_u32(conn->held.length, 1);
+    leave(pool, conn, SL_REASON_CROWDED);
+}
+
+void sl_leases_lose(struct sl_pool *pool, struct sl_conn_slot *conn, int status)
+{
+    enum sl_reason reason = SL_REASON_CONNECTION_LOST;
+    struct sl_lease_slot *lease;
+    while ((lease = TAILQ_FIRST(&conn->held.head)) != NULL)
+        end(pool, lease, SL_LEASE_ENDED, SL_ACT_ENDED, reason, status);
+    while ((lease = TAILQ_FIRST(&conn->drains.head)) != NULL)
+        forget(pool, lease);
+    sl_conns_close(pool, conn, status == SL_E_PEER_DEAD ? SL_REASON_DEAD : reason, status);
 }
 
 void sl_leases_renew(struct sl_pool *pool, struct sl_lease_slot *lease, uint64_t timeout_ms)
@@ -211,7 +328,7 @@ void sl_leases_renew(struct sl_pool *pool, struct sl_lease_slot *lease, uint64_t
     act->lease = lease->id;
     act->tag = lease->tag;
     act->target = lease->target->index;
-    act->conn = lease->conn->id;
+    act->conn = lease->conn != NULL ? lease->conn->id : SL_ID_NONE;
     act->deadline_ms = lease->deadline_ms;
     act->max_deadline_ms = lease->max_deadline_ms;
 }
@@ -248,7 +365,10 @@ static void on_waited(struct sl_pool *pool, struct sl_lease_slot *lease)
 
 void sl_leases_on_timer(struct sl_pool *pool, struct sl_lease_slot *lease)
 {
-    if (lease->state == SL_LEASE_WAITING)
+    bool moving = lease->state == SL_LEASE_MOVING;
+    if (lease->state == SL_LEASE_ENDED)
+        sl_leases_drained(pool, lease, SL_E_TIMEOUT);
+    else if (lease->state == SL_LEASE_WAITING || (moving && lease->deadline_ms > pool->now_ms))
         on_waited(pool, lease);
     else
         sl_leases_reclaim(pool, lease, SL_REASON_EXPIRED, SL_E_EXPIRED);

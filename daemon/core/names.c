@@ -11,6 +11,8 @@ const char *sl_conn_state_name(enum sl_conn_state state)
         return "idle";
     case SL_CONN_LEASED:
         return "leased";
+    case SL_CONN_RETIRING:
+        return "retiring";
     case SL_CONN_DRAINING:
         return "draining";
     case SL_CONN_CLOSING:
@@ -28,6 +30,8 @@ const char *sl_lease_state_name(enum sl_lease_state state)
         return "waiting";
     case SL_LEASE_GRANTED:
         return "granted";
+    case SL_LEASE_MOVING:
+        return "moving";
     case SL_LEASE_RELEASED:
         return "released";
     case SL_LEASE_ENDED:

@@ -64,7 +64,7 @@ static void on_release(struct sl_pool *pool, const struct sl_event *ev)
         return;
     if (lease->state == SL_LEASE_WAITING)
         sl_leases_refuse(pool, lease, SL_REASON_RELEASED, SL_E_CANCELLED);
-    else if (ev->clean)
+    else if (lease->state == SL_LEASE_MOVING || ev->clean) /* one that is moving has nothing to clean up after */
         sl_leases_release(pool, lease);
     else
         sl_leases_reclaim(pool, lease, SL_REASON_UNCLEAN, 0);
@@ -84,8 +84,17 @@ static void on_revoke(struct sl_pool *pool, const struct sl_event *ev)
 static void on_renew(struct sl_pool *pool, const struct sl_event *ev)
 {
     struct sl_lease_slot *lease = sl_leases_find(pool, ev->lease);
-    if (lease != NULL && lease->state == SL_LEASE_GRANTED)
+    if (lease != NULL && lease->state != SL_LEASE_WAITING)
         sl_leases_renew(pool, lease, ev->lease_timeout_ms);
+}
+
+static void on_crowded(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_lease_slot *lease = sl_leases_find(pool, ev->lease);
+    if (lease == NULL || lease->state != SL_LEASE_GRANTED || pool->phase != SL_PHASE_RUNNING ||
+        lease->target->state == SL_TARGET_ABSENT)
+        return;
+    sl_leases_crowd(pool, lease);
 }
 
 /* --- connections --- */
@@ -119,10 +128,8 @@ static void lose(struct sl_pool *pool, struct sl_conn_slot *conn, int status)
         status = SL_E_CONNECTION_LOST;
     if (conn->state == SL_CONN_DIALING)
         dial_failed(pool, conn, status);
-    else if (conn->state == SL_CONN_LEASED)
-        sl_leases_reclaim(pool, conn->lease, SL_REASON_CONNECTION_LOST, status);
     else if (conn->state != SL_CONN_CLOSING)
-        sl_conns_close(pool, conn, SL_REASON_CONNECTION_LOST, status);
+        sl_leases_lose(pool, conn, status);
 }
 
 static void on_conn_failed(struct sl_pool *pool, const struct sl_event *ev)
@@ -141,9 +148,9 @@ static void on_conn_alive(struct sl_pool *pool, const struct sl_event *ev)
 
 static void on_conn_drained(struct sl_pool *pool, const struct sl_event *ev)
 {
-    struct sl_conn_slot *conn = sl_conns_find(pool, ev->conn);
-    if (conn != NULL && conn->state == SL_CONN_DRAINING)
-        sl_conns_close(pool, conn, SL_REASON_DRAINED, 0);
+    struct sl_lease_slot *lease = sl_leases_find_ended(pool, ev->lease);
+    if (lease != NULL)
+        sl_leases_drained(pool, lease, 0);
 }
 
 /* Comes after CLOSE. Should one ever go by itself, its place is not lost: it counts as lost first. */
@@ -160,19 +167,19 @@ static void on_conn_timer(struct sl_pool *pool, struct sl_conn_slot *conn)
 {
     if (sl_conns_on_timer(pool, conn))
         return;
-    if (conn->state == SL_CONN_LEASED)
-        sl_leases_reclaim(pool, conn->lease, SL_REASON_CONNECTION_LOST, SL_E_PEER_DEAD);
-    else
-        sl_conns_close(pool, conn, SL_REASON_DEAD, SL_E_PEER_DEAD);
+    sl_leases_lose(pool, conn, SL_E_PEER_DEAD);
 }
 
 /* --- stopping --- */
 
 static void reclaim_everything(struct sl_pool *pool)
 {
-    struct sl_conn_slot *conn;
-    while ((conn = TAILQ_FIRST(&pool->conns[SL_CONN_LEASED].head)) != NULL)
-        sl_leases_reclaim(pool, conn->lease, SL_REASON_SHUTDOWN, SL_E_SHUTDOWN);
+    static const enum sl_conn_state serving[] = {SL_CONN_LEASED, SL_CONN_RETIRING};
+    for (size_t i = 0; i < sizeof serving / sizeof serving[0]; i++) {
+        struct sl_conn_slot *conn;
+        while ((conn = TAILQ_FIRST(&pool->conns[serving[i]].head)) != NULL)
+            sl_leases_reclaim(pool, TAILQ_FIRST(&conn->held.head), SL_REASON_SHUTDOWN, SL_E_SHUTDOWN);
+    }
     sl_timers_set(&pool->timers, &pool->stop_timer, SL_NEVER);
 }
 
@@ -201,7 +208,7 @@ static void on_shutdown(struct sl_pool *pool, const struct sl_event *ev)
 {
     stop(pool);
     uint64_t due = sl_min_u64(sl_after(pool->now_ms, ev->drain_ms), pool->stop_timer.due_ms);
-    if (pool->conns[SL_CONN_LEASED].length > 0)
+    if (pool->conns[SL_CONN_LEASED].length + pool->conns[SL_CONN_RETIRING].length > 0)
         sl_timers_set(&pool->timers, &pool->stop_timer, due);
 }
 
@@ -237,6 +244,7 @@ static const event_fn handlers[] = {
     [SL_EV_RELEASE] = on_release,
     [SL_EV_RENEW] = on_renew,
     [SL_EV_REVOKE] = on_revoke,
+    [SL_EV_CROWDED] = on_crowded,
     [SL_EV_CONN_READY] = on_conn_ready,
     [SL_EV_CONN_FAILED] = on_conn_failed,
     [SL_EV_CONN_LOST] = on_conn_failed,

@@ -41,7 +41,8 @@ uint64_t sl_pool_next_ms(const struct sl_pool *pool);
 
 /* --- looking, for status and metrics; all borrowed or by value --- */
 struct sl_pool_counts {
-    uint32_t dialing, idle, leased, draining, closing, waiters;
+    uint32_t dialing, idle, leased, draining, closing; /* connections; leased: those that are retiring, too */
+    uint32_t waiters;                                  /* requests, and leases that are moving */
 };
 struct sl_pool_target_info {
     struct sl_pool_counts counts;
@@ -56,8 +57,8 @@ struct sl_pool_lease_info {
     enum sl_lease_state state;
     uint32_t target;
     uint64_t owner, tag, since_ms, granted_ms, deadline_ms, max_deadline_ms;
-    struct sl_id conn;
-    uint32_t position; /* waiting: 1 is next */
+    struct sl_id conn; /* granted only */
+    uint32_t position; /* waiting or moving: 1 is next */
 };
 bool sl_pool_lease_info(const struct sl_pool *pool, struct sl_id lease, struct sl_pool_lease_info *ret_info);
 
@@ -65,11 +66,11 @@ struct sl_pool_conn_info {
     enum sl_conn_state state;
     uint32_t target;
     uint64_t since_ms; /* in this state */
-    struct sl_id lease;
+    uint32_t leases;   /* on it */
 };
 bool sl_pool_conn_info(const struct sl_pool *pool, struct sl_id conn, struct sl_pool_conn_info *ret_info);
 
-/* Calls `fn` for every lease that waits or is granted: per target, the granted first, then the waiters in order. */
+/* Calls `fn` for every lease that waits or is granted: per target, the granted first, then those who wait, in order. */
 typedef void (*sl_pool_lease_fn)(void *arg, struct sl_id lease);
 void sl_pool_each_lease(const struct sl_pool *pool, sl_pool_lease_fn fn, void *arg);
 

@@ -52,6 +52,8 @@ static int reserve_conns(struct sl_pool *pool, uint32_t count)
     for (uint32_t i = 0; i < more; i++, slot++) {
         slot->id = (struct sl_id){.index = pool->conn_count, .generation = 1};
         slot->since_ms = pool->now_ms;
+        sl_lease_list_init(&slot->held);
+        sl_lease_list_init(&slot->drains);
         sl_timer_init(&slot->timer, SL_TIMER_CONN);
         TAILQ_INSERT_TAIL(&pool->conns[SL_CONN_GONE].head, slot, of_pool);
         pool->conns[SL_CONN_GONE].length++;
@@ -139,13 +141,18 @@ int sl_reserve(struct sl_pool *pool, const struct sl_limits *limits, const struc
     /* What is there now may stay beside what the new targets can have: removed targets' connections go when they go. */
     uint64_t conns = sl_pool_alive(pool);
     uint64_t leases = pool->lease_count - pool->free_leases.length;
+    uint64_t drains = 0; /* reclaimed leases whose clients may be back already */
+    uint64_t sharing = 1;
     for (size_t i = 0; i < count; i++) {
         const struct sl_policy *policy = &targets[i].policy;
         conns += policy->max_connections;
-        leases += (uint64_t)policy->max_connections + policy->waiters;
+        leases += (uint64_t)policy->max_connections * policy->sharing + policy->waiters;
+        drains += (uint64_t)policy->max_connections * policy->sharing;
+        sharing = policy->sharing > sharing ? policy->sharing : sharing;
     }
     conns = sl_min_u64(conns, limits->connections);
     leases = sl_min_u64(leases, (uint64_t)limits->clients + SL_CLIENT_SLACK);
+    leases += sl_min_u64(drains, limits->connections * sharing);
     leases = sl_min_u64(leases, UINT32_MAX / 4);
     conns = sl_min_u64(conns, UINT32_MAX / 4);
 

@@ -1,8 +1,10 @@
 /* One look at a target (settle) goes like this:
- *  1. Every waiter, in order of arrival, is matched with an idle connection that it may use: granted where the server
- * was heard of lately, else pinged first. Connections that are dialing cover the next waiters, whoever they are.
- *  2. A waiter that nothing covers wants a dial. Where a limit is in the way and an idle connection could leave, the
- *     longest idle one is closed for it, before anybody behind it can be given that connection.
+ *  1. Every waiter, in order of arrival, is matched with an idle connection that it may use, or else with a leased one
+ * of its owner that has room: granted where the server was heard of lately, else pinged first. Connections that are
+ *     dialing cover the next waiters, whoever they are, and where connections are shared others of the same owner, too.
+ *  2. A waiter that nothing covers wants a dial, and others of its owner ride along. Where a limit is in the way and an
+ * idle connection could leave, the longest idle one is closed for it, before anybody behind it can be given that
+ * connection.
  *  3. What idled too long is closed; min_idle may want dials too.
  *  4. Wishes that its own limits allow put the target on the list of the hungry or the thin. dial_wanted() serves these
  *     in turn as far as the daemon-wide limits go, the hungry first.
@@ -111,6 +113,25 @@ bool sl_serve_may_use(const struct sl_conn_slot *conn, const struct sl_lease_slo
            (!conn->owned || conn->target->policy.owners_shared || conn->owner == lease->owner);
 }
 
+/* How many more of this waiter's owner class the connection will take, after those whom this pass has promised it to.
+ */
+static uint32_t seats(const struct sl_pool *pool, const struct sl_conn_slot *conn, const struct sl_lease_slot *lease)
+{
+    bool claimed = conn->claim == pool->passes;
+    if (claimed && conn->claim_owner != lease->owner && !conn->target->policy.owners_shared)
+        return 0;
+    return sl_less(sl_conns_room(conn), conn->held.length + (claimed ? conn->claims : 0));
+}
+
+static void claim(const struct sl_pool *pool, struct sl_conn_slot *conn, const struct sl_lease_slot *lease)
+{
+    if (conn->claim != pool->passes)
+        conn->claims = 0;
+    conn->claim = pool->passes;
+    conn->claim_owner = lease->owner;
+    conn->claims++;
+}
+
 /* For one waiter, the best of each kind; NULL where there is none. */
 struct choice {
     struct sl_conn_slot *fresh;      /* can be granted now */
@@ -118,14 +139,47 @@ struct choice {
     struct sl_conn_slot *stale;      /* must be pinged first */
 };
 
-/* Most recently used first, as the idle list is ordered; but the waiter's own before nobody's, which serve everybody.
- */
+static bool may_ride(const struct sl_pool *pool, const struct sl_conn_slot *conn, const struct sl_lease_slot *lease)
+{
+    return sl_conns_room(conn) > 1 && sl_serve_may_use(conn, lease) && sl_conns_spent(pool, conn) == SL_REASON_NONE &&
+           seats(pool, conn, lease) > 0;
+}
+
+/* A place on a leased connection: where the fewest are, so that a reclaim and a server's limit touch as few as can be.
+ * One that has left a ping unanswered is not asked twice. */
+static void choose_ride(const struct sl_pool *pool, const struct sl_lease_slot *lease, struct choice *choice)
+{
+    struct sl_conn_slot *conn;
+    struct choice ride = {NULL, NULL, NULL};
+    TAILQ_FOREACH (conn, &lease->target->conns[SL_CONN_LEASED].head, of_target) {
+        if (!may_ride(pool, conn, lease))
+            continue;
+        bool fresh = sl_conns_fresh(pool, conn);
+        if (!fresh && conn->unanswered > 0)
+            continue;
+        struct sl_conn_slot **best = fresh                            ? &ride.fresh
+                                     : conn->ping == SL_PING_VALIDATE ? &ride.validating
+                                                                      : &ride.stale;
+        if (*best == NULL || (*best)->held.length > conn->held.length)
+            *best = conn;
+    }
+    /* What can be had now comes before what must be asked, or who comes later would be served first. */
+    if (choice->fresh == NULL)
+        choice->fresh = ride.fresh;
+    if (choice->validating == NULL && choice->stale == NULL) {
+        choice->validating = ride.validating;
+        choice->stale = ride.stale;
+    }
+}
+
+/* An idle connection: most recently used first, as the list is ordered; but the waiter's own before nobody's, which
+ * serve everybody. Where there is none, a place on a leased one. */
 static void choose(const struct sl_pool *pool, const struct sl_lease_slot *lease, struct choice *ret_choice)
 {
     struct choice choice = {NULL, NULL, NULL};
     struct sl_conn_slot *conn;
     TAILQ_FOREACH_REVERSE (conn, &lease->target->conns[SL_CONN_IDLE].head, sl_conn_head, of_target) {
-        if (conn->claim == pool->passes || !sl_serve_may_use(conn, lease))
+        if (seats(pool, conn, lease) == 0 || !sl_serve_may_use(conn, lease))
             continue;
         struct sl_conn_slot **best = sl_conns_fresh(pool, conn)       ? &choice.fresh
                                      : conn->ping == SL_PING_VALIDATE ? &choice.validating
@@ -133,6 +187,8 @@ static void choose(const struct sl_pool *pool, const struct sl_lease_slot *lease
         if (*best == NULL || (!(*best)->owned && conn->owned))
             *best = conn;
     }
+    if (lease->target->policy.sharing > 1)
+        choose_ride(pool, lease, &choice);
     *ret_choice = choice;
 }
 
@@ -148,11 +204,11 @@ static bool match(struct sl_pool *pool, struct sl_lease_slot *lease)
         return true;
     }
     if (choice.validating != NULL) {
-        choice.validating->claim = pool->passes;
+        claim(pool, choice.validating, lease);
         return true;
     }
     if (choice.stale != NULL) {
-        choice.stale->claim = pool->passes;
+        claim(pool, choice.stale, lease);
         sl_conns_validate(pool, choice.stale);
         return true;
     }
@@ -205,11 +261,49 @@ static uint32_t places_in_all(const struct sl_pool *pool, const struct sl_target
 
 /* What the waiters that nothing covers have left to come by, as one pass over the queue goes on. */
 struct means {
-    uint32_t dialing;    /* connections under way that nobody counts on yet */
-    uint32_t handshakes; /* dials that may begin now */
-    uint32_t places;     /* of the target */
+    struct sl_conn_slot *dialing; /* the first of those under way that somebody may count on yet */
+    struct sl_lease_slot *leads;  /* waiters that a dial is wanted for; others may ride along */
+    uint32_t handshakes;          /* dials that may begin now */
+    uint32_t places;              /* of the target */
     uint32_t places_in_all;
 };
+
+static bool await_dial(const struct sl_pool *pool, const struct sl_lease_slot *lease, struct means *means)
+{
+    struct sl_conn_slot *conn;
+    while (means->dialing != NULL && means->dialing->claim == pool->passes &&
+           means->dialing->claims >= sl_conns_room(means->dialing))
+        means->dialing = TAILQ_NEXT(means->dialing, of_target);
+    for (conn = means->dialing; conn != NULL; conn = TAILQ_NEXT(conn, of_target)) {
+        if (seats(pool, conn, lease) > 0) {
+            claim(pool, conn, lease);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True when a waiter before this one wants a dial, and its connection will have room for both. */
+static bool ride_along(const struct sl_lease_slot *lease, const struct means *means)
+{
+    struct sl_lease_slot *lead;
+    for (lead = means->leads; lead != NULL; lead = lead->next_lead) {
+        if (lead->seats > 0 && (lead->owner == lease->owner || lease->target->policy.owners_shared)) {
+            lead->seats--;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void lead(struct sl_lease_slot *lease, struct means *means)
+{
+    lease->seats = lease->target->policy.sharing - 1;
+    if (lease->seats > 0) {
+        lease->next_lead = means->leads;
+        means->leads = lease;
+    }
+}
 
 /* A waiter that nothing covers: sees to it that a place will be there to dial in. True when a dial is to be wanted. */
 static bool find_place(struct sl_pool *pool, struct sl_target_slot *target, struct means *means)
@@ -238,6 +332,17 @@ static bool find_place(struct sl_pool *pool, struct sl_target_slot *target, stru
     return true;
 }
 
+/* Connections that were pinged for waiters who are served otherwise, or gone. */
+static void unreserve(struct sl_pool *pool, struct sl_target_slot *target)
+{
+    static const enum sl_conn_state asked[] = {SL_CONN_IDLE, SL_CONN_LEASED};
+    struct sl_conn_slot *conn;
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+        TAILQ_FOREACH (conn, &target->conns[asked[i]].head, of_target)
+            if (conn->ping == SL_PING_VALIDATE && conn->claim != pool->passes)
+                sl_conns_unreserve(pool, conn);
+}
+
 /* One pass over the queue. Returns how many dials the target's own limits allow for those whom nothing covers. */
 static uint32_t match_all(struct sl_pool *pool, struct sl_target_slot *target, uint32_t *ret_covering)
 {
@@ -245,7 +350,7 @@ static uint32_t match_all(struct sl_pool *pool, struct sl_target_slot *target, u
     uint32_t dialing = target->conns[SL_CONN_DIALING].length;
     bool may_dial = !sl_serve_held_back(pool, target);
     struct means means = {
-        .dialing = dialing,
+        .dialing = TAILQ_FIRST(&target->conns[SL_CONN_DIALING].head),
         .handshakes = may_dial ? sl_less(target->policy.handshakes, dialing) : 0,
         .places =
             places(target->policy.max_connections, sl_target_alive(target), target->conns[SL_CONN_CLOSING].length),
@@ -255,19 +360,18 @@ static uint32_t match_all(struct sl_pool *pool, struct sl_target_slot *target, u
     struct sl_lease_slot *lease, *next;
     for (lease = TAILQ_FIRST(&target->waiting.head); lease != NULL; lease = next) {
         next = TAILQ_NEXT(lease, link);
-        if (match(pool, lease))
+        if (match(pool, lease) || await_dial(pool, lease, &means) || ride_along(lease, &means))
             continue;
-        if (means.dialing > 0)
-            means.dialing--;
-        else if (find_place(pool, target, &means))
+        if (means.handshakes > 0)
+            lead(lease, &means);
+        if (find_place(pool, target, &means))
             wanted++;
     }
-    *ret_covering = dialing - means.dialing;
-
     struct sl_conn_slot *conn;
-    TAILQ_FOREACH (conn, &target->conns[SL_CONN_IDLE].head, of_target)
-        if (conn->ping == SL_PING_VALIDATE && conn->claim != pool->passes)
-            sl_conns_unreserve(pool, conn);
+    *ret_covering = 0;
+    TAILQ_FOREACH (conn, &target->conns[SL_CONN_DIALING].head, of_target)
+        *ret_covering += conn->claim == pool->passes;
+    unreserve(pool, target);
     /* Places that are still closing are not there yet. */
     return sl_min_u32(wanted, sl_less(target->policy.max_connections, sl_target_alive(target)));
 }
@@ -327,6 +431,8 @@ static void settle(struct sl_pool *pool, struct sl_target_slot *target)
 {
     if (pool->phase != SL_PHASE_RUNNING || target->state == SL_TARGET_ABSENT) {
         want(pool, target, SL_WANT_NOTHING, 0);
+        pool->passes++;
+        unreserve(pool, target);
         sl_timers_set(&pool->timers, &target->timer, SL_NEVER);
         return;
     }

@@ -44,11 +44,24 @@ enum sl_pool_phase {
     SL_PHASE_STOPPED,  /* and nothing is left; said once */
 };
 
+TAILQ_HEAD(sl_conn_head, sl_conn_slot);
+struct sl_conn_list {
+    struct sl_conn_head head;
+    uint32_t length;
+};
+
+TAILQ_HEAD(sl_lease_head, sl_lease_slot);
+struct sl_lease_list {
+    struct sl_lease_head head;
+    uint32_t length;
+};
+
 struct sl_conn_slot {
     struct sl_id id; /* the generation changes when the connection is gone */
     enum sl_conn_state state;
     struct sl_target_slot *target;     /* NULL when gone */
-    struct sl_lease_slot *lease;       /* the lease it serves; NULL unless leased */
+    struct sl_lease_list held;         /* the leases it serves, by lease->of_conn; none unless leased or retiring */
+    struct sl_lease_list drains;       /* reclaimed ones that it is cleaned up after, by lease->link */
     TAILQ_ENTRY(sl_conn_slot) of_pool; /* pool->conns[state], all targets together */
     TAILQ_ENTRY(sl_conn_slot) of_target;
     struct sl_timer timer;
@@ -60,39 +73,35 @@ struct sl_conn_slot {
     uint32_t unanswered;   /* keepalives in a row */
     uint32_t lifetime_cut; /* this connection's share of chance in max_lifetime, of SL_LIFETIME_CUT_MAX */
     uint64_t epoch;        /* target->epoch when it was dialed; leased again only while they agree */
-    uint64_t claim;        /* the pass over the queue that has promised it to a waiter */
+    uint32_t sharing;      /* leases it may have at once, as the policy said when it was dialed */
+    uint32_t takes;        /* the same, as the server was seen to allow */
+    uint64_t claim;        /* the pass over the queue that has promised it to waiters */
+    uint32_t claims;       /* to so many of them */
+    uint64_t claim_owner;  /* of this class */
     bool owned;            /* false until its first grant */
     uint64_t owner;
 };
 #define SL_LIFETIME_CUT_MAX 65536u
 
-TAILQ_HEAD(sl_conn_head, sl_conn_slot);
-struct sl_conn_list {
-    struct sl_conn_head head;
-    uint32_t length;
-};
-
 struct sl_lease_slot {
     struct sl_id id; /* the generation changes when the lease is over */
     enum sl_lease_state state;
-    struct sl_target_slot *target;   /* NULL when free */
-    struct sl_conn_slot *conn;       /* granted only */
-    TAILQ_ENTRY(sl_lease_slot) link; /* pool->free_leases, target->waiting or target->granted */
+    struct sl_target_slot *target;      /* NULL when free */
+    struct sl_conn_slot *conn;          /* granted; ended: the one that is cleaned up after it */
+    TAILQ_ENTRY(sl_lease_slot) link;    /* pool->free_leases, target->waiting, target->granted or conn->drains */
+    TAILQ_ENTRY(sl_lease_slot) of_conn; /* conn->held while granted */
     struct sl_timer timer;
     uint64_t owner, tag;
-    uint64_t serial;           /* order of arrival */
-    uint64_t since_ms;         /* when it was asked for */
-    uint64_t wait_ms;          /* refused then */
-    uint64_t notice_ms;        /* told that it waits then; SL_NEVER once told */
-    uint64_t failures_seen;    /* target->failure_serial on arrival: tells failures during the wait from older ones */
-    uint64_t lease_timeout_ms; /* what the client asked for, 0: the target's */
+    uint64_t serial;             /* order of arrival */
+    uint64_t since_ms;           /* when it was asked for */
+    uint64_t wait_ms;            /* refused then */
+    uint64_t notice_ms;          /* told that it waits then; SL_NEVER once told */
+    uint64_t failures_seen;      /* target->failure_serial on arrival: tells failures during the wait from older ones */
+    uint64_t acquire_timeout_ms; /* what the client asked for, 0: the target's */
+    uint64_t lease_timeout_ms;   /* the same */
     uint64_t granted_ms, deadline_ms, max_deadline_ms;
-};
-
-TAILQ_HEAD(sl_lease_head, sl_lease_slot);
-struct sl_lease_list {
-    struct sl_lease_head head;
-    uint32_t length;
+    struct sl_lease_slot *next_lead; /* of those that this pass over the queue wants a dial for */
+    uint32_t seats;                  /* of that connection to be, for others of the same owner */
 };
 
 enum sl_target_state {
@@ -108,7 +117,7 @@ struct sl_target_slot {
     uint64_t epoch;  /* connections of an older one are not leased again */
     struct sl_policy policy;
     struct sl_conn_list conns[SL_CONN_STATES]; /* idle: longest idle first */
-    struct sl_lease_list waiting;              /* first come first */
+    struct sl_lease_list waiting;              /* and moving; first come first */
     struct sl_lease_list granted;
     struct sl_timer timer;   /* retry or idle_timeout, whichever is first */
     uint32_t failures;       /* rounds of failed dials in a row */

@@ -11,7 +11,8 @@ enum sl_conn_state {
     SL_CONN_DIALING,
     SL_CONN_IDLE,
     SL_CONN_LEASED,
-    SL_CONN_DRAINING, /* its lease was reclaimed: the far side is being cleaned up */
+    SL_CONN_RETIRING, /* one of its leases was reclaimed, others go on: it takes no more */
+    SL_CONN_DRAINING, /* its last lease is over: the far side is being cleaned up */
     SL_CONN_CLOSING,
 };
 const char *sl_conn_state_name(enum sl_conn_state state);
@@ -20,8 +21,9 @@ enum sl_lease_state {
     SL_LEASE_NONE, /* the slot is free */
     SL_LEASE_WAITING,
     SL_LEASE_GRANTED,
+    SL_LEASE_MOVING,   /* granted, but its connection had no room for it: waits for another one */
     SL_LEASE_RELEASED, /* the client gave it back clean */
-    SL_LEASE_ENDED,    /* reclaimed */
+    SL_LEASE_ENDED,    /* reclaimed; its connection may still have to be cleaned up after it */
     SL_LEASE_REFUSED,  /* was never granted */
 };
 const char *sl_lease_state_name(enum sl_lease_state state);
@@ -32,6 +34,7 @@ const char *sl_lease_state_name(enum sl_lease_state state);
     /* leases */                                                                                                       \
     X(ASKED, "asked") /* a client asked */                                                                             \
     X(GRANTED, "granted")                                                                                              \
+    X(CROWDED, "crowded")   /* the server opened no session for it beside those of others */                           \
     X(RELEASED, "released") /* given back clean */                                                                     \
     X(UNCLEAN, "unclean")   /* given back with something still open: reclaimed */                                      \
     X(CLIENT_GONE, "client-gone")                                                                                      \
@@ -69,6 +72,7 @@ enum sl_event_type {
     SL_EV_RELEASE,      /* lease, clean; ends a wait too */
     SL_EV_RENEW,        /* lease, lease_timeout_ms */
     SL_EV_REVOKE,       /* lease */
+    SL_EV_CROWDED,      /* lease: the server opens no session for it; it has used none so far, others there have */
     SL_EV_CONN_READY,   /* conn */
     SL_EV_CONN_FAILED,  /* conn, status: the dial failed. Answer: CLOSE */
     SL_EV_CONN_LOST,    /* conn, status: it died in any later state. Answer: CLOSE */
@@ -85,6 +89,11 @@ enum sl_event_type {
  * SL_E_CANCELLED; REVOKE: reason revoked, SL_E_REVOKED), a granted lease is given back or reclaimed. CLIENT_GONE has no
  * answer but the LEASE_MOVED fact (and DRAIN): the driver knows that nobody is there to be told. RENEW of a waiter is
  * ignored.
+ *
+ * CROWDED takes the lease off its connection, which takes no more leases than it has from then on; MOVE follows, at
+ * once or when another connection has room: the lease is moving until then, and waits like those who came when it did.
+ * It keeps its deadlines. Where none has room within its acquire_timeout, it is ended (reason timeout). Ignored while
+ * stopping, or when the target was removed.
  *
  * A CONN_GONE that no CLOSE asked for counts as CONN_LOST first; the CLOSE it answers names an id that is gone already.
  * SHUTDOWN may be said again, the shorter wait counts; a configuration may still come, but nothing is dialed any more.
@@ -112,6 +121,7 @@ enum sl_action_type {
     SL_ACT_QUEUED, /* lease, tag: first answer to every ACQUIRE that is not refused on the spot */
     SL_ACT_NOTICE, /* lease, tag, position, status: still waiting; status says what went wrong last, or 0 */
     SL_ACT_GRANT,  /* lease, tag, conn, deadline_ms, max_deadline_ms */
+    SL_ACT_MOVE,   /* lease, tag, conn: a lease that was moving goes on there */
     SL_ACT_REFUSE, /* lease (none if it was never queued; then no LEASE_MOVED either), tag, reason, status: on a timeout
                     * the last failed dial's, if one failed meanwhile. The lease id is dead now */
     SL_ACT_RENEWED,  /* lease, tag, deadline_ms */

@@ -5,6 +5,7 @@
 
 /* sshd keeps the slot of a closed session until its child is gone, so a refusal may be over in a moment. */
 #define REFUSALS_MAX        7
+#define REFUSALS_MAX_SHARED 3 /* where a lease may go elsewhere instead of waiting */
 #define REFUSAL_FIRST_MS    10u
 #define REFUSED_WAIT_MS     1000u
 #define LIMIT_REMEMBERED_MS 60000u
@@ -36,7 +37,7 @@ static uint32_t ahead_for(const struct sl_conn *conn)
     const struct sl_party *party;
     TAILQ_FOREACH(party, &conn->parties, link)
     {
-        if (party->state == SL_PARTY_LIVE) {
+        if (sl_party_goes_on(party)) {
             ahead = party->streams < AHEAD_MAX - ahead ? ahead + party->streams : AHEAD_MAX;
             live = SOME;
         }
@@ -69,7 +70,9 @@ void sl_ahead_opened(struct sl_conn *conn)
 void sl_ahead_refused(struct sl_conn *conn)
 {
     uint64_t now = sl_conn_now(conn);
-    if (++conn->open_refusals < REFUSALS_MAX) {
+    const struct sl_party *first = TAILQ_FIRST(&conn->parties);
+    unsigned most = first != NULL && TAILQ_NEXT(first, link) != NULL ? REFUSALS_MAX_SHARED : REFUSALS_MAX;
+    if (++conn->open_refusals < most) {
         conn->open_retry_ms = now + (REFUSAL_FIRST_MS << conn->open_refusals);
         return;
     }

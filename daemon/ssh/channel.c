@@ -357,6 +357,7 @@ struct sl_chan *sl_chan_ask(struct sl_party *party, const char *type, uint8_t *m
     request->message_len = message_len;
     chan->request = request;
     chan->party = party;
+    party->channels++;
     sl_conn_schedule(conn);
     return chan;
 }
@@ -423,6 +424,7 @@ struct sl_chan *sl_chan_take(struct sl_party *party)
     }
     if (best != NULL) {
         best->party = party;
+        party->channels++;
         set_state(best, SL_CHAN_USED);
     }
     return best;
@@ -489,8 +491,8 @@ void sl_chan_tick(struct sl_conn *conn, uint32_t needed)
         if (chan->state == SL_CHAN_HELD) {
             if (chan->end != SL_END_NONE) {
                 sl_chan_close(chan, false);
-            } else {
-                (void)sl_chan_settle_cookie(chan);
+            } else if (conn->target->policy.sharing <= 1) {
+                (void)sl_chan_settle_cookie(chan); /* where connections are shared it says whose the channel is */
             }
         }
         if (chan->state == SL_CHAN_LIMBO || chan->state == SL_CHAN_CLOSING) {

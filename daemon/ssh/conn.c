@@ -345,6 +345,8 @@ static void deliver(struct sl_conn *conn)
             conn->handler.on_pong(conn->arg);
         } else if (now == SL_OWED_DRAINED) {
             sl_reclaim_report(conn);
+        } else if (now == SL_OWED_CROWDED) {
+            sl_party_report(conn);
         }
     }
 }

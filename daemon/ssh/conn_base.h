@@ -36,6 +36,7 @@ const char *sl_phase_name(enum sl_phase phase);
 #define SL_OWED_DRAINED 2u
 #define SL_OWED_LOST    4u
 #define SL_OWED_PONG    8u
+#define SL_OWED_CROWDED 16u
 
 /* The one operation whose state libssh2 keeps in the session: at most one at a time. */
 enum sl_op { SL_OP_NONE, SL_OP_OPEN, SL_OP_PING };

@@ -13,6 +13,8 @@ int sl_party_begin(struct sl_conn *conn, struct sl_party **ret_party)
         return SL_E_NOMEM;
     }
     party->conn = conn;
+    party->target = sl_target_conf_ref(conn->target);
+    TAILQ_INIT(&party->parked);
     party->epoch = ++conn->epoch;
     TAILQ_INSERT_TAIL(&conn->parties, party, link);
     sl_conn_schedule(conn);
@@ -24,7 +26,10 @@ bool sl_party_is_clean(const struct sl_party *party)
 {
     const struct sl_conn *conn = party->conn;
     const struct sl_chan *chan;
-    if (conn->phase != SL_PHASE_READY || conn->error != 0 || party->state != SL_PARTY_LIVE || party->stream_count > 0 ||
+    if (conn == NULL) {
+        return party->stream_count == 0;
+    }
+    if (conn->phase != SL_PHASE_READY || conn->error != 0 || !sl_party_goes_on(party) || party->stream_count > 0 ||
         party->remote_count > 0 || party->tainted > 0 || party->orphans > 0) {
         return false;
     }
@@ -42,20 +47,17 @@ void sl_party_free(struct sl_party *party)
     struct sl_conn *conn = party->conn;
     struct sl_chan *chan;
     assert(party->stream_count == 0);
-    TAILQ_FOREACH(chan, &conn->chans, link)
-    {
-        if (chan->party == party) {
-            chan->party = NULL; /* closed by and by, for nobody */
+    if (conn != NULL) {
+        TAILQ_FOREACH(chan, &conn->chans, link)
+        {
+            if (chan->party == party) {
+                chan->party = NULL; /* closed by and by, for nobody */
+            }
         }
+        TAILQ_REMOVE(&conn->parties, party, link);
     }
-    TAILQ_REMOVE(&conn->parties, party, link);
+    sl_target_conf_unref(party->target);
     free(party);
-}
-
-void sl_party_end(struct sl_party *party)
-{
-    assert(party->state == SL_PARTY_LIVE);
-    sl_party_free(party);
 }
 
 uint32_t sl_party_streams(const struct sl_party *party)
@@ -63,13 +65,50 @@ uint32_t sl_party_streams(const struct sl_party *party)
     return party->stream_count;
 }
 
-uint32_t sl_party_live(const struct sl_conn *conn)
+bool sl_party_goes_on(const struct sl_party *party)
 {
-    uint32_t count = 0;
-    const struct sl_party *party;
+    return party->state < SL_PARTY_DRAINING;
+}
+
+bool sl_party_is_frozen(const struct sl_party *party)
+{
+    return party->state == SL_PARTY_CROWDED || party->state == SL_PARTY_LEAVING || party->state == SL_PARTY_PARKED;
+}
+
+bool sl_party_is_crowded(const struct sl_party *party)
+{
+    return party->state == SL_PARTY_LEAVING;
+}
+
+bool sl_party_crowd(struct sl_party *party)
+{
+    struct sl_conn *conn = party->conn;
+    if (sl_party_is_frozen(party)) {
+        return true;
+    }
+    /* A lease with a connection for itself has no better one to go to, and one that has started something must stay
+     * where that can be ended. */
+    enum {
+        ALONE,
+        BESIDE_OTHERS
+    } company = TAILQ_NEXT(TAILQ_FIRST(&conn->parties), link) != NULL ? BESIDE_OTHERS : ALONE;
+    if (party->state != SL_PARTY_LIVE || party->channels > 0 || company == ALONE || conn->handler.on_crowded == NULL) {
+        return false;
+    }
+    party->state = SL_PARTY_CROWDED;
+    conn->owed |= SL_OWED_CROWDED;
+    sl_conn_schedule(conn);
+    return true;
+}
+
+void sl_party_report(struct sl_conn *conn)
+{
+    struct sl_party *party;
     TAILQ_FOREACH(party, &conn->parties, link)
     {
-        count += party->state == SL_PARTY_LIVE;
+        if (party->state == SL_PARTY_CROWDED) {
+            party->state = SL_PARTY_LEAVING;
+            conn->handler.on_crowded(conn->arg, party);
+        }
     }
-    return count;
 }

@@ -9,6 +9,9 @@ struct sl_reclaim;
 
 enum sl_party_state {
     SL_PARTY_LIVE,
+    SL_PARTY_CROWDED,  /* the server has no session for it: on_crowded is owed */
+    SL_PARTY_LEAVING,  /* and was told; it waits to be parked */
+    SL_PARTY_PARKED,   /* it is on no connection */
     SL_PARTY_DRAINING, /* reclaimed: what it started is being ended */
     SL_PARTY_DRAINED,  /* on_drained is owed */
 };
@@ -17,11 +20,15 @@ enum sl_party_state {
 
 struct sl_party {
     TAILQ_ENTRY(sl_party) link; /* conn->parties */
-    struct sl_conn *conn;
+    struct sl_conn *conn;       /* NULL: parked */
+    struct sl_target_conf *target;
     enum sl_party_state state;
-    uint32_t epoch;                                  /* of the cookies of channels that were opened for it */
-    uint32_t stream_count;                           /* open now */
-    uint32_t streams;                                /* opened so far */
+    struct sl_stream_list parked; /* its streams, while it is */
+    uint32_t epoch;               /* of the cookies of channels that were opened for it */
+    uint32_t stream_count;        /* open now */
+    uint32_t sessions;            /* of these, those that are no forwards */
+    uint32_t channels;            /* used so far, ports of the server's included: with none it can move */
+    uint32_t streams;             /* opened so far */
     struct sl_cookie older_cookie[SL_OLDER_COOKIES]; /* of channels opened ahead before it began */
     unsigned older_cookies;
     uint32_t cookies_refused; /* streams whose server did not take the cookie */
@@ -34,7 +41,13 @@ struct sl_party {
 
 /* It is gone; nothing of the room refers to it any more. */
 void sl_party_free(struct sl_party *party);
-/* Parties that go on. */
-uint32_t sl_party_live(const struct sl_conn *conn);
+/* It was not reclaimed. */
+bool sl_party_goes_on(const struct sl_party *party);
+/* Its streams wait for nothing here: it is to move, or has no connection. */
+bool sl_party_is_frozen(const struct sl_party *party);
+/* There is no session for it. True when it can move and the driver is going to be told; false: it has to be refused. */
+bool sl_party_crowd(struct sl_party *party);
+/* Tells the driver. */
+void sl_party_report(struct sl_conn *conn);
 
 #endif

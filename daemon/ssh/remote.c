@@ -38,7 +38,10 @@ int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, cons
     void *arg, struct sl_remote **ret_remote)
 {
     struct sl_conn *conn = party->conn;
-    if (conn->phase != SL_PHASE_READY || conn->error != 0 || party->state != SL_PARTY_LIVE) {
+    if (sl_party_is_frozen(party)) {
+        return SL_E_STREAM_LIMIT;
+    }
+    if (conn->phase != SL_PHASE_READY || conn->error != 0 || !sl_party_goes_on(party)) {
         return SL_E_CONNECTION_LOST;
     }
     unsigned count = 0;
@@ -63,6 +66,7 @@ int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, cons
     memcpy(remote->host, host, size);
     TAILQ_INSERT_TAIL(&conn->remotes, remote, link);
     party->remote_count++;
+    party->channels++;
     sl_conn_schedule(conn);
     *ret_remote = remote;
     return 0;

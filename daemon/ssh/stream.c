@@ -143,19 +143,35 @@ static struct sl_stream *new_stream(
     return stream;
 }
 
-static void add_stream(struct sl_stream *stream)
+static void wake(struct sl_stream *stream)
+{
+    if (stream->conn != NULL) {
+        sl_conn_schedule(stream->conn);
+    }
+}
+
+static void enter(struct sl_stream *stream)
 {
     struct sl_conn *conn = stream->conn;
-    struct sl_party *party = stream->party;
     TAILQ_INSERT_TAIL(&conn->streams, stream, link);
     conn->stream_count++;
-    party->stream_count++;
-    if (sl_stream_is_forward(stream)) {
-        conn->forward_count++;
-    } else if (party->streams < UINT32_MAX) {
-        party->streams++;
-    }
+    conn->forward_count += sl_stream_is_forward(stream);
     sl_conn_schedule(conn);
+}
+
+static void add_stream(struct sl_stream *stream)
+{
+    struct sl_party *party = stream->party;
+    party->stream_count++;
+    if (!sl_stream_is_forward(stream)) {
+        party->sessions++;
+        party->streams += party->streams < UINT32_MAX;
+    }
+    if (stream->conn != NULL) {
+        enter(stream);
+    } else {
+        TAILQ_INSERT_TAIL(&party->parked, stream, link);
+    }
 }
 
 static int open_forward(struct sl_stream *stream, const struct sl_stream_spec *spec)
@@ -168,32 +184,62 @@ static int open_forward(struct sl_stream *stream, const struct sl_stream_spec *s
 
 static int open_session(struct sl_stream *stream, const struct sl_stream_spec *spec)
 {
-    stream->deadline_ms = sl_conn_now(stream->conn) + OPEN_TIMEOUT_MS;
-    return make_plan(stream->conn->target, spec, &stream->plan);
+    if (stream->conn != NULL) {
+        stream->deadline_ms = sl_conn_now(stream->conn) + OPEN_TIMEOUT_MS;
+    }
+    return make_plan(stream->party->target, spec, &stream->plan);
 }
 
-static bool has_room(const struct sl_conn *conn, bool forward)
+static bool has_room_to_forward(const struct sl_party *party)
 {
-    return forward ? conn->forward_count < SL_FORWARDS_MAX
-                   : conn->stream_count - conn->forward_count < sl_ahead_stream_limit(conn);
+    return !sl_party_is_frozen(party) && party->conn->forward_count < SL_FORWARDS_MAX;
+}
+
+/* One session is every lease's by right: a second one must leave room for the first ones of the others. What is about
+ * to leave does not count. */
+static bool has_room(const struct sl_party *party)
+{
+    uint32_t sessions = 0;
+    const struct sl_party *other;
+    TAILQ_FOREACH(other, &party->conn->parties, link)
+    {
+        if (!sl_party_is_frozen(other)) {
+            uint32_t kept = other != party && party->sessions > 0 && sl_party_goes_on(other);
+            sessions += other->sessions > kept ? other->sessions : kept;
+        }
+    }
+    return sessions < sl_ahead_stream_limit(party->conn);
+}
+
+/* 0 where there is room, or will be on the connection that the party moves to. */
+static int look_for_room(struct sl_party *party, bool forward)
+{
+    const struct sl_conn *conn = party->conn;
+    if (!sl_party_goes_on(party) || (conn != NULL && (conn->phase != SL_PHASE_READY || conn->error != 0))) {
+        return SL_E_CONNECTION_LOST;
+    }
+    if (forward) {
+        return has_room_to_forward(party) ? 0 : SL_E_STREAM_LIMIT;
+    }
+    if (sl_party_is_frozen(party)) {
+        return party->sessions < party->target->policy.streams ? 0 : SL_E_STREAM_LIMIT;
+    }
+    return has_room(party) || sl_party_crowd(party) ? 0 : SL_E_STREAM_LIMIT;
 }
 
 int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
     void *arg, struct sl_stream **ret_stream)
 {
-    struct sl_conn *conn = party->conn;
-    if (conn->phase != SL_PHASE_READY || conn->error != 0 || party->state != SL_PARTY_LIVE) {
-        return SL_E_CONNECTION_LOST;
-    }
     bool forward = spec->kind >= SL_SPEC_TCP;
-    if (!has_room(conn, forward)) {
-        return SL_E_STREAM_LIMIT;
+    int r = look_for_room(party, forward);
+    if (r != 0) {
+        return r;
     }
     struct sl_stream *stream = new_stream(party, (int)spec->kind, handler, arg, spec->credit);
     if (stream == NULL) {
         return SL_E_NOMEM;
     }
-    int r = forward ? open_forward(stream, spec) : open_session(stream, spec);
+    r = forward ? open_forward(stream, spec) : open_session(stream, spec);
     if (r != 0) {
         free(stream);
         return r;
@@ -206,7 +252,7 @@ int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, co
 int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handler, void *arg, size_t credit,
     struct sl_stream **ret_stream)
 {
-    if (!has_room(chan->conn, true)) {
+    if (!has_room_to_forward(chan->party)) {
         return SL_E_STREAM_LIMIT;
     }
     struct sl_stream *stream = new_stream(chan->party, ACCEPTED, handler, arg, credit);
@@ -232,7 +278,7 @@ static struct sl_item *add_item(struct sl_stream *stream, enum sl_item_kind kind
         }
         item->data[len] = '\0';
         TAILQ_INSERT_TAIL(&stream->items, item, link);
-        sl_conn_schedule(stream->conn);
+        wake(stream);
     }
     return item;
 }
@@ -277,7 +323,7 @@ void sl_stream_eof(struct sl_stream *stream)
 void sl_stream_credit(struct sl_stream *stream, size_t len)
 {
     stream->credit = len < SIZE_MAX - stream->credit ? stream->credit + len : SIZE_MAX;
-    sl_conn_schedule(stream->conn);
+    wake(stream);
 }
 
 void sl_stream_signal(struct sl_stream *stream, const char *name)
@@ -306,7 +352,7 @@ void sl_stream_close(struct sl_stream *stream)
 {
     if (stream->ending == SL_ENDING_NO) {
         stream->ending = SL_ENDING_ASKED;
-        sl_conn_schedule(stream->conn);
+        wake(stream);
     }
 }
 
@@ -316,7 +362,8 @@ uint32_t sl_stream_waiting(const struct sl_conn *conn)
     const struct sl_stream *stream;
     TAILQ_FOREACH(stream, &conn->streams, link)
     {
-        count += stream->state == SL_STREAM_WAITING && stream->ending == SL_ENDING_NO;
+        count +=
+            stream->state == SL_STREAM_WAITING && stream->ending == SL_ENDING_NO && !sl_party_is_frozen(stream->party);
     }
     return count;
 }
@@ -332,14 +379,29 @@ uint64_t sl_stream_deadline(const struct sl_conn *conn)
     return first;
 }
 
-void sl_stream_finish(struct sl_stream *stream, const struct sl_stream_result *result)
+void sl_stream_leave(struct sl_stream *stream)
 {
     struct sl_conn *conn = stream->conn;
     TAILQ_REMOVE(&conn->streams, stream, link);
     conn->stream_count--;
     conn->forward_count -= sl_stream_is_forward(stream);
-    stream->party->stream_count--;
     conn->turn = SL_TURN_MOVED;
+    stream->conn = NULL;
+    stream->deadline_ms = UINT64_MAX;
+}
+
+void sl_stream_join(struct sl_stream *stream, struct sl_conn *conn)
+{
+    stream->conn = conn;
+    stream->deadline_ms = sl_conn_now(conn) + OPEN_TIMEOUT_MS;
+    enter(stream);
+}
+
+/* It is off its connection. */
+static void end(struct sl_stream *stream, const struct sl_stream_result *result)
+{
+    stream->party->stream_count--;
+    stream->party->sessions -= !sl_stream_is_forward(stream);
     stream->state = SL_STREAM_ENDED;
     while (!TAILQ_EMPTY(&stream->items)) {
         sl_stream_drop_item(stream);
@@ -348,6 +410,18 @@ void sl_stream_finish(struct sl_stream *stream, const struct sl_stream_result *r
     sl_stream_plan_free(stream->plan);
     free(stream->where);
     free(stream);
+}
+
+void sl_stream_finish(struct sl_stream *stream, const struct sl_stream_result *result)
+{
+    sl_stream_leave(stream);
+    end(stream, result);
+}
+
+void sl_stream_abandon(struct sl_stream *stream)
+{
+    static const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = "the lease is over"};
+    end(stream, &result);
 }
 
 void sl_stream_cut(struct sl_party *party)

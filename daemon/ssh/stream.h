@@ -47,7 +47,7 @@ struct sl_stream_plan {
 
 struct sl_stream {
     TAILQ_ENTRY(sl_stream) link;
-    struct sl_conn *conn;
+    struct sl_conn *conn; /* NULL: its party is parked */
     struct sl_party *party;
     struct sl_chan *chan;
     struct sl_stream_handler handler;
@@ -77,6 +77,11 @@ int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handle
     struct sl_stream **ret_stream);
 /* Waiting for a channel. */
 uint32_t sl_stream_waiting(const struct sl_conn *conn);
+/* One that waits for a session leaves its connection, for its party to be parked; or joins another. */
+void sl_stream_leave(struct sl_stream *stream);
+void sl_stream_join(struct sl_stream *stream, struct sl_conn *conn);
+/* on_end for one that is on no connection, then it is gone. */
+void sl_stream_abandon(struct sl_stream *stream);
 /* Ends the streams of one party without waiting for the server any more: each gets its on_end. */
 void sl_stream_cut(struct sl_party *party);
 /* Every stream gets its on_end, with `text`. The session may be gone already. */

@@ -339,7 +339,7 @@ static void run_finishing(struct sl_stream *stream)
         stream->chan = NULL;
         if (!closed) {
             end_unknown(stream, "the stream was closed");
-        } else if (stream->party->state != SL_PARTY_LIVE) {
+        } else if (!sl_party_goes_on(stream->party)) {
             end_unknown(stream, "the lease is over");
         } else {
             sl_stream_finish(stream, &result);
@@ -445,7 +445,9 @@ static bool run_waiting(struct sl_stream *stream)
         end_unknown(stream, "the stream was closed before it was opened");
         return false;
     }
-    stream->chan = sl_chan_take(stream->party);
+    if (!sl_party_is_frozen(stream->party)) {
+        stream->chan = sl_chan_take(stream->party);
+    }
     if (stream->chan != NULL) {
         stream->state = SL_STREAM_SETUP;
         conn->turn = SL_TURN_MOVED;
@@ -540,13 +542,13 @@ static void run(struct sl_stream *stream)
     }
 }
 
-/* The server allows no more sessions: those that wait are refused in this turn. */
+/* The server allows no more sessions: those that wait are refused in this turn, or go elsewhere. */
 static void refuse_waiting(struct sl_conn *conn)
 {
     struct sl_stream *stream;
     TAILQ_FOREACH(stream, &conn->streams, link)
     {
-        if (stream->state == SL_STREAM_WAITING) {
+        if (stream->state == SL_STREAM_WAITING && !sl_party_crowd(stream->party)) {
             stream->deadline_ms = 0;
         }
     }

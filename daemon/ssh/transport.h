@@ -45,6 +45,10 @@ struct sl_conn_handler {
     void (*on_drained)(void *arg, struct sl_party *party, const struct sl_drain_report *report);
     /* Gone, with its file descriptor and its memory: the last callback. */
     void (*on_closed)(void *arg);
+    /* The server opens no session for this party, which has used none so far, beside those of others (MaxSessions):
+     * sl_party_park() is possible now. Until then its streams wait, as long as any wait to be opened. NULL: they are
+     * refused instead. */
+    void (*on_crowded)(void *arg, struct sl_party *party);
 };
 
 /* Starts to dial: name resolution, TCP, handshake, host key, authentication; then on_ready or on_lost. Takes a
@@ -79,8 +83,16 @@ int sl_party_begin(struct sl_conn *conn, struct sl_party **ret_party);
 /* Whether the lease may be given back clean: no stream and no port is open, every close confirmed, nothing half sent.
  * What other parties do does not matter. */
 bool sl_party_is_clean(const struct sl_party *party);
-/* It was clean, and is gone. Nothing on the far side is touched. */
+/* It was clean, or parked, and is gone. Nothing on the far side is touched. Streams that were parked with it get on_end
+ * (UNKNOWN) before this returns: the one exception to the rule above. */
 void sl_party_end(struct sl_party *party);
+/* Whether it is crowded still: it may have been closed, or refused in the end. */
+bool sl_party_is_crowded(const struct sl_party *party);
+/* Takes a crowded party off its connection, its waiting streams with it. They take input meanwhile, and the party takes
+ * further streams, but nothing of it calls back. */
+void sl_party_park(struct sl_party *party);
+/* A parked party goes on, on a connection that is ready. Its streams wait to be opened there. */
+void sl_party_move(struct sl_party *party, struct sl_conn *conn);
 /* Cleans up after a reclaimed lease: TERM and, after the target's kill_grace, KILL to each of its open streams, then
  * the sweep for everything that carries one of its cookies; then on_drained, in bounded time (kill_grace + 10 s). Its
  * open streams get on_end (UNKNOWN) as they go. Other parties' streams are left alone. Idempotent. */
@@ -144,8 +156,8 @@ struct sl_stream_handler {
 /* Forwards of one connection that may be open at once; the policy's `streams` are about the others. */
 #define SL_FORWARDS_MAX 64u
 
-/* Asks for a stream; on_open follows. 0; SL_E_STREAM_LIMIT when too many are open; SL_E_CONNECTION_LOST; SL_E_NOMEM. On
- * an error no callback comes. */
+/* Asks for a stream; on_open follows. 0; SL_E_STREAM_LIMIT when too many are open (one is kept free for each party that
+ * has none); SL_E_CONNECTION_LOST; SL_E_NOMEM. On an error no callback comes. */
 int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
     void *arg, struct sl_stream **ret_stream);
 /* Copies `data`. 0; SL_E_PROTOCOL beyond SL_STREAM_WINDOW unsent bytes, or after sl_stream_eof(); SL_E_NOMEM. What

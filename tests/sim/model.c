@@ -35,10 +35,25 @@ void model_broken(struct model *m, const char *format, ...)
 
 /* --- the whole, after every step --- */
 
+uint32_t model_room(const struct model *m, const struct m_conn *c)
+{
+    uint32_t sharing = m->target[c->target].policy.sharing;
+    uint32_t room = c->sharing < sharing ? c->sharing : sharing;
+    return c->takes < room ? c->takes : room;
+}
+
+/* A leased one that takes one more, for sure: it is not on its way out. */
+static bool has_room(const struct model *m, const struct m_conn *c)
+{
+    const struct sl_policy *p = &m->target[c->target].policy;
+    bool young = p->max_lifetime_ms == 0 || m->now_ms - c->ready_ms < p->max_lifetime_ms - p->max_lifetime_ms / 40;
+    return c->state == SL_CONN_LEASED && c->holders < model_room(m, c) && young;
+}
+
 static bool may_use(const struct model *m, const struct m_conn *c, const struct m_request *r)
 {
     const struct m_target *t = &m->target[c->target];
-    return c->state == SL_CONN_IDLE && c->target == r->target && c->edition == t->edition &&
+    return (c->state == SL_CONN_IDLE || has_room(m, c)) && c->target == r->target && c->edition == t->edition &&
            (!c->owned || t->policy.owners_shared || c->owner == r->owner);
 }
 
@@ -56,32 +71,34 @@ static void look_at_conn(struct model *m, uint32_t index)
     const struct sl_policy *p = &t->policy;
     uint64_t silent = m->now_ms - c->heard_ms;
 
-    if ((c->state == SL_CONN_LEASED) != (c->holder != NULL))
-        model_broken(m, "conn %u is %s and has %s holder", index, sl_conn_state_name(c->state), c->holder ? "a" : "no");
+    bool serves = c->state == SL_CONN_LEASED || c->state == SL_CONN_RETIRING;
+
+    if (serves != (c->holders > 0))
+        model_broken(m, "conn %u is %s and has %u holders", index, sl_conn_state_name(c->state), c->holders);
+    if (c->holders > c->sharing)
+        model_broken(m, "conn %u has %u leases, %u may share it", index, c->holders, c->sharing);
     if (c->state == SL_CONN_DIALING && !c->dial_said)
         model_broken(m, "conn %u is dialing without DIAL", index);
     if ((c->state == SL_CONN_CLOSING) != c->close_said)
         model_broken(
             m, "conn %u is %s and CLOSE was %ssaid", index, sl_conn_state_name(c->state), c->close_said ? "" : "not ");
-    if (c->state == SL_CONN_DRAINING && !c->drain_said)
-        model_broken(m, "conn %u is draining without DRAIN", index);
-    if (c->state == SL_CONN_DRAINING && m->now_ms > c->since_ms + p->kill_grace_ms + 16000)
-        model_broken(m, "conn %u drains for ever", index);
+    if (c->state == SL_CONN_DRAINING && c->drains == 0)
+        model_broken(m, "conn %u is draining after nobody", index);
+    if (c->drains > 0 && c->state != SL_CONN_DRAINING && c->state != SL_CONN_RETIRING)
+        model_broken(m, "conn %u is cleaned up and %s", index, sl_conn_state_name(c->state));
     if (c->tainted && (c->state == SL_CONN_IDLE || c->state == SL_CONN_LEASED))
         model_broken(m, "conn %u is kept after its lease was reclaimed or it was lost", index);
     if ((c->state == SL_CONN_IDLE || c->state == SL_CONN_DIALING) && (!t->present || c->edition != t->edition))
         model_broken(m, "conn %u is outdated and %s", index, sl_conn_state_name(c->state));
     if (c->state == SL_CONN_IDLE && m->stopping)
         model_broken(m, "conn %u is idle while stopping", index);
-    if (c->state == SL_CONN_DRAINING)
-        needs_waking(m, c->since_ms + p->kill_grace_ms + 15000, "the drain of", index);
-    if (c->state != SL_CONN_IDLE && c->state != SL_CONN_LEASED)
+    if (c->state != SL_CONN_IDLE && !serves)
         return;
     if (p->server_alive_interval_ms > 0 && !c->pinged)
         needs_waking(m, c->heard_ms + p->server_alive_interval_ms, "the ping of", index);
     if (p->server_alive_interval_ms > 0 && silent > p->server_alive_interval_ms && !c->pinged)
         model_broken(m, "conn %u is silent and nobody pings it", index);
-    if (c->state == SL_CONN_LEASED)
+    if (serves)
         return;
     if (p->max_lifetime_ms > 0)
         needs_waking(m, c->ready_ms + p->max_lifetime_ms, "the lifetime of", index);
@@ -96,9 +113,13 @@ static void look_at_conn(struct model *m, uint32_t index)
 
 static void look_at_request(struct model *m, const struct m_request *r)
 {
-    if (r->state == M_WAITING) {
+    if (r->state == M_WAITING || r->state == M_MOVING) {
         needs_waking(m, r->wait_ms, "the timeout of", r->tag);
-        if (!r->noticed)
+        if (r->state == M_MOVING)
+            needs_waking(m, r->deadline_ms, "the deadline of", r->tag);
+        if (r->state == M_MOVING && r->deadline_ms <= m->now_ms)
+            model_broken(m, "lease of %llu outlives its deadline, moving", (unsigned long long)r->tag);
+        if (r->state == M_WAITING && !r->noticed)
             needs_waking(m, r->notice_ms, "the notice to", r->tag);
         if (r->wait_ms <= m->now_ms)
             model_broken(m, "request %llu waits past its time", (unsigned long long)r->tag);
@@ -115,7 +136,7 @@ static void look_at_request(struct model *m, const struct m_request *r)
             needs_waking(m, m->stop_ms, "the stop of", r->tag);
         if (r->deadline_ms <= m->now_ms)
             model_broken(m, "lease of %llu outlives its deadline", (unsigned long long)r->tag);
-        if (r->conn == NULL || r->conn->holder != r)
+        if (r->conn == NULL || (r->conn->state != SL_CONN_LEASED && r->conn->state != SL_CONN_RETIRING))
             model_broken(m, "lease of %llu has no connection", (unsigned long long)r->tag);
     } else if (r->state == M_ASKED) {
         model_broken(m, "request %llu got no answer", (unsigned long long)r->tag);
@@ -126,17 +147,17 @@ static void look_at_request(struct model *m, const struct m_request *r)
 static void look_at_foreign_idle(
     struct model *m, const struct m_target *t, const struct sl_pool_target_info *info, uint32_t index)
 {
-    uint32_t covered = t->count[SL_CONN_DIALING], unpinged = 0, total = 0;
+    uint32_t covered = 0, unpinged = 0, total = 0; /* covered: at most */
     for (unsigned s = SL_CONN_DIALING; s <= SL_CONN_CLOSING; s++)
         total += t->count[s];
     for (uint32_t i = 0; i < m->conn_high; i++) {
         const struct m_conn *c = &m->conn[i];
-        if (c->state != SL_CONN_IDLE || c->target != index)
+        if (c->target != index)
             continue;
-        if (c->pinged)
-            covered++;
-        else
-            unpinged++;
+        bool asked = c->pinged && (c->state == SL_CONN_IDLE || c->state == SL_CONN_LEASED);
+        if (c->state == SL_CONN_DIALING || (asked && c->holders < model_room(m, c)))
+            covered += model_room(m, c) - c->holders;
+        unpinged += c->state == SL_CONN_IDLE && !c->pinged;
     }
     if (t->waiters > covered && info->retry_at_ms > 0)
         needs_waking(m, info->retry_at_ms, "the retry of target", index);
@@ -168,11 +189,19 @@ static void look_at_target(struct model *m, const struct sl_pool *pool, uint32_t
     if (!t->present && alive == 0)
         return;
     if (info.counts.dialing != t->count[SL_CONN_DIALING] || info.counts.idle != t->count[SL_CONN_IDLE] ||
-        info.counts.leased != t->count[SL_CONN_LEASED] || info.counts.draining != t->count[SL_CONN_DRAINING] ||
-        info.counts.closing != t->count[SL_CONN_CLOSING] || info.counts.waiters != t->waiters)
+        info.counts.leased != t->count[SL_CONN_LEASED] + t->count[SL_CONN_RETIRING] ||
+        info.counts.draining != t->count[SL_CONN_DRAINING] || info.counts.closing != t->count[SL_CONN_CLOSING] ||
+        info.counts.waiters != t->waiters)
         model_broken(m, "target %u: counts differ", index);
     if (t->waiters > 0)
         look_at_foreign_idle(m, t, &info, index);
+}
+
+static void look_at_drains(struct model *m)
+{
+    for (uint32_t i = 0; i < m->drain_high; i++)
+        if (!sl_id_is_none(m->drain[i].lease))
+            needs_waking(m, m->drain[i].due_ms, "the clean-up after lease", i);
 }
 
 static void look(struct model *m, const struct sl_pool *pool)
@@ -193,6 +222,7 @@ static void look(struct model *m, const struct sl_pool *pool)
     for (uint32_t i = 0; i < m->conn_high; i++)
         if (m->conn[i].state != SL_CONN_GONE)
             look_at_conn(m, i);
+    look_at_drains(m);
     for (uint32_t i = 0; i < MODEL_REQUESTS; i++)
         if (m->request[i].state != M_FREE)
             look_at_request(m, &m->request[i]);
@@ -217,9 +247,14 @@ static void duties(struct model *m, const struct sl_pool *pool, const struct sl_
         if (r != NULL && r->state != M_FREE && sl_id_equal(r->lease, ev->lease))
             model_broken(m, "the lease of %llu goes on", (unsigned long long)r->tag);
         break;
+    case SL_EV_CROWDED:
+        if (r != NULL && m->asked_while == M_GRANTED && r->deadline_ms > m->now_ms && !m->stopping &&
+            m->target[r->target].present && m->moved != 1)
+            model_broken(m, "CROWDED of %llu moved it %u times", (unsigned long long)r->tag, m->moved);
+        break;
     case SL_EV_RENEW:
-        if (r != NULL && r->state == M_GRANTED && sl_id_equal(r->lease, ev->lease) && m->asked_while == M_GRANTED &&
-            m->renewed != 1)
+        if (r != NULL && (r->state == M_GRANTED || r->state == M_MOVING) && sl_id_equal(r->lease, ev->lease) &&
+            (m->asked_while == M_GRANTED || m->asked_while == M_MOVING) && m->renewed != 1)
             model_broken(m, "RENEW of %llu was answered %u times", (unsigned long long)r->tag, m->renewed);
         break;
     case SL_EV_TIME:
@@ -248,6 +283,24 @@ static void forgive(struct m_target *t)
     t->blocked_status = 0;
     t->blocked_ms = t->held_ms = 0;
     t->last_status = 0;
+}
+
+/* Nobody joins those who have a connection that limits want closed. */
+static void mark_surplus(struct model *m)
+{
+    uint32_t all = 0, of_target[MODEL_TARGETS] = {0};
+    for (uint32_t i = 0; i < m->conn_high; i++) {
+        enum sl_conn_state state = m->conn[i].state;
+        bool stays = state == SL_CONN_DIALING || state == SL_CONN_IDLE || state == SL_CONN_LEASED;
+        all += stays;
+        of_target[m->conn[i].target] += stays;
+    }
+    for (uint32_t i = 0; i < m->conn_high; i++) {
+        struct m_conn *c = &m->conn[i];
+        if (c->state == SL_CONN_LEASED &&
+            (all > m->limits.connections || of_target[c->target] > m->target[c->target].policy.max_connections))
+            c->takes = 1;
+    }
 }
 
 const char *model_configured(struct model *m, const struct sl_pool *pool, uint64_t now_ms,
@@ -282,6 +335,7 @@ const char *model_configured(struct model *m, const struct sl_pool *pool, uint64
         }
     }
     model_replay_actions(m, sl_pool_actions(pool));
+    mark_surplus(m);
     /* Lowered times may be over already; the core says so through its next deadline. */
     if (sl_pool_next_ms(pool) > m->now_ms)
         look(m, pool);

@@ -4,7 +4,7 @@
 
 #include "tests/sim/model.h"
 
-enum m_state { M_FREE, M_ASKED, M_WAITING, M_GRANTED };
+enum m_state { M_FREE, M_ASKED, M_WAITING, M_GRANTED, M_MOVING };
 
 struct m_request {
     enum m_state state;
@@ -12,7 +12,7 @@ struct m_request {
     uint32_t target;
     struct sl_id lease;
     struct m_conn *conn;
-    uint64_t asked_ms, wait_ms, notice_ms, lease_timeout_ms, deadline_ms, max_deadline_ms;
+    uint64_t asked_ms, wait_ms, notice_ms, acquire_timeout_ms, lease_timeout_ms, deadline_ms, max_deadline_ms;
     uint64_t failures_seen;
     bool noticed;
 };
@@ -24,12 +24,21 @@ struct m_conn {
     uint64_t edition; /* of its target's settings, when it was dialed */
     bool owned;
     uint64_t owner;
-    struct m_request *holder;
+    uint32_t holders, drains;
+    uint32_t sharing; /* as it was when it was dialed */
+    uint32_t takes;   /* since a lease was crowded out; UINT32_MAX before */
     uint64_t since_ms, dialed_ms, ready_ms, heard_ms;
     bool pinged;     /* and not heard of since */
     bool was_pinged; /* before the event under way, which says that bytes came */
-    bool dial_said, close_said, drain_said;
+    bool dial_said, close_said;
     bool tainted; /* its lease was reclaimed, or it was lost: never to be leased again */
+};
+
+/* A lease that is over, and its connection cleaned up after it. */
+struct m_drain {
+    struct sl_id lease; /* none: not used */
+    struct sl_id conn;
+    uint64_t due_ms; /* given up then */
 };
 
 struct m_target {
@@ -54,6 +63,8 @@ struct model {
     uint32_t conn_high; /* all slots from here on were never used */
     uint32_t count[SL_CONN_CLOSING + 1];
     struct m_request request[MODEL_REQUESTS];
+    struct m_drain drain[MODEL_LEASES]; /* by the lease's index */
+    uint32_t drain_high;                /* all from here on were never used */
     uint64_t serial;
     uint32_t lease_generation[MODEL_LEASES]; /* used last in that slot */
     bool stopping, stopped;
@@ -63,7 +74,7 @@ struct model {
     const struct sl_event *ev;
     struct m_request *asked_about;
     enum m_state asked_while;
-    unsigned renewed;
+    unsigned renewed, moved;
     int failed_status; /* the dial that the event said has failed */
     uint32_t failed_target;
 
@@ -71,6 +82,18 @@ struct model {
 };
 
 __attribute__((format(printf, 2, 3))) void model_broken(struct model *m, const char *format, ...);
+
+/* Leases that the connection may have at once. */
+uint32_t model_room(const struct model *m, const struct m_conn *c);
+
+/* replay_conns.c */
+struct m_conn *model_conn_of(struct model *m, struct sl_id id);
+struct m_request *model_request_of_lease(struct model *m, struct sl_id lease);
+void model_forget_drain(struct model *m, struct m_drain *d);
+void model_on_conn_moved(struct model *m, const struct sl_action *act);
+void model_on_dial(struct model *m, const struct sl_action *act);
+/* PING, DRAIN, CLOSE */
+void model_on_order(struct model *m, const struct sl_action *act);
 
 /* replay.c */
 void model_replay_event(struct model *m, const struct sl_event *ev);

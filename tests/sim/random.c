@@ -46,6 +46,7 @@ static struct sl_policy random_policy(void)
     struct sl_policy p = sim_default_policy();
     p.max_connections = (uint32_t)between(1, 5);
     p.min_idle = one_in(3) ? (uint32_t)between(0, 3) : 0;
+    p.sharing = one_in(2) ? (uint32_t)between(2, 4) : 1;
     p.handshakes = (uint32_t)between(1, 4);
     p.waiters = (uint32_t)between(1, 8);
     p.acquire_timeout_ms = between(1, 20000);
@@ -132,6 +133,8 @@ static void client_does_something(struct world *w)
     case 3:
         if (one_in(4))
             world_client(w, client, SL_EV_REVOKE, false, 0);
+        else if (one_in(2))
+            world_client(w, client, SL_EV_CROWDED, false, 0);
         break;
     case 4:
         break; /* hangs */
@@ -177,7 +180,8 @@ static void conn_does_something(struct world *w)
 static void stale_event(struct world *w)
 {
     static const enum sl_event_type types[] = {SL_EV_CLIENT_GONE, SL_EV_RELEASE, SL_EV_RENEW, SL_EV_REVOKE,
-        SL_EV_CONN_READY, SL_EV_CONN_FAILED, SL_EV_CONN_LOST, SL_EV_CONN_ALIVE, SL_EV_CONN_DRAINED, SL_EV_CONN_GONE};
+        SL_EV_CROWDED, SL_EV_CONN_READY, SL_EV_CONN_FAILED, SL_EV_CONN_LOST, SL_EV_CONN_ALIVE, SL_EV_CONN_DRAINED,
+        SL_EV_CONN_GONE};
     struct sl_event ev = {.type = types[below(sizeof types / sizeof types[0])], .status = SL_E_IO, .clean = one_in(2)};
     ev.conn.index = (uint32_t)below(WORLD_CONNS + 10);
     ev.conn.generation = w->conn[ev.conn.index % WORLD_CONNS].id.generation;

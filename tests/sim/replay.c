@@ -1,24 +1,9 @@
-/* The half of the model that follows the core: what an event means, and whether each action was due. */
+/* The half of the model that follows the core: what an event means, and whether each action was due. What is ordered
+ * about connections: replay_conns.c. */
 #include "proto/status.h"
 #include "tests/sim/model_state.h"
 
 #define TAG(r) ((unsigned long long)(r)->tag)
-
-static struct m_conn *conn_of(struct model *m, struct sl_id id)
-{
-    if (id.index >= MODEL_CONNS)
-        return NULL;
-    struct m_conn *c = &m->conn[id.index];
-    return c->state != SL_CONN_GONE && sl_id_equal(c->id, id) ? c : NULL;
-}
-
-static struct m_request *request_of_lease(struct model *m, struct sl_id lease)
-{
-    for (uint32_t i = 0; i < MODEL_REQUESTS && !sl_id_is_none(lease); i++)
-        if (m->request[i].state != M_FREE && sl_id_equal(m->request[i].lease, lease))
-            return &m->request[i];
-    return NULL;
-}
 
 static struct m_request *request_of_tag(struct model *m, uint64_t tag)
 {
@@ -71,9 +56,21 @@ static void dial_over(struct model *m, const struct m_conn *c, int status)
     }
 }
 
+/* What was given up or done by now; the deadlines of a step come before its event. */
+static void drains_over(struct model *m, const struct sl_event *ev)
+{
+    for (uint32_t i = 0; i < m->drain_high; i++) {
+        struct m_drain *d = &m->drain[i];
+        bool done = ev->type == SL_EV_CONN_DRAINED && sl_id_equal(d->lease, ev->lease);
+        if (!sl_id_is_none(d->lease) && (done || d->due_ms <= m->now_ms)) {
+            model_forget_drain(m, d);
+        }
+    }
+}
+
 static void event_of_conn(struct model *m, const struct sl_event *ev)
 {
-    struct m_conn *c = conn_of(m, ev->conn);
+    struct m_conn *c = model_conn_of(m, ev->conn);
     if (c == NULL)
         return;
     c->was_pinged = false;
@@ -92,7 +89,7 @@ static void event_of_conn(struct model *m, const struct sl_event *ev)
         c->tainted = true;
         break;
     case SL_EV_CONN_ALIVE:
-        if (c->state == SL_CONN_IDLE || c->state == SL_CONN_LEASED) {
+        if (c->state == SL_CONN_IDLE || c->state == SL_CONN_LEASED || c->state == SL_CONN_RETIRING) {
             c->heard_ms = m->now_ms;
             c->was_pinged = c->pinged;
             c->pinged = false;
@@ -107,7 +104,8 @@ void model_replay_event(struct model *m, const struct sl_event *ev)
 {
     m->asked_about = NULL;
     m->asked_while = M_FREE;
-    m->renewed = 0;
+    m->renewed = m->moved = 0;
+    drains_over(m, ev);
     m->failed_status = 0;
     switch (ev->type) {
     case SL_EV_ACQUIRE: {
@@ -126,6 +124,7 @@ void model_replay_event(struct model *m, const struct sl_event *ev)
             .asked_ms = m->now_ms,
             .wait_ms = m->now_ms + (ev->acquire_timeout_ms > 0 ? ev->acquire_timeout_ms : p->acquire_timeout_ms),
             .notice_ms = m->now_ms + p->acquire_notice_ms,
+            .acquire_timeout_ms = ev->acquire_timeout_ms,
             .lease_timeout_ms = ev->lease_timeout_ms,
             .failures_seen = m->target[ev->target % MODEL_TARGETS].failures,
         };
@@ -135,8 +134,9 @@ void model_replay_event(struct model *m, const struct sl_event *ev)
     case SL_EV_RELEASE:
     case SL_EV_RENEW:
     case SL_EV_REVOKE:
+    case SL_EV_CROWDED:
     case SL_EV_CLIENT_GONE:
-        m->asked_about = request_of_lease(m, ev->lease);
+        m->asked_about = model_request_of_lease(m, ev->lease);
         m->asked_while = m->asked_about != NULL ? m->asked_about->state : M_FREE;
         break;
     case SL_EV_SHUTDOWN:
@@ -158,7 +158,7 @@ void model_replay_event(struct model *m, const struct sl_event *ev)
 static void over(struct m_request *r, bool clean)
 {
     if (r->conn != NULL) {
-        r->conn->holder = NULL;
+        r->conn->holders--;
         if (!clean)
             r->conn->tainted = true;
     }
@@ -177,7 +177,8 @@ static void on_queued(struct model *m, const struct sl_action *act)
         model_broken(m, "QUEUED for %llu, which was to be refused", TAG(r));
     uint32_t waiters = 0;
     for (uint32_t i = 0; i < MODEL_REQUESTS; i++)
-        waiters += m->request[i].state == M_WAITING && m->request[i].target == r->target;
+        waiters +=
+            (m->request[i].state == M_WAITING || m->request[i].state == M_MOVING) && m->request[i].target == r->target;
     if (waiters >= t->policy.waiters)
         model_broken(m, "QUEUED for %llu, but the queue is full", TAG(r));
     if (act->lease.index >= MODEL_LEASES || act->lease.generation <= m->lease_generation[act->lease.index])
@@ -201,7 +202,7 @@ static void on_notice(struct model *m, const struct sl_action *act)
     uint32_t position = 1;
     for (uint32_t i = 0; i < MODEL_REQUESTS; i++) {
         const struct m_request *o = &m->request[i];
-        position += o->state == M_WAITING && o->target == r->target && o->serial < r->serial;
+        position += (o->state == M_WAITING || o->state == M_MOVING) && o->target == r->target && o->serial < r->serial;
     }
     /* One that came before may be granted or refused later in the same step, but not the other way round. */
     if (act->position != position)
@@ -211,12 +212,13 @@ static void on_notice(struct model *m, const struct sl_action *act)
 static void on_grant(struct model *m, const struct sl_action *act)
 {
     struct m_request *r = request_of_tag(m, act->tag);
-    struct m_conn *c = conn_of(m, act->conn);
-    if (r == NULL || r->state != M_WAITING || !sl_id_equal(r->lease, act->lease)) {
+    struct m_conn *c = model_conn_of(m, act->conn);
+    enum m_state waits = act->type == SL_ACT_MOVE ? M_MOVING : M_WAITING;
+    if (r == NULL || r->state != waits || !sl_id_equal(r->lease, act->lease)) {
         model_broken(m, "GRANT for %llu, which does not wait", (unsigned long long)act->tag);
         return;
     }
-    if (c == NULL || c->holder != NULL || c->state != SL_CONN_LEASED || c->tainted) {
+    if (c == NULL || c->holders >= model_room(m, c) || c->state != SL_CONN_LEASED || c->tainted) {
         model_broken(m, "GRANT for %llu of a connection that is not free", TAG(r));
         return;
     }
@@ -231,18 +233,20 @@ static void on_grant(struct model *m, const struct sl_action *act)
         model_broken(m, "GRANT for %llu of a connection not heard of lately", TAG(r));
     for (uint32_t i = 0; i < MODEL_REQUESTS; i++) {
         const struct m_request *o = &m->request[i];
-        if (o->state == M_WAITING && o->target == r->target && o->serial < r->serial &&
+        if ((o->state == M_WAITING || o->state == M_MOVING) && o->target == r->target && o->serial < r->serial &&
             (!c->owned || t->policy.owners_shared || o->owner == c->owner))
             model_broken(m, "GRANT for %llu before %llu, which came first", TAG(r), TAG(o));
     }
     uint64_t lease_ms = r->lease_timeout_ms > 0 ? r->lease_timeout_ms : t->policy.lease_timeout_ms;
-    r->max_deadline_ms = m->now_ms + t->policy.max_lease_ms;
-    r->deadline_ms = m->now_ms + lease_ms < r->max_deadline_ms ? m->now_ms + lease_ms : r->max_deadline_ms;
+    if (act->type == SL_ACT_GRANT) {
+        r->max_deadline_ms = m->now_ms + t->policy.max_lease_ms;
+        r->deadline_ms = m->now_ms + lease_ms < r->max_deadline_ms ? m->now_ms + lease_ms : r->max_deadline_ms;
+    }
     if (act->deadline_ms != r->deadline_ms || act->max_deadline_ms != r->max_deadline_ms)
         model_broken(m, "GRANT for %llu with a wrong deadline", TAG(r));
     r->state = M_GRANTED;
     r->conn = c;
-    c->holder = r;
+    c->holders++;
     c->owned = true;
     c->owner = r->owner;
 }
@@ -305,7 +309,8 @@ static void on_refuse(struct model *m, const struct sl_action *act)
 static void on_renewed(struct model *m, const struct sl_action *act)
 {
     struct m_request *r = request_of_tag(m, act->tag);
-    if (r == NULL || r->state != M_GRANTED || m->asked_about != r || m->ev->type != SL_EV_RENEW) {
+    if (r == NULL || (r->state != M_GRANTED && r->state != M_MOVING) || m->asked_about != r ||
+        m->ev->type != SL_EV_RENEW) {
         model_broken(m, "RENEWED for %llu, which did not ask", (unsigned long long)act->tag);
         return;
     }
@@ -322,17 +327,44 @@ static void on_released(struct model *m, const struct sl_action *act)
 {
     struct m_request *r = request_of_tag(m, act->tag);
     bool clean = act->reason == SL_REASON_RELEASED;
-    if (r == NULL || r->state != M_GRANTED || m->asked_about != r || m->ev->type != SL_EV_RELEASE ||
-        clean != m->ev->clean || m->now_ms >= r->deadline_ms) {
+    if (r == NULL || (r->state != M_GRANTED && r->state != M_MOVING) || m->asked_about != r ||
+        m->ev->type != SL_EV_RELEASE || clean != (m->ev->clean || r->state == M_MOVING) ||
+        m->now_ms >= r->deadline_ms) {
         model_broken(m, "RELEASED for %llu, which did not ask for it", (unsigned long long)act->tag);
         return;
     }
     over(r, clean);
 }
 
+/* One that waits for another connection ends as a waiter does, or as a lease. */
+static bool moving_may_end(const struct model *m, const struct m_request *r, const struct sl_action *act)
+{
+    const struct m_target *t = &m->target[r->target];
+    switch (act->reason) {
+    case SL_REASON_EXPIRED:
+        return m->now_ms >= r->deadline_ms && act->status == SL_E_EXPIRED;
+    case SL_REASON_TIMEOUT:
+        return m->now_ms >= r->wait_ms;
+    case SL_REASON_REVOKED:
+        return m->asked_about == r && m->ev->type == SL_EV_REVOKE && act->status == SL_E_REVOKED;
+    case SL_REASON_TARGET_DOWN:
+        return m->failed_status != 0 && m->failed_target == r->target;
+    case SL_REASON_NO_TARGET:
+        return !t->present;
+    case SL_REASON_SHUTDOWN:
+        return m->stopping;
+    default:
+        return false;
+    }
+}
+
 static void on_ended(struct model *m, const struct sl_action *act)
 {
     struct m_request *r = request_of_tag(m, act->tag);
+    if (r != NULL && r->state == M_MOVING && moving_may_end(m, r, act)) {
+        over(r, true);
+        return;
+    }
     if (r == NULL || r->state != M_GRANTED || r->conn == NULL || !sl_id_equal(r->conn->id, act->conn)) {
         model_broken(m, "ENDED for %llu, which has no lease", (unsigned long long)act->tag);
         return;
@@ -364,119 +396,38 @@ static void on_ended(struct model *m, const struct sl_action *act)
     over(r, false);
 }
 
+static void on_crowded(struct model *m, struct m_request *r)
+{
+    if (r == NULL || r->state != M_GRANTED || m->asked_about != r || m->ev->type != SL_EV_CROWDED) {
+        model_broken(m, "a lease moves that was not crowded out");
+        return;
+    }
+    uint64_t wait_ms =
+        r->acquire_timeout_ms > 0 ? r->acquire_timeout_ms : m->target[r->target].policy.acquire_timeout_ms;
+    r->conn->holders--;
+    r->conn->takes = r->conn->holders > 0 ? r->conn->holders : 1;
+    r->conn = NULL;
+    r->state = M_MOVING;
+    r->wait_ms = m->now_ms + wait_ms;
+    r->failures_seen = m->target[r->target].failures;
+    m->moved++;
+}
+
 /* A client that is gone gets no answer; the fact is all there is. */
 static void on_lease_moved(struct model *m, const struct sl_action *act)
 {
-    struct m_request *r = request_of_lease(m, act->lease);
+    struct m_request *r = model_request_of_lease(m, act->lease);
+    if (act->lease_to == SL_LEASE_MOVING)
+        on_crowded(m, r);
     if (act->reason != SL_REASON_CLIENT_GONE)
         return;
     if (r == NULL || m->asked_about != r || m->ev->type != SL_EV_CLIENT_GONE)
         model_broken(m, "a lease ends because of a client that is not gone");
     else
-        over(r, r->state == M_WAITING);
+        over(r, r->state != M_GRANTED);
 }
 
-/* --- actions about connections --- */
-
-static void check_close(struct model *m, const struct m_conn *c, enum sl_reason reason)
-{
-    const struct m_target *t = &m->target[c->target];
-    const struct sl_policy *p = &t->policy;
-    if (reason == SL_REASON_IDLE_TIMEOUT && m->now_ms - c->since_ms < p->idle_timeout_ms)
-        model_broken(m, "conn %u is closed before its idle timeout", c->id.index);
-    if (reason == SL_REASON_MAX_LIFETIME &&
-        (p->max_lifetime_ms == 0 || m->now_ms - c->ready_ms < p->max_lifetime_ms - p->max_lifetime_ms / 40))
-        model_broken(m, "conn %u is closed before its lifetime is over", c->id.index);
-    if (reason == SL_REASON_OUTDATED && t->present && c->edition == t->edition)
-        model_broken(m, "conn %u is closed as outdated, which it is not", c->id.index);
-    if (reason == SL_REASON_DEAD && !c->pinged && !c->was_pinged && m->ev->status != SL_E_PEER_DEAD)
-        model_broken(m, "conn %u is closed as dead, which it is not", c->id.index);
-    if (reason == SL_REASON_MAKE_ROOM && c->state != SL_CONN_IDLE)
-        model_broken(m, "conn %u is closed to make room, but is not idle", c->id.index);
-    if (reason == SL_REASON_SHUTDOWN && !m->stopping)
-        model_broken(m, "conn %u is closed for a shutdown", c->id.index);
-}
-
-static void on_conn_moved(struct model *m, const struct sl_action *act)
-{
-    if (act->conn_from == SL_CONN_GONE) {
-        if (act->conn.index >= MODEL_CONNS || m->conn[act->conn.index].state != SL_CONN_GONE) {
-            model_broken(m, "a connection begins in a slot in use");
-            return;
-        }
-        struct m_conn *c = &m->conn[act->conn.index];
-        if (act->conn.generation <= c->id.generation)
-            model_broken(m, "a connection begins under an id that was used before");
-        *c = (struct m_conn){.id = act->conn, .target = act->target, .edition = m->target[act->target].edition};
-        if (m->conn_high <= act->conn.index)
-            m->conn_high = act->conn.index + 1;
-    }
-    struct m_conn *c = &m->conn[act->conn.index];
-    if (!sl_id_equal(c->id, act->conn) || c->state != act->conn_from) {
-        model_broken(m, "a connection moves from where it was not");
-        return;
-    }
-    if (act->conn_to == SL_CONN_CLOSING)
-        check_close(m, c, act->reason);
-    if (act->conn_to == SL_CONN_GONE && !(m->ev->type == SL_EV_CONN_GONE && sl_id_equal(m->ev->conn, c->id)))
-        model_broken(m, "conn %u is gone before it is", c->id.index);
-    c->state = act->conn_to;
-    c->since_ms = m->now_ms;
-    if (act->conn_to == SL_CONN_GONE)
-        c->close_said = false;
-}
-
-static void on_dial(struct model *m, const struct sl_action *act)
-{
-    struct m_conn *c = conn_of(m, act->conn);
-    const struct m_target *t = &m->target[act->target];
-    if (c == NULL || c->state != SL_CONN_DIALING || c->dial_said || c->target != act->target) {
-        model_broken(m, "DIAL for a connection that is not to be dialed");
-        return;
-    }
-    c->dial_said = true;
-    c->dialed_ms = m->now_ms;
-    uint32_t alive = 0, dialing = 0, of_target = 0, dialing_target = 0;
-    for (uint32_t i = 0; i < m->conn_high; i++) {
-        const struct m_conn *o = &m->conn[i];
-        bool is_alive = o->state != SL_CONN_GONE, is_dialing = o->state == SL_CONN_DIALING;
-        alive += is_alive;
-        dialing += is_dialing;
-        of_target += is_alive && o->target == act->target;
-        dialing_target += is_dialing && o->target == act->target;
-    }
-    if (alive > m->limits.connections || dialing > m->limits.handshakes)
-        model_broken(m, "DIAL beyond the daemon's limits");
-    if (of_target > t->policy.max_connections || dialing_target > t->policy.handshakes)
-        model_broken(m, "DIAL beyond the limits of target %u", act->target);
-    if (!t->present || m->stopping)
-        model_broken(m, "DIAL for target %u, which is not there any more", act->target);
-    if (m->now_ms < t->held_ms || (t->blocked_status != 0 && m->now_ms < t->blocked_ms))
-        model_broken(m, "DIAL for target %u before its time", act->target);
-}
-
-static void on_order(struct model *m, const struct sl_action *act)
-{
-    struct m_conn *c = conn_of(m, act->conn);
-    if (c == NULL) {
-        model_broken(m, "an order for a connection that is gone");
-        return;
-    }
-    if (act->type == SL_ACT_CLOSE) {
-        if (c->close_said || c->state != SL_CONN_CLOSING)
-            model_broken(m, "CLOSE of conn %u twice or without cause", c->id.index);
-        c->close_said = true;
-    } else if (act->type == SL_ACT_DRAIN) {
-        if (c->drain_said || c->state != SL_CONN_DRAINING || !c->tainted)
-            model_broken(m, "DRAIN of conn %u twice or without cause", c->id.index);
-        c->drain_said = true;
-    } else {
-        if (c->state != SL_CONN_IDLE && c->state != SL_CONN_LEASED)
-            model_broken(m, "PING of conn %u, which is %s", c->id.index, sl_conn_state_name(c->state));
-        /* Deadlines come before events: what was heard just now was heard after this ping. */
-        c->pinged = !(m->ev->type == SL_EV_CONN_ALIVE && sl_id_equal(m->ev->conn, c->id));
-    }
-}
+/* --- all of them --- */
 
 typedef void (*act_fn)(struct model *m, const struct sl_action *act);
 
@@ -486,15 +437,16 @@ void model_replay_actions(struct model *m, const struct sl_actions *actions)
         [SL_ACT_QUEUED] = on_queued,
         [SL_ACT_NOTICE] = on_notice,
         [SL_ACT_GRANT] = on_grant,
+        [SL_ACT_MOVE] = on_grant,
         [SL_ACT_REFUSE] = on_refuse,
         [SL_ACT_RENEWED] = on_renewed,
         [SL_ACT_RELEASED] = on_released,
         [SL_ACT_ENDED] = on_ended,
-        [SL_ACT_DIAL] = on_dial,
-        [SL_ACT_PING] = on_order,
-        [SL_ACT_DRAIN] = on_order,
-        [SL_ACT_CLOSE] = on_order,
-        [SL_ACT_CONN_MOVED] = on_conn_moved,
+        [SL_ACT_DIAL] = model_on_dial,
+        [SL_ACT_PING] = model_on_order,
+        [SL_ACT_DRAIN] = model_on_order,
+        [SL_ACT_CLOSE] = model_on_order,
+        [SL_ACT_CONN_MOVED] = model_on_conn_moved,
         [SL_ACT_LEASE_MOVED] = on_lease_moved,
     };
     for (size_t i = 0; i < actions->count; i++) {

@@ -13,6 +13,7 @@ struct sl_policy sim_default_policy(void)
     return (struct sl_policy){
         .max_connections = 4,
         .streams = 8,
+        .sharing = 1,
         .handshakes = 4,
         .waiters = 64,
         .acquire_timeout_ms = 30000,
@@ -60,6 +61,7 @@ struct key {
 
 static const struct key policy_keys[] = {
     {"max", offsetof(struct sl_policy, max_connections), U32},
+    {"sharing", offsetof(struct sl_policy, sharing), U32},
     {"min_idle", offsetof(struct sl_policy, min_idle), U32},
     {"handshakes", offsetof(struct sl_policy, handshakes), U32},
     {"waiters", offsetof(struct sl_policy, waiters), U32},
@@ -236,6 +238,8 @@ static void do_client(struct world *w, uint32_t client, char **save)
         world_client(w, client, SL_EV_RENEW, false, lease);
     else if (strcmp(verb, "revoke") == 0)
         world_client(w, client, SL_EV_REVOKE, false, 0);
+    else if (strcmp(verb, "crowded") == 0)
+        world_client(w, client, SL_EV_CROWDED, false, 0);
     else if (strcmp(verb, "gone") == 0)
         world_client(w, client, SL_EV_CLIENT_GONE, false, 0);
     else

@@ -16,6 +16,7 @@ struct happening {
     uint64_t serial; /* first come first, at the same time */
     enum sl_event_type type;
     struct sl_id conn;
+    struct sl_id lease; /* of a clean-up */
     int status;
 };
 
@@ -31,7 +32,8 @@ static void swap(struct happening *a, struct happening *b)
     *b = c;
 }
 
-static void plan(struct world *w, uint64_t in_ms, enum sl_event_type type, struct sl_id conn, int status)
+static void plan_about(
+    struct world *w, uint64_t in_ms, enum sl_event_type type, struct sl_id conn, struct sl_id lease, int status)
 {
     if (w->agenda_count == w->agenda_capacity) {
         w->agenda_capacity = w->agenda_capacity > 0 ? 2 * w->agenda_capacity : 64;
@@ -40,9 +42,14 @@ static void plan(struct world *w, uint64_t in_ms, enum sl_event_type type, struc
             abort();
     }
     size_t at = w->agenda_count++;
-    w->agenda[at] = (struct happening){w->now_ms + in_ms, ++w->agenda_serial, type, conn, status};
+    w->agenda[at] = (struct happening){w->now_ms + in_ms, ++w->agenda_serial, type, conn, lease, status};
     for (; at > 0 && before(&w->agenda[at], &w->agenda[(at - 1) / 2]); at = (at - 1) / 2)
         swap(&w->agenda[at], &w->agenda[(at - 1) / 2]);
+}
+
+static void plan(struct world *w, uint64_t in_ms, enum sl_event_type type, struct sl_id conn, int status)
+{
+    plan_about(w, in_ms, type, conn, SL_ID_NONE, status);
 }
 
 static struct happening take(struct world *w)
@@ -139,6 +146,14 @@ static void on_dial(struct world *w, const struct sl_action *act)
             server->dial_status);
 }
 
+static bool shares(const struct world *w, uint32_t target)
+{
+    for (size_t i = 0; i < w->target_count; i++)
+        if (w->targets[i].target == target)
+            return w->targets[i].policy.sharing > 1;
+    return false;
+}
+
 static void on_order(struct world *w, const struct sl_action *act)
 {
     char name[32];
@@ -153,9 +168,12 @@ static void on_order(struct world *w, const struct sl_action *act)
         if (!server->deaf && !c->deaf)
             plan(w, server->pong_ms, SL_EV_CONN_ALIVE, act->conn, 0);
     } else if (act->type == SL_ACT_DRAIN) {
-        world_trace(w, "drain %s %s", name, reason);
+        if (shares(w, c->target))
+            world_trace(w, "drain %s of c%u %s", name, (unsigned)(act->tag % 256), reason);
+        else
+            world_trace(w, "drain %s %s", name, reason);
         if (!server->drain_stalls)
-            plan(w, server->drain_ms, SL_EV_CONN_DRAINED, act->conn, 0);
+            plan_about(w, server->drain_ms, SL_EV_CONN_DRAINED, act->conn, act->lease, 0);
     } else {
         world_trace(w, "close %s %s", name, reason);
         c->close_said = true;
@@ -183,6 +201,10 @@ static void on_answer(struct world *w, const struct sl_action *act)
     case SL_ACT_GRANT:
         c->conn = act->conn;
         world_trace(w, "grant c%u %s", number, conn_name(w, act->conn, name, sizeof name));
+        break;
+    case SL_ACT_MOVE:
+        c->conn = act->conn;
+        world_trace(w, "move c%u %s", number, conn_name(w, act->conn, name, sizeof name));
         break;
     case SL_ACT_RENEWED:
         world_trace(w, "renewed c%u until %" PRIu64, number, act->deadline_ms);
@@ -283,7 +305,10 @@ bool world_happen(struct world *w, uint64_t until_ms)
         w->now_ms = due;
     if (w->agenda_count > 0 && w->agenda[0].due_ms <= sl_pool_next_ms(w->pool)) {
         struct happening h = take(w);
-        world_conn_event(w, h.conn, h.type, h.status);
+        if (h.type == SL_EV_CONN_DRAINED)
+            world_step(w, (struct sl_event){.type = h.type, .conn = h.conn, .lease = h.lease});
+        else
+            world_conn_event(w, h.conn, h.type, h.status);
     } else {
         world_step(w, (struct sl_event){.type = SL_EV_TIME});
     }

@@ -8,7 +8,7 @@
 
 struct sl_stream {
     TAILQ_ENTRY(sl_stream) link;
-    struct sl_conn *conn;
+    struct sl_conn *conn; /* NULL: its party is parked */
     struct sl_party *party;
     const struct sl_stream_handler *handler;
     void *arg;
@@ -29,7 +29,9 @@ enum { DUE_READY = 1, DUE_LOST = 2, DUE_PONG = 4 };
 struct sl_party {
     TAILQ_ENTRY(sl_party) link;
     struct sl_conn *conn;
-    enum { PARTY_LIVE, PARTY_DRAINING, PARTY_DUE } state;
+    enum { PARTY_LIVE, PARTY_CROWDED, PARTY_LEAVING, PARTY_PARKED, PARTY_DRAINING, PARTY_DUE } state;
+    unsigned opened;
+    struct stream_list parked;
     uv_timer_t drain;
     unsigned drained_streams;
 };
@@ -68,15 +70,16 @@ struct sl_transport {
     uv_loop_t *loop;
     TAILQ_HEAD(, sl_conn) conns;
     uint64_t dial_ms, drain_ms;
+    unsigned sessions; /* a connection opens at once; 0: any number */
     int dial_status;
     char dial_text[128];
     struct sl_fake_counts counts;
 };
 
-/* Has its connection go on in the loop's next turn. */
+/* Has its connection go on in the loop's next turn. NULL: a parked stream's, later. */
 static inline void sl_fake_pump(struct sl_conn *c)
 {
-    if (c->state != CONN_CLOSING)
+    if (c != NULL && c->state != CONN_CLOSING)
         (void)uv_timer_start(&c->pump, c->on_pump, 0, 0);
 }
 
@@ -85,5 +88,9 @@ void sl_fake_drop_handle(struct sl_conn *c);
 /* Those of `party`; of all when NULL. */
 void sl_fake_end_streams(struct sl_conn *c, const struct sl_party *party, const char *text);
 void sl_fake_run_streams(struct sl_conn *c);
+void sl_fake_end_stream(struct sl_stream *s, const struct sl_stream_result *result);
+
+/* fake_party.c */
+void sl_fake_free_party(struct sl_party *p);
 
 #endif

@@ -25,15 +25,16 @@ static void on_stream_freed(uv_handle_t *handle)
     free(s->command);
     free(s->echo);
     free(s);
-    sl_fake_drop_handle(c);
+    if (c != NULL)
+        sl_fake_drop_handle(c);
 }
 
-static void end_stream(struct sl_stream *s, const struct sl_stream_result *result)
+void sl_fake_end_stream(struct sl_stream *s, const struct sl_stream_result *result)
 {
     if (s->state == STREAM_ENDED)
         return;
     s->state = STREAM_ENDED;
-    TAILQ_REMOVE(&s->conn->streams, s, link);
+    TAILQ_REMOVE(s->conn != NULL ? &s->conn->streams : &s->party->parked, s, link);
     uv_close((uv_handle_t *)&s->timer, on_stream_freed);
     s->handler->on_end(s->arg, result);
 }
@@ -55,7 +56,7 @@ void sl_fake_end_streams(struct sl_conn *c, const struct sl_party *party, const 
     for (s = TAILQ_FIRST(&c->streams); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
         if (party == NULL || s->party == party)
-            end_stream(s, &result);
+            sl_fake_end_stream(s, &result);
     }
     for (remote = TAILQ_FIRST(&c->remotes); remote != NULL; remote = next_remote) {
         next_remote = TAILQ_NEXT(remote, link);
@@ -69,7 +70,7 @@ static void exit_with(struct sl_stream *s, uint32_t status)
     const struct sl_stream_result result = {.how = SL_RESULT_STATUS, .exit_status = status, .text = ""};
 
     s->handler->on_eof(s->arg);
-    end_stream(s, &result);
+    sl_fake_end_stream(s, &result);
 }
 
 static void give(struct sl_stream *s, const char *data, size_t len)
@@ -111,6 +112,8 @@ static void run_flood(struct sl_stream *s)
 
 static void run_stream(struct sl_stream *s)
 {
+    if (s->party->state == PARTY_CROWDED || s->party->state == PARTY_LEAVING)
+        return;
     if (s->state == STREAM_ASKED) {
         if (uv_is_active((uv_handle_t *)&s->timer))
             return;
@@ -118,14 +121,14 @@ static void run_stream(struct sl_stream *s)
         if (strcmp(s->command, "refuse") == 0) {
             const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = "refused"};
             s->handler->on_open(s->arg, SL_E_STREAM_REFUSED, "the server said no");
-            end_stream(s, &result);
+            sl_fake_end_stream(s, &result);
             return;
         }
         s->handler->on_open(s->arg, SL_OK, "");
     }
     if (s->closing) {
         const struct sl_stream_result result = {.how = SL_RESULT_SIGNAL, .signal = "TERM", .text = ""};
-        end_stream(s, &result);
+        sl_fake_end_stream(s, &result);
     } else if (strncmp(s->command, "exit ", 5) == 0) {
         exit_with(s, (uint32_t)atoi(s->command + 5));
     } else if (strcmp(s->command, "cat") == 0) {
@@ -151,6 +154,7 @@ int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, co
     struct sl_fake_counts *counts = &c->transport->counts;
     const struct sl_stream *other;
     uint32_t open = 0;
+    const bool alone = TAILQ_NEXT(TAILQ_FIRST(&c->parties), link) == NULL;
 
     if (c->state != CONN_UP)
         return SL_E_CONNECTION_LOST;
@@ -158,6 +162,12 @@ int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, co
     open++;
     if (open >= c->target->policy.streams)
         return SL_E_STREAM_LIMIT;
+    if (c->transport->sessions > 0 && open >= c->transport->sessions) {
+        if (party->opened > 0 || alone)
+            return SL_E_STREAM_LIMIT;
+        party->state = PARTY_CROWDED;
+    }
+    party->opened++;
     struct sl_stream *s = calloc(1, sizeof *s);
     if (s == NULL)
         return SL_E_NOMEM;

@@ -40,6 +40,11 @@ void sl_fake_dial(struct sl_transport *t, uint64_t ms, int status, const char *t
     (void)snprintf(t->dial_text, sizeof t->dial_text, "%s", text);
 }
 
+void sl_fake_sessions(struct sl_transport *t, unsigned count)
+{
+    t->sessions = count;
+}
+
 void sl_fake_drain(struct sl_transport *t, uint64_t ms)
 {
     t->drain_ms = ms;
@@ -80,25 +85,10 @@ struct sl_fake_counts sl_fake_counts(const struct sl_transport *t)
 
 /* --- connections -------------------------------------------------------------------------------------------------- */
 
-static void on_party_freed(uv_handle_t *handle)
-{
-    struct sl_party *p = handle->data;
-    struct sl_conn *c = p->conn;
-
-    free(p);
-    sl_fake_drop_handle(c);
-}
-
-static void free_party(struct sl_party *p)
-{
-    TAILQ_REMOVE(&p->conn->parties, p, link);
-    uv_close((uv_handle_t *)&p->drain, on_party_freed);
-}
-
 static void report(struct sl_party *p, struct sl_drain_report said)
 {
     p->conn->handler->on_drained(p->conn->arg, p, &said);
-    free_party(p);
+    sl_fake_free_party(p);
 }
 
 static void on_pump(uv_timer_t *timer)
@@ -122,7 +112,7 @@ static void on_pump(uv_timer_t *timer)
         sl_fake_end_streams(c, NULL, c->text);
         for (p = TAILQ_FIRST(&c->parties); p != NULL; p = next_party) {
             next_party = TAILQ_NEXT(p, link);
-            if (p->state != PARTY_LIVE)
+            if (p->state >= PARTY_DRAINING)
                 report(p, (struct sl_drain_report){.streams = p->drained_streams, .text = c->text});
         }
         c->handler->on_lost(c->arg, c->status, c->text);
@@ -130,6 +120,10 @@ static void on_pump(uv_timer_t *timer)
     }
     for (p = TAILQ_FIRST(&c->parties); p != NULL; p = next_party) {
         next_party = TAILQ_NEXT(p, link);
+        if (p->state == PARTY_CROWDED) {
+            p->state = PARTY_LEAVING;
+            c->handler->on_crowded(c->arg, p);
+        }
         if (p->state == PARTY_DUE) {
             sl_fake_end_streams(c, p, "reclaimed");
             report(p, (struct sl_drain_report){
@@ -145,14 +139,6 @@ static void on_dialed(uv_timer_t *timer)
 
     c->due |= c->status == 0 ? DUE_READY : DUE_LOST;
     sl_fake_pump(c);
-}
-
-static void on_drain_due(uv_timer_t *timer)
-{
-    struct sl_party *p = timer->data;
-
-    p->state = PARTY_DUE;
-    sl_fake_pump(p->conn);
 }
 
 int sl_conn_open(struct sl_transport *t, struct sl_target_conf *target, const struct sl_conn_handler *handler,
@@ -195,61 +181,6 @@ uint64_t sl_conn_last_received_ms(const struct sl_conn *c)
     return c->received_ms;
 }
 
-int sl_party_begin(struct sl_conn *c, struct sl_party **ret_party)
-{
-    struct sl_party *p = calloc(1, sizeof *p);
-
-    if (p == NULL)
-        return SL_E_NOMEM;
-    c->transport->counts.leases++;
-    p->conn = c;
-    p->drain.data = p;
-    (void)uv_timer_init(c->transport->loop, &p->drain);
-    c->handles++;
-    TAILQ_INSERT_TAIL(&c->parties, p, link);
-    *ret_party = p;
-    return SL_OK;
-}
-
-uint32_t sl_party_streams(const struct sl_party *p)
-{
-    const struct sl_stream *s;
-    uint32_t count = 0;
-
-    TAILQ_FOREACH(s, &p->conn->streams, link)
-    count += s->party == p;
-    return count;
-}
-
-bool sl_party_is_clean(const struct sl_party *p)
-{
-    const struct sl_remote *remote;
-
-    TAILQ_FOREACH(remote, &p->conn->remotes, link)
-    {
-        if (remote->party == p)
-            return false;
-    }
-    return p->state == PARTY_LIVE && sl_party_streams(p) == 0;
-}
-
-void sl_party_end(struct sl_party *p)
-{
-    assert(sl_party_is_clean(p));
-    free_party(p);
-}
-
-void sl_party_drain(struct sl_party *p)
-{
-    struct sl_conn *c = p->conn;
-
-    assert(c->state == CONN_UP && p->state == PARTY_LIVE);
-    c->transport->counts.drained++;
-    p->state = PARTY_DRAINING;
-    p->drained_streams = sl_party_streams(p);
-    (void)uv_timer_start(&p->drain, on_drain_due, c->transport->drain_ms, 0);
-}
-
 static void on_handle_closed(uv_handle_t *handle)
 {
     sl_fake_drop_handle(handle->data);
@@ -265,7 +196,7 @@ void sl_conn_close(struct sl_conn *c)
     uv_close((uv_handle_t *)&c->pump, on_handle_closed);
     sl_fake_end_streams(c, NULL, "closed");
     while (!TAILQ_EMPTY(&c->parties))
-        free_party(TAILQ_FIRST(&c->parties));
+        sl_fake_free_party(TAILQ_FIRST(&c->parties));
 }
 
 void sl_conn_info(const struct sl_conn *c, struct sl_conn_info *ret_info)

@@ -18,6 +18,8 @@
 void sl_fake_dial(struct sl_transport *transport, uint64_t ms, int status, const char *text);
 /* Drains take so long from now on. */
 void sl_fake_drain(struct sl_transport *transport, uint64_t ms);
+/* A connection's server opens so many sessions at once from now on; 0: as many as are asked for. */
+void sl_fake_sessions(struct sl_transport *transport, unsigned count);
 /* Every connection that is up is lost now. */
 void sl_fake_lose_all(struct sl_transport *transport, const char *text);
 

@@ -29,6 +29,7 @@ static void defaults_are_those_of_the_design(void **state)
     assert_int_equal(p->max_connections, 4);
     assert_int_equal(p->min_idle, 0);
     assert_int_equal(p->streams, 8);
+    assert_int_equal(p->sharing, 1);
     assert_int_equal(p->handshakes, 4);
     assert_int_equal(p->waiters, 64);
     assert_int_equal(p->acquire_timeout_ms, 30000);

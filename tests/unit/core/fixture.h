@@ -17,6 +17,7 @@ static inline struct sl_pool_target fixture_target(uint32_t index, uint32_t max_
         .policy =
             {
                 .max_connections = max_connections,
+                .sharing = 1,
                 .handshakes = max_connections,
                 .waiters = 4,
                 .acquire_timeout_ms = 1000,
@@ -70,7 +71,11 @@ static inline struct sl_conn_slot *fixture_conn(struct sl_pool *pool, enum sl_co
     struct sl_id lease = fixture_find(pool, SL_ACT_GRANT)->lease;
     if (state == SL_CONN_IDLE)
         fixture_step(pool, SL_EV_RELEASE, lease, SL_ID_NONE);
-    if (state == SL_CONN_DRAINING)
+    if (state == SL_CONN_RETIRING) { /* the one that asks for it shares it with another one */
+        slot->sharing = pool->target[0]->policy.sharing = 2;
+        fixture_step(pool, SL_EV_ACQUIRE, SL_ID_NONE, SL_ID_NONE);
+    }
+    if (state == SL_CONN_DRAINING || state == SL_CONN_RETIRING)
         fixture_step(pool, SL_EV_REVOKE, lease, SL_ID_NONE);
     if (state == SL_CONN_CLOSING)
         fixture_step(pool, SL_EV_CONN_LOST, SL_ID_NONE, conn);

@@ -41,10 +41,16 @@ static void broken_connections_are_seen(void **state)
     pool->target[0]->ceiling = 0;
     BROKEN(pool, "a target has more connections than its limit");
     pool->target[0]->ceiling = 2;
-    struct sl_lease_slot *lease = conn->lease;
-    conn->lease = NULL;
+    struct sl_lease_slot *lease = TAILQ_FIRST(&conn->held.head);
+    TAILQ_REMOVE(&conn->held.head, lease, of_conn);
+    BROKEN(pool, "a connection's count of leases is wrong");
+    conn->held.length--;
     BROKEN(pool, "a connection is leased without a lease, or has one without being leased");
-    conn->lease = lease;
+    TAILQ_INSERT_TAIL(&conn->held.head, lease, of_conn);
+    conn->held.length++;
+    conn->sharing = 0;
+    BROKEN(pool, "a connection has more leases than may share it");
+    conn->sharing = 1;
     lease->conn = NULL;
     BROKEN(pool, "a connection and its lease disagree");
     lease->conn = conn;
@@ -67,7 +73,7 @@ static void broken_connections_are_seen(void **state)
 static void broken_leases_are_seen(void **state)
 {
     struct sl_pool *pool = fixture_pool(1);
-    struct sl_lease_slot *lease = fixture_conn(pool, SL_CONN_LEASED)->lease;
+    struct sl_lease_slot *lease = TAILQ_FIRST(&fixture_conn(pool, SL_CONN_LEASED)->held.head);
     (void)state;
 
     lease->deadline_ms += 100;
@@ -93,13 +99,54 @@ static void broken_leases_are_seen(void **state)
     sl_pool_free(pool);
 }
 
+static void broken_sharing_is_seen(void **state)
+{
+    struct sl_pool *pool = fixture_pool(1);
+    struct sl_conn_slot *conn = fixture_conn(pool, SL_CONN_RETIRING);
+    struct sl_lease_slot *drained = TAILQ_FIRST(&conn->drains.head);
+    struct sl_lease_slot *lease = TAILQ_FIRST(&conn->held.head);
+    (void)state;
+
+    assert_null(sl_pool_check(pool));
+    lease->owner++;
+    BROKEN(pool, "a connection is shared across owners");
+    lease->owner--;
+    conn->drains.length++;
+    BROKEN(pool, "a connection's count of leases is wrong");
+    conn->drains.length--;
+    drained->deadline_ms++;
+    BROKEN(pool, "a clean-up has no deadline");
+    drained->deadline_ms--;
+    drained->conn = NULL;
+    BROKEN(pool, "a connection is cleaned up after a lease that does not know of it");
+    drained->conn = conn;
+    assert_null(sl_pool_check(pool));
+    sl_pool_free(pool);
+
+    pool = fixture_pool(1);
+    conn = fixture_conn(pool, SL_CONN_DRAINING);
+    conn->drains.length = 0;
+    BROKEN(pool, "a connection's count of leases is wrong");
+    sl_pool_free(pool);
+
+    /* A place that nobody was given. */
+    pool = fixture_pool(1);
+    conn = fixture_conn(pool, SL_CONN_LEASED);
+    fixture_step(pool, SL_EV_ACQUIRE, SL_ID_NONE, SL_ID_NONE);
+    assert_null(sl_pool_check(pool));
+    conn->sharing = 2;
+    pool->target[0]->policy.sharing = 2;
+    BROKEN(pool, "somebody waits while a connection of his owner has room");
+    sl_pool_free(pool);
+}
+
 static void idle_hands_are_seen(void **state)
 {
     struct sl_pool *pool = fixture_pool(1);
     struct sl_conn_slot *conn = fixture_conn(pool, SL_CONN_LEASED);
     (void)state;
     fixture_step(pool, SL_EV_ACQUIRE, SL_ID_NONE, SL_ID_NONE);
-    struct sl_lease_slot *lease = conn->lease;
+    struct sl_lease_slot *lease = TAILQ_FIRST(&conn->held.head);
     struct sl_target_slot *target = pool->target[0];
 
     pool->target[0]->policy.max_connections = 2;
@@ -122,6 +169,7 @@ int main(void)
         cmocka_unit_test(a_sound_pool_passes_in_every_state),
         cmocka_unit_test(broken_connections_are_seen),
         cmocka_unit_test(broken_leases_are_seen),
+        cmocka_unit_test(broken_sharing_is_seen),
         cmocka_unit_test(idle_hands_are_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,13 +21,21 @@ static void try_lease(unsigned from, unsigned to)
 {
     struct sl_pool *pool = fixture_pool(2);
     struct sl_lease_slot *lease = pool->lease[0];
-    if (from == SL_LEASE_WAITING || from == SL_LEASE_GRANTED) {
-        fixture_conn(pool, from == SL_LEASE_WAITING ? SL_CONN_DIALING : SL_CONN_LEASED);
-        lease = TAILQ_FIRST(from == SL_LEASE_WAITING ? &pool->target[0]->waiting.head : &pool->target[0]->granted.head);
+    if (from == SL_LEASE_WAITING) {
+        fixture_conn(pool, SL_CONN_DIALING);
+        lease = TAILQ_FIRST(&pool->target[0]->waiting.head);
+    } else if (from == SL_LEASE_GRANTED) {
+        lease = TAILQ_FIRST(&fixture_conn(pool, SL_CONN_LEASED)->held.head);
     } else {
         lease->target = pool->target[0];
         lease->state = (enum sl_lease_state)from;
     }
+    if (from == SL_LEASE_MOVING) { /* it is on a list */
+        TAILQ_INSERT_TAIL(&pool->target[0]->waiting.head, lease, link);
+        pool->target[0]->waiting.length++;
+    }
+    if (to == SL_LEASE_GRANTED) /* it needs one */
+        lease->conn = pool->conn[0];
     sl_leases_move(pool, lease, (enum sl_lease_state)to, SL_REASON_NONE, 0);
     sl_pool_free(pool);
 }
@@ -53,13 +61,14 @@ static bool survives(void (*try)(unsigned, unsigned), unsigned from, unsigned to
 static void a_connection_moves_as_designed_and_no_other_way(void **state)
 {
     static const char *const allowed[SL_CONN_STATES] = {
-        /* to: gone, dialing, idle, leased, draining, closing */
-        [SL_CONN_GONE] = "......", /* dialing is allowed, but needs the target that only sl_conns_dial() sets */
-        [SL_CONN_DIALING] = "..+..+",
-        [SL_CONN_IDLE] = "...+.+",
-        [SL_CONN_LEASED] = "..+.++",
-        [SL_CONN_DRAINING] = ".....+",
-        [SL_CONN_CLOSING] = "+.....",
+        /* to: gone, dialing, idle, leased, retiring, draining, closing */
+        [SL_CONN_GONE] = ".......", /* dialing is allowed, but needs the target that only sl_conns_dial() sets */
+        [SL_CONN_DIALING] = "..+...+",
+        [SL_CONN_IDLE] = "...+..+",
+        [SL_CONN_LEASED] = "..+.+++",
+        [SL_CONN_RETIRING] = ".....++",
+        [SL_CONN_DRAINING] = "......+",
+        [SL_CONN_CLOSING] = "+......",
     };
     (void)state;
     for (unsigned from = 0; from < SL_CONN_STATES; from++)
@@ -72,13 +81,14 @@ static void a_connection_moves_as_designed_and_no_other_way(void **state)
 static void a_lease_moves_as_designed_and_no_other_way(void **state)
 {
     static const char *const allowed[SL_LEASE_STATES] = {
-        /* to: none, waiting, granted, released, ended, refused */
-        [SL_LEASE_NONE] = ".+....",
-        [SL_LEASE_WAITING] = "..+..+",
-        [SL_LEASE_GRANTED] = "...++.",
-        [SL_LEASE_RELEASED] = "+.....",
-        [SL_LEASE_ENDED] = "+.....",
-        [SL_LEASE_REFUSED] = "+.....",
+        /* to: none, waiting, granted, moving, released, ended, refused */
+        [SL_LEASE_NONE] = ".+.....",
+        [SL_LEASE_WAITING] = "..+...+",
+        [SL_LEASE_GRANTED] = "...+++.",
+        [SL_LEASE_MOVING] = "..+.++.",
+        [SL_LEASE_RELEASED] = "+......",
+        [SL_LEASE_ENDED] = "+......",
+        [SL_LEASE_REFUSED] = "+......",
     };
     (void)state;
     for (unsigned from = 0; from < SL_LEASE_STATES; from++)

@@ -148,6 +148,13 @@ static void on_drained(void *arg, struct sl_party *party, const struct sl_drain_
     conn->report.text = conn->report_text;
 }
 
+static void on_crowded(void *arg, struct sl_party *party)
+{
+    struct rig_conn *conn = arg;
+    conn->crowded++;
+    conn->crowded_party = party;
+}
+
 static void on_closed(void *arg)
 {
     struct rig_conn *conn = arg;
@@ -155,7 +162,7 @@ static void on_closed(void *arg)
     conn->conn = NULL;
 }
 
-static const struct sl_conn_handler conn_handler = {on_ready, on_lost, on_pong, on_drained, on_closed};
+static const struct sl_conn_handler conn_handler = {on_ready, on_lost, on_pong, on_drained, on_closed, on_crowded};
 
 void rig_dial(struct rig *rig, struct rig_conn *conn, struct sl_target_conf *target)
 {

@@ -17,7 +17,8 @@ struct rig_conn {
     struct rig *rig;
     struct sl_conn *conn;
     struct sl_party *party; /* of the lease that rig_lease() began last; the first begins with the connection */
-    unsigned ready, lost, pongs, drained, closed;
+    unsigned ready, lost, pongs, drained, closed, crowded;
+    struct sl_party *crowded_party;
     int status;
     char text[1024];
     struct sl_drain_report report;

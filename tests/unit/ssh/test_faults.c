@@ -384,7 +384,7 @@ static void c_closed(void *arg)
 {
     ((struct closing *)arg)->closed = 1;
 }
-static const struct sl_conn_handler closing_conn = {c_ready, c_lost, c_pong, c_drained, c_closed};
+static const struct sl_conn_handler closing_conn = {c_ready, c_lost, c_pong, c_drained, c_closed, NULL};
 
 static void on_turn(uv_prepare_t *prepare)
 {
