@@ -4,6 +4,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -16,6 +17,7 @@ pytest.register_assert_rewrite("daemon", "native", "procs", "ssh_tools", "sshd")
 
 import account as account_module  # noqa: E402
 import daemon as daemon_module    # noqa: E402
+import holders as holders_module  # noqa: E402
 import proxy as proxy_module      # noqa: E402
 import ssh_tools as tools_module  # noqa: E402
 import sshd as sshd_module        # noqa: E402
@@ -147,6 +149,29 @@ def make_daemon(sshd, make_sshd, make_proxy):
             problems.append(e)
     if problems:
         raise problems[0]
+
+
+@pytest.fixture
+def reachable():
+    """Others have to be able to run the programs of this build."""
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                           daemon_module.program("sshlease"), "--version"], capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("the build is in a directory that other accounts cannot enter")
+
+
+@pytest.fixture
+def hold():
+    """hold(daemon, "t", command): a client in a process of its own."""
+    held = []
+
+    def make(*args):
+        held.append(holders_module.Holder(*args))
+        return held[-1]
+    yield make
+    for one in held:
+        if one.process.poll() is None:
+            one.kill()
 
 
 @pytest.fixture

@@ -4,46 +4,16 @@ next waiter gets a fresh one, and the log says why."""
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
 import native
 import procs
 from daemon import read_line
+from holders import LEAVE
 from waiting import until
 
-HOLDER = os.path.join(os.path.dirname(__file__), "holder.py")
 FAST = {"kill_grace": "300ms"}
-
-
-class Holder:
-    """A client in a process of its own, to be killed: it leases, runs `command` if given, and says what came of it."""
-
-    def __init__(self, daemon, target, command=None):
-        self.process = subprocess.Popen([sys.executable, HOLDER, daemon.path, target] + ([command] if command else []),
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def line(self):
-        return read_line(self.process.stdout).strip()
-
-    def kill(self):
-        self.process.kill()
-        self.process.communicate()
-
-
-@pytest.fixture
-def hold():
-    holders = []
-
-    def make(*args):
-        holders.append(Holder(*args))
-        return holders[-1]
-    yield make
-    for one in holders:
-        if one.process.poll() is None:
-            one.kill()
 
 
 @pytest.fixture
@@ -82,9 +52,6 @@ def test_killed_with_an_idle_lease(one, hold, sshd):
     assert fresh.run("echo fresh").stdout == b"fresh\n"
     assert not set(before) & set(server_pids(sshd)), "the connection was leased again"
 
-
-# Says the number of a process that has left session and process group by then, and ignores SIGHUP.
-LEAVE = "setsid nohup sh -c 'echo $$; exec sleep 303 >/dev/null 2>&1 </dev/null' 2>/dev/null </dev/null & "
 
 COMMANDS = {
     "running": "echo $$; exec sleep 300",
