@@ -371,6 +371,28 @@ def test_a_forward_that_stands_ends_with_its_lease(pooled, make_daemon):
     pooled.good("ssh", "-O", "forward", "-D", str(port), "t")  # and one is there when the daemon ends
 
 
+def test_a_lost_connection_takes_its_forwards_along(make_tools, make_sshd, target):
+    server = make_sshd()
+    tools = make_tools({"t": target(server, kill_grace="300ms")})
+    ports = free_port(), free_port(), free_port()
+    with Far(serve=echo) as far:
+        to = f"127.0.0.1:{far.port}"
+        tools.good("ssh", "-O", "forward", "-L", f"{ports[0]}:{to}", "t")
+        with forwarding(tools, "-L", f"{ports[1]}:{to}", "-R", f"{ports[2]}:{to}") as process:
+            clients = [await_port(port) for port in ports]
+            for client in clients:
+                client.sendall(b"x")
+                assert client.recv(1) == b"x"
+            server.signal_sessions(signal.SIGKILL)
+            for client in clients:
+                with client, contextlib.suppress(ConnectionResetError):
+                    assert client.recv(1) == b""
+            assert process.wait(20) == 255
+    for port in ports:
+        until(lambda p=port: dial(p) is None, "the port is free")
+    tools.await_leases(0)
+
+
 def test_a_forward_that_stands_renews_its_lease(make_tools, sshd, target):
     tools = make_tools({"t": target(sshd, lease_timeout="600ms", max_lease="2s", kill_grace="300ms")})
     port = free_port()
