@@ -260,6 +260,25 @@ def test_more_connections_than_there_may_be_wait_or_are_turned_away(pooled):
             assert client.recv(5) == b"again"
 
 
+def test_on_a_shared_connection_one_ends_without_the_other(make_tools, sshd, target):
+    tools = make_tools({"t": target(sshd, max_connections=1, sharing=2, kill_grace="300ms")})
+    near, there = free_port(), free_port()
+    with Far(serve=echo) as far, forwarding(tools, "-L", f"{near}:127.0.0.1:{far.port}") as one:
+        with forwarding(tools, "-R", f"{there}:127.0.0.1:{far.port}") as other:
+            with await_port(near) as client, await_port(there) as killed:
+                for each in (client, killed):
+                    each.sendall(b"x")
+                    assert each.recv(1) == b"x"
+                other.kill()
+                assert killed.recv(1) == b""
+                until(lambda: dial(there) is None, "the port is free")
+                tools.await_leases(1)
+                client.sendall(b"unhurt")
+                assert client.recv(6) == b"unhurt"
+        leave(one)
+    assert logins(tools) == 1
+
+
 # --- -D -----------------------------------------------------------------------------------------------------------------
 
 def socks5(port, host, to, behind=b""):
