@@ -106,6 +106,20 @@ def test_what_is_dropped_counts_as_read():
     assert bytes(session.out) == wire.encode(wire.WINDOW, stream.id, 600)
 
 
+@pytest.mark.parametrize("eof, how, gave_up", [
+    (False, wire.END_STATUS, True), (True, wire.END_STATUS, False), (True, wire.END_SIGNAL, True)])
+def test_giving_a_command_up(eof, how, gave_up):
+    """One whose output had ended was over most likely; only its end tells."""
+    session = new()
+    stream, _, _ = opened(session)
+    if eof:
+        session.feed(wire.encode(wire.EOF, stream.id))
+        assert not session.nothing_ends()
+    session.discard(stream)
+    session.feed(wire.encode(wire.STREAM_END, stream.id, how, 0, "TERM", False, ""))
+    assert session.nothing_ends() and session.gave_up == gave_up
+
+
 def test_input_keeps_to_the_credit():
     session = new()
     stream, _, _ = opened(session)

@@ -114,11 +114,11 @@ class Lease(LeaseBase):
             link.drop()  # a thread that is no more may still hold the lock
             return
         try:
-            if session.gave_up:
-                return
-            if session.streams:
+            if session.streams and not session.gave_up:
                 # One whose output has ended is about to say how it ended, and then the connection is as good as new.
                 link.wait(session.nothing_ends, time.monotonic() + END_SECONDS)
+            if session.gave_up:
+                return
             with link.lock:
                 session.release()
                 link.changed()

@@ -150,9 +150,10 @@ class Lease(LeaseBase):
             return
         now = asyncio.get_running_loop().time
         try:
+            if not self._session.gave_up:
+                await self._link.wait(self._session.nothing_ends, now() + END_SECONDS)
             if self._session.gave_up:
                 return
-            await self._link.wait(self._session.nothing_ends, now() + END_SECONDS)
             self._session.release()
             self._link.changed()
             await self._link.wait(self._session.is_over, now() + CLOSE_SECONDS)
