@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""After: the same three with sshlease. All are right, and where none of them gets to run, the kernel closes the socket that is
-the lease, and the daemon ends what was started over there.
+"""After: the same three with sshlease. All are right, and where none of them gets to run, the kernel closes the socket that
+is the lease, and the daemon ends what was started over there.
 
     idioms_after.py TARGET
 """

@@ -36,8 +36,8 @@ def context_manager(*where):
 
 
 def finalizer(*where):
-    """When the collector gets to it: never, if the object sits in a cycle that outlives the test; and paramiko's thread keeps
-    the connection for itself."""
+    """When the collector gets to it: never, if the object sits in a cycle that outlives the test; and paramiko's thread
+    keeps the connection for itself."""
     class Host:
         def __init__(self):
             self.client = connect(*where)

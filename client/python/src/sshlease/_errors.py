@@ -179,8 +179,9 @@ class CommandFailed(SshleaseError):
 
 
 class CommandTimeout(SshleaseError, TimeoutError):
-    """The command took longer than its timeout. One that run() ran is ended on the far side (TERM, then KILL). `cmd`, `timeout` in
-    seconds, and what it had written until then: `stdout` (also `output`) and `stderr`, bytes or text as asked for."""
+    """The command took longer than its timeout. One that run() ran is ended on the far side (TERM, then KILL).
+    `cmd`, `timeout` in seconds, and what it had written until then: `stdout` (also `output`) and `stderr`, bytes or text
+    as asked for."""
 
     def __init__(self, command: str, timeout: float, *, target: str, stdout: Any = None, stderr: Any = None) -> None:
         super().__init__(f"{shorten(command)!r} was still running after {timeout:g} s", target=target, code=TIMEOUT)

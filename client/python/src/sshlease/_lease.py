@@ -27,8 +27,8 @@ class Lease(LeaseBase):
     whichever comes first.
 
     Any number of threads may use it at once; each stream they open runs on the one connection, as many at once as the
-    target's `streams` setting and the server's MaxSessions allow. After a fork() it belongs to the parent: in the child every
-    call raises.
+    target's `streams` setting and the server's MaxSessions allow. After a fork() it belongs to the parent: in the child
+    every call raises.
 
     The lease lasts `lease_timeout` from the last renewal. Every call renews it when a third of that is over, and so does a
     call that waits, however long. Only a lease on which nothing is called for longer than that runs out: the next call

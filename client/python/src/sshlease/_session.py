@@ -358,6 +358,8 @@ class Session:
             return
         stream.how, stream.exit_status, stream.signal = how, exit_status, signal
         stream.core_dumped, stream.text = core_dumped, text
+        # Dropped with its output at an end, it had to be ended all the same.
+        self.gave_up = self.gave_up or (stream.discarded and how != wire.END_STATUS)
         stream.over = stream.eof = True
         stream.record.end(exit_status if how == wire.END_STATUS else None, signal, text)
 

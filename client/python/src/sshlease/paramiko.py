@@ -200,7 +200,8 @@ class SSHClient:
     def open_sftp(self) -> Any:
         """paramiko's own SFTPClient. ImportError where paramiko is not installed."""
         if _real is None:
-            raise ImportError("open_sftp() needs paramiko, whose SFTPClient it is: install python3-paramiko", name="paramiko")
+            raise ImportError("open_sftp() needs paramiko, whose SFTPClient it is: install python3-paramiko",
+                              name="paramiko")
         channel = self._session()
         channel.invoke_subsystem("sftp")
         return _real.SFTPClient(channel)
