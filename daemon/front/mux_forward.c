@@ -204,6 +204,8 @@ bool sl_mux_forwards_stand(struct sl_mux_client *c)
 
     if (c->forwards == NULL || c->session != NULL || c->stdio != NULL || c->sessions > 0 || c->refusal != NULL)
         return false;
+    if (c->forwards->asker == SL_ASKER_SESSION) /* its session was still to come: it was killed */
+        return false;
     TAILQ_FOREACH(f, &c->forwards->forwards, link)
     {
         if (f->phase != SL_FORWARD_OPEN)

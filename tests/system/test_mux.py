@@ -293,6 +293,18 @@ def test_a_signalled_ssh_is_reclaimed(make_tools, sshd, target, number):
         remote.close()
 
 
+def test_killed_between_its_forward_and_its_session(tools):
+    # Our command line is none of `ssh -O forward`, whose forwards would stand.
+    with raw(tools, HELLO) as client, socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        listener.close()
+        hear(client)
+        client.sendall(frame_of(0x10000006, 0, 1, b"", port, b"localhost", 1))
+        assert hear(client) == (0x80000001, struct.pack(">I", 0))
+        tools.await_leases(1)
+    tools.await_leases(0)
+
+
 def test_a_lease_is_renewed_as_long_as_its_client_is_there(make_tools, sshd, target):
     tools = make_tools({"t": target(sshd, lease_timeout="200ms", max_lease="1m")})
     assert tools.good("ssh", "t", "sleep 1; echo done") == b"done\n"
