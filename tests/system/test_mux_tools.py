@@ -366,3 +366,26 @@ def test_a_pipe_keeps_its_flags_while_it_is_in_use(tools):
     os.close(o)
     assert child.communicate(timeout=20)[0] == b"end\n" and child.returncode == 0
     os.close(i)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_descriptors_that_are_closed(tools, closed):
+    """ssh opens /dev/null in their place and passes that."""
+    words = " ".join(tools.words("ssh", "t", "'cat; echo out; echo err >&2; exit 5'"))
+    done = subprocess.run(["/bin/sh", "-c", f"{words} {closed}"], env=tools.env(), input=b"in\n", capture_output=True,
+                          timeout=30, check=False)
+    gone = closed.split()
+    out = b"" if ">&-" in gone else (b"" if "<&-" in gone else b"in\n") + b"out\n"
+    assert (done.returncode, done.stdout, done.stderr) == (5, out, b"" if "2>&-" in gone else b"err\n")
+
+
+def test_an_output_that_nobody_can_read_any_more(tools, sshd):
+    """Closed before the first byte: ended as by SIGPIPE, on the far side, too."""
+    i, o = os.pipe()
+    os.close(i)
+    child = tools.start("ssh", "t", "cat /dev/zero", stdin=subprocess.DEVNULL, stdout=o)
+    os.close(o)
+    assert child.wait(20) != 0
+    child.stderr.close()
+    sshd.await_nothing_remote()
+    no_lease_is_left(tools)
