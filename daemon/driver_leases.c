@@ -145,6 +145,7 @@ static void bury(struct sl_lease *lease)
 /* Nothing is to be cleaned up after it. */
 static void end_party(struct sl_lease *lease)
 {
+    cut_streams(lease); /* those that were parked with it end now, and have nobody to tell */
     if (lease->party != NULL)
         sl_party_end(lease->party);
     sl_driver_lease_leave(lease);
@@ -419,7 +420,7 @@ static void on_ended(struct sl_lease *lease, const struct sl_action *act)
 {
     char text[SL_REFUSAL_SIZE];
 
-    sl_driver_ending(lease, act->status, text, sizeof text);
+    sl_driver_ending(lease, act->reason, act->status, text, sizeof text);
     lease->handler->on_ended(lease->arg, act->status, text);
 }
 

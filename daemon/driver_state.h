@@ -269,6 +269,6 @@ void sl_driver_cut_remotes(struct sl_lease *lease);
 #define SL_REFUSAL_SIZE 1024u
 void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int status, char *buf, size_t size);
 void sl_driver_waiting(const struct sl_lease *lease, int status, char *buf, size_t size);
-void sl_driver_ending(const struct sl_lease *lease, int status, char *buf, size_t size);
+void sl_driver_ending(const struct sl_lease *lease, enum sl_reason reason, int status, char *buf, size_t size);
 
 #endif

@@ -16,6 +16,13 @@ static const char *duration(char *buf, size_t size, uint64_t ms)
     return buf;
 }
 
+/* How long its client waits for a connection. */
+static const char *wait_of(const struct sl_lease *lease, char *buf, size_t size)
+{
+    return duration(buf, size,
+        lease->acquire_timeout_ms != 0 ? lease->acquire_timeout_ms : lease->target->conf->policy.acquire_timeout_ms);
+}
+
 /* What the last dial said, and when the next is due: "10.0.0.5:22: connection refused; next try in 2 s". */
 static void last_dial(const struct sl_lease *lease, int status, char *buf, size_t size)
 {
@@ -56,8 +63,7 @@ void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int 
             (void)snprintf(buf, size, "target %s: %s", conf->name, sl_status_text(status));
         break;
     case SL_REASON_TIMEOUT:
-        (void)duration(time, sizeof time,
-            lease->acquire_timeout_ms != 0 ? lease->acquire_timeout_ms : conf->policy.acquire_timeout_ms);
+        (void)wait_of(lease, time, sizeof time);
         if (status == SL_E_TIMEOUT) {
             (void)snprintf(buf, size, "target %s: no connection became free within %s", conf->name, time);
         } else {
@@ -89,9 +95,19 @@ void sl_driver_waiting(const struct sl_lease *lease, int status, char *buf, size
     }
 }
 
-void sl_driver_ending(const struct sl_lease *lease, int status, char *buf, size_t size)
+void sl_driver_ending(const struct sl_lease *lease, enum sl_reason reason, int status, char *buf, size_t size)
 {
     const struct sl_driver_conn *conn = lease->conn;
+    char time[32];
+
+    if (reason == SL_REASON_TIMEOUT) {
+        (void)snprintf(buf, size,
+            "lease %llu of %s: the server opens no session for it on the connection it shared, and within %s no other "
+            "connection had room: %s",
+            (unsigned long long)lease->number, lease->target->conf->name, wait_of(lease, time, sizeof time),
+            sl_status_text(status));
+        return;
+    }
 
     (void)snprintf(buf, size, "lease %llu of %s: %s%s%s", (unsigned long long)lease->number, lease->target->conf->name,
         sl_status_text(status), conn != NULL && conn->lost_text != NULL ? ": " : "",

@@ -340,6 +340,7 @@ static void across_settings(void **state)
 {
     (void)state;
     target_bad("min_idle: 5", "15: min_idle (5) is more than max_connections (4); lower the one or raise the other\n");
+    target_bad("sharing: 9", "14: sharing (9) is more than streams (8); lower the one or raise the other\n");
     target_bad("retry_min: 2m", "16: retry_min (2m) is more than retry_max (1m); lower the one or raise the other\n");
     target_bad(
         "max_lease: 10m", "16: lease_timeout (15m) is more than max_lease (10m); lower the one or raise the other\n");

@@ -1,4 +1,4 @@
-#include "tests/support/driver_world.h"
+#include "tests/unit/driver/client.h"
 
 #include "proto/status.h"
 
@@ -11,138 +11,6 @@
 
 #include <cmocka.h>
 
-/* One client: what it was told, as words. */
-struct client {
-    struct sl_world *world;
-    struct sl_lease *lease;
-    uint64_t id;
-    char said[1024], text[512];
-    int status;
-    unsigned data, ends;
-};
-
-static void say(struct client *c, const char *word)
-{
-    size_t len = strlen(c->said);
-
-    (void)snprintf(c->said + len, sizeof c->said - len, "%s%s", len > 0 ? " " : "", word);
-}
-
-static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const char *reason)
-{
-    struct client *c = arg;
-
-    (void)waited_ms;
-    assert_true(position > 0);
-    (void)snprintf(c->text, sizeof c->text, "%s", reason);
-    say(c, "waiting");
-}
-
-static void on_granted(void *arg, const struct sl_lease_grant *grant)
-{
-    struct client *c = arg;
-
-    c->id = grant->id;
-    say(c, "granted");
-}
-
-static void on_refused(void *arg, int status, const char *text)
-{
-    struct client *c = arg;
-
-    c->status = status;
-    (void)snprintf(c->text, sizeof c->text, "%s", text);
-    c->lease = NULL;
-    say(c, "refused");
-}
-
-static void on_renewed(void *arg, uint32_t left_ms)
-{
-    assert_true(left_ms > 0);
-    say(arg, "renewed");
-}
-
-static void on_released(void *arg)
-{
-    struct client *c = arg;
-
-    c->lease = NULL;
-    say(c, "released");
-}
-
-static void on_ended(void *arg, int status, const char *text)
-{
-    struct client *c = arg;
-
-    c->status = status;
-    (void)snprintf(c->text, sizeof c->text, "%s", text);
-    c->lease = NULL;
-    say(c, "ended");
-}
-
-static const struct sl_lease_handler lease_handler = {
-    on_waiting, on_granted, on_refused, on_renewed, on_released, on_ended};
-
-static void on_open(void *arg, int status, const char *text)
-{
-    (void)text;
-    say(arg, status == 0 ? "open" : "not-open");
-}
-
-static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
-{
-    struct client *c = arg;
-
-    (void)fd;
-    (void)data;
-    c->data += (unsigned)len;
-}
-
-static void on_eof(void *arg)
-{
-    (void)arg;
-}
-
-static void on_sent(void *arg, size_t len)
-{
-    (void)arg;
-    (void)len;
-}
-
-static void on_end(void *arg, const struct sl_stream_result *result)
-{
-    struct client *c = arg;
-
-    c->ends++;
-    say(c, result->how == SL_RESULT_STATUS ? "exit" : result->how == SL_RESULT_SIGNAL ? "signal" : "unknown");
-}
-
-static const struct sl_stream_handler stream_handler = {on_open, on_data, on_eof, on_sent, on_end};
-
-static void acquire_as(struct client *c, struct sl_world *w, const char *target, uid_t uid, uint64_t wait_ms)
-{
-    const gid_t gid = 100;
-    const struct sl_lease_owner owner = {.pid = 4711, .uid = uid, .gid = &gid, .gid_count = 1, .label = "a \"label\""};
-
-    *c = (struct client){.world = w};
-    assert_int_equal(sl_lease_acquire(w->driver, target, &owner, wait_ms, 0, &lease_handler, c, &c->lease), 0);
-    assert_string_equal(c->said, ""); /* no callback before it has returned */
-}
-
-static void acquire(struct client *c, struct sl_world *w, const char *target)
-{
-    acquire_as(c, w, target, 0, 0);
-}
-
-static struct sl_stream *run(struct client *c, const char *command)
-{
-    const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = command, .credit = 100000};
-    struct sl_stream *stream = NULL;
-
-    assert_int_equal(sl_lease_stream_open(c->lease, &spec, &stream_handler, c, &stream), 0);
-    return stream;
-}
-
 #define CONF(more) "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {" more "}\n"
 
 static void a_lease_is_asked_for_used_and_given_back(void **state)
@@ -152,12 +20,12 @@ static void a_lease_is_asked_for_used_and_given_back(void **state)
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "exit 0"};
     struct sl_stream *stream;
-    assert_int_equal(sl_lease_stream_open(c.lease, &spec, &stream_handler, &c, &stream), SL_E_NO_LEASE);
+    assert_int_equal(sl_lease_stream_open(c.lease, &spec, &client_stream_handler, &c, &stream), SL_E_NO_LEASE);
     WORLD_UNTIL(&w, c.id != 0);
-    (void)run(&c, "exit 3");
+    (void)client_run(&c, "exit 3");
     WORLD_UNTIL(&w, c.ends == 1);
     sl_lease_renew(c.lease, 0);
     WORLD_UNTIL(&w, strstr(c.said, "renewed") != NULL);
@@ -166,7 +34,7 @@ static void a_lease_is_asked_for_used_and_given_back(void **state)
     WORLD_UNTIL(&w, c.lease == NULL);
     assert_string_equal(c.said, "granted open exit renewed released");
     /* The next one gets the same connection, at once. */
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     sl_driver_flush(w.driver);
     assert_string_equal(c.said, "granted");
     sl_lease_release(c.lease);
@@ -185,9 +53,9 @@ static void an_unclean_release_is_reclaimed(void **state)
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
-    (void)run(&c, "hang");
+    (void)client_run(&c, "hang");
     WORLD_UNTIL(&w, strstr(c.said, "open") != NULL);
     sl_lease_release(c.lease);
     WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
@@ -206,10 +74,10 @@ static void an_abandoned_lease_is_reclaimed_and_the_next_waiter_served(void **st
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
-    (void)run(&c, "flood 1000000");
-    acquire(&next, &w, "a");
+    (void)client_run(&c, "flood 1000000");
+    client_acquire(&next, &w, "a");
     sl_world_settle(&w);
     assert_string_equal(next.said, "");
     unsigned data = c.data;
@@ -234,11 +102,11 @@ static void a_client_may_go_at_any_time(void **state)
         struct sl_world w;
         struct client c;
         sl_world_init(&w, CONF("max_connections: 1"), false);
-        acquire(&c, &w, "a");
+        client_acquire(&c, &w, "a");
         for (int i = 0; i < turns; i++) {
             (void)uv_run(&w.loop, UV_RUN_NOWAIT);
             if (c.id != 0 && c.ends == 0 && strstr(c.said, "open") == NULL && i % 2 == 0)
-                (void)run(&c, "hang");
+                (void)client_run(&c, "hang");
         }
         char said[sizeof c.said];
         memcpy(said, c.said, sizeof said);
@@ -259,15 +127,15 @@ static void waiting_ends_by_release(void **state)
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
-    acquire(&second, &w, "a");
+    client_acquire(&second, &w, "a");
     sl_world_settle(&w);
     sl_lease_release(second.lease);
     sl_driver_flush(w.driver);
     assert_string_equal(second.said, "released");
     /* Before the core has even heard of it. */
-    acquire(&third, &w, "a");
+    client_acquire(&third, &w, "a");
     sl_lease_release(third.lease);
     sl_driver_flush(w.driver);
     assert_string_equal(third.said, "released");
@@ -282,19 +150,19 @@ static void refusals_say_why(void **state)
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1, waiters: 1, acquire_notice: 10ms, acquire_timeout: 60s"), false);
-    acquire(&c, &w, "b");
+    client_acquire(&c, &w, "b");
     WORLD_UNTIL(&w, c.lease == NULL);
     assert_int_equal(c.status, SL_E_NO_TARGET);
     assert_string_equal(c.text, "no such target: \"b\"");
-    acquire_as(&c, &w, "a", 77, 0);
+    client_acquire_as(&c, &w, "a", 77, 0);
     WORLD_UNTIL(&w, c.lease == NULL);
     assert_int_equal(c.status, SL_E_NOT_ALLOWED);
     assert_string_equal(c.text, "not allowed to lease a");
     assert_int_equal(sl_world_counter(&w, "leases_refused", "not-allowed"), 1);
 
     sl_fake_dial(w.transport, 0, SL_E_CONNECT, "10.0.0.5:22: connection refused");
-    acquire_as(&c, &w, "a", 0, 300);
-    acquire(&second, &w, "a");
+    client_acquire_as(&c, &w, "a", 0, 300);
+    client_acquire(&second, &w, "a");
     WORLD_UNTIL(&w, second.lease == NULL);
     assert_int_equal(second.status, SL_E_QUEUE_FULL);
     assert_string_equal(second.text, "target a: 1 are waiting already (waiters)");
@@ -303,7 +171,7 @@ static void refusals_say_why(void **state)
     assert_non_null(strstr(c.text, "target a: 10.0.0.5:22: connection refused; next try in "));
 
     sl_fake_dial(w.transport, 0, SL_E_HANDSHAKE, "10.0.0.5:22: closed in the handshake");
-    acquire_as(&c, &w, "a", 0, 1500);
+    client_acquire_as(&c, &w, "a", 0, 1500);
     WORLD_UNTIL(&w, strstr(c.said, "waiting") != NULL);
     assert_non_null(strstr(c.text, "target a: 10.0.0.5:22: "));
     WORLD_UNTIL(&w, c.lease == NULL);
@@ -314,7 +182,7 @@ static void refusals_say_why(void **state)
 
     sl_world_init(&w, CONF("max_connections: 1"), false);
     sl_fake_dial(w.transport, 0, SL_E_HOST_KEY_CHANGED, "10.0.0.5:22: the host key has changed");
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.lease == NULL);
     assert_string_equal(c.text, "target a: 10.0.0.5:22: the host key has changed; not tried again before a reload");
     sl_world_fini(&w);
@@ -328,10 +196,10 @@ static void credentials_that_fail_are_not_tried_by_everybody(void **state)
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     sl_fake_dial(w.transport, 0, SL_E_AUTH_FAILED, "u@a:22: the server rejects password");
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.lease == NULL);
     assert_int_equal(c.status, SL_E_AUTH_FAILED);
-    acquire(&second, &w, "a");
+    client_acquire(&second, &w, "a");
     WORLD_UNTIL(&w, second.lease == NULL);
     assert_int_equal(second.status, SL_E_AUTH_FAILED);
     assert_string_equal(second.text, "target a: u@a:22: the server rejects password; next try in 10 min");
@@ -347,9 +215,9 @@ static void a_lost_connection_ends_its_lease_after_its_streams(void **state)
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
-    (void)run(&c, "hang");
+    (void)client_run(&c, "hang");
     sl_world_settle(&w);
     sl_fake_lose_all(w.transport, "reset by peer");
     WORLD_UNTIL(&w, c.lease == NULL);
@@ -368,9 +236,9 @@ static void a_connection_lost_while_it_is_cleaned_up_is_counted_once(void **stat
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     sl_fake_drain(w.transport, 60000);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
-    (void)run(&c, "hang");
+    (void)client_run(&c, "hang");
     sl_world_settle(&w);
     sl_lease_abandon(c.lease);
     WORLD_UNTIL(&w, sl_fake_counts(w.transport).drained == 1);
@@ -388,12 +256,12 @@ static void release_and_loss_in_one_turn(void **state)
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
     sl_fake_lose_all(w.transport, "reset by peer");
     sl_lease_abandon(c.lease);
     WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
     sl_fake_lose_all(w.transport, "reset by peer");
     sl_lease_release(c.lease);
@@ -408,12 +276,12 @@ static void a_lease_expires_and_is_revoked(void **state)
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 2, lease_timeout: 50ms"), false);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.lease == NULL && c.id != 0);
     assert_string_equal(c.said, "granted ended");
     assert_int_equal(c.status, SL_E_EXPIRED);
 
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
     assert_int_equal(sl_driver_revoke(w.driver, c.id + 1, 0, NULL, 0), SL_E_NO_LEASE);
     assert_int_equal(sl_driver_revoke(w.driver, c.id, 4242, NULL, 0), SL_E_NOT_ALLOWED);
@@ -431,19 +299,19 @@ static void shutdown_waits_for_leases_and_refuses_the_rest(void **state)
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
-    acquire(&waiter, &w, "a");
+    client_acquire(&waiter, &w, "a");
     sl_world_settle(&w);
     sl_driver_shutdown(w.driver, false, sl_world_stopped, &w);
     assert_true(sl_driver_stopping(w.driver));
     WORLD_UNTIL(&w, waiter.lease == NULL);
     assert_int_equal(waiter.status, SL_E_SHUTDOWN);
-    acquire(&late, &w, "a");
+    client_acquire(&late, &w, "a");
     WORLD_UNTIL(&w, late.lease == NULL);
     assert_int_equal(late.status, SL_E_SHUTDOWN);
     assert_false(w.stopped);
-    (void)run(&c, "exit 0"); /* still its own */
+    (void)client_run(&c, "exit 0"); /* still its own */
     WORLD_UNTIL(&w, c.ends == 1);
     sl_lease_release(c.lease);
     WORLD_UNTIL(&w, w.stopped);
@@ -460,12 +328,12 @@ static void who_asks_at_the_very_end_is_refused(void **state)
 
     sl_world_init(&w, CONF("host: h"), false);
     sl_driver_shutdown(w.driver, true, sl_world_stopped, &w);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     sl_driver_flush(w.driver);
     assert_string_equal(c.said, "refused");
     assert_int_equal(c.status, SL_E_SHUTDOWN);
     assert_false(w.stopped);
-    acquire(&late, &w, "a");
+    client_acquire(&late, &w, "a");
     sl_driver_flush(w.driver);
     assert_string_equal(late.said, "refused");
     assert_int_equal(late.status, SL_E_SHUTDOWN);
@@ -479,7 +347,7 @@ static void a_second_shutdown_does_not_wait(void **state)
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
     sl_driver_shutdown(w.driver, false, sl_world_stopped, &w);
     sl_world_settle(&w);
@@ -497,9 +365,9 @@ static void what_was_heard_lately_is_not_pinged(void **state)
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1, server_alive_interval: 100ms, validate_after: 10s"), false);
-    acquire(&c, &w, "a");
+    client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
-    struct sl_stream *stream = run(&c, "cat");
+    struct sl_stream *stream = client_run(&c, "cat");
     uint64_t until = uv_now(&w.loop) + 350;
     while (uv_now(&w.loop) < until) { /* traffic all the time */
         assert_int_equal(sl_stream_write(stream, "x", 1), 0);
@@ -519,12 +387,12 @@ static void count_lease(void *arg, const struct sl_lease_view *view)
     assert_string_equal(view->target, "a");
     assert_string_equal(view->label, "a \"label\"");
     assert_int_equal(view->pid, 4711);
-    say(c, view->granted ? "granted" : "waiting");
+    client_say(c, view->granted ? "granted" : "waiting");
 }
 
 static void count_target(void *arg, const struct sl_target_view *view)
 {
-    say(arg, view->name);
+    client_say(arg, view->name);
 }
 
 static void one_sees_what_is_ones_own(void **state)
@@ -534,9 +402,9 @@ static void one_sees_what_is_ones_own(void **state)
 
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1") "  b: {allow: {users: [2]}}\n", false);
-    acquire_as(&c, &w, "a", 1, 0);
+    client_acquire_as(&c, &w, "a", 1, 0);
     WORLD_UNTIL(&w, c.id != 0);
-    acquire_as(&waiter, &w, "a", 2, 0);
+    client_acquire_as(&waiter, &w, "a", 2, 0);
     sl_world_settle(&w);
     sl_driver_each_lease(w.driver, 0, NULL, 0, count_lease, &seen);
     sl_driver_each_target(w.driver, 0, NULL, 0, count_target, &seen);
