@@ -469,9 +469,20 @@ def test_nothing_is_done_for_a_user_that_he_could_not_do_himself(make_tools, ssh
     tools = make_tools({"t": target(sshd, allow={"users": [account.pw_name]})})
     pathlib.Path(tools.dir).chmod(0o755)
     shadow = str(tmp_path / "roots.sock")
+
+    def as_account(*args):
+        return subprocess.run(as_user(tools.words("ssh", *args, "t"), account), env=tools.env(), capture_output=True,
+                              check=False, timeout=30)
     with Far(path=shadow):
         for args in (["-L", f"/tmp/sshlease-deputy-{os.getpid()}.sock:127.0.0.1:1"], ["-R", f"{free_port()}:{shadow}"]):
-            done = subprocess.run(as_user(tools.words("ssh", *args, "-O", "forward", "t"), account), env=tools.env(),
-                                  capture_output=True, check=False, timeout=30)
+            done = as_account("-O", "forward", *args)
             assert done.returncode == 255, done.stderr
             assert b"as another user than you" in done.stderr
+    port = free_port()
+    with Far(serve=digest) as far:
+        forward = ("-L", f"{port}:127.0.0.1:{far.port}")
+        assert as_account("-O", "forward", *forward).returncode == 0
+        assert_carries(port)
+        assert b"there is no such forward" in tools.run("ssh", "-O", "cancel", *forward, "t").stderr  # it is not root's
+        assert as_account("-O", "cancel", *forward).returncode == 0
+    until(lambda: dial(port) is None, "the port is free")
