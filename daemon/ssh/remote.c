@@ -74,14 +74,12 @@ int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, cons
 
 void sl_remote_close(struct sl_remote *remote)
 {
-    if (remote->state == ASKED) {
+    if (remote->state == ASKED || remote->state == REFUSED) {
         remote->state = ENDED;
     } else if (remote->state == ASKING) {
         remote->still = UNWANTED;
     } else if (remote->state == ANSWERED || remote->state == LISTENING) {
         remote->state = CANCELLING;
-    } else if (remote->state == REFUSED) {
-        remote->state = ENDED;
     }
     sl_conn_schedule(remote->conn);
 }

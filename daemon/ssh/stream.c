@@ -192,7 +192,7 @@ static int open_session(struct sl_stream *stream, const struct sl_stream_spec *s
 
 static bool has_room_to_forward(const struct sl_party *party)
 {
-    return !sl_party_is_frozen(party) && party->conn->forward_count < SL_FORWARDS_MAX;
+    return !sl_party_is_frozen(party) && party->conn != NULL && party->conn->forward_count < SL_FORWARDS_MAX;
 }
 
 /* One session is every lease's by right: a second one must leave room for the first ones of the others. What is about
