@@ -291,6 +291,7 @@ static void output_nobody_reads_ends_the_stream(void **state)
         assert_int_equal(o->broken_status, SL_E_CLIENT_GONE);
         if (freeing == 0) {
             WORLD_UNTIL(&o->world, o->ends == 1);
+            assert_int_equal(o->result.how, SL_RESULT_SIGNAL); /* closed, not run to its end for nobody */
             assert_int_equal(sl_fake_counts(o->world.transport).streams_open, 0);
         }
         stop(o);

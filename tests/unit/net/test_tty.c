@@ -90,6 +90,61 @@ static void its_modes_are_those_of_rfc_4254(void **state)
     (void)close(slave);
 }
 
+/* One flag set, one opcode that says so. */
+static void each_flag_has_its_opcode(void **state)
+{
+    static const struct {
+        uint8_t opcode;
+        struct termios t;
+    } flags[] = {
+        {30, {.c_iflag = IGNPAR}},
+        {31, {.c_iflag = PARMRK}},
+        {32, {.c_iflag = INPCK}},
+        {33, {.c_iflag = ISTRIP}},
+        {34, {.c_iflag = INLCR}},
+        {35, {.c_iflag = IGNCR}},
+        {36, {.c_iflag = ICRNL}},
+        {37, {.c_iflag = IUCLC}},
+        {38, {.c_iflag = IXON}},
+        {39, {.c_iflag = IXANY}},
+        {40, {.c_iflag = IXOFF}},
+        {41, {.c_iflag = IMAXBEL}},
+        {42, {.c_iflag = IUTF8}},
+        {50, {.c_lflag = ISIG}},
+        {51, {.c_lflag = ICANON}},
+        {52, {.c_lflag = XCASE}},
+        {53, {.c_lflag = ECHO}},
+        {54, {.c_lflag = ECHOE}},
+        {55, {.c_lflag = ECHOK}},
+        {56, {.c_lflag = ECHONL}},
+        {57, {.c_lflag = NOFLSH}},
+        {58, {.c_lflag = TOSTOP}},
+        {59, {.c_lflag = IEXTEN}},
+        {60, {.c_lflag = ECHOCTL}},
+        {61, {.c_lflag = ECHOKE}},
+        {62, {.c_lflag = PENDIN}},
+        {70, {.c_oflag = OPOST}},
+        {71, {.c_oflag = OLCUC}},
+        {72, {.c_oflag = ONLCR}},
+        {73, {.c_oflag = OCRNL}},
+        {74, {.c_oflag = ONOCR}},
+        {75, {.c_oflag = ONLRET}},
+        {90, {.c_cflag = CS7}},
+        {91, {.c_cflag = CS8}},
+        {92, {.c_cflag = PARENB}},
+        {93, {.c_cflag = PARODD}},
+    };
+    const size_t count = sizeof flags / sizeof flags[0];
+    uint8_t modes[SL_TTY_MODES_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        size_t len = sl_tty_modes_encode(&flags[i].t, modes);
+        for (size_t j = 0; j < count; j++)
+            assert_int_equal(value_of(modes, len, flags[j].opcode), i == j);
+    }
+}
+
 static void speeds_are_bits_per_second(void **state)
 {
     static const struct {
@@ -113,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_terminal_says_its_size),
         cmocka_unit_test(its_modes_are_those_of_rfc_4254),
+        cmocka_unit_test(each_flag_has_its_opcode),
         cmocka_unit_test(speeds_are_bits_per_second),
     };
     return cmocka_run_group_tests_name("net.tty", tests, NULL, NULL);
