@@ -1,7 +1,7 @@
 /* Reclaiming a lease: what it started on the far side is ended, however it hid; what it left before is not touched. */
 #include "config/conf_build.h"
 #include "proto/status.h"
-#include "tests/unit/ssh/rig.h"
+#include "tests/unit/ssh/stage.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -14,42 +14,10 @@
 
 #include <cmocka.h>
 
-static struct test_sshd sshd;
-static struct rig rig;
-static struct rig_conn conn;
-static struct sl_target_conf *target;
-
-static int group_setup(void **state)
-{
-    (void)state;
-    test_sshd_start(&sshd, "");
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    test_sshd_stop(&sshd);
-    return 0;
-}
-
 static int setup(void **state)
 {
-    (void)state;
-    rig_start(&rig);
-    target = rig_target(&sshd);
+    (void)stage_setup(state);
     target->policy.kill_grace_ms = 300;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    if (conn.conn != NULL) {
-        rig_close(&conn);
-    }
-    sl_target_conf_unref(target);
-    rig_stop(&rig);
     return 0;
 }
 
@@ -282,14 +250,14 @@ int main(void)
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_ends_everything, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_command_on_its_way, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_nothing_started, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_by_signal_only, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_switched_off, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_server_without_cookies, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_root, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_server_stops, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ends_everything, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_command_on_its_way, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_nothing_started, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_by_signal_only, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_switched_off, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_server_without_cookies, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_root, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_server_stops, setup, stage_teardown),
     };
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, stage_open, stage_close);
 }

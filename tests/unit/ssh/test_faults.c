@@ -1,7 +1,7 @@
 /* What goes wrong: servers that are not there, speak something else, stall, die; and closing at any moment. */
 #include "config/conf_build.h"
 #include "proto/status.h"
-#include "tests/unit/ssh/rig.h"
+#include "tests/unit/ssh/stage.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -18,49 +18,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static struct test_sshd sshd;
-static struct rig rig;
-static struct rig_conn conn;
-static struct sl_target_conf *target;
-static size_t fds_before;
-
-static int group_setup(void **state)
-{
-    (void)state;
-    test_sshd_start(&sshd, "");
-    rig_start(&rig);
-    rig_stop(&rig);
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    test_sshd_stop(&sshd);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    fds_before = test_count_fds();
-    rig_start(&rig);
-    target = rig_target(&sshd);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    if (conn.conn != NULL) {
-        rig_close(&conn);
-    }
-    sl_target_conf_unref(target);
-    rig_stop(&rig);
-    assert_int_equal(test_count_fds(), fds_before);
-    return 0;
-}
 
 /* --- a server that says what it is told to --- */
 
@@ -486,17 +443,17 @@ int main(void)
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_nobody_there, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_black_hole, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_other_protocols, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_stalls, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_broken_handshake, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_server_killed, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_ping, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_close_at_any_moment, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_close_from_callbacks, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_session_limit, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_no_sessions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nobody_there, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_black_hole, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_other_protocols, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_stalls, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_broken_handshake, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_server_killed, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_ping, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_close_at_any_moment, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_close_from_callbacks, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_session_limit, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_no_sessions, stage_setup, stage_teardown),
     };
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, stage_open, stage_close);
 }

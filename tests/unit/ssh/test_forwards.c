@@ -2,6 +2,7 @@
  * connects into the void. */
 #include "proto/status.h"
 #include "tests/unit/ssh/far.h"
+#include "tests/unit/ssh/stage.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,41 +18,10 @@
 
 #include <cmocka.h>
 
-static struct test_sshd sshd;
-static struct rig rig;
-static struct rig_conn conn;
-static struct sl_target_conf *target;
-
 static int group_setup(void **state)
 {
     (void)state;
-    test_sshd_start(&sshd, "RekeyLimit 1M\nMaxSessions 3\n");
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    test_sshd_stop(&sshd);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_start(&rig);
-    target = rig_target(&sshd);
-    assert_true(rig_connect(&rig, &conn, target));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_close(&conn);
-    sl_target_conf_unref(target);
-    rig_stop(&rig);
-    return 0;
+    return stage_open_with("RekeyLimit 1M\nMaxSessions 3\n");
 }
 
 /* --- the server connects --- */
@@ -330,7 +300,7 @@ int main(void)
         fprintf(stderr, "no sshd here\n");
         return 77;
     }
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, stage_setup_connected, stage_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_tcp_both_ways_and_half_closed),
         TEST(test_the_far_end_closes_first),
@@ -342,5 +312,5 @@ int main(void)
         TEST(test_no_answer),
         TEST(test_closed_while_it_connects),
     };
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, group_setup, stage_close);
 }

@@ -1,7 +1,7 @@
 /* Logging in to a real sshd with every kind of credential, and host keys of every kind. */
 #include "config/conf_build.h"
 #include "proto/status.h"
-#include "tests/unit/ssh/rig.h"
+#include "tests/unit/ssh/stage.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -16,49 +16,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static struct test_sshd sshd;
-static struct rig rig;
-static struct rig_conn conn;
-static struct sl_target_conf *target;
-static size_t fds_before;
-
-static int group_setup(void **state)
-{
-    (void)state;
-    test_sshd_start(&sshd, "");
-    rig_start(&rig); /* libuv opens a pipe of its own, once */
-    rig_stop(&rig);
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    test_sshd_stop(&sshd);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    fds_before = test_count_fds();
-    rig_start(&rig);
-    target = rig_target(&sshd);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    if (conn.conn != NULL) {
-        rig_close(&conn);
-    }
-    sl_target_conf_unref(target);
-    rig_stop(&rig);
-    assert_int_equal(test_count_fds(), fds_before);
-    return 0;
-}
 
 /* --- keys --- */
 
@@ -485,17 +442,17 @@ int main(void)
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_key_types, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_encrypted_keys, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_certificates, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_unusable_keys, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_wrong_key, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_agent, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_host_key_by_type, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_host_key_refusals, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_accept_new, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_partial_success, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_password, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_key_types, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_encrypted_keys, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_certificates, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_unusable_keys, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_wrong_key, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_agent, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_host_key_by_type, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_host_key_refusals, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_accept_new, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_partial_success, stage_setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_password, stage_setup, stage_teardown),
     };
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, stage_open, stage_close);
 }

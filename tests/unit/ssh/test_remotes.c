@@ -1,6 +1,7 @@
 /* Ports that a real sshd listens on for us, and what a reclaim, a close and a loss make of them and of forwards. */
 #include "proto/status.h"
 #include "tests/unit/ssh/far.h"
+#include "tests/unit/ssh/stage.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -13,43 +14,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static struct test_sshd sshd;
-static struct rig rig;
-static struct rig_conn conn;
-static struct sl_target_conf *target;
-
-static int group_setup(void **state)
-{
-    (void)state;
-    test_sshd_start(&sshd, "");
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    test_sshd_stop(&sshd);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_start(&rig);
-    target = rig_target(&sshd);
-    assert_true(rig_connect(&rig, &conn, target));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_close(&conn);
-    sl_target_conf_unref(target);
-    rig_stop(&rig);
-    return 0;
-}
 
 /* --- the server listens --- */
 
@@ -328,7 +292,7 @@ int main(void)
         fprintf(stderr, "no sshd here\n");
         return 77;
     }
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, stage_setup_connected, stage_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_remote_port),
         TEST(test_somebody_waits_for_the_port),
@@ -339,5 +303,5 @@ int main(void)
         TEST(test_closed_with_everything_open),
         TEST(test_the_server_dies),
     };
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, stage_open, stage_close);
 }

@@ -1,6 +1,6 @@
 /* Streams against a real sshd: input and output, results, many at once, terminals, keys exchanged anew under load. */
 #include "proto/status.h"
-#include "tests/unit/ssh/rig.h"
+#include "tests/unit/ssh/stage.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,41 +11,10 @@
 
 #include <cmocka.h>
 
-static struct test_sshd sshd;
-static struct rig rig;
-static struct rig_conn conn;
-static struct sl_target_conf *target;
-
 static int group_setup(void **state)
 {
     (void)state;
-    test_sshd_start(&sshd, "RekeyLimit 1M\n");
-    return 0;
-}
-
-static int group_teardown(void **state)
-{
-    (void)state;
-    test_sshd_stop(&sshd);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    rig_start(&rig);
-    target = rig_target(&sshd);
-    assert_true(rig_connect(&rig, &conn, target));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_close(&conn);
-    sl_target_conf_unref(target);
-    rig_stop(&rig);
-    return 0;
+    return stage_open_with("RekeyLimit 1M\n");
 }
 
 static void test_exit_codes(void **state)
@@ -488,22 +457,22 @@ int main(void)
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_exit_codes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_stdin_echo, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_window_towards_the_server, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_input_nobody_reads, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_signals, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_credit_holds_output_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_environment, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_pty, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_shell_and_subsystem, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_eight_at_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_many_requests_at_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_rekeying, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_close_ends_the_command, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_long_command_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_input_goes_behind_the_command, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_warm_command_is_one_burst, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_exit_codes, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_stdin_echo, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_window_towards_the_server, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_input_nobody_reads, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_signals, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_credit_holds_output_back, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_environment, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_pty, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_shell_and_subsystem, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_eight_at_once, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_many_requests_at_once, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_rekeying, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_close_ends_the_command, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_long_command_is_refused, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_input_goes_behind_the_command, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_warm_command_is_one_burst, stage_setup_connected, stage_teardown),
     };
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, group_setup, stage_close);
 }
