@@ -64,7 +64,7 @@ struct sl_mux_session {
 
 static void say(struct sl_mux_session *s, const char *text)
 {
-    char line[SL_MUX_TEXT_MAX];
+    char line[SL_MUX_TEXT_MAX + sizeof "sshlease: \r\n"];
 
     (void)snprintf(line, sizeof line, "sshlease: %s\r\n", text);
     if (s->relay != NULL)
