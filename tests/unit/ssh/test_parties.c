@@ -1,0 +1,217 @@
+/* Several leases on one connection: each has its own streams, cookies and clean-up, and leaves for another connection
+ * when the server has no session for it. */
+#include "proto/status.h"
+#include "tests/unit/ssh/rig.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct test_sshd sshd;
+static struct rig rig;
+static struct rig_conn conn;
+static struct sl_target_conf *target;
+
+static int setup(void **state)
+{
+    (void)state;
+    test_sshd_start(&sshd, "MaxSessions 2\n");
+    rig_start(&rig);
+    target = rig_target(&sshd);
+    target->policy.kill_grace_ms = 300;
+    target->policy.sharing = 4;
+    assert_true(rig_connect(&rig, &conn, target));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    rig_close(&conn);
+    sl_target_conf_unref(target);
+    rig_stop(&rig);
+    test_sshd_stop(&sshd);
+    return 0;
+}
+
+static struct sl_party *begin(void)
+{
+    struct sl_party *party;
+    assert_int_equal(sl_party_begin(conn.conn, &party), 0);
+    return party;
+}
+
+/* rig_exec() under another lease than the connection's first one. */
+static int exec_as(struct sl_party *party, struct rig_stream *stream, const char *command)
+{
+    struct sl_party *first = conn.party;
+    conn.party = party;
+    int r = rig_exec(&conn, stream, command);
+    conn.party = first;
+    return r;
+}
+
+#define DETACHED "setsid nohup sh -c 'echo $$; exec sleep 300' 2>/dev/null </dev/null & sleep 0.2; exit 0"
+
+static pid_t leave_behind(struct sl_party *party)
+{
+    struct rig_stream stream;
+    assert_int_equal(exec_as(party, &stream, DETACHED), 0);
+    assert_true(rig_wait_out(&stream, "\n", 5000));
+    pid_t pid = (pid_t)atoi(rig_out(&stream));
+    sl_stream_close(stream.stream);
+    assert_true(rig_wait(&rig, &stream.ended, 10000));
+    rig_stream_fini(&stream);
+    assert_int_equal(kill(pid, 0), 0);
+    return pid;
+}
+
+static void test_each_is_cleaned_up_for_itself(void **state)
+{
+    (void)state;
+    struct sl_party *other = begin();
+    struct rig_stream mine, theirs;
+    pid_t my_own = leave_behind(conn.party), their_own = leave_behind(other);
+    assert_int_equal(rig_exec(&conn, &mine, "echo go; exec sleep 60"), 0);
+    assert_int_equal(exec_as(other, &theirs, "echo go; cat"), 0);
+    assert_true(rig_wait_out(&mine, "go\n", 5000));
+    assert_true(rig_wait_out(&theirs, "go\n", 5000));
+    assert_int_equal(sl_party_streams(other), 1);
+
+    sl_party_drain(conn.party);
+    assert_true(rig_wait(&rig, &conn.drained, 15000));
+    assert_null(conn.party);
+    assert_int_equal(mine.ended, 1);
+    assert_int_equal(conn.report.streams, 1);
+    assert_true(conn.report.sweep_ran);
+    assert_int_equal(conn.report.remaining, 0);
+    assert_true(test_wait_gone(my_own, 1000));
+    assert_false(test_wait_gone(their_own, 50));
+    assert_int_equal(theirs.ended, 0);
+
+    assert_int_equal(sl_stream_write(theirs.stream, "on\n", 3), 0);
+    sl_stream_eof(theirs.stream);
+    assert_true(rig_wait(&rig, &theirs.ended, 5000));
+    assert_int_equal(theirs.how, SL_RESULT_STATUS);
+    assert_string_equal(rig_out(&theirs), "go\non\n");
+    conn.drained = 0;
+    sl_party_drain(other);
+    assert_true(rig_wait(&rig, &conn.drained, 15000));
+    assert_true(test_wait_gone(their_own, 1000));
+    rig_stream_fini(&mine);
+    rig_stream_fini(&theirs);
+}
+
+/* Two sessions are in use. The third lease takes its stream, and what was written to it, to another connection; the
+ * first connection does not live to see it. */
+static void test_one_without_a_session_goes_elsewhere(void **state)
+{
+    (void)state;
+    struct sl_party *second = begin(), *third = begin();
+    struct rig_stream one, two, moved, late;
+    struct rig_conn elsewhere;
+    assert_int_equal(rig_exec(&conn, &one, "echo go; exec sleep 60"), 0);
+    assert_int_equal(exec_as(second, &two, "echo go; exec sleep 60"), 0);
+    assert_true(rig_wait_out(&one, "go\n", 5000));
+    assert_true(rig_wait_out(&two, "go\n", 5000));
+    assert_int_equal(exec_as(third, &moved, "cat"), 0);
+    assert_true(rig_wait(&rig, &conn.crowded, 5000));
+    assert_ptr_equal(conn.crowded_party, third);
+    assert_true(sl_party_is_crowded(third));
+    assert_int_equal(moved.opened, 0);
+    sl_party_park(third);
+    assert_int_equal(sl_stream_write(moved.stream, "early\n", 6), 0);
+    sl_stream_eof(moved.stream);
+    assert_int_equal(exec_as(third, &late, "echo late"), 0);
+    assert_int_equal(sl_party_streams(third), 2);
+    /* Whoever has a session there is refused a further one. */
+    struct rig_stream beyond;
+    int r = exec_as(second, &beyond, "true");
+    if (r == 0) {
+        assert_true(rig_wait(&rig, &beyond.ended, 5000));
+        r = beyond.open_status;
+        rig_stream_fini(&beyond);
+    }
+    assert_int_equal(r, SL_E_STREAM_LIMIT);
+    rig_close(&conn);
+    assert_int_equal(moved.ended, 0);
+
+    assert_true(rig_connect(&rig, &elsewhere, target));
+    sl_party_move(third, elsewhere.conn);
+    assert_true(rig_wait(&rig, &moved.ended, 5000));
+    assert_true(rig_wait(&rig, &late.ended, 5000));
+    assert_int_equal(moved.how, SL_RESULT_STATUS);
+    assert_string_equal(rig_out(&moved), "early\n");
+    assert_string_equal(rig_out(&late), "late\n");
+    assert_true(sl_party_is_clean(third));
+    sl_party_end(third);
+    rig_close(&elsewhere);
+    rig_stream_fini(&one);
+    rig_stream_fini(&two);
+    rig_stream_fini(&moved);
+    rig_stream_fini(&late);
+}
+
+static void test_one_that_is_parked_can_end(void **state)
+{
+    (void)state;
+    struct sl_party *second = begin(), *third = begin();
+    struct rig_stream one, two, parked;
+    assert_int_equal(rig_exec(&conn, &one, "echo go; exec sleep 60"), 0);
+    assert_int_equal(exec_as(second, &two, "echo go; exec sleep 60"), 0);
+    assert_true(rig_wait_out(&one, "go\n", 5000));
+    assert_true(rig_wait_out(&two, "go\n", 5000));
+    assert_int_equal(exec_as(third, &parked, "cat"), 0);
+    assert_true(rig_wait(&rig, &conn.crowded, 5000));
+    sl_party_park(third);
+    sl_stream_signal(parked.stream, "TERM");
+    sl_stream_close(parked.stream);
+    sl_party_end(third);
+    assert_int_equal(parked.ended, 1);
+    assert_int_equal(parked.how, SL_RESULT_UNKNOWN);
+    rig_close(&conn);
+    rig_stream_fini(&one);
+    rig_stream_fini(&two);
+    rig_stream_fini(&parked);
+}
+
+/* By our own limit, which is known beforehand: one for each lease. */
+static void test_one_session_is_kept_for_each(void **state)
+{
+    (void)state;
+    struct sl_party *second = begin();
+    struct rig_stream one, two, beyond;
+    target->policy.streams = 2;
+    assert_int_equal(rig_exec(&conn, &one, "echo go; exec sleep 60"), 0);
+    assert_true(rig_wait_out(&one, "go\n", 5000));
+    assert_int_equal(rig_exec(&conn, &beyond, "true"), SL_E_STREAM_LIMIT);
+    assert_int_equal(exec_as(second, &two, "echo go"), 0);
+    assert_true(rig_wait(&rig, &two.ended, 5000));
+    assert_string_equal(rig_out(&two), "go\n");
+    assert_true(sl_party_is_clean(second));
+    sl_party_end(second);
+    rig_close(&conn);
+    rig_stream_fini(&one);
+    rig_stream_fini(&two);
+}
+
+int main(void)
+{
+    if (!test_sshd_available()) {
+        printf("no sshd here: skipped\n");
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_each_is_cleaned_up_for_itself, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_without_a_session_goes_elsewhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_that_is_parked_can_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_session_is_kept_for_each, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
