@@ -1,7 +1,7 @@
 /* Several leases on one connection: each has its own streams, cookies and clean-up, and leaves for another connection
  * when the server has no session for it. */
 #include "proto/status.h"
-#include "tests/unit/ssh/rig.h"
+#include "tests/unit/ssh/stage.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -13,30 +13,18 @@
 
 #include <cmocka.h>
 
-static struct test_sshd sshd;
-static struct rig rig;
-static struct rig_conn conn;
-static struct sl_target_conf *target;
+static int group_setup(void **state)
+{
+    (void)state;
+    return stage_open_with("MaxSessions 2\n");
+}
 
 static int setup(void **state)
 {
-    (void)state;
-    test_sshd_start(&sshd, "MaxSessions 2\n");
-    rig_start(&rig);
-    target = rig_target(&sshd);
+    (void)stage_setup(state);
     target->policy.kill_grace_ms = 300;
     target->policy.sharing = 4;
     assert_true(rig_connect(&rig, &conn, target));
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    rig_close(&conn);
-    sl_target_conf_unref(target);
-    rig_stop(&rig);
-    test_sshd_stop(&sshd);
     return 0;
 }
 
@@ -211,10 +199,10 @@ int main(void)
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_each_is_cleaned_up_for_itself, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_one_without_a_session_goes_elsewhere, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_one_that_is_parked_can_end, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_one_session_is_kept_for_each, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_each_is_cleaned_up_for_itself, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_one_without_a_session_goes_elsewhere, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_one_that_is_parked_can_end, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_one_session_is_kept_for_each, setup, stage_teardown),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, group_setup, stage_close);
 }
