@@ -251,7 +251,7 @@ static void on_fds(void *arg)
         sl_mux_on_stdio_fwd_fds(c, fd);
     } else {
         for (unsigned i = 0; i < count; i++)
-            (void)close(fd[i]);
+            sl_fd_jobs_close(sl_watch_jobs(c->mux->watch), fd[i]);
         if (whose != SL_MUX_FDS_UNWANTED)
             violation(c, "not as many descriptors came as belong to the message");
     }
@@ -338,7 +338,7 @@ static void add_client(struct sl_mux *mux, const char *target, int fd, const cha
     c->signals = may_signal(&c->peer);
     if (c->target == NULL || (refusal != NULL && c->refusal == NULL))
         goto err_client;
-    if (sl_socket_open(mux->loop, fd, &socket_handler, c, &c->socket) != 0)
+    if (sl_socket_open(mux->loop, sl_watch_jobs(mux->watch), fd, &socket_handler, c, &c->socket) != 0)
         goto err_client;
     (void)uv_timer_init(mux->loop, &c->renewal);
     c->renewal.data = c;

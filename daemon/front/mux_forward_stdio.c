@@ -145,8 +145,8 @@ void sl_mux_on_stdio_fwd_fds(struct sl_mux_client *c, const int fd[SL_MUX_STDIO_
     s->user = (struct sl_mux_user){.handler = &user_handler, .arg = s, .label = s->label};
     int r = sl_relay_new(c->mux->watch, three, false, &relay_handler, s, &s->relay);
     if (r != 0) {
-        (void)close(fd[0]);
-        (void)close(fd[1]);
+        sl_fd_jobs_close(sl_watch_jobs(c->mux->watch), fd[0]);
+        sl_fd_jobs_close(sl_watch_jobs(c->mux->watch), fd[1]);
     } else {
         r = sl_mux_lease_join(c, &s->user); /* may have concluded it */
     }

@@ -466,7 +466,7 @@ void sl_mux_on_session_fds(struct sl_mux_client *c, const int fd[SL_MUX_SESSION_
     int r = sl_relay_new(c->mux->watch, fd, false, escapes ? &typed_handler : &plain_handler, s, &s->relay);
     if (r != 0) {
         for (size_t i = 0; i < SL_MUX_SESSION_FDS; i++)
-            (void)close(fd[i]);
+            sl_fd_jobs_close(sl_watch_jobs(c->mux->watch), fd[i]);
         fail_for(s, sl_status_text(r));
         return;
     }

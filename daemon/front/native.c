@@ -219,7 +219,7 @@ static int add_client(struct sl_native *n, int fd)
     TAILQ_INIT(&c->streams);
     int r = sl_peer_read(fd, &c->peer);
     if (r == 0)
-        r = sl_socket_open(n->loop, fd, &socket_handler, c, &c->socket);
+        r = sl_socket_open(n->loop, sl_watch_jobs(n->watch), fd, &socket_handler, c, &c->socket);
     if (r != 0) {
         sl_peer_fini(&c->peer);
         free(c);

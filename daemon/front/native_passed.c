@@ -57,6 +57,6 @@ void sl_client_on_stream_open_fds(struct sl_client *c, const struct sl_msg *msg)
         return;
     for (unsigned i = 0; i < 3; i++) {
         if (fd[i] >= 0)
-            (void)close(fd[i]);
+            sl_fd_jobs_close(sl_watch_jobs(c->native->watch), fd[i]);
     }
 }

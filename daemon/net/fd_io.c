@@ -6,32 +6,42 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 /* /dev/tty and /dev/ptmx: opened again they are something else. */
 #define MAJOR_TTYAUX 5
 
+/* A pipe that has a name is in a directory, and opening it asks that one's file system. */
+static bool has_name(const char *path)
+{
+    char name[8];
+
+    return readlink(path, name, sizeof name) < 5 || memcmp(name, "pipe:", 5) != 0;
+}
+
 bool sl_fd_io_open_again(struct sl_fd_io *io)
 {
     char path[40];
-    struct stat old, new;
+    struct statx old, new;
     const int flags = fcntl(io->fd, F_GETFL);
 
     /* Nobody gets by us what the descriptor alone does not allow. */
     if (flags < 0 || (flags & O_PATH) != 0 || ((flags & O_ACCMODE) != O_RDWR && (flags & O_ACCMODE) != io->access))
         return false;
-    if (fstat(io->fd, &old) != 0 || (S_ISCHR(old.st_mode) && major(old.st_rdev) == MAJOR_TTYAUX))
-        return false;
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", io->fd);
+    if (sl_fd_stat(io->fd, &old) != 0 || (S_ISCHR(old.stx_mode) && old.stx_rdev_major == MAJOR_TTYAUX) ||
+        (S_ISFIFO(old.stx_mode) && has_name(path)))
+        return false;
     int own = open(path, io->access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (own < 0)
         return false;
-    bool done = fstat(own, &new) == 0 && old.st_dev == new.st_dev &&old.st_ino == new.st_ino &&old.st_rdev ==
-                                             new.st_rdev &&dup3(own, io->fd, O_CLOEXEC) == io->fd;
+    bool done = sl_fd_stat(own, &new) == 0 && old.stx_dev_major == new.stx_dev_major &&old.stx_dev_minor ==
+                                                  new.stx_dev_minor &&old.stx_ino == new.stx_ino &&old.stx_rdev_major ==
+                                                  new.stx_rdev_major &&old.stx_rdev_minor ==
+                                                  new.stx_rdev_minor &&dup3(own, io->fd, O_CLOEXEC) == io->fd;
     (void)close(own);
     return done;
 }
@@ -41,27 +51,27 @@ static void find_another_way(struct sl_fd_io *io)
     io->way = sl_fd_io_open_again(io) ? SL_FD_OWN : SL_FD_MOMENT;
 }
 
-void sl_fd_io_init(struct sl_fd_io *io, int fd, int access)
+void sl_fd_io_init(struct sl_fd_io *io, struct sl_fd_jobs *jobs, int fd, int access)
 {
-    struct stat st;
+    struct statx st;
     int flags = fcntl(fd, F_GETFL);
 
-    *io = (struct sl_fd_io){.fd = fd, .access = access, .way = SL_FD_NOWAIT};
-    if (fstat(fd, &st) != 0)
+    *io = (struct sl_fd_io){.jobs = jobs, .fd = fd, .access = access, .way = SL_FD_NOWAIT};
+    if (sl_fd_stat(fd, &st) != 0)
         return; /* the first read or write says what is wrong */
-    if (S_ISSOCK(st.st_mode)) {
+    if (S_ISSOCK(st.stx_mode)) {
         int type = 0;
         socklen_t len = sizeof type;
         io->drains = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
         io->way = SL_FD_SOCKET;
         return;
     }
-    io->drains = S_ISFIFO(st.st_mode);
-    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+    io->drains = S_ISFIFO(st.stx_mode);
+    if (S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode) || S_ISBLK(st.stx_mode))
         return;
     if (flags >= 0 && (flags & O_NONBLOCK) != 0)
         io->way = SL_FD_OWN;
-    else if (S_ISCHR(st.st_mode) && isatty(fd) == 1)
+    else if (S_ISCHR(st.stx_mode) && isatty(fd) == 1)
         find_another_way(io); /* no terminal has RWF_NOWAIT */
 }
 
@@ -111,9 +121,9 @@ static ssize_t by_nowait(const struct sl_fd_io *io, void *data, size_t len)
 
 static bool is_file(int fd)
 {
-    struct stat st;
+    struct statx st;
 
-    return fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode));
+    return sl_fd_stat(fd, &st) == 0 && (S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode) || S_ISBLK(st.stx_mode));
 }
 
 static ssize_t transfer(struct sl_fd_io *io, void *data, size_t len)
@@ -153,16 +163,16 @@ ssize_t sl_fd_io_write(struct sl_fd_io *io, const void *data, size_t len)
     return transfer(io, (void *)(uintptr_t)data, len);
 }
 
-/* --- in a worker --- */
+/* --- in a job --- */
 
 void sl_fd_io_hand_to_worker(struct sl_fd_io *io)
 {
     io->way = SL_FD_WORKER;
 }
 
-static void in_worker(uv_work_t *work)
+static void in_job(struct sl_fd_job *job)
 {
-    struct sl_fd_io *io = work->data;
+    struct sl_fd_io *io = (struct sl_fd_io *)job;
     size_t at = 0;
     ssize_t n;
 
@@ -174,43 +184,39 @@ static void in_worker(uv_work_t *work)
     io->result = n < 0 ? -errno : (ssize_t)at;
 }
 
-static void after_worker(uv_work_t *work, int status)
+static void after_job(struct sl_fd_job *job, bool ran)
 {
-    struct sl_fd_io *io = work->data;
+    struct sl_fd_io *io = (struct sl_fd_io *)job;
 
     io->working = false;
     if (io->closing) { /* sl_fd_io_close() was called meanwhile */
-        (void)close(io->fd);
+        sl_fd_jobs_close(io->jobs, io->fd);
         io->fd = -1;
         io->result = -ECANCELED;
     }
-    io->done(io, status == 0 ? io->result : -ECANCELED);
+    io->done(io, ran ? io->result : -ECANCELED);
 }
 
-int sl_fd_io_work(
-    struct sl_fd_io *io, uv_loop_t *loop, uint8_t *bytes, size_t len, void (*done)(struct sl_fd_io *io, ssize_t result))
+void sl_fd_io_work(struct sl_fd_io *io, uint8_t *bytes, size_t len, void (*done)(struct sl_fd_io *io, ssize_t result))
 {
     assert(!io->working);
-    io->work.data = io;
     io->bytes = bytes;
     io->len = len;
     io->done = done;
-    if (uv_queue_work(loop, &io->work, in_worker, after_worker) != 0)
-        return SL_E_INTERNAL;
     io->working = true;
-    return SL_OK;
+    sl_fd_job_start(io->jobs, &io->job, in_job, after_job);
 }
 
 bool sl_fd_io_close(struct sl_fd_io *io)
 {
-    if (io->working) {
-        /* Closed now, its number could be somebody else's by the time the worker uses it. */
+    if (io->working && !sl_fd_job_cancel(&io->job)) {
+        /* Closed now, its number could be somebody else's by the time the thread uses it. */
         io->closing = true;
-        (void)uv_cancel((uv_req_t *)&io->work);
         return false;
     }
+    io->working = false;
     if (io->fd >= 0)
-        (void)close(io->fd);
+        sl_fd_jobs_close(io->jobs, io->fd);
     io->fd = -1;
     return true;
 }

@@ -24,7 +24,6 @@ enum sink_state {
 struct sl_fd_sink {
     struct sl_fd_io io; /* first: a worker's end finds us by it */
     struct sl_watched watched;
-    uv_loop_t *loop; /* the worker may outlive the watch */
     const struct sl_fd_sink_handler *handler;
     void *arg;
     enum sink_state state;
@@ -114,13 +113,7 @@ static void start_worker(struct sl_fd_sink *s)
 {
     s->flying = s->queue;
     sl_buf_init(&s->queue, SL_FD_SINK_MAX);
-    if (sl_fd_io_work(&s->io, s->loop, s->flying.mem + s->flying.at, s->flying.len, after_write) != SL_OK) {
-        sl_buf_fini(&s->flying);
-        if (!s->closed)
-            break_off(s, SL_E_NOMEM, 0);
-        else if (sl_fd_io_close(&s->io))
-            dispose(s);
-    }
+    sl_fd_io_work(&s->io, s->flying.mem + s->flying.at, s->flying.len, after_write);
 }
 
 /* Something waits, and the kernel takes nothing now. */
@@ -201,9 +194,8 @@ int sl_fd_sink_open(
 
     if (s == NULL)
         return SL_E_NOMEM;
-    sl_fd_io_init(&s->io, fd, O_WRONLY);
+    sl_fd_io_init(&s->io, sl_watch_jobs(watch), fd, O_WRONLY);
     sl_watched_init(&s->watched, watch, on_event);
-    s->loop = sl_watch_loop(watch);
     sl_buf_init(&s->queue, SL_FD_SINK_MAX);
     s->handler = handler;
     s->arg = arg;

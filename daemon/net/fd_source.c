@@ -82,8 +82,9 @@ static void start_worker(struct sl_fd_source *s)
 {
     if (s->buffer == NULL)
         s->buffer = malloc(CHUNK);
-    if (s->buffer == NULL || sl_fd_io_work(&s->io, sl_watch_loop(s->watched.watch), s->buffer,
-                                 s->allowed < CHUNK ? s->allowed : CHUNK, after_read) != SL_OK)
+    if (s->buffer != NULL)
+        sl_fd_io_work(&s->io, s->buffer, s->allowed < CHUNK ? s->allowed : CHUNK, after_read);
+    else
         tell_end(s, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
 }
 
@@ -153,7 +154,7 @@ int sl_fd_source_open(struct sl_watch *watch, int fd, const struct sl_fd_source_
 
     if (s == NULL)
         return SL_E_NOMEM;
-    sl_fd_io_init(&s->io, fd, O_RDONLY);
+    sl_fd_io_init(&s->io, sl_watch_jobs(watch), fd, O_RDONLY);
     sl_watched_init(&s->watched, watch, on_event);
     s->handler = handler;
     s->arg = arg;

@@ -48,6 +48,7 @@ struct sl_socket {
     void *arg;
 
     int fd;
+    struct sl_fd_jobs *jobs;
     struct bytes in; /* at == 0 */
     int fds[SL_SOCKET_FDS_MAX];
     unsigned fd_count;
@@ -186,7 +187,7 @@ static void on_handle_closed(uv_handle_t *handle)
 static void close_fds(struct sl_socket *s)
 {
     for (unsigned i = 0; i < s->fd_count; i++)
-        (void)close(s->fds[i]);
+        sl_fd_jobs_close(s->jobs, s->fds[i]);
     s->fd_count = 0;
 }
 
@@ -288,7 +289,7 @@ static bool keep_fds(struct sl_socket *s, struct msghdr *msg)
             if (s->fd_count < SL_SOCKET_FDS_MAX) {
                 s->fds[s->fd_count++] = fd;
             } else {
-                (void)close(fd);
+                sl_fd_jobs_close(s->jobs, fd);
                 all = false;
             }
         }
@@ -509,8 +510,8 @@ bool sl_socket_congested(const struct sl_socket *s)
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
-int sl_socket_open(
-    uv_loop_t *loop, int fd, const struct sl_socket_handler *handler, void *arg, struct sl_socket **ret_socket)
+int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struct sl_socket_handler *handler, void *arg,
+    struct sl_socket **ret_socket)
 {
     struct sl_socket *s = calloc(1, sizeof *s);
 
@@ -519,6 +520,7 @@ int sl_socket_open(
     s->handler = handler;
     s->arg = arg;
     s->fd = fd;
+    s->jobs = jobs;
     if (uv_poll_init(loop, &s->poll, fd) != 0) {
         free(s); /* the descriptor is still the caller's */
         return SL_E_IO;

@@ -3,6 +3,7 @@
 #ifndef SSHLEASE_NET_SOCKET_H
 #define SSHLEASE_NET_SOCKET_H
 
+#include "daemon/net/fd_jobs.h"
 #include "proto/frame.h"
 
 #include <uv.h>
@@ -39,10 +40,10 @@ struct sl_socket_handler {
     void (*on_fds)(void *arg);
 };
 
-/* Takes over `fd`, a connected Unix stream socket, on success. Reading begins. 0, SL_E_NOMEM or SL_E_IO. No callback
- * before the loop runs. */
-int sl_socket_open(
-    uv_loop_t *loop, int fd, const struct sl_socket_handler *handler, void *arg, struct sl_socket **ret_socket);
+/* Takes over `fd`, a connected Unix stream socket, on success. Reading begins. Passed descriptors that nobody takes are
+ * closed by `jobs`, borrowed. 0, SL_E_NOMEM or SL_E_IO. No callback before the loop runs. */
+int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struct sl_socket_handler *handler, void *arg,
+    struct sl_socket **ret_socket);
 
 /* Sends both pieces, at once where the kernel takes them, else copied and queued. 0; SL_E_LIMIT over
  * SL_SOCKET_QUEUE_MAX, SL_E_NOMEM, SL_E_IO; after any of them on_end follows. Never calls back. Either may be empty. */

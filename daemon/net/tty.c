@@ -1,11 +1,16 @@
 #include "daemon/net/tty.h"
 
+#include "daemon/net/fd_jobs.h"
+
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 bool sl_tty_is(int fd)
 {
-    return isatty(fd) == 1;
+    struct statx st;
+
+    /* What is asked of a file is passed on to its file system. */
+    return sl_fd_stat(fd, &st) == 0 && S_ISCHR(st.stx_mode) && isatty(fd) == 1;
 }
 
 bool sl_tty_size(int fd, struct sl_tty_size *ret_size)

@@ -19,6 +19,7 @@ struct sl_watch {
     unsigned handles; /* not yet closed */
     unsigned entries; /* registered or queued: while there are any the loop lives */
     int epoll_fd;
+    struct sl_fd_jobs *jobs;
     TAILQ_HEAD(, sl_watched) later;
     uint32_t round; /* of those queued now */
     struct epoll_event batch[BATCH];
@@ -145,8 +146,12 @@ int sl_watch_new(uv_loop_t *loop, struct sl_watch **ret_watch)
     w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (w->epoll_fd < 0)
         goto err;
-    if (uv_poll_init(loop, &w->poll, w->epoll_fd) != 0)
+    if (sl_fd_jobs_new(loop, &w->jobs) != SL_OK) {
+        r = SL_E_NOMEM;
         goto err_fd;
+    }
+    if (uv_poll_init(loop, &w->poll, w->epoll_fd) != 0)
+        goto err_jobs;
     (void)uv_idle_init(loop, &w->idle);
     w->poll.data = w->idle.data = w;
     w->handles = 2;
@@ -155,6 +160,8 @@ int sl_watch_new(uv_loop_t *loop, struct sl_watch **ret_watch)
     *ret_watch = w;
     return SL_OK;
 
+err_jobs:
+    sl_fd_jobs_free(w->jobs);
 err_fd:
     (void)close(w->epoll_fd);
 err:
@@ -167,13 +174,14 @@ void sl_watch_free(struct sl_watch *w)
     if (w == NULL)
         return;
     assert(w->entries == 0);
+    sl_fd_jobs_free(w->jobs);
     uv_close((uv_handle_t *)&w->poll, on_handle_closed);
     uv_close((uv_handle_t *)&w->idle, on_handle_closed);
 }
 
-uv_loop_t *sl_watch_loop(const struct sl_watch *w)
+struct sl_fd_jobs *sl_watch_jobs(const struct sl_watch *w)
 {
-    return w->poll.loop;
+    return w->jobs;
 }
 
 uint8_t *sl_watch_scratch(struct sl_watch *w)

@@ -3,6 +3,8 @@
 #ifndef SSHLEASE_NET_WATCH_H
 #define SSHLEASE_NET_WATCH_H
 
+#include "daemon/net/fd_jobs.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -25,7 +27,8 @@ struct sl_watched {
 int sl_watch_new(uv_loop_t *loop, struct sl_watch **ret_watch);
 /* When nothing is registered any more. The memory goes with the handles' close callbacks. NULL is fine. */
 void sl_watch_free(struct sl_watch *watch);
-uv_loop_t *sl_watch_loop(const struct sl_watch *watch);
+/* For what has to wait for files. Borrowed. */
+struct sl_fd_jobs *sl_watch_jobs(const struct sl_watch *watch);
 /* Room for what one `fn` reads and hands on before it returns. */
 #define SL_WATCH_SCRATCH 65536u
 uint8_t *sl_watch_scratch(struct sl_watch *watch);

@@ -93,7 +93,7 @@ struct world *start(void)
     assert_non_null(w);
     assert_int_equal(uv_loop_init(&w->loop), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
-    assert_int_equal(sl_socket_open(&w->loop, fd[0], &world_handler, w, &w->socket), 0);
+    assert_int_equal(sl_socket_open(&w->loop, NULL, fd[0], &world_handler, w, &w->socket), 0);
     w->peer = fd[1];
     assert_int_equal(uv_timer_init(&w->loop, &w->limit), 0);
     assert_int_equal(uv_timer_start(&w->limit, on_limit, 10000, 0), 0);

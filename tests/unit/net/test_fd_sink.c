@@ -365,7 +365,7 @@ static void every_way_writes_without_waiting(void **state)
 
         assert_int_equal(pipe(fd), 0);
         const int shared = dup(fd[1]);
-        sl_fd_io_init(&io, fd[1], O_WRONLY);
+        sl_fd_io_init(&io, NULL, fd[1], O_WRONLY);
         if (ways[i] == SL_FD_OWN)
             assert_true(sl_fd_io_open_again(&io));
         io.way = ways[i];
@@ -387,13 +387,13 @@ static void a_descriptor_for_reading_is_not_made_one_for_writing(void **state)
 
     (void)state;
     assert_int_equal(pipe(fd), 0); /* opened again by its name in /proc, either end could be the other */
-    sl_fd_io_init(&io, fd[0], O_WRONLY);
+    sl_fd_io_init(&io, NULL, fd[0], O_WRONLY);
     assert_false(sl_fd_io_open_again(&io));
     io.way = SL_FD_MOMENT;
     assert_int_equal(sl_fd_io_write(&io, "x", 1), -EBADF);
     assert_true(sl_fd_io_close(&io));
     int named = open("/tmp", O_PATH);
-    sl_fd_io_init(&io, named, O_RDONLY);
+    sl_fd_io_init(&io, NULL, named, O_RDONLY);
     assert_false(sl_fd_io_open_again(&io));
     assert_true(sl_fd_io_close(&io));
     (void)close(fd[1]);

@@ -308,7 +308,7 @@ static void every_way_reads_without_waiting(void **state)
 
         assert_int_equal(pipe(fd), 0);
         const int shared = dup(fd[0]);
-        sl_fd_io_init(&io, fd[0], O_RDONLY);
+        sl_fd_io_init(&io, NULL, fd[0], O_RDONLY);
         if (ways[i] == SL_FD_OWN)
             assert_true(sl_fd_io_open_again(&io));
         io.way = ways[i];
@@ -332,12 +332,12 @@ static void a_terminal_that_cannot_be_opened_again_is_read_all_the_same(void **s
 
     (void)state;
     assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
-    sl_fd_io_init(&io, dup(master), O_RDONLY); /* opened again, a master would be another terminal's */
+    sl_fd_io_init(&io, NULL, dup(master), O_RDONLY); /* opened again, a master would be another terminal's */
     assert_int_equal(io.way, SL_FD_MOMENT);
     assert_int_equal(sl_fd_io_read(&io, buf, sizeof buf), -EAGAIN);
     assert_int_equal(fd_flags(master), 0);
     assert_true(sl_fd_io_close(&io));
-    sl_fd_io_init(&io, dup(slave), O_RDONLY);
+    sl_fd_io_init(&io, NULL, dup(slave), O_RDONLY);
     assert_int_equal(io.way, SL_FD_OWN);
     assert_int_equal(sl_fd_io_read(&io, buf, sizeof buf), -EAGAIN);
     assert_int_equal(fd_flags(slave), 0);

@@ -268,7 +268,7 @@ static void a_descriptor_that_names_nothing_is_an_error(void **state)
 
     (void)state;
     assert_int_equal(uv_loop_init(&w.loop), 0);
-    assert_int_equal(sl_socket_open(&w.loop, fd, &world_handler, &w, &w.socket), SL_E_IO);
+    assert_int_equal(sl_socket_open(&w.loop, NULL, fd, &world_handler, &w, &w.socket), SL_E_IO);
     (void)uv_run(&w.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w.loop), 0);
     assert_int_equal(w.closes, 0);
