@@ -120,7 +120,6 @@ static void on_handle_closed(uv_handle_t *handle)
 
     if (--l->handles > 0)
         return;
-    (void)close(l->fd);
     if (l->reserve >= 0)
         (void)close(l->reserve);
     free(l->path);
@@ -360,4 +359,5 @@ void sl_listener_close(struct sl_listener *l)
         (void)unlink(l->path);
     uv_close((uv_handle_t *)&l->poll, on_handle_closed);
     uv_close((uv_handle_t *)&l->rest, on_handle_closed);
+    (void)close(l->fd); /* now, so that nobody finds it open who has been told that it is not */
 }
