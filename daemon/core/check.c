@@ -35,7 +35,7 @@ static const char *check_leases_of(const struct sl_conn_slot *conn)
     uint32_t held = 0, drains = 0;
     const struct sl_lease_slot *lease;
     TAILQ_FOREACH (lease, &conn->held.head, of_conn) {
-        if (lease->conn != conn || lease->state != SL_LEASE_GRANTED || lease->target != target)
+        if (target == NULL || lease->conn != conn || lease->state != SL_LEASE_GRANTED || lease->target != target)
             return "a connection and its lease disagree";
         if (!conn->owned ||
             (!target->policy.owners_shared && conn->epoch == target->epoch && conn->owner != lease->owner))

@@ -101,6 +101,7 @@ static void change_state(struct sl_pool *pool, struct sl_lease_slot *lease, enum
         old->length--;
     }
     if (lease->state == SL_LEASE_GRANTED) {
+        assert(lease->conn != NULL);
         TAILQ_REMOVE(&lease->conn->held.head, lease, of_conn);
         lease->conn->held.length--;
     }

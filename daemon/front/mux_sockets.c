@@ -277,8 +277,12 @@ int sl_mux_sockets_new(
 
 void sl_mux_sockets_close_all(struct sl_mux_sockets *all)
 {
-    while (!TAILQ_EMPTY(&all->list))
-        close_socket(TAILQ_FIRST(&all->list));
+    struct mux_socket *s, *next;
+
+    for (s = TAILQ_FIRST(&all->list); s != NULL; s = next) {
+        next = TAILQ_NEXT(s, link);
+        close_socket(s);
+    }
 }
 
 void sl_mux_sockets_free(struct sl_mux_sockets *all)

@@ -17,13 +17,13 @@ typedef void (*sl_mux_accept_fn)(void *arg, const char *target, int fd, int stat
 int sl_mux_sockets_new(
     uv_loop_t *loop, const struct sl_log *log, sl_mux_accept_fn fn, void *arg, struct sl_mux_sockets **ret_sockets);
 /* Takes them all away; no callback after it. The listeners' handles close while the loop runs. NULL is fine. */
-void sl_mux_sockets_free(struct sl_mux_sockets *sockets);
-void sl_mux_sockets_close_all(struct sl_mux_sockets *sockets);
+void sl_mux_sockets_free(struct sl_mux_sockets *all);
+void sl_mux_sockets_close_all(struct sl_mux_sockets *all);
 
 /* As sl_mux_prepare(), sl_mux_configure() and sl_mux_ensure() in mux.h. */
 int sl_mux_sockets_prepare(const struct sl_conf *conf, char *error, size_t error_size);
-int sl_mux_sockets_sync(struct sl_mux_sockets *sockets, const struct sl_conf *conf, char *error, size_t error_size);
-int sl_mux_sockets_ensure(struct sl_mux_sockets *sockets, const struct sl_conf *conf,
-    const struct sl_target_conf *target, char *path, size_t size);
+int sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf, char *error, size_t error_size);
+int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf, const struct sl_target_conf *target,
+    char *path, size_t size);
 
 #endif
