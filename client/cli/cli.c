@@ -1,6 +1,7 @@
 #include "client/cli/cli.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,35 @@ int cli_bad_option(const struct cli_verb *verb, int exit_status, int answer, cha
     if (optopt > 0 && optopt < 128) /* one letter, perhaps in the middle of a word */
         return cli_usage(verb, exit_status, "unknown option -%c", optopt);
     return cli_usage(verb, exit_status, "unknown option %s", argv[optind - 1]);
+}
+
+bool cli_take_options(const struct cli_verb *verb, int usage_status, int argc, char **argv, const char **socket,
+    struct cli_flag *flag, int *ret_status)
+{
+    const struct option options[] = {
+        {"socket", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {flag != NULL ? flag->name : NULL, no_argument, NULL, 'f'},
+        {0},
+    };
+    const char letters[] = {':', 'h', flag != NULL ? flag->letter : '\0', '\0'};
+    int option;
+
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
+        if (option == 's') {
+            *socket = optarg;
+        } else if (flag != NULL && (option == 'f' || option == flag->letter)) {
+            flag->set = true;
+        } else {
+            *ret_status = option == 'h'   ? cli_help(verb)
+                          : option == 'V' ? cli_version()
+                                          : cli_bad_option(verb, usage_status, option, argv);
+            return false;
+        }
+    }
+    return true;
 }
 
 int cli_finish(int exit_status)

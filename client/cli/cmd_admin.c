@@ -8,30 +8,12 @@
 
 int cli_admin(const struct cli_verb *verb, int argc, char **argv, const char *socket)
 {
-    static const struct option options[] = {
-        {"socket", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {0},
-    };
     bool ends = strcmp(verb->name, "end") == 0;
     unsigned long long id = 0;
-    int option;
+    int status;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-        switch (option) {
-        case 's':
-            socket = optarg;
-            break;
-        case 'h':
-            return cli_help(verb);
-        case 'V':
-            return cli_version();
-        default:
-            return cli_bad_option(verb, CLI_EXIT_USAGE, option, argv);
-        }
-    }
+    if (!cli_take_options(verb, CLI_EXIT_USAGE, argc, argv, &socket, NULL, &status))
+        return status;
     if (argc - optind != (ends ? 1 : 0))
         return cli_usage(verb, CLI_EXIT_USAGE, ends ? "end needs the id of one lease" : "reload takes no argument");
     if (ends) {
@@ -45,7 +27,7 @@ int cli_admin(const struct cli_verb *verb, int argc, char **argv, const char *so
     struct sshlease *lease = cli_open(socket);
     if (lease == NULL)
         return CLI_EXIT_FAILED;
-    int status = ends ? sshlease_admin_end(lease, id, CLI_ANSWER_MS) : sshlease_admin_reload(lease, CLI_ANSWER_MS);
+    status = ends ? sshlease_admin_end(lease, id, CLI_ANSWER_MS) : sshlease_admin_reload(lease, CLI_ANSWER_MS);
     if (status != 0)
         cli_say("%s", sshlease_error(lease));
     sshlease_free(lease);

@@ -31,33 +31,11 @@ static char *with_brackets(const char *name)
 
 int cli_mux_ensure(const struct cli_verb *verb, int argc, char **argv, const char *socket)
 {
-    static const struct option options[] = {
-        {"print", no_argument, NULL, 'p'},
-        {"socket", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {0},
-    };
-    bool prints = false;
-    int option;
+    struct cli_flag print_flag = {.name = "print", .letter = 'p'};
+    int status;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, ":hp", options, NULL)) != -1) {
-        switch (option) {
-        case 'p':
-            prints = true;
-            break;
-        case 's':
-            socket = optarg;
-            break;
-        case 'h':
-            return cli_help(verb);
-        case 'V':
-            return cli_version();
-        default:
-            return cli_bad_option(verb, CLI_EXIT_SSH, option, argv);
-        }
-    }
+    if (!cli_take_options(verb, CLI_EXIT_SSH, argc, argv, &socket, &print_flag, &status))
+        return status;
     if (argc - optind != 1)
         return cli_usage(verb, CLI_EXIT_SSH, "mux-ensure needs the name of one target");
 
@@ -70,7 +48,7 @@ int cli_mux_ensure(const struct cli_verb *verb, int argc, char **argv, const cha
         cli_say("%s", sshlease_error(lease));
     else if (lease != NULL)
         exit_status = 0;
-    if (exit_status == 0 && prints) {
+    if (exit_status == 0 && print_flag.set) {
         puts(path);
         exit_status = cli_finish(0) == 0 ? 0 : CLI_EXIT_SSH;
     }
@@ -206,34 +184,12 @@ static int print(const struct list *list, bool ansible, const char *socket)
 
 int cli_ssh_config(const struct cli_verb *verb, int argc, char **argv, const char *socket)
 {
-    static const struct option options[] = {
-        {"ansible", no_argument, NULL, 'a'},
-        {"socket", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {0},
-    };
+    struct cli_flag ansible = {.name = "ansible"};
     struct list list = {0};
-    bool ansible = false;
-    int option;
+    int status;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-        switch (option) {
-        case 'a':
-            ansible = true;
-            break;
-        case 's':
-            socket = optarg;
-            break;
-        case 'h':
-            return cli_help(verb);
-        case 'V':
-            return cli_version();
-        default:
-            return cli_bad_option(verb, CLI_EXIT_USAGE, option, argv);
-        }
-    }
+    if (!cli_take_options(verb, CLI_EXIT_USAGE, argc, argv, &socket, &ansible, &status))
+        return status;
     struct sshlease *lease = cli_open(socket);
     bool good = lease != NULL;
     for (int i = optind; good && i < argc; i++)
@@ -241,7 +197,7 @@ int cli_ssh_config(const struct cli_verb *verb, int argc, char **argv, const cha
     if (good && list.count == 0)
         good = list_all(lease, &list);
     good = good && find_paths(lease, &list);
-    int exit_status = good ? print(&list, ansible, socket) : CLI_EXIT_FAILED;
+    int exit_status = good ? print(&list, ansible.set, socket) : CLI_EXIT_FAILED;
     list_free(&list);
     sshlease_free(lease);
     return exit_status;

@@ -128,33 +128,11 @@ static int print_status(const char *json)
 
 int cli_status(const struct cli_verb *verb, int argc, char **argv, const char *socket)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'},
-        {"socket", required_argument, NULL, 's'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {0},
-    };
-    bool as_json = false;
-    int option;
+    struct cli_flag json_flag = {.name = "json"};
+    int status;
 
-    opterr = 0;
-    while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
-        switch (option) {
-        case 'j':
-            as_json = true;
-            break;
-        case 's':
-            socket = optarg;
-            break;
-        case 'h':
-            return cli_help(verb);
-        case 'V':
-            return cli_version();
-        default:
-            return cli_bad_option(verb, CLI_EXIT_USAGE, option, argv);
-        }
-    }
+    if (!cli_take_options(verb, CLI_EXIT_USAGE, argc, argv, &socket, &json_flag, &status))
+        return status;
     if (optind < argc)
         return cli_usage(verb, CLI_EXIT_USAGE, "status takes no argument");
 
@@ -165,7 +143,7 @@ int cli_status(const struct cli_verb *verb, int argc, char **argv, const char *s
         return CLI_EXIT_FAILED;
     if (sshlease_admin_status(lease, CLI_ANSWER_MS, &json) != 0) {
         cli_say("%s", sshlease_error(lease));
-    } else if (as_json) {
+    } else if (json_flag.set) {
         size_t len = strlen(json);
         fputs(json, stdout);
         if (len == 0 || json[len - 1] != '\n')

@@ -85,7 +85,7 @@ static void describe_end(const struct sl_conn *conn, char *out, size_t size)
     }
 }
 
-/* OpenSSH says these in the place of its identification when it has had enough for now. */
+/* OpenSSH says these in the place of its identification to those whom it turns away, but not for ever. */
 static bool is_come_back_later(const char *line)
 {
     return strncmp(line, "Exceeded MaxStartups", 20) == 0 || strncmp(line, "Not allowed at this time", 24) == 0;

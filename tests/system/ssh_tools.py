@@ -1,12 +1,14 @@
 """ssh and the programs that run it, leasing from a daemon's pools: the configuration is what `sshlease ssh-config` prints.
 $SSHLEASE_TEST_SSH names another ssh than Debian's; scp and sftp are then taken from beside it where they are there."""
 
+import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
 
 import procs
+from terminal import Terminal
 from waiting import until
 
 SSH = os.environ.get("SSHLEASE_TEST_SSH", shutil.which("ssh") or "ssh")
@@ -81,3 +83,19 @@ def ssh_of(pid):
 
 def flags(fd):
     return fcntl.fcntl(fd, fcntl.F_GETFL)
+
+
+def other_user(tools, account):
+    """Words that make a command the account's; it can read what ssh needs."""
+    os.chmod(tools.dir, 0o755)
+    os.chmod(tools.config, 0o644)
+    return ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+
+
+@contextlib.contextmanager
+def on_terminal(tools, *args, words=(), **more):
+    terminal = Terminal([*words, *tools.words("ssh", *args)], tools.env(**more))
+    try:
+        yield terminal
+    finally:
+        terminal.close()

@@ -346,6 +346,20 @@ static void a_terminal_that_cannot_be_opened_again_is_read_all_the_same(void **s
     (void)close(slave);
 }
 
+/* Its directory may be on a file server that does not answer. */
+static void a_pipe_with_a_name_is_not_opened_again(void **state)
+{
+    struct sl_fd_io io;
+    int fd, writer;
+
+    (void)state;
+    fd_make_source(FD_FIFO, NULL, 0, &fd, &writer);
+    sl_fd_io_init(&io, NULL, fd, O_RDONLY);
+    assert_false(sl_fd_io_open_again(&io));
+    assert_true(sl_fd_io_close(&io));
+    (void)close(writer);
+}
+
 static void thousands_leave_nothing(void **state)
 {
     struct fd_world w;
@@ -388,6 +402,7 @@ int main(void)
         cmocka_unit_test(a_description_found_non_blocking_stays_so),
         cmocka_unit_test(every_way_reads_without_waiting),
         cmocka_unit_test(a_terminal_that_cannot_be_opened_again_is_read_all_the_same),
+        cmocka_unit_test(a_pipe_with_a_name_is_not_opened_again),
         cmocka_unit_test(thousands_leave_nothing),
     };
     (void)signal(SIGPIPE, SIG_IGN); /* as the daemon does */

@@ -302,6 +302,7 @@ static void a_socket_from_outside_is_adopted_and_its_name_kept(void **state)
     sl_listener_close(w->listener);
     w->listener = NULL;
     assert_int_equal(access(w->path, F_OK), 0);
+    assert_int_equal(connect_to(w->path), -1); /* at once: the loop has not run */
 }
 
 static void out_of_descriptors_clients_are_told_and_others_served_later(void **state)

@@ -7,7 +7,7 @@ import io
 import socket
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, TypeVar, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, TypeVar, Union
 
 from . import _wire as wire
 from ._errors import SshleaseError
@@ -15,9 +15,6 @@ from ._lease import Lease
 from ._process import Handle
 from ._session import Stream
 from ._wire import Pty
-
-if TYPE_CHECKING:
-    from .paramiko import Transport
 
 # As much as paramiko lets wait unread, so that programs which read one output after the other go on working.
 WINDOW = 2097152
@@ -31,7 +28,7 @@ Translate = Callable[[SshleaseError], Exception]
 class Channel:
     """One command, shell or subsystem. There is no descriptor to select() on."""
 
-    def __init__(self, lease: Lease, translate: Translate, transport: Optional["Transport"] = None) -> None:
+    def __init__(self, lease: Lease, translate: Translate, transport: Any = None) -> None:
         self._lease, self._translate, self._transport = lease, translate, transport
         self._pty: Optional[Pty] = None
         self._env: Dict[str, str] = {}

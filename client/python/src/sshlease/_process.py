@@ -8,16 +8,13 @@ import signal as signals
 import subprocess
 import time
 import weakref
-from typing import IO, TYPE_CHECKING, Any, Callable, List, Optional, Tuple, Union, cast
+from typing import IO, Any, Callable, List, Optional, Protocol, Tuple, Union, cast
 
 from . import _wire as wire
-from ._errors import CommandTimeout
+from ._errors import CommandTimeout, SshleaseError
 from ._link import Link
 from ._result import returncode_of
 from ._session import Session, Stream, no_stream
-
-if TYPE_CHECKING:
-    from ._lease import Lease
 
 PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
 
@@ -48,10 +45,18 @@ def _let_go(link: Link, stream: Stream) -> None:
         link.later(lambda: link.session.discard(stream))
 
 
+class Holder(Protocol):
+    """A lease, as far as its streams know it."""
+
+    target: str
+
+    def _no_result(self, stream: Stream) -> SshleaseError: ...
+
+
 class Handle:
     """A stream and what keeps it alive: it ends on the far side when the last of the objects that use it goes."""
 
-    def __init__(self, lease: "Lease", link: Link, stream: Stream) -> None:
+    def __init__(self, lease: Holder, link: Link, stream: Stream) -> None:
         self.lease, self.link, self.stream = lease, link, stream
         weakref.finalize(self, _let_go, link, stream).atexit = False  # the lease ends then, and this with it
 
