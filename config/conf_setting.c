@@ -32,6 +32,7 @@
 
 static const char *const checking_words[] = {"yes", "accept-new", NULL};
 static const char *const cleanup_words[] = {"sweep", "signal", "off", NULL};
+static const char *const open_ahead_words[] = {"auto", "yes", "no", NULL};
 static const char *const owners_words[] = {"user", "shared", NULL};
 
 #define SECRET_RIGHT "give {file: PATH}, {env: NAME} or {credential: NAME}"
@@ -74,6 +75,13 @@ static const struct sl_setting target_settings[] = {
     COUNT("min_idle", policy.min_idle, 0, 1000, 0),
     COUNT("streams", policy.streams, 1, 64, 8),
     COUNT("sharing", policy.sharing, 1, 64, 1),
+    COUNT("max_uses", policy.max_uses, 0, 1000000, 0),
+    {.key = "open_ahead",
+        .kind = SL_SETTING_CHOICE,
+        SIZED_AT(struct sl_target_conf, policy.open_ahead),
+        .max = 2,
+        .fallback = SL_OPEN_AHEAD_AUTO,
+        .choice = open_ahead_words},
     COUNT("handshakes", policy.handshakes, 1, 1000, 4),
     COUNT("waiters", policy.waiters, 0, 10000, 64),
     DURATION("acquire_timeout", policy.acquire_timeout_ms, 1, DAY, 30 * SECOND, NULL),
@@ -190,7 +198,8 @@ const struct sl_section sl_section_access = {.name = "who is named", TABLE(acces
 const struct sl_section sl_section_secret = {.name = "a secret", TABLE(secret_settings)};
 
 _Static_assert(sizeof target_settings / sizeof target_settings[0] <= SL_SECTION_SETTINGS_MAX, "raise the maximum");
-_Static_assert(sizeof(enum sl_host_key_checking) == 4 && sizeof(enum sl_remote_cleanup) == 4 && sizeof(bool) == 1,
+_Static_assert(sizeof(enum sl_host_key_checking) == 4 && sizeof(enum sl_remote_cleanup) == 4 &&
+                   sizeof(enum sl_open_ahead) == 4 && sizeof(bool) == 1,
     "sl_setting_set() stores by size");
 
 const struct sl_setting *sl_section_find(const struct sl_section *section, const char *key)

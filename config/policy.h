@@ -6,11 +6,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum sl_open_ahead { SL_OPEN_AHEAD_AUTO, SL_OPEN_AHEAD_YES, SL_OPEN_AHEAD_NO };
+
 struct sl_policy {
     uint32_t max_connections;          /* 4; dialing + idle + leased + draining + closing never exceeds it */
     uint32_t min_idle;                 /* 0 */
     uint32_t streams;                  /* 8 channels at once on one connection */
     uint32_t sharing;                  /* 1; leases of one owner that may ride one connection at once */
+    uint32_t max_uses;                 /* 0: any number of commands on one connection */
+    enum sl_open_ahead open_ahead;     /* auto; session channels opened before a command asks for one */
     uint32_t handshakes;               /* 4 dials at once to this target */
     uint32_t waiters;                  /* 64 */
     uint64_t acquire_timeout_ms;       /* 30 s */

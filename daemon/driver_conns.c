@@ -169,7 +169,7 @@ static void free_slot(struct sl_driver *d, struct sl_driver_conn *slot)
 void sl_driver_conn_dial(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_driver_conn *slot = sl_driver_conn_find(d, act->conn);
-    int r = sl_conn_open(d->transport, slot->target->conf, &conn_handler, slot, &slot->conn);
+    int r = sl_conn_open(d->transport, slot->target->conf, slot->target->compat, &conn_handler, slot, &slot->conn);
 
     if (r != 0)
         lost(slot, r, sl_status_text(r));

@@ -92,8 +92,6 @@ int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *sp
 {
     if (lease->phase != SL_PHASE_HELD)
         return SL_E_NO_LEASE;
-    if (lease->conn != NULL && lease->conn->lost_status != 0)
-        return SL_E_CONNECTION_LOST;
     struct sl_lease_stream *stream = malloc(sizeof *stream);
     if (stream == NULL)
         return SL_E_NOMEM;
@@ -157,7 +155,7 @@ static void finish(struct sl_lease *lease)
     if (lease->phase == SL_PHASE_OVER)
         return;
     cut_streams(lease);
-    if (lease->conn == NULL)
+    if (lease->conn == NULL || (lease->party != NULL && sl_party_is_parked(lease->party)))
         end_party(lease); /* it was parked, or there is none */
     sl_driver_lease_move(lease, SL_PHASE_OVER);
 }
@@ -307,6 +305,15 @@ static bool nothing_for_core(struct sl_lease *lease)
     return false;
 }
 
+static bool is_to_move(const struct sl_lease *lease, struct sl_event *ret_event)
+{
+    if (lease->conn == NULL || lease->party == NULL || !sl_party_is_crowded(lease->party))
+        return false;
+    ret_event->type = sl_conn_is_spent(lease->conn->conn) ? SL_EV_DISPLACED : SL_EV_CROWDED;
+    ret_event->status = lease->conn->lost_status;
+    return true;
+}
+
 bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_event *ret_event)
 {
     /* It ended in a step between the noting down and now. */
@@ -350,10 +357,10 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
         ret_event->type = SL_EV_RELEASE;
         ret_event->clean = lease->conn != NULL && lease->conn->lost_status == 0 &&
                            (lease->party == NULL || sl_party_is_clean(lease->party));
+        ret_event->spent = ret_event->clean && sl_conn_is_spent(lease->conn->conn);
         return true;
     case SL_TODO_CROWDED:
-        ret_event->type = SL_EV_CROWDED;
-        return lease->conn != NULL && lease->conn->lost_status == 0 && sl_party_is_crowded(lease->party);
+        return is_to_move(lease, ret_event);
     case SL_TODO_DRAINED:
         *ret_event = (struct sl_event){.type = SL_EV_CONN_DRAINED, .conn = lease->conn->id, .lease = lease->id};
         sl_driver_lease_move(lease, SL_PHASE_OVER);
@@ -375,13 +382,22 @@ static uint32_t left_ms(const struct sl_driver *d, uint64_t deadline_ms)
     return left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
 }
 
+/* The connection that it was given was lost before that: it goes on with another one before the core hears of the loss,
+ * which would end it. */
+static void leave_lost(struct sl_lease *lease)
+{
+    sl_driver_note(lease->driver, &lease->work, SL_TODO_CROWDED);
+    sl_driver_note_last(lease->driver, &lease->conn->work);
+}
+
 static void on_grant(struct sl_lease *lease, const struct sl_action *act)
 {
     struct sl_driver *d = lease->driver;
 
     /* Without memory for it the lease can be given back, and open no streams. */
-    if (lease->conn->lost_status == 0)
-        (void)sl_party_begin(lease->conn->conn, &lease->party);
+    (void)sl_party_begin(lease->conn->conn, &lease->party);
+    if (lease->conn->lost_status != 0)
+        leave_lost(lease);
     if (lease->phase != SL_PHASE_ASKING)
         return; /* given back already; the core is about to hear of it */
     lease->phase = SL_PHASE_HELD;
@@ -472,6 +488,8 @@ void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
     case SL_ACT_MOVE:
         if (lease->conn->lost_status == 0)
             sl_party_move(lease->party, lease->conn->conn);
+        else
+            leave_lost(lease);
         return;
     case SL_ACT_RENEWED:
         if (lease->phase == SL_PHASE_HELD)

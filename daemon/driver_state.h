@@ -37,7 +37,7 @@ enum {
 };
 
 struct sl_work {
-    TAILQ_ENTRY(sl_work) entry; /* driver->work while todo != 0 */
+    TAILQ_ENTRY(sl_work) entry; /* driver->todo while todo != 0 */
     enum { SL_WORK_DRIVER, SL_WORK_CONN, SL_WORK_LEASE } of;
     unsigned todo;
 };
@@ -57,6 +57,7 @@ struct sl_driver_target {
     enum sl_driver_target_phase phase;
     uint64_t identity;
     struct sl_target_conf *conf;
+    struct sl_compat *compat;              /* what its server was seen to do */
     uint64_t used_ms;                      /* last asked for */
     char *last_error;                      /* what the last failed dial said; NULL: nothing */
     TAILQ_ENTRY(sl_driver_target) removed; /* driver->removed */
@@ -201,6 +202,8 @@ struct sl_driver {
 /* driver_todo.c: the to-do list. A bit that is set already stays where it is in line; forgetting takes all of them. */
 void sl_driver_note(struct sl_driver *d, struct sl_work *work, unsigned todo);
 void sl_driver_forget(struct sl_driver *d, struct sl_work *work);
+/* What is noted of it comes after all that is noted now. */
+void sl_driver_note_last(struct sl_driver *d, struct sl_work *work);
 
 /* driver_targets.c */
 /* The table, and what the core knows of it, become what `conf` says; the actions are carried out with the next flush.

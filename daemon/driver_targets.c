@@ -79,8 +79,13 @@ static int new_target(struct sl_driver *d, struct sl_target_conf *conf, struct s
     if (r != 0)
         return r;
     struct sl_driver_target *target = calloc(1, sizeof *target);
-    if (target == NULL)
+    struct sl_compat *compat = sl_compat_new();
+    if (target == NULL || compat == NULL) {
+        free(target);
+        sl_compat_free(compat);
         return SL_E_NOMEM;
+    }
+    target->compat = compat;
     target->index = index;
     target->phase = SL_PHASE_NEW;
     target->identity = ++d->identities;
@@ -98,6 +103,7 @@ static void free_target(struct sl_driver *d, struct sl_driver_target *target)
     assert(TAILQ_EMPTY(&target->leases) && TAILQ_EMPTY(&target->conns));
     d->target[target->index] = NULL;
     sl_target_conf_unref(target->conf);
+    sl_compat_free(target->compat);
     free(target->last_error);
     free(target);
 }
@@ -258,6 +264,10 @@ static void carry_plan_out(struct sl_driver *d, struct sl_driver_target **named,
     for (uint32_t i = 0; i < count; i++) {
         struct sl_driver_target *target = plan[i].target;
         target->phase = SL_PHASE_PRESENT;
+        if (target->identity != plan[i].identity)
+            sl_compat_reset(target->compat);
+        else
+            sl_compat_forgive(target->compat);
         target->identity = plan[i].identity;
         sl_target_conf_unref(target->conf);
         target->conf = plan[i].conf;

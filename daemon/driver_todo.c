@@ -13,3 +13,11 @@ void sl_driver_forget(struct sl_driver *d, struct sl_work *work)
         TAILQ_REMOVE(&d->todo, work, entry);
     work->todo = 0;
 }
+
+void sl_driver_note_last(struct sl_driver *d, struct sl_work *work)
+{
+    if (work->todo != 0) {
+        TAILQ_REMOVE(&d->todo, work, entry);
+        TAILQ_INSERT_TAIL(&d->todo, work, entry);
+    }
+}

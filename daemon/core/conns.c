@@ -222,6 +222,8 @@ enum sl_reason sl_conns_spent(const struct sl_pool *pool, const struct sl_conn_s
         return SL_REASON_SHUTDOWN;
     if (target->state == SL_TARGET_ABSENT || conn->epoch != target->epoch)
         return SL_REASON_OUTDATED;
+    if (conn->takes == 0)
+        return SL_REASON_SPENT;
     if (conn->state != SL_CONN_DIALING && lifetime_end_ms(conn) <= pool->now_ms)
         return SL_REASON_MAX_LIFETIME;
     return SL_REASON_NONE;

@@ -262,9 +262,11 @@ static void leave(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_reaso
     }
 }
 
-void sl_leases_release(struct sl_pool *pool, struct sl_lease_slot *lease)
+void sl_leases_release(struct sl_pool *pool, struct sl_lease_slot *lease, bool spent)
 {
     struct sl_conn_slot *conn = lease->conn;
+    if (conn != NULL && spent)
+        conn->takes = 0;
     end(pool, lease, SL_LEASE_RELEASED, SL_ACT_RELEASED, SL_REASON_RELEASED, 0);
     if (conn != NULL)
         leave(pool, conn, SL_REASON_RELEASED);
@@ -299,15 +301,34 @@ void sl_leases_drained(struct sl_pool *pool, struct sl_lease_slot *lease, int st
         sl_conns_close(pool, conn, SL_REASON_DRAINED, status);
 }
 
-void sl_leases_crowd(struct sl_pool *pool, struct sl_lease_slot *lease)
+/* Off its connection and in the queue, with as long to wait there as when it was asked for. */
+static struct sl_conn_slot *set_out(
+    struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_reason reason, int status)
 {
     struct sl_conn_slot *conn = lease->conn;
     lease->wait_ms = wait_end_ms(pool, lease);
     lease->failures_seen = lease->target->failure_serial;
-    sl_leases_move(pool, lease, SL_LEASE_MOVING, SL_REASON_CROWDED, 0);
+    sl_leases_move(pool, lease, SL_LEASE_MOVING, reason, status);
     lease->conn = NULL;
+    return conn;
+}
+
+void sl_leases_crowd(struct sl_pool *pool, struct sl_lease_slot *lease)
+{
+    struct sl_conn_slot *conn = set_out(pool, lease, SL_REASON_CROWDED, 0);
     conn->takes = sl_max_u32(conn->held.length, 1);
     leave(pool, conn, SL_REASON_CROWDED);
+}
+
+void sl_leases_displace(struct sl_pool *pool, struct sl_lease_slot *lease, int status)
+{
+    enum sl_reason reason = status != 0 ? SL_REASON_CONNECTION_LOST : SL_REASON_SPENT;
+    struct sl_conn_slot *conn = set_out(pool, lease, reason, status);
+    conn->takes = 0;
+    if (status != 0 && conn->held.length == 0 && conn->state == SL_CONN_LEASED)
+        sl_conns_close(pool, conn, reason, status);
+    else
+        leave(pool, conn, reason);
 }
 
 void sl_leases_lose(struct sl_pool *pool, struct sl_conn_slot *conn, int status)

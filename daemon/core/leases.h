@@ -28,7 +28,7 @@ void sl_leases_refuse(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl
 void sl_leases_refuse_all(struct sl_pool *pool, struct sl_target_slot *target, enum sl_reason reason, int status);
 /* granted or moving -> released, and RELEASED. The connection that it was last on is idle again, or cleaned up, or
  * closed where it is not to be kept. */
-void sl_leases_release(struct sl_pool *pool, struct sl_lease_slot *lease);
+void sl_leases_release(struct sl_pool *pool, struct sl_lease_slot *lease, bool spent);
 /* granted or moving -> ended, and ENDED (RELEASED where it was given back unclean; to a client that is gone: nothing),
  * and DRAIN. Its connection takes no lease any more. */
 void sl_leases_reclaim(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_reason reason, int status);
@@ -36,6 +36,8 @@ void sl_leases_reclaim(struct sl_pool *pool, struct sl_lease_slot *lease, enum s
 void sl_leases_drained(struct sl_pool *pool, struct sl_lease_slot *lease, int status);
 /* granted -> moving: its connection has no room for it. */
 void sl_leases_crowd(struct sl_pool *pool, struct sl_lease_slot *lease);
+/* granted -> moving: its connection is spent (`status` 0) or lost, and closed with the last lease that leaves it. */
+void sl_leases_displace(struct sl_pool *pool, struct sl_lease_slot *lease, int status);
 /* The connection is lost: its leases -> ended, nothing is cleaned up after them, it -> closing. */
 void sl_leases_lose(struct sl_pool *pool, struct sl_conn_slot *conn, int status);
 /* A later deadline, and RENEWED. `timeout_ms` 0: what was asked for at first. */

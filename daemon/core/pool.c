@@ -65,7 +65,7 @@ static void on_release(struct sl_pool *pool, const struct sl_event *ev)
     if (lease->state == SL_LEASE_WAITING)
         sl_leases_refuse(pool, lease, SL_REASON_RELEASED, SL_E_CANCELLED);
     else if (lease->state == SL_LEASE_MOVING || ev->clean) /* one that is moving has nothing to clean up after */
-        sl_leases_release(pool, lease);
+        sl_leases_release(pool, lease, ev->spent);
     else
         sl_leases_reclaim(pool, lease, SL_REASON_UNCLEAN, 0);
 }
@@ -88,13 +88,27 @@ static void on_renew(struct sl_pool *pool, const struct sl_event *ev)
         sl_leases_renew(pool, lease, ev->lease_timeout_ms);
 }
 
+/* NULL where it has nowhere to go. */
+static struct sl_lease_slot *find_to_move(const struct sl_pool *pool, struct sl_id id)
+{
+    struct sl_lease_slot *lease = sl_leases_find(pool, id);
+    bool can = lease != NULL && lease->state == SL_LEASE_GRANTED && pool->phase == SL_PHASE_RUNNING &&
+               lease->target->state == SL_TARGET_PRESENT;
+    return can ? lease : NULL;
+}
+
 static void on_crowded(struct sl_pool *pool, const struct sl_event *ev)
 {
-    struct sl_lease_slot *lease = sl_leases_find(pool, ev->lease);
-    if (lease == NULL || lease->state != SL_LEASE_GRANTED || pool->phase != SL_PHASE_RUNNING ||
-        lease->target->state == SL_TARGET_ABSENT)
-        return;
-    sl_leases_crowd(pool, lease);
+    struct sl_lease_slot *lease = find_to_move(pool, ev->lease);
+    if (lease != NULL)
+        sl_leases_crowd(pool, lease);
+}
+
+static void on_displaced(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_lease_slot *lease = find_to_move(pool, ev->lease);
+    if (lease != NULL)
+        sl_leases_displace(pool, lease, ev->status);
 }
 
 /* --- connections --- */
@@ -245,6 +259,7 @@ static const event_fn handlers[] = {
     [SL_EV_RENEW] = on_renew,
     [SL_EV_REVOKE] = on_revoke,
     [SL_EV_CROWDED] = on_crowded,
+    [SL_EV_DISPLACED] = on_displaced,
     [SL_EV_CONN_READY] = on_conn_ready,
     [SL_EV_CONN_FAILED] = on_conn_failed,
     [SL_EV_CONN_LOST] = on_conn_failed,

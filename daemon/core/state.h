@@ -74,7 +74,7 @@ struct sl_conn_slot {
     uint32_t lifetime_cut; /* this connection's share of chance in max_lifetime, of SL_LIFETIME_CUT_MAX */
     uint64_t epoch;        /* target->epoch when it was dialed; leased again only while they agree */
     uint32_t sharing;      /* leases it may have at once, as the policy said when it was dialed */
-    uint32_t takes;        /* the same, as the server was seen to allow */
+    uint32_t takes;        /* the same, as the server was seen to allow; 0: it is closed with its last lease */
     uint64_t claim;        /* the pass over the queue that has promised it to waiters */
     uint32_t claims;       /* to so many of them */
     uint64_t claim_owner;  /* of this class */

@@ -21,7 +21,7 @@ enum sl_lease_state {
     SL_LEASE_NONE, /* the slot is free */
     SL_LEASE_WAITING,
     SL_LEASE_GRANTED,
-    SL_LEASE_MOVING,   /* granted, but its connection had no room for it: waits for another one */
+    SL_LEASE_MOVING,   /* granted, but its connection had no room for it, or is over: waits for another one */
     SL_LEASE_RELEASED, /* the client gave it back clean */
     SL_LEASE_ENDED,    /* reclaimed; its connection may still have to be cleaned up after it */
     SL_LEASE_REFUSED,  /* was never granted */
@@ -58,6 +58,7 @@ const char *sl_lease_state_name(enum sl_lease_state state);
     X(DEAD, "dead")           /* pings unanswered */                                                                   \
     X(OUTDATED, "outdated")   /* its target's settings changed */                                                      \
     X(MAKE_ROOM, "make-room") /* idle for another owner or target, closed for a waiter */                              \
+    X(SPENT, "spent")         /* it serves no command more: max_uses, or the server's own limit */                     \
     X(SURPLUS, "surplus")     /* over a limit that a reload lowered */
 
 #define SL_REASON_ENUM(name, id) SL_REASON_##name,
@@ -69,10 +70,11 @@ enum sl_event_type {
     SL_EV_TIME,         /* time passed; nothing else */
     SL_EV_ACQUIRE,      /* target, owner, tag, acquire_timeout_ms, lease_timeout_ms */
     SL_EV_CLIENT_GONE,  /* lease: its socket closed; ends a wait as well as a lease */
-    SL_EV_RELEASE,      /* lease, clean; ends a wait too */
+    SL_EV_RELEASE,      /* lease, clean, spent; ends a wait too */
     SL_EV_RENEW,        /* lease, lease_timeout_ms */
     SL_EV_REVOKE,       /* lease */
-    SL_EV_CROWDED,      /* lease: the server opens no session for it; it has used none so far, others there have */
+    SL_EV_CROWDED,      /* lease: the server opens no session for it beside those of others */
+    SL_EV_DISPLACED,    /* lease, status: its connection is spent (0) or lost, and nothing of it is under way there */
     SL_EV_CONN_READY,   /* conn */
     SL_EV_CONN_FAILED,  /* conn, status: the dial failed. Answer: CLOSE */
     SL_EV_CONN_LOST,    /* conn, status: it died in any later state. Answer: CLOSE */
@@ -95,6 +97,9 @@ enum sl_event_type {
  * It keeps its deadlines. Where none has room within its acquire_timeout, it is ended (reason timeout). Ignored while
  * stopping, or when the target was removed.
  *
+ * DISPLACED is the same, but nobody else is to come to that connection: it is closed with the last lease that leaves
+ * it, which may be this one. A RELEASE that says `spent` closes it likewise.
+ *
  * A CONN_GONE that no CLOSE asked for counts as CONN_LOST first; the CLOSE it answers names an id that is gone already.
  * SHUTDOWN may be said again, the shorter wait counts; a configuration may still come, but nothing is dialed any more.
  */
@@ -112,6 +117,7 @@ struct sl_event {
     struct sl_id conn;
     int status;
     bool clean;
+    bool spent;                  /* the connection serves no command more */
     uint64_t acquire_timeout_ms; /* 0: the target's */
     uint64_t lease_timeout_ms;   /* 0: the target's; RENEW: what ACQUIRE said */
     uint64_t drain_ms;

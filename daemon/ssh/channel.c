@@ -1,6 +1,8 @@
 #include "daemon/ssh/channel.h"
 
 #include "daemon/ssh/ahead.h"
+#include "daemon/ssh/compat.h"
+#include "daemon/ssh/env.h"
 #include "daemon/ssh/session.h"
 #include "proto/status.h"
 
@@ -9,35 +11,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
-/* What the server may send on one channel before we read it: with 100 ms of round trip 2.5 MB/s. */
-#define CHANNEL_WINDOW 262144u
-#define CHANNEL_PACKET 32768u
+/* What the server may send on one channel before we read it: OpenSSH's own 2 MiB. Some servers break when a smaller one
+ * is used up, and with 100 ms of round trip a quarter of a MiB is 2.5 MB/s. Readers may all stall at once, so that many
+ * channels share WINDOWS_MAX, each new one getting a part of what is left. */
+#define CHANNEL_WINDOW     (2u << 20)
+#define CHANNEL_WINDOW_MIN (128u << 10)
+#define WINDOWS_MAX        (64u << 20)
+#define CHANNEL_PACKET     32768u
 
 /* An open that nobody wants any more is given up after so long; the second must be over on the wall clock, too. */
 #define GIVE_UP_MS 1100u
 
 static const char ping_type[] = "ping@sshlease";
-
-int sl_chan_make_cookie_base(struct sl_conn *conn)
-{
-    uint8_t random[16];
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
-        return SL_E_INTERNAL;
-    }
-    for (size_t i = 0; i < sizeof random; i++) {
-        snprintf(conn->cookie_base + 2 * i, 3, "%02x", random[i]);
-    }
-    return 0;
-}
-
-const char *sl_chan_cookie(const struct sl_conn *conn, struct sl_cookie mark, char *buf)
-{
-    /* The full stop keeps number 1 from being found in number 12. */
-    snprintf(buf, SL_COOKIE_SIZE, "%s-%u-%u.", conn->cookie_base, (unsigned)mark.epoch, (unsigned)mark.number);
-    return buf;
-}
 
 static void set_state(struct sl_chan *chan, enum sl_chan_state state)
 {
@@ -79,17 +65,6 @@ static void unlink_chan(struct sl_chan *chan)
     free(chan);
 }
 
-enum sl_chan_end sl_chan_look(struct sl_chan *chan)
-{
-    if (chan->end == SL_END_NONE && libssh2_channel_wait_eof(chan->ch) == 0) {
-        chan->end = SL_END_EOF;
-    }
-    if (chan->end == SL_END_EOF && libssh2_channel_wait_closed(chan->ch) == 0) {
-        chan->end = SL_END_CLOSE;
-    }
-    return chan->end;
-}
-
 /* --- draining --- */
 
 static struct sl_chan *pump_channel(struct sl_conn *conn)
@@ -104,7 +79,42 @@ static struct sl_chan *pump_channel(struct sl_conn *conn)
     return best;
 }
 
+/* For the channel that is being opened. */
+static uint32_t window_for(const struct sl_conn *conn)
+{
+    uint32_t used = 0;
+    const struct sl_chan *chan;
+    TAILQ_FOREACH(chan, &conn->chans, link)
+    {
+        used += chan != conn->op_chan ? chan->window : 0;
+    }
+    uint32_t part = used < WINDOWS_MAX ? (WINDOWS_MAX - used) / 8 : 0;
+    part = part < CHANNEL_WINDOW ? part : CHANNEL_WINDOW;
+    return part > CHANNEL_WINDOW_MIN ? part : CHANNEL_WINDOW_MIN;
+}
+
 static int step_op(struct sl_conn *conn);
+
+static void begin_op(struct sl_conn *conn, enum sl_op op, struct sl_chan *chan)
+{
+    conn->op = op;
+    conn->op_chan = chan;
+    conn->op_since_ms = sl_conn_now(conn);
+    conn->op_commands = conn->commands;
+}
+
+/* False: out of memory. */
+static bool open_session(struct sl_conn *conn)
+{
+    struct sl_chan *chan = add_chan(conn, SL_CHAN_SESSION, NULL, SL_CHAN_OPENING);
+    if (chan == NULL) {
+        return false;
+    }
+    begin_op(conn, SL_OP_OPEN, chan);
+    chan->window = window_for(conn);
+    conn->opened_last = SL_CHAN_SESSION;
+    return true;
+}
 
 /* EAGAIN of libssh2 when the socket is dry. */
 static int pump(struct sl_conn *conn)
@@ -116,8 +126,11 @@ static int pump(struct sl_conn *conn)
                 return LIBSSH2_ERROR_EAGAIN;
             }
             /* Nothing else of libssh2's reads a session without channels. */
-            conn->op = SL_OP_PING;
-            conn->op_since_ms = sl_conn_now(conn);
+            if (sl_compat_probe(conn->compat) == SL_PROBE_UNKNOWN_TYPE) {
+                begin_op(conn, SL_OP_PING, NULL);
+            } else if (!open_session(conn)) {
+                return LIBSSH2_ERROR_ALLOC;
+            }
         }
         return step_op(conn);
     }
@@ -176,6 +189,7 @@ static void opened(struct sl_conn *conn, LIBSSH2_CHANNEL *ch)
     conn->turn = SL_TURN_MOVED;
     chan->ch = ch;
     chan->number = conn->witness.opened;
+    sl_ahead_answered(conn);
     if (chan->kind == SL_CHAN_DIRECT) {
         opened_direct(chan);
     } else {
@@ -200,6 +214,7 @@ static void refused(struct sl_conn *conn)
     conn->op = SL_OP_NONE;
     conn->op_chan = NULL;
     conn->turn = SL_TURN_MOVED;
+    sl_ahead_answered(conn);
     if (chan->kind == SL_CHAN_DIRECT) {
         char why[sizeof chan->request->why];
         refused_direct(chan, sl_witness_refusal(&conn->witness, why, sizeof why));
@@ -226,7 +241,7 @@ static LIBSSH2_CHANNEL *open_direct(struct sl_conn *conn)
     libssh2_session_set_read_timeout(
         conn->session, late ? 1 : (long)(conn->target->policy.connect_timeout_ms / 1000) + 60);
     LIBSSH2_CHANNEL *ch = libssh2_channel_open_ex(conn->session, request->type, (unsigned)strlen(request->type),
-        CHANNEL_WINDOW, CHANNEL_PACKET, (const char *)request->message, (unsigned)request->message_len);
+        conn->op_chan->window, CHANNEL_PACKET, (const char *)request->message, (unsigned)request->message_len);
     libssh2_session_set_read_timeout(conn->session, 0);
     return ch;
 }
@@ -249,14 +264,14 @@ static LIBSSH2_CHANNEL *open_channel(struct sl_conn *conn)
 {
     if (conn->op == SL_OP_PING) {
         return libssh2_channel_open_ex(
-            conn->session, ping_type, sizeof ping_type - 1, CHANNEL_WINDOW, CHANNEL_PACKET, NULL, 0);
+            conn->session, ping_type, sizeof ping_type - 1, CHANNEL_WINDOW_MIN, CHANNEL_PACKET, NULL, 0);
     }
     conn->witness.opened = SL_WITNESS_NO_CHANNEL;
     if (conn->op_chan->kind == SL_CHAN_DIRECT) {
         return open_direct(conn);
     }
     return libssh2_channel_open_ex(
-        conn->session, "session", sizeof "session" - 1, CHANNEL_WINDOW, CHANNEL_PACKET, NULL, 0);
+        conn->session, "session", sizeof "session" - 1, conn->op_chan->window, CHANNEL_PACKET, NULL, 0);
 }
 
 /* 0 when it is over, whatever its result. */
@@ -283,6 +298,8 @@ static int step_op(struct sl_conn *conn)
         return 0;
     }
     conn->op = SL_OP_NONE;
+    sl_ahead_answered(conn);
+    sl_compat_saw_probe(conn->compat);
     if (ch != NULL) {
         /* A server that opens channels of any type; it is closed like one of ours. */
         if (add_chan(conn, SL_CHAN_SESSION, ch, SL_CHAN_CLOSING) == NULL) {
@@ -319,25 +336,19 @@ static void start_op(struct sl_conn *conn, uint32_t needed)
 {
     struct sl_chan *asked = first_asked(conn);
     bool session = sl_ahead_wanted(conn, held(conn), needed) > 0;
-    if (conn->ping_after != UINT64_MAX) {
-        conn->op = SL_OP_PING;
+    bool pinged = conn->ping_after != UINT64_MAX || (sl_ahead_needs_proof(conn) && held(conn) > 0);
+    if (pinged && sl_compat_probe(conn->compat) == SL_PROBE_UNKNOWN_TYPE) {
+        begin_op(conn, SL_OP_PING, NULL);
     } else if (asked != NULL && (!session || conn->opened_last == SL_CHAN_SESSION)) { /* in turn */
         set_state(asked, SL_CHAN_OPENING);
-        conn->op = SL_OP_OPEN;
-        conn->op_chan = asked;
+        begin_op(conn, SL_OP_OPEN, asked);
+        asked->window = window_for(conn);
         conn->opened_last = SL_CHAN_DIRECT;
     } else if (session) {
-        struct sl_chan *chan = add_chan(conn, SL_CHAN_SESSION, NULL, SL_CHAN_OPENING);
-        if (chan == NULL) {
-            return; /* tried again in the next tick; whoever waits for it has a deadline */
-        }
-        conn->op = SL_OP_OPEN;
-        conn->op_chan = chan;
-        conn->opened_last = SL_CHAN_SESSION;
-    } else {
-        return;
+        sl_ahead_begin_trial(conn, needed);
+        /* Out of memory: tried again in the next tick; whoever waits for it has a deadline. */
+        (void)open_session(conn);
     }
-    conn->op_since_ms = sl_conn_now(conn);
 }
 
 /* --- channels of another type --- */
@@ -357,7 +368,6 @@ struct sl_chan *sl_chan_ask(struct sl_party *party, const char *type, uint8_t *m
     request->message_len = message_len;
     chan->request = request;
     chan->party = party;
-    party->channels++;
     sl_conn_schedule(conn);
     return chan;
 }
@@ -377,36 +387,9 @@ struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct sl_party *party, LIBS
     struct sl_chan *chan = add_chan(conn, SL_CHAN_FORWARDED, ch, SL_CHAN_USED);
     if (chan != NULL) {
         chan->party = party;
+        chan->window = CHANNEL_WINDOW; /* libssh2's choice */
     }
     return chan;
-}
-
-/* --- cookies --- */
-
-int sl_chan_settle_cookie(struct sl_chan *chan)
-{
-    struct sl_conn *conn = chan->conn;
-    if (chan->cookie == SL_COOKIE_ACCEPTED || chan->cookie == SL_COOKIE_REFUSED) {
-        return 0;
-    }
-    if (chan->cookie == SL_COOKIE_NONE) {
-        chan->mark = (struct sl_cookie){chan->party != NULL ? chan->party->epoch : conn->epoch, ++conn->next_cookie};
-        chan->cookie = SL_COOKIE_SENT;
-    }
-    char cookie[SL_COOKIE_SIZE];
-    sl_chan_cookie(conn, chan->mark, cookie);
-    int r = libssh2_channel_setenv_ex(
-        chan->ch, SL_COOKIE_NAME, sizeof SL_COOKIE_NAME - 1, cookie, (unsigned)strlen(cookie));
-    if (r == LIBSSH2_ERROR_EAGAIN) {
-        return SL_E_AGAIN;
-    }
-    if (!sl_session_survives(r)) {
-        sl_session_failed(conn, r);
-        return SL_E_CONNECTION_LOST;
-    }
-    chan->cookie = r == 0 ? SL_COOKIE_ACCEPTED : SL_COOKIE_REFUSED;
-    conn->turn = SL_TURN_MOVED;
-    return 0;
 }
 
 /* --- using and closing --- */
@@ -414,6 +397,9 @@ int sl_chan_settle_cookie(struct sl_chan *chan)
 struct sl_chan *sl_chan_take(struct sl_party *party)
 {
     struct sl_chan *chan, *best = NULL;
+    if (!sl_ahead_may_start(party->conn)) {
+        return NULL;
+    }
     TAILQ_FOREACH(chan, &party->conn->chans, link)
     {
         /* One that the server has closed already is no use; one whose cookie is settled is the best. */
@@ -424,7 +410,6 @@ struct sl_chan *sl_chan_take(struct sl_party *party)
     }
     if (best != NULL) {
         best->party = party;
-        party->channels++;
         set_state(best, SL_CHAN_USED);
     }
     return best;
@@ -435,8 +420,15 @@ void sl_chan_close(struct sl_chan *chan, bool unanswered)
     if (unanswered && chan->party != NULL) {
         chan->party->tainted++;
     }
+    chan->question.is_out &= chan->cookie == SL_COOKIE_SENT; /* nobody waits for another one */
     set_state(chan, unanswered ? SL_CHAN_LIMBO : SL_CHAN_CLOSING);
     chan->conn->turn = SL_TURN_MOVED;
+}
+
+void sl_chan_give_up(struct sl_chan *chan)
+{
+    chan->party = NULL;
+    sl_chan_close(chan, false);
 }
 
 /* A channel may only be freed, and its number used again, when no answer is out that would be taken for another's. So a
@@ -446,8 +438,8 @@ int sl_chan_step_close(struct sl_chan *chan)
     struct sl_conn *conn = chan->conn;
     sl_chan_look(chan);
     if (chan->cookie == SL_COOKIE_SENT) {
-        int r = sl_chan_settle_cookie(chan);
-        if (r != 0 && (r != SL_E_AGAIN || chan->end != SL_END_CLOSE)) {
+        int r = sl_env_settle_cookie(chan);
+        if (r == SL_E_CONNECTION_LOST || (r == SL_E_AGAIN && chan->end != SL_END_CLOSE)) {
             return r;
         }
     }
@@ -465,6 +457,19 @@ int sl_chan_step_close(struct sl_chan *chan)
     unlink_chan(chan);
     conn->turn = SL_TURN_MOVED;
     return 0;
+}
+
+static void step_held(struct sl_chan *chan, uint32_t needed)
+{
+    struct sl_conn *conn = chan->conn;
+    bool useless = chan->end != SL_END_NONE || conn->spent;
+    if (!useless && (chan->question.is_out || sl_ahead_marks(conn, needed))) {
+        useless = sl_env_settle_cookie(chan) == SL_E_STREAM_REFUSED;
+    }
+    if (useless) {
+        sl_ahead_trial_failed(conn, "does not serve two at once");
+        sl_chan_close(chan, false);
+    }
 }
 
 void sl_chan_tick(struct sl_conn *conn, uint32_t needed)
@@ -489,37 +494,28 @@ void sl_chan_tick(struct sl_conn *conn, uint32_t needed)
     for (chan = TAILQ_FIRST(&conn->chans); chan != NULL && conn->phase == SL_PHASE_READY; chan = next) {
         next = TAILQ_NEXT(chan, link);
         if (chan->state == SL_CHAN_HELD) {
-            if (chan->end != SL_END_NONE) {
-                sl_chan_close(chan, false);
-            } else if (conn->target->policy.sharing <= 1) {
-                (void)sl_chan_settle_cookie(chan); /* where connections are shared it says whose the channel is */
-            }
+            step_held(chan, needed);
         }
         if (chan->state == SL_CHAN_LIMBO || chan->state == SL_CHAN_CLOSING) {
             (void)sl_chan_step_close(chan);
         }
     }
+    sl_ahead_step(conn);
 }
 
 uint64_t sl_chan_deadline(const struct sl_conn *conn)
 {
     uint64_t now = sl_conn_now(conn);
+    uint64_t first = sl_env_deadline(conn), trial = sl_ahead_deadline(conn);
+    first = first < trial ? first : trial;
+    first = first > now ? first : now + 1;
     if (conn->op == SL_OP_OPEN && conn->op_chan->kind == SL_CHAN_DIRECT) {
         uint64_t deadline = direct_deadline(conn);
-        return deadline > now ? deadline : now + GIVE_UP_MS; /* libssh2's clock is not ours */
+        deadline = deadline > now ? deadline : now + GIVE_UP_MS; /* libssh2's clock is not ours */
+        return deadline < first ? deadline : first;
     }
-    return conn->op == SL_OP_NONE && conn->open_retry_ms > now ? conn->open_retry_ms : UINT64_MAX;
-}
-
-void sl_chan_saw_exit(struct sl_conn *conn, uint32_t number, enum sl_chan_exit exit)
-{
-    struct sl_chan *chan;
-    TAILQ_FOREACH(chan, &conn->chans, link)
-    {
-        if (chan->ch != NULL && chan->number == number) {
-            chan->exit = exit;
-        }
-    }
+    uint64_t retry = conn->op == SL_OP_NONE && conn->open_retry_ms > now ? conn->open_retry_ms : UINT64_MAX;
+    return retry < first ? retry : first;
 }
 
 void sl_chan_forget_all(struct sl_conn *conn)

@@ -1,14 +1,11 @@
-/* channel.h - SSH channels: opening sessions ahead of need and others as asked, cookies, closing, and the ping. Knows
- * nothing of what runs in them. */
+/* channel.h - SSH channels: opening sessions ahead of need and others as asked, closing, and the ping. Knows nothing of
+ * what runs in them. */
 #ifndef SSHLEASE_SSH_CHANNEL_H
 #define SSHLEASE_SSH_CHANNEL_H
 
 #include "daemon/ssh/party.h"
 
 struct _LIBSSH2_CHANNEL;
-
-/* The environment variable that marks what is started in a channel. Servers commonly accept LC_*. */
-#define SL_COOKIE_NAME "LC_SSHLEASE"
 
 enum sl_chan_kind {
     SL_CHAN_SESSION,
@@ -37,6 +34,17 @@ enum sl_cookie_state {
     SL_COOKIE_SENT,
     SL_COOKIE_ACCEPTED,
     SL_COOKIE_REFUSED,
+    SL_COOKIE_OMITTED, /* it is not wanted, or the server is known to mind */
+};
+
+/* The last environment variable that was sent on a channel. */
+struct sl_question {
+    bool is_out;       /* unanswered */
+    bool proven;       /* the connection took the same variable before */
+    bool taken;        /* what libssh2 said */
+    char name[64];     /* cut */
+    uint64_t since_ms; /* when it was sent */
+    uint64_t answer;   /* the answer's place in the order of arrival, as the witness saw it */
 };
 
 /* How a channel that was asked for is opened. */
@@ -58,14 +66,14 @@ struct sl_chan {
     enum sl_chan_state state;
     enum sl_cookie_state cookie;
     struct sl_cookie mark; /* once the cookie was sent */
-    uint32_t number;       /* ours, as the wire names it; SL_WITNESS_NO_CHANNEL when it was not seen */
+    struct sl_question question;
+    uint32_t window; /* bytes that the server may send before they are read */
+    uint32_t number; /* ours, as the wire names it; SL_WITNESS_NO_CHANNEL when it was not seen */
     enum sl_chan_end end;
     enum sl_chan_exit exit;
     size_t read_size;  /* of the read that was answered EAGAIN and must be repeated just so; 0: any */
     uint64_t since_ms; /* in this state */
 };
-
-#define SL_COOKIE_SIZE 64u
 
 /* The random part of this connection's cookies. 0 or SL_E_INTERNAL. */
 int sl_chan_make_cookie_base(struct sl_conn *conn);
@@ -89,11 +97,10 @@ void sl_chan_unask(struct sl_chan *chan);
 /* Takes a channel that the server has opened for `party` (NULL: for one that is over); NULL when out of memory, the
  * channel stays the caller's then. */
 struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct sl_party *party, struct _LIBSSH2_CHANNEL *ch);
-/* Sends the cookie, or collects its answer: 0 when that is settled, SL_E_AGAIN while the answer is out (others may be
- * sent behind it), or the connection has died. */
-int sl_chan_settle_cookie(struct sl_chan *chan);
 /* The user lets go of it: it is closed by and by. `unanswered`: a request of the user's is still out. */
 void sl_chan_close(struct sl_chan *chan, bool unanswered);
+/* The user gives it back unused: nothing was started in it, and it is of no use to anybody. */
+void sl_chan_give_up(struct sl_chan *chan);
 /* One step of closing it, for a user who waits: 0 when the server has confirmed and `chan` is freed, SL_E_AGAIN, or the
  * connection has died. */
 int sl_chan_step_close(struct sl_chan *chan);

@@ -13,6 +13,8 @@
 #include "daemon/ssh/ahead.h"
 #include "daemon/ssh/auth.h"
 #include "daemon/ssh/channel.h"
+#include "daemon/ssh/compat.h"
+#include "daemon/ssh/env.h"
 #include "daemon/ssh/hostkey.h"
 #include "daemon/ssh/io.h"
 #include "daemon/ssh/party.h"
@@ -23,6 +25,7 @@
 #include "daemon/ssh/stream_run.h"
 #include "proto/status.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,6 +34,9 @@
 #define TURN_BUDGET 262144u
 /* Rounds of a turn while something still moves. */
 #define TURN_ROUNDS 4
+/* What ends a connection at once shows within so long; a server that ends it after commands may take longer. */
+#define PROBE_SOON_MS    2000u
+#define AFTER_COMMAND_MS 2000u
 
 /* --- dialing --- */
 
@@ -90,14 +96,15 @@ static uint64_t user_timeout_ms(const struct sl_policy *policy)
     return ms > 0 && ms < 600000 ? ms : 120000;
 }
 
-int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, const struct sl_conn_handler *handler,
-    void *arg, struct sl_conn **ret_conn)
+int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, struct sl_compat *compat,
+    const struct sl_conn_handler *handler, void *arg, struct sl_conn **ret_conn)
 {
     struct sl_conn *conn = calloc(1, sizeof *conn);
     if (conn == NULL) {
         return SL_E_NOMEM;
     }
     conn->transport = transport;
+    conn->compat = compat;
     conn->handler = *handler;
     conn->arg = arg;
     conn->phase = SL_PHASE_RESOLVING;
@@ -167,6 +174,18 @@ static void note_received(struct sl_conn *conn)
     }
 }
 
+/* Without a question to the server: what its TCP says. Nor can there be an answer while what it has sent is not read.
+ */
+static void ask_tcp(struct sl_conn *conn)
+{
+    bool by_tcp = sl_compat_probe(conn->compat) == SL_PROBE_TCP || !sl_io_may_read(conn);
+    if (conn->ping_after != UINT64_MAX && by_tcp &&
+        sl_io_tcp_acknowledged(conn, 2 * conn->target->policy.validate_after_ms)) {
+        conn->ping_after = UINT64_MAX;
+        conn->owed |= SL_OWED_PONG;
+    }
+}
+
 static void handshake_tick(struct sl_conn *conn)
 {
     if (!sl_hostkey_loaded(conn->hostkey)) {
@@ -187,7 +206,7 @@ static void handshake_tick(struct sl_conn *conn)
         sl_conn_die(conn, SL_E_INTERNAL, "the SSH library refuses its settings");
         return;
     }
-    if (conn->socket == SL_SOCKET_MAYBE && conn->out.len < SL_IO_OUT_FULL) {
+    if (conn->socket == SL_SOCKET_MAYBE && sl_io_may_read(conn)) {
         sl_io_gate_open(conn, TURN_BUDGET);
         sl_io_step_away(conn, sl_session_handshake_step);
     }
@@ -227,6 +246,16 @@ static void host_key_tick(struct sl_conn *conn)
     sl_hostkey_check(conn->hostkey, key, len, on_key_checked, conn);
 }
 
+static void probe_by_tcp(struct sl_conn *conn)
+{
+    const struct sl_policy *policy = &conn->target->policy;
+    uint64_t interval_ms = policy->server_alive_interval_ms;
+    if (interval_ms == 0 || policy->validate_after_ms < interval_ms) {
+        interval_ms = policy->validate_after_ms;
+    }
+    sl_io_tcp_keepalive(conn, interval_ms, policy->server_alive_count_max);
+}
+
 static void auth_tick(struct sl_conn *conn)
 {
     int r = sl_auth_tick(conn->auth);
@@ -237,6 +266,10 @@ static void auth_tick(struct sl_conn *conn)
         sl_auth_free(conn->auth);
         conn->auth = NULL;
         conn->witness.freeing = SL_WITNESS_FREES;
+        conn->compat_number = sl_compat_meet(conn->compat, conn->server != NULL ? conn->server : "");
+        if (sl_compat_probe(conn->compat) == SL_PROBE_TCP) {
+            probe_by_tcp(conn);
+        }
         conn->owed |= SL_OWED_READY;
         sl_conn_move(conn, SL_PHASE_READY);
     }
@@ -264,6 +297,10 @@ static void ready_tick(struct sl_conn *conn)
         sl_stream_tick(conn);
         sl_remote_tick(conn);
         sl_reclaim_tick(conn);
+        ask_tcp(conn);
+        if (conn->spent && TAILQ_EMPTY(&conn->parties) && conn->phase == SL_PHASE_READY) {
+            sl_conn_die(conn, SL_E_CONNECTION_LOST, "of no more use: the server serves no more commands on it");
+        }
         if (conn->error != 0 && conn->phase == SL_PHASE_READY) {
             sl_session_lost(conn);
         }
@@ -271,7 +308,7 @@ static void ready_tick(struct sl_conn *conn)
             break;
         }
     }
-    if (conn->turn == SL_TURN_MOVED || (conn->socket == SL_SOCKET_MAYBE && conn->out.len < SL_IO_OUT_FULL)) {
+    if (conn->turn == SL_TURN_MOVED || (conn->socket == SL_SOCKET_MAYBE && sl_io_may_read(conn))) {
         sl_conn_schedule(conn); /* the rest after the others */
     }
 }
@@ -325,13 +362,61 @@ static void closing_tick(struct sl_conn *conn)
     sl_io_close(conn, on_gone);
 }
 
+/* The server has ended it, not the network. */
+static bool was_ended_by_server(const struct sl_conn *conn)
+{
+    return conn->session != NULL && (conn->disconnect_text != NULL || conn->error == ENODATA ||
+                                        conn->error == ECONNRESET || conn->error == EPIPE);
+}
+
+/* The server has ended the connection: what it was asked last may have been why. */
+static void learn_of_end(struct sl_conn *conn)
+{
+    bool pinging = conn->op == SL_OP_PING && sl_conn_now(conn) - conn->op_since_ms < PROBE_SOON_MS;
+    if (!sl_ahead_lost(conn) && !sl_env_lost(conn) && pinging && sl_compat_is(conn->compat, conn->compat_number) &&
+        sl_compat_saw_probe_fail(conn->compat, "ends the connection on a channel of an unknown type")) {
+        sl_conn_learned(conn);
+    }
+}
+
+/* A lease of which nothing is under way goes on elsewhere: where a command of it waits, or the server is one that ends
+ * connections after commands. */
+static void save_parties(struct sl_conn *conn, bool by_server)
+{
+    struct sl_party *party;
+    bool after_command = by_server && conn->commands > 0 && sl_conn_now(conn) - conn->command_end_ms < AFTER_COMMAND_MS;
+    TAILQ_FOREACH(party, &conn->parties, link)
+    {
+        if (party->sessions > 0 || after_command) {
+            (void)sl_party_crowd(party);
+        }
+    }
+}
+
+static void mourn(struct sl_conn *conn)
+{
+    bool by_server = was_ended_by_server(conn);
+    if ((conn->owed & SL_OWED_LOST) == 0) {
+        return; /* everything was said */
+    }
+    if (by_server && conn->compat_number != SL_COMPAT_NONE) {
+        learn_of_end(conn);
+    }
+    save_parties(conn, by_server);
+    if ((conn->owed & SL_OWED_CROWDED) != 0) {
+        conn->owed &= ~SL_OWED_CROWDED;
+        sl_party_report(conn);
+    }
+}
+
 /* What is owed to the handler, each at most once; any of them may close the connection. */
 static void deliver(struct sl_conn *conn)
 {
     if (conn->phase == SL_PHASE_DEAD) {
+        mourn(conn);
         sl_reclaim_lost(conn);
         sl_remote_end_all(conn);
-        sl_stream_end_all(conn, conn->lost_text != NULL ? conn->lost_text : "the connection was lost");
+        sl_stream_end_lost(conn, conn->lost_text != NULL ? conn->lost_text : "the connection was lost");
     }
     while (conn->owed != 0 && conn->phase != SL_PHASE_CLOSING) {
         unsigned now = conn->owed & ~(conn->owed - 1); /* the lowest first */
@@ -404,9 +489,27 @@ void sl_conn_tick(struct sl_conn *conn)
 
 /* --- what the daemon asks --- */
 
+bool sl_conn_is_spent(const struct sl_conn *conn)
+{
+    return conn->phase != SL_PHASE_READY || conn->spent || sl_ahead_uses_left(conn) == 0;
+}
+
+/* It is closed, perhaps because a ping was not answered: a server that is there and says nothing minds it. */
+static void learn_of_silence(struct sl_conn *conn)
+{
+    uint64_t now = sl_conn_now(conn);
+    if (conn->phase == SL_PHASE_READY && conn->op == SL_OP_PING && conn->error == 0 &&
+        now - conn->op_since_ms >= PROBE_SOON_MS && conn->last_received_ms < conn->op_since_ms &&
+        sl_io_tcp_acknowledged(conn, now - conn->op_since_ms) && sl_compat_is(conn->compat, conn->compat_number) &&
+        sl_compat_saw_probe_fail(conn->compat, "does not answer a channel of an unknown type")) {
+        sl_conn_learned(conn);
+    }
+}
+
 void sl_conn_close(struct sl_conn *conn)
 {
     if (conn->phase < SL_PHASE_CLOSING) {
+        learn_of_silence(conn);
         sl_conn_move(conn, SL_PHASE_CLOSING);
     }
 }

@@ -1,5 +1,7 @@
 #include "daemon/ssh/conn_base.h"
 
+#include "daemon/ssh/compat.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -65,6 +67,13 @@ void sl_conn_unschedule(struct sl_conn *conn)
             uv_idle_stop(&transport->idle); /* or the loop would never rest again */
         }
     }
+}
+
+void sl_conn_learned(struct sl_conn *conn)
+{
+    char name[SL_CONN_NAME_SIZE], what[512];
+    sl_log(conn->transport->log, SL_LOG_NOTICE, "ssh", "target=%s host=%s learned=\"%s\"", conn->target->name,
+        sl_conn_name(conn, name, sizeof name), sl_compat_describe(conn->compat, sl_conn_now(conn), what, sizeof what));
 }
 
 void sl_conn_move(struct sl_conn *conn, enum sl_phase to)

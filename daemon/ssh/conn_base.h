@@ -13,6 +13,7 @@
 struct _LIBSSH2_SESSION;
 struct sl_auth;
 struct sl_chan;
+struct sl_compat;
 struct sl_dial;
 struct sl_hostkey;
 struct sl_job;
@@ -130,11 +131,22 @@ struct sl_conn {
     struct sl_chan *op_chan;
     int opened_last; /* kind of the last channel asked of the server: they take turns */
     uint64_t op_since_ms;
-    uint32_t slot_limit; /* session channels the server was seen to allow; UINT32_MAX: not known */
+    uint32_t op_commands; /* `commands` when it was begun */
+    uint32_t slot_limit;  /* session channels the server was seen to allow; UINT32_MAX: not known */
     uint64_t slot_limit_until_ms;
     enum { SL_REFUSAL_NONE, SL_REFUSAL_FINAL } refusal; /* FINAL: streams that wait for a channel are to be told */
     unsigned open_refusals;
     uint64_t open_retry_ms;
+
+    /* what the server does, as far as it differs; compat.h */
+    struct sl_compat *compat; /* the target's */
+    uint32_t compat_number;   /* what this connection sees is for that memory only */
+    uint64_t env_proven;      /* variables that it took, by their places in that memory */
+    uint32_t commands;        /* that have run on it and ended */
+    uint32_t proved;          /* so many of them before something that it has answered since */
+    uint64_t command_end_ms;  /* the last one's */
+    uint64_t trial_ms;        /* a second session is tried since; 0: not */
+    bool spent;               /* it serves no command more: whoever waits for a channel is to move */
 
     /* leases */
     struct sl_party_list parties;
@@ -158,6 +170,8 @@ struct sl_transport {
 void sl_conn_move(struct sl_conn *conn, enum sl_phase to);
 /* Asks for a tick, soon. Cheap; any number of times. */
 void sl_conn_schedule(struct sl_conn *conn);
+/* Something was learned that people may want to know of: to the log. */
+void sl_conn_learned(struct sl_conn *conn);
 /* Takes that back: its memory is about to go. */
 void sl_conn_unschedule(struct sl_conn *conn);
 /* It is over: keeps status and "host:port: " with the text; on_lost follows. Only the first call counts. */

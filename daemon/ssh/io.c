@@ -12,14 +12,18 @@
 #include <assert.h>
 #include <errno.h>
 #include <libssh2.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A session that holds more is under attack: streams with full windows come to 18 MiB, accepted connections, whose
- * windows libssh2 makes 2 MiB, to 64 MiB. */
-#define SESSION_MEMORY_MAX (96u << 20)
+/* A session that holds more is under attack. Below it, above SESSION_MEMORY_HIGH, nothing more is read from the socket
+ * until somebody takes what lies there: the windows of all channels allow 64 MiB of data and as much again on accepted
+ * connections, but a byte that comes in a packet of its own takes a hundred. */
+#define SESSION_MEMORY_HIGH (96u << 20)
+#define SESSION_MEMORY_MAX  (128u << 20)
 /* A server that makes us answer and does not read; far above SL_IO_OUT_FULL, where we stop reading ourselves. */
 #define OUT_MAX (8u << 20)
 /* What is due but cannot be done now (nothing can be sent during a key exchange) is tried again so much later. */
@@ -311,9 +315,14 @@ void sl_io_step_away(struct sl_conn *conn, int (*step)(struct sl_conn *conn))
 
 /* --- gate, flush, watch, wake --- */
 
+bool sl_io_may_read(const struct sl_conn *conn)
+{
+    return conn->out.len < SL_IO_OUT_FULL && conn->witness.bytes < SESSION_MEMORY_HIGH;
+}
+
 void sl_io_gate_open(struct sl_conn *conn, size_t budget)
 {
-    conn->recv_budget = conn->out.len < SL_IO_OUT_FULL ? budget : 0;
+    conn->recv_budget = sl_io_may_read(conn) ? budget : 0;
 }
 
 void sl_io_gate_shut(struct sl_conn *conn)
@@ -338,6 +347,25 @@ void sl_io_flush(struct sl_conn *conn)
     }
 }
 
+void sl_io_tcp_keepalive(struct sl_conn *conn, uint64_t interval_ms, uint32_t count)
+{
+    int on = 1, seconds = interval_ms >= 1000 ? (int)(interval_ms / 1000) : 1, tries = (int)count;
+    /* On a socket that is no TCP connection they fail, and nothing is lost. */
+    (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+    (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
+    (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_KEEPCNT, &tries, sizeof tries);
+    (void)setsockopt(conn->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+bool sl_io_tcp_acknowledged(const struct sl_conn *conn, uint64_t within_ms)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    memset(&info, 0, sizeof info);
+    return getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_unacked == 0 &&
+           info.tcpi_last_ack_recv <= within_ms;
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct sl_conn *conn = poll->data;
@@ -352,7 +380,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 void sl_io_watch(struct sl_conn *conn, bool read)
 {
-    int events = (read && conn->out.len < SL_IO_OUT_FULL ? UV_READABLE : 0) | (conn->out.len > 0 ? UV_WRITABLE : 0);
+    int events = (read && sl_io_may_read(conn) ? UV_READABLE : 0) | (conn->out.len > 0 ? UV_WRITABLE : 0);
     if (conn->away == SL_AWAY || conn->error != 0 || conn->poll.data == NULL) {
         events = 0;
     }

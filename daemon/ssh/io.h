@@ -1,6 +1,5 @@
 /* io.h - one session on one socket: libssh2's SEND and RECV, the out-queue, polling, and handing the session to a
- * worker. Knows nothing of what the session is used for. The rules it keeps are in ARCHITECTURE.md's part on libssh2.
- */
+ * worker. Knows nothing of what the session is used for. The rules it keeps stand at the head of io.c. */
 #ifndef SSHLEASE_SSH_IO_H
 #define SSHLEASE_SSH_IO_H
 
@@ -30,6 +29,15 @@ void sl_io_step_away(struct sl_conn *conn, int (*step)(struct sl_conn *conn));
  */
 void sl_io_gate_open(struct sl_conn *conn, size_t budget);
 void sl_io_gate_shut(struct sl_conn *conn);
+
+/* Whether the gate yields anything at all: not while too much waits to be sent, or to be read by somebody. */
+bool sl_io_may_read(const struct sl_conn *conn);
+
+/* Has the kernel ask the server's for a sign of life every `interval_ms`; `count` unanswered ones end the connection.
+ */
+void sl_io_tcp_keepalive(struct sl_conn *conn, uint64_t interval_ms, uint32_t count);
+/* All that was sent has arrived, and the server's kernel was heard of in the last `within_ms`. */
+bool sl_io_tcp_acknowledged(const struct sl_conn *conn, uint64_t within_ms);
 
 /* Writes what the socket takes. */
 void sl_io_flush(struct sl_conn *conn);

@@ -1,25 +1,45 @@
-/* A lease leaves a connection that has no session for it and goes on with another one: its streams, which have not
- * begun anything, go along. */
+/* A lease leaves a connection that has no session for it, or none any more, and goes on with another one: its streams,
+ * of which nothing was sent, go along, and so do the marks of what it has started. */
+#include "daemon/ssh/channel.h"
 #include "daemon/ssh/party.h"
 #include "daemon/ssh/stream.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 void sl_party_park(struct sl_party *party)
 {
     struct sl_conn *conn = party->conn;
     struct sl_stream *stream, *next;
-    assert(party->state == SL_PARTY_LEAVING && party->channels == 0);
+    struct sl_chan *chan;
+    if (party->state == SL_PARTY_PARKED) {
+        return;
+    }
+    assert(party->state == SL_PARTY_LEAVING);
     for (stream = TAILQ_FIRST(&conn->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, link);
         if (stream->party == party) {
+            sl_stream_start_over(stream);
             sl_stream_leave(stream);
             TAILQ_INSERT_TAIL(&party->parked, stream, link);
         }
     }
+    TAILQ_FOREACH(chan, &conn->chans, link)
+    {
+        if (chan->party == party) {
+            chan->party = NULL; /* it is closing */
+        }
+    }
+    if (party->started_here > 0) {
+        char mark[SL_COOKIE_SIZE];
+        snprintf(mark, sizeof mark, "%s-%u-", conn->cookie_base, (unsigned)party->epoch);
+        sl_party_mark(party, mark);
+        party->started_here = 0;
+    }
     TAILQ_REMOVE(&conn->parties, party, link);
     party->conn = NULL;
     party->state = SL_PARTY_PARKED;
+    party->moves++;
     sl_conn_schedule(conn);
 }
 
@@ -30,6 +50,8 @@ void sl_party_move(struct sl_party *party, struct sl_conn *conn)
     party->conn = conn;
     party->state = SL_PARTY_LIVE;
     party->epoch = ++conn->epoch;
+    party->commands_before = conn->commands;
+    party->unmarked_here = 0;
     TAILQ_INSERT_TAIL(&conn->parties, party, link);
     while ((stream = TAILQ_FIRST(&party->parked)) != NULL) {
         TAILQ_REMOVE(&party->parked, stream, link);

@@ -1,10 +1,15 @@
 #include "daemon/ssh/party.h"
 
 #include "daemon/ssh/channel.h"
+#include "daemon/ssh/stream.h"
 #include "proto/status.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+/* A server on which nothing can be started is not to keep a lease going round for ever. */
+#define MOVES_MAX 4u
 
 int sl_party_begin(struct sl_conn *conn, struct sl_party **ret_party)
 {
@@ -16,6 +21,8 @@ int sl_party_begin(struct sl_conn *conn, struct sl_party **ret_party)
     party->target = sl_target_conf_ref(conn->target);
     TAILQ_INIT(&party->parked);
     party->epoch = ++conn->epoch;
+    party->commands_before = conn->commands;
+    party->state = conn->phase == SL_PHASE_READY ? SL_PARTY_LIVE : SL_PARTY_LEAVING;
     TAILQ_INSERT_TAIL(&conn->parties, party, link);
     sl_conn_schedule(conn);
     *ret_party = party;
@@ -57,6 +64,7 @@ void sl_party_free(struct sl_party *party)
         TAILQ_REMOVE(&conn->parties, party, link);
     }
     sl_target_conf_unref(party->target);
+    free(party->mark);
     free(party);
 }
 
@@ -77,7 +85,49 @@ bool sl_party_is_frozen(const struct sl_party *party)
 
 bool sl_party_is_crowded(const struct sl_party *party)
 {
-    return party->state == SL_PARTY_LEAVING;
+    return party->state == SL_PARTY_LEAVING || party->state == SL_PARTY_PARKED;
+}
+
+bool sl_party_is_parked(const struct sl_party *party)
+{
+    return party->state == SL_PARTY_PARKED;
+}
+
+void sl_party_mark(struct sl_party *party, const char *mark)
+{
+    /* Room is made sixteen at a time. */
+    if (party->marks % 16 == 0) {
+        void *more =
+            party->marks < SL_MARKS_MAX ? realloc(party->mark, (party->marks + 16) * sizeof *party->mark) : NULL;
+        if (more == NULL) {
+            party->marks_lost++;
+            return;
+        }
+        party->mark = more;
+    }
+    snprintf(party->mark[party->marks++], SL_COOKIE_SIZE, "%s", mark);
+}
+
+static bool is_unsent(const struct sl_stream *stream)
+{
+    return stream->state == SL_STREAM_WAITING || stream->state == SL_STREAM_SETUP;
+}
+
+bool sl_party_can_move(const struct sl_party *party)
+{
+    const struct sl_conn *conn = party->conn;
+    const struct sl_stream *stream;
+    if (party->state != SL_PARTY_LIVE || conn->handler.on_crowded == NULL || party->remote_count > 0 ||
+        party->tainted > 0 || party->orphans > 0 || party->moves >= MOVES_MAX) {
+        return false;
+    }
+    TAILQ_FOREACH(stream, &conn->streams, link)
+    {
+        if (stream->party == party && !is_unsent(stream)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool sl_party_crowd(struct sl_party *party)
@@ -86,13 +136,10 @@ bool sl_party_crowd(struct sl_party *party)
     if (sl_party_is_frozen(party)) {
         return true;
     }
-    /* A lease with a connection for itself has no better one to go to, and one that has started something must stay
-     * where that can be ended. */
-    enum {
-        ALONE,
-        BESIDE_OTHERS
-    } company = TAILQ_NEXT(TAILQ_FIRST(&conn->parties), link) != NULL ? BESIDE_OTHERS : ALONE;
-    if (party->state != SL_PARTY_LIVE || party->channels > 0 || company == ALONE || conn->handler.on_crowded == NULL) {
+    /* A lease with a connection for itself has no better one to go to, unless that is spent or lost. */
+    bool alone = TAILQ_NEXT(TAILQ_FIRST(&conn->parties), link) == NULL;
+    bool usable = conn->phase == SL_PHASE_READY && !conn->spent;
+    if ((alone && usable) || !sl_party_can_move(party)) {
         return false;
     }
     party->state = SL_PARTY_CROWDED;

@@ -1,12 +1,15 @@
 /* The way of a drain:
- *   1. STREAMS: every stream is closed as sl_stream_close() does it: TERM, grace, KILL, CLOSE
+ *   1. STREAMS: every stream is closed as sl_stream_close() does it: hang-up, TERM, grace, KILL, CLOSE
  *   2. CHANNEL: the sweep takes a held channel, or one is opened for it
- *   3. RUN, READ: the script goes to a shell's standard input, its last line comes back
- *   4. DONE: reported, and the party is gone
+ *   3. RUN, GREET: a shell is asked for, and says that it is one
+ *   4. READ: the script goes to its standard input, its last line comes back
+ *   5. DONE: reported, and the party is gone
  * All before one deadline. What could not be done is said in the report. Other parties of the connection go on. */
 #include "daemon/ssh/reclaim.h"
 
 #include "daemon/ssh/channel.h"
+#include "daemon/ssh/compat.h"
+#include "daemon/ssh/env.h"
 #include "daemon/ssh/party.h"
 #include "daemon/ssh/remote.h"
 #include "daemon/ssh/session.h"
@@ -21,14 +24,17 @@
 
 /* Beyond the kill_grace; transport.h promises ten seconds. */
 #define DRAIN_MS   9000u
+#define GREET_MS   5000u
 #define OUTPUT_MAX 4096u
 
 struct sl_reclaim {
-    enum { RECLAIM_STREAMS, RECLAIM_CHANNEL, RECLAIM_RUN, RECLAIM_READ, RECLAIM_DONE } stage;
+    enum { RECLAIM_STREAMS, RECLAIM_CHANNEL, RECLAIM_RUN, RECLAIM_GREET, RECLAIM_READ, RECLAIM_DONE } stage;
     uint64_t deadline_ms;
     struct sl_drain_report report;
     char text[256];
     struct sl_chan *chan; /* the sweep's */
+    uint64_t greet_ms;    /* the shell is to have said that it is one by then */
+    bool by_connection;   /* the sweep knows the lease's processes by the connection, too */
     char *script;
     size_t script_len, script_at;
     char output[OUTPUT_MAX];
@@ -105,23 +111,52 @@ void sl_party_drain(struct sl_party *party)
     }
 }
 
-/* The texts that mark the lease's processes: its epoch's, and those of channels that were opened before it began. */
-static char *make_script(const struct sl_party *party)
+/* The texts that mark the lease's processes: its epoch's, and those it has collected. */
+static char *make_script(const struct sl_party *party, const struct sl_sweep_shell *shell)
 {
     const struct sl_conn *conn = party->conn;
-    char mark[SL_OLDER_COOKIES + 1][sizeof SL_COOKIE_NAME + SL_COOKIE_SIZE];
-    const char *text[SL_OLDER_COOKIES + 1];
-    size_t count = 0;
-    snprintf(mark[0], sizeof mark[0], SL_COOKIE_NAME "=%s-%u-", conn->cookie_base, (unsigned)party->epoch);
-    text[count++] = mark[0];
-    for (unsigned i = 0; i < party->older_cookies; i++) {
-        char cookie[SL_COOKIE_SIZE];
-        snprintf(mark[count], sizeof mark[count], SL_COOKIE_NAME "=%s",
-            sl_chan_cookie(conn, party->older_cookie[i], cookie));
-        text[count] = mark[count];
-        count++;
+    const struct sl_reclaim *reclaim = party->reclaim;
+    size_t count = party->marks + 1;
+    char(*mark)[sizeof SL_COOKIE_NAME + SL_COOKIE_SIZE] = calloc(count, sizeof *mark);
+    const char **text = calloc(count, sizeof *text);
+    char *script = NULL;
+    if (mark != NULL && text != NULL) {
+        for (size_t i = 0; i < party->marks; i++) {
+            snprintf(mark[i], sizeof mark[i], SL_COOKIE_NAME "=%s", party->mark[i]);
+            text[i] = mark[i];
+        }
+        snprintf(
+            mark[party->marks], sizeof mark[0], SL_COOKIE_NAME "=%s-%u-", conn->cookie_base, (unsigned)party->epoch);
+        text[party->marks] = mark[party->marks];
+        uint64_t age_cs = (sl_conn_now(conn) - party->started_ms) / 10;
+        bool first = party->commands_before == 0;
+        const struct sl_sweep_marks marks = {
+            .text = text,
+            .count = count,
+            .connection = reclaim->by_connection ? shell->connection : NULL,
+            .since_cs = first                       ? 0
+                        : shell->uptime_cs > age_cs ? shell->uptime_cs - age_cs
+                                                    : 1,
+        };
+        script = sl_sweep_script(&marks);
     }
-    return sl_sweep_script(text, count);
+    free(mark);
+    free(text);
+    return script;
+}
+
+/* What TERM and KILL have not ended, where nothing else is done about it. */
+static void say_signalled(struct sl_party *party)
+{
+    struct sl_reclaim *reclaim = party->reclaim;
+    const struct sl_drain_report *report = &reclaim->report;
+    if (party->ended_by_server < report->streams) {
+        say(reclaim, "%u of %u commands did not end on TERM and KILL",
+            (unsigned)(report->streams - party->ended_by_server), (unsigned)report->streams);
+    } else if (party->tainted > 0) {
+        say(reclaim, "the server left %u requests unanswered: what it may have started for them is not known",
+            party->tainted);
+    }
 }
 
 /* After the streams: whether there is anything to sweep, and a way to. */
@@ -129,28 +164,23 @@ static void start_sweep(struct sl_party *party)
 {
     struct sl_conn *conn = party->conn;
     struct sl_reclaim *reclaim = party->reclaim;
-    const struct sl_drain_report *report = &reclaim->report;
-    if (party->ended_by_server < report->streams && conn->target->remote_cleanup == SL_CLEANUP_SIGNAL) {
-        say(reclaim, "%u of %u commands did not end on TERM and KILL",
-            (unsigned)(report->streams - party->ended_by_server), (unsigned)report->streams);
-    } else if (party->tainted > 0 && conn->target->remote_cleanup == SL_CLEANUP_SIGNAL) {
-        say(reclaim, "the server left %u requests unanswered: what it may have started for them is not known",
-            party->tainted);
+    if (conn->target->remote_cleanup == SL_CLEANUP_SIGNAL) {
+        say_signalled(party);
     }
     if (conn->target->remote_cleanup != SL_CLEANUP_SWEEP) {
         finish(party);
-    } else if (party->streams == 0) {
+    } else if (party->started == 0 && party->tainted == 0) {
         reclaim->report.sweep_ran = true; /* nothing was ever started */
         finish(party);
-    } else if (party->cookies_refused >= party->streams) {
-        say(reclaim, "the server does not accept " SL_COOKIE_NAME " (AcceptEnv): what left its process group cannot be "
-                     "found");
+    } else if (conn->spent) {
+        say_signalled(party);
+        say(reclaim, "the server opens no session for the sweep: what left its process group cannot be found");
         finish(party);
-    } else if ((reclaim->script = make_script(party)) == NULL) {
-        say(reclaim, "out of memory for the sweep");
+    } else if (sl_compat_shell(conn->compat) == SL_SHELL_OTHER) {
+        say_signalled(party);
+        say(reclaim, "the server runs no POSIX shell for the sweep: what left its process group cannot be found");
         finish(party);
     } else {
-        reclaim->script_len = strlen(reclaim->script);
         reclaim->stage = RECLAIM_CHANNEL;
     }
 }
@@ -175,18 +205,39 @@ static bool goes_on(struct sl_party *party, int r, const char *trouble)
     return true;
 }
 
-static void run_script(struct sl_party *party)
+/* `sure`: the same server will say the same again. */
+static void no_shell(struct sl_party *party, bool sure, const char *text)
+{
+    struct sl_conn *conn = party->conn;
+    if (sure && sl_compat_is(conn->compat, conn->compat_number) && sl_compat_saw_shell(conn->compat, SL_SHELL_OTHER)) {
+        sl_conn_learned(conn);
+    }
+    say_signalled(party);
+    say(party->reclaim, "%s: what left its process group cannot be found", text);
+    finish(party);
+}
+
+static void run_shell(struct sl_party *party)
 {
     struct sl_reclaim *reclaim = party->reclaim;
     struct sl_chan *chan = reclaim->chan;
     /* A held channel's cookie may still be unanswered; its answer comes before the shell's. */
-    if (chan->cookie == SL_COOKIE_SENT && sl_chan_settle_cookie(chan) != 0) {
+    int r = sl_env_settle_cookie(chan);
+    if (r == SL_E_STREAM_REFUSED) {
+        sl_chan_give_up(chan);
+        reclaim->chan = NULL;
+        reclaim->stage = RECLAIM_CHANNEL;
+    }
+    if (r != 0) {
         return;
     }
     static const char command[] = SL_SWEEP_COMMAND;
-    int r = libssh2_channel_process_startup(chan->ch, "exec", 4, command, sizeof command - 1);
-    if (goes_on(party, r, "the server refuses to run the sweep")) {
-        reclaim->stage = RECLAIM_READ;
+    r = libssh2_channel_process_startup(chan->ch, "exec", 4, command, sizeof command - 1);
+    if (r == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED || r == LIBSSH2_ERROR_CHANNEL_FAILURE) {
+        no_shell(party, true, "the server refuses to run the sweep");
+    } else if (goes_on(party, r, "the server refuses to run the sweep")) {
+        reclaim->stage = RECLAIM_GREET;
+        reclaim->greet_ms = sl_conn_now(party->conn) + GREET_MS;
     }
 }
 
@@ -194,25 +245,96 @@ static void finish_sweep(struct sl_party *party)
 {
     struct sl_reclaim *reclaim = party->reclaim;
     struct sl_sweep_result result;
+    uint32_t lost = party->cookies_refused - (reclaim->by_connection ? party->unmarked_here : 0) + party->marks_lost;
     sl_sweep_parse(reclaim->output, reclaim->output_len, &result);
     reclaim->report.swept = result.swept;
     reclaim->report.remaining = result.remaining;
-    reclaim->report.sweep_ran = result.ran && party->cookies_refused == 0;
+    reclaim->report.sweep_ran = result.ran && lost == 0 && result.spared == 0;
     if (!result.ran) {
-        say(reclaim, result.has_proc ? "the server did not run the sweep (it has no POSIX shell, or forces a command)"
-                                     : "the server has no /proc to sweep");
+        say(reclaim, result.has_proc ? "the shell did not run the sweep to its end"
+                                     : "the server has no /proc to sweep: what left its process group cannot be found");
     } else if (result.remaining > 0) {
         say(reclaim, "%u processes could not be ended", (unsigned)result.remaining);
-    } else if (party->cookies_refused > 0) {
-        say(reclaim, "%u streams had no cookie: what left their process groups cannot be found",
-            (unsigned)party->cookies_refused);
+    } else if (lost > 0) {
+        say(reclaim,
+            "%u commands have no mark there (the server takes no " SL_COOKIE_NAME
+            "; see AcceptEnv): what left their process groups cannot be found",
+            (unsigned)lost);
+    } else if (result.spared > 0) {
+        say(reclaim, "%u processes were left: they may be what an earlier lease of the connection has left running",
+            (unsigned)result.spared);
     }
     finish(party);
 }
 
-static void read_output(struct sl_party *party)
+/* Takes what the server says: standard output as far as there is room, the rest for nothing. False: the party is done,
+ * or the connection has died. */
+static bool take_output(struct sl_party *party)
 {
     struct sl_conn *conn = party->conn;
+    struct sl_reclaim *reclaim = party->reclaim;
+    for (int fd = 0; fd < 2; fd++) {
+        for (;;) {
+            /* A read of constant size; what does not fit is not ours. */
+            char piece[512];
+            ssize_t n = libssh2_channel_read_ex(reclaim->chan->ch, fd, piece, sizeof piece);
+            if (n < 0 && !goes_on(party, (int)n, "the server ended the sweep early") && n != LIBSSH2_ERROR_EAGAIN) {
+                return false;
+            }
+            if (n <= 0) {
+                break;
+            }
+            conn->turn = SL_TURN_MOVED;
+            if (fd == 0) {
+                size_t room = sizeof reclaim->output - reclaim->output_len;
+                size_t len = (size_t)n < room ? (size_t)n : room;
+                memcpy(reclaim->output + reclaim->output_len, piece, len);
+                reclaim->output_len += len;
+            }
+        }
+    }
+    return conn->phase == SL_PHASE_READY;
+}
+
+static bool has_output_ended(const struct sl_reclaim *reclaim)
+{
+    /* Everything of the two outputs is read: extended data of other types is nobody's. */
+    return sl_chan_look(reclaim->chan) != SL_END_NONE;
+}
+
+static void greet(struct sl_party *party)
+{
+    struct sl_conn *conn = party->conn;
+    struct sl_reclaim *reclaim = party->reclaim;
+    struct sl_sweep_shell shell;
+    if (!take_output(party)) {
+        return;
+    }
+    if (sl_sweep_greeted(reclaim->output, reclaim->output_len, &shell) == 0) {
+        if (has_output_ended(reclaim)) {
+            no_shell(party, true, "the server runs no POSIX shell for the sweep");
+        } else if (sl_conn_now(conn) >= reclaim->greet_ms) {
+            no_shell(party, false, "what the server runs for the sweep does not answer as a POSIX shell");
+        }
+        return;
+    }
+    (void)sl_compat_saw_shell(conn->compat, SL_SHELL_POSIX);
+    /* On a connection that leases share the others' processes have the same value. */
+    reclaim->by_connection = party->unmarked_here > 0 && shell.connection[0] != '\0' &&
+                             conn->target->policy.sharing <= 1 && (party->commands_before == 0 || shell.uptime_cs > 0);
+    reclaim->output_len = 0;
+    reclaim->script = make_script(party, &shell);
+    if (reclaim->script == NULL) {
+        say(reclaim, "out of memory for the sweep");
+        finish(party);
+        return;
+    }
+    reclaim->script_len = strlen(reclaim->script);
+    reclaim->stage = RECLAIM_READ;
+}
+
+static void feed_script(struct sl_party *party)
+{
     struct sl_reclaim *reclaim = party->reclaim;
     struct sl_chan *chan = reclaim->chan;
     while (reclaim->script_at < reclaim->script_len) {
@@ -220,7 +342,7 @@ static void read_output(struct sl_party *party)
             chan->ch, 0, reclaim->script + reclaim->script_at, reclaim->script_len - reclaim->script_at);
         if (n <= 0) {
             (void)goes_on(party, n == 0 ? LIBSSH2_ERROR_EAGAIN : (int)n, "the server ended the sweep early");
-            break;
+            return;
         }
         reclaim->script_at += (size_t)n;
         if (reclaim->script_at == reclaim->script_len) {
@@ -228,25 +350,14 @@ static void read_output(struct sl_party *party)
             (void)libssh2_channel_send_eof(chan->ch);
         }
     }
-    while (conn->phase == SL_PHASE_READY && reclaim->stage == RECLAIM_READ) {
-        /* A read of constant size; what does not fit is not ours. */
-        char piece[512];
-        ssize_t n = libssh2_channel_read_ex(chan->ch, 0, piece, sizeof piece);
-        if (n < 0) {
-            (void)goes_on(party, (int)n, "the server ended the sweep early");
-            break;
-        }
-        if (n == 0) {
-            break;
-        }
-        size_t room = sizeof reclaim->output - reclaim->output_len;
-        size_t len = (size_t)n < room ? (size_t)n : room;
-        memcpy(reclaim->output + reclaim->output_len, piece, len);
-        reclaim->output_len += len;
-        conn->turn = SL_TURN_MOVED;
-    }
-    if (conn->phase == SL_PHASE_READY && reclaim->stage == RECLAIM_READ && sl_chan_look(chan) != SL_END_NONE &&
-        libssh2_channel_eof(chan->ch) != 0) {
+}
+
+static void read_output(struct sl_party *party)
+{
+    struct sl_reclaim *reclaim = party->reclaim;
+    feed_script(party);
+    if (party->conn->phase == SL_PHASE_READY && reclaim->stage == RECLAIM_READ && take_output(party) &&
+        has_output_ended(reclaim)) {
         finish_sweep(party);
     }
 }
@@ -267,8 +378,14 @@ static void run(struct sl_party *party)
     if (reclaim->stage == RECLAIM_CHANNEL && (reclaim->chan = sl_chan_take(party)) != NULL) {
         reclaim->stage = RECLAIM_RUN;
     }
+    if (reclaim->stage == RECLAIM_CHANNEL && conn->spent) {
+        start_sweep(party); /* says why not */
+    }
     if (reclaim->stage == RECLAIM_RUN) {
-        run_script(party);
+        run_shell(party);
+    }
+    if (reclaim->stage == RECLAIM_GREET && conn->phase == SL_PHASE_READY) {
+        greet(party);
     }
     if (reclaim->stage == RECLAIM_READ && conn->phase == SL_PHASE_READY) {
         read_output(party);
@@ -300,6 +417,9 @@ uint64_t sl_reclaim_deadline(const struct sl_conn *conn)
         const struct sl_reclaim *reclaim = party->state == SL_PARTY_DRAINING ? party->reclaim : NULL;
         if (reclaim != NULL && reclaim->deadline_ms < first) {
             first = reclaim->deadline_ms;
+        }
+        if (reclaim != NULL && reclaim->stage == RECLAIM_GREET && reclaim->greet_ms < first) {
+            first = reclaim->greet_ms;
         }
     }
     return first;

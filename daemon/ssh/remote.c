@@ -66,7 +66,6 @@ int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, cons
     memcpy(remote->host, host, size);
     TAILQ_INSERT_TAIL(&conn->remotes, remote, link);
     party->remote_count++;
-    party->channels++;
     sl_conn_schedule(conn);
     *ret_remote = remote;
     return 0;

@@ -3,6 +3,7 @@
 #include "daemon/ssh/stream.h"
 
 #include "daemon/ssh/ahead.h"
+#include "daemon/ssh/env.h"
 #include "daemon/ssh/forward.h"
 #include "proto/status.h"
 
@@ -215,16 +216,17 @@ static bool has_room(const struct sl_party *party)
 static int look_for_room(struct sl_party *party, bool forward)
 {
     const struct sl_conn *conn = party->conn;
-    if (!sl_party_goes_on(party) || (conn != NULL && (conn->phase != SL_PHASE_READY || conn->error != 0))) {
+    bool frozen = sl_party_is_frozen(party);
+    if (!sl_party_goes_on(party) || (!frozen && (conn->phase != SL_PHASE_READY || conn->error != 0))) {
         return SL_E_CONNECTION_LOST;
     }
     if (forward) {
         return has_room_to_forward(party) ? 0 : SL_E_STREAM_LIMIT;
     }
-    if (sl_party_is_frozen(party)) {
+    if (frozen) {
         return party->sessions < party->target->policy.streams ? 0 : SL_E_STREAM_LIMIT;
     }
-    return has_room(party) || sl_party_crowd(party) ? 0 : SL_E_STREAM_LIMIT;
+    return (!conn->spent && has_room(party)) || sl_party_crowd(party) ? 0 : SL_E_STREAM_LIMIT;
 }
 
 int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
@@ -379,6 +381,19 @@ uint64_t sl_stream_deadline(const struct sl_conn *conn)
     return first;
 }
 
+void sl_stream_start_over(struct sl_stream *stream)
+{
+    struct sl_conn *conn = stream->conn;
+    if (stream->chan != NULL && conn->phase == SL_PHASE_READY) {
+        sl_chan_give_up(stream->chan);
+    }
+    stream->chan = NULL;
+    stream->state = SL_STREAM_WAITING;
+    stream->plan->env_at = 0;
+    stream->plan->step = SL_STEP_ENV;
+    conn->turn = SL_TURN_MOVED;
+}
+
 void sl_stream_leave(struct sl_stream *stream)
 {
     struct sl_conn *conn = stream->conn;
@@ -442,12 +457,28 @@ void sl_stream_cut(struct sl_party *party)
     }
 }
 
-void sl_stream_end_all(struct sl_conn *conn, const char *text)
+static void end_each(struct sl_conn *conn, const char *text, bool frozen_too)
 {
     const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = text};
     struct sl_stream *stream;
-    while ((stream = TAILQ_FIRST(&conn->streams)) != NULL) {
-        /* That it is unlinked from where FIRST finds it the analyzer cannot see. */
-        sl_stream_finish(stream, &result); /* NOLINT(clang-analyzer-unix.Malloc) */
-    }
+    do {
+        TAILQ_FOREACH(stream, &conn->streams, link)
+        {
+            if (frozen_too || !sl_party_is_frozen(stream->party)) {
+                /* That it is unlinked from where FOREACH finds it the analyzer cannot see. */
+                sl_stream_finish(stream, &result); /* NOLINT(clang-analyzer-unix.Malloc) */
+                break;                             /* its callback may have done anything to the others */
+            }
+        }
+    } while (stream != NULL);
+}
+
+void sl_stream_end_lost(struct sl_conn *conn, const char *text)
+{
+    end_each(conn, text, false);
+}
+
+void sl_stream_end_all(struct sl_conn *conn, const char *text)
+{
+    end_each(conn, text, true);
 }

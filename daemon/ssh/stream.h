@@ -16,7 +16,7 @@ enum sl_stream_state {
 };
 
 /* How far an end that was asked for has come; the next stage begins when the deadline passes. */
-enum sl_stream_ending { SL_ENDING_NO, SL_ENDING_ASKED, SL_ENDING_TERM, SL_ENDING_KILL };
+enum sl_stream_ending { SL_ENDING_NO, SL_ENDING_ASKED, SL_ENDING_HANGUP, SL_ENDING_TERM, SL_ENDING_KILL };
 
 enum sl_item_kind { SL_ITEM_DATA, SL_ITEM_EOF, SL_ITEM_SIGNAL, SL_ITEM_RESIZE };
 
@@ -42,7 +42,6 @@ struct sl_stream_plan {
     size_t env_count; /* pairs */
     size_t env_at;
     enum { SL_STEP_ENV, SL_STEP_PTY, SL_STEP_DONE } step;
-    enum { SL_ANSWER_NONE, SL_ANSWER_OUT } env_answer; /* whether an env request is unanswered */
 };
 
 struct sl_stream {
@@ -54,7 +53,8 @@ struct sl_stream {
     void *arg;
     enum sl_stream_state state;
     enum sl_stream_ending ending;
-    int kind;                    /* of the spec */
+    int kind; /* of the spec */
+    bool has_pty;
     struct sl_stream_plan *plan; /* NULL for a forward */
     char *where;                 /* a forward's: where it leads, for messages */
     struct sl_item_list items;
@@ -77,6 +77,8 @@ int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handle
     struct sl_stream **ret_stream);
 /* Waiting for a channel. */
 uint32_t sl_stream_waiting(const struct sl_conn *conn);
+/* One of which nothing was sent waits for a session again; the channel that it had is given up. */
+void sl_stream_start_over(struct sl_stream *stream);
 /* One that waits for a session leaves its connection, for its party to be parked; or joins another. */
 void sl_stream_leave(struct sl_stream *stream);
 void sl_stream_join(struct sl_stream *stream, struct sl_conn *conn);
@@ -84,8 +86,10 @@ void sl_stream_join(struct sl_stream *stream, struct sl_conn *conn);
 void sl_stream_abandon(struct sl_stream *stream);
 /* Ends the streams of one party without waiting for the server any more: each gets its on_end. */
 void sl_stream_cut(struct sl_party *party);
-/* Every stream gets its on_end, with `text`. The session may be gone already. */
+/* Every stream gets its on_end, with `text`. The session may be gone already. Or every one but those of parties that
+ * are to go on elsewhere. */
 void sl_stream_end_all(struct sl_conn *conn, const char *text);
+void sl_stream_end_lost(struct sl_conn *conn, const char *text);
 
 /* --- for stream_run.c --- */
 

@@ -34,7 +34,7 @@ static bool send_data(struct sl_stream *stream, struct sl_item *item)
     return true;
 }
 
-static bool send_eof(struct sl_stream *stream)
+bool sl_stream_send_eof(struct sl_stream *stream)
 {
     int r = libssh2_channel_send_eof(stream->chan->ch);
     if (r == 0) {
@@ -54,7 +54,7 @@ static bool send_item(struct sl_stream *stream, struct sl_item *item)
     case SL_ITEM_DATA:
         return send_data(stream, item);
     case SL_ITEM_EOF:
-        return send_eof(stream);
+        return sl_stream_send_eof(stream);
     case SL_ITEM_SIGNAL:
         return sl_stream_send_signal(stream, item->data);
     case SL_ITEM_RESIZE:

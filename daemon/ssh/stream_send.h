@@ -8,5 +8,6 @@
 void sl_stream_send_input(struct sl_stream *stream);
 /* True when it is done with, false when it has to wait, or the connection has died. */
 bool sl_stream_send_signal(struct sl_stream *stream, const char *name);
+bool sl_stream_send_eof(struct sl_stream *stream);
 
 #endif

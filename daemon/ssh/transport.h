@@ -10,6 +10,7 @@
 
 struct sl_transport; /* one per loop: what all connections share */
 struct sl_conn;      /* one SSH connection */
+struct sl_compat;    /* what a target's server was seen to do; see compat.h */
 struct sl_party;     /* what one lease has on a connection: its streams, its cookies, what must end with it */
 struct sl_stream;    /* one channel that a lease uses */
 struct sl_remote;    /* one port of the server's that is listened on for us */
@@ -20,6 +21,17 @@ int sl_transport_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transp
 void sl_transport_free(struct sl_transport *transport);
 /* "libssh2 1.11.1 (Debian 1.11.1-1+deb13u2), OpenSSL 3.0.17". Static. */
 const char *sl_transport_version(void);
+
+/* What is learned of a target's server on its connections, and outlives them: 4 KiB. NULL: out of memory. */
+struct sl_compat *sl_compat_new(void);
+/* Only when no connection is left that it was given to. NULL is fine. */
+void sl_compat_free(struct sl_compat *compat);
+/* Another machine may answer from now on: nothing is known of it. */
+void sl_compat_reset(struct sl_compat *compat);
+/* Somebody may have mended the server: what it minds is to be found out again. */
+void sl_compat_forgive(struct sl_compat *compat);
+/* For a person: what differs from other servers, "" where nothing does. Returns `buf`. */
+const char *sl_compat_describe(const struct sl_compat *compat, uint64_t now_ms, char *buf, size_t size);
 
 /* --- connections --- */
 
@@ -45,16 +57,20 @@ struct sl_conn_handler {
     void (*on_drained)(void *arg, struct sl_party *party, const struct sl_drain_report *report);
     /* Gone, with its file descriptor and its memory: the last callback. */
     void (*on_closed)(void *arg);
-    /* The server opens no session for this party, which has used none so far, beside those of others (MaxSessions):
-     * sl_party_park() is possible now. Until then its streams wait, as long as any wait to be opened. NULL: they are
-     * refused instead. */
+    /* This party has to go on elsewhere: the server opens no session for it beside those of others (MaxSessions), or
+     * the connection is spent or lost, and nothing of the party's is under way on it. sl_party_park() is possible now.
+     * Until then its streams wait, as long as any wait to be opened. NULL: they are refused instead. For a connection
+     * that was lost it comes before on_lost. */
     void (*on_crowded)(void *arg, struct sl_party *party);
 };
 
 /* Starts to dial: name resolution, TCP, handshake, host key, authentication; then on_ready or on_lost. Takes a
- * reference to `target`. 0 or SL_E_NOMEM; on an error no callback comes. */
-int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, const struct sl_conn_handler *handler,
-    void *arg, struct sl_conn **ret_conn);
+ * reference to `target`; `compat` is borrowed until on_closed. 0 or SL_E_NOMEM; on an error no callback comes. */
+int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, struct sl_compat *compat,
+    const struct sl_conn_handler *handler, void *arg, struct sl_conn **ret_conn);
+/* Whether it serves no command more: max_uses is reached, or the server opens no more sessions on it, or has ended it.
+ */
+bool sl_conn_is_spent(const struct sl_conn *conn);
 
 /* Asks for a sign of life; one round trip, no session slot. Harmless while one is under way. */
 void sl_conn_ping(struct sl_conn *conn);
@@ -78,7 +94,8 @@ void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info);
 /* --- parties: a lease on a connection; several where the target shares connections --- */
 
 /* A lease begins on a connection that is ready. Opens a session channel ahead where none is. The party lives until
- * sl_party_end(), its on_drained or the connection's on_closed, whichever is first. 0 or SL_E_NOMEM. */
+ * sl_party_end(), its on_drained or the connection's on_closed, whichever is first. 0 or SL_E_NOMEM. On a connection
+ * that was lost meanwhile it is to go on elsewhere at once; no on_crowded comes. */
 int sl_party_begin(struct sl_conn *conn, struct sl_party **ret_party);
 /* Whether the lease may be given back clean: no stream and no port is open, every close confirmed, nothing half sent.
  * What other parties do does not matter. */
@@ -86,10 +103,11 @@ bool sl_party_is_clean(const struct sl_party *party);
 /* It was clean, or parked, and is gone. Nothing on the far side is touched. Streams that were parked with it get on_end
  * (UNKNOWN) before this returns: the one exception to the rule above. */
 void sl_party_end(struct sl_party *party);
-/* Whether it is crowded still: it may have been closed, or refused in the end. */
+/* Whether it is to go on elsewhere still: it may have been closed, or refused in the end. */
 bool sl_party_is_crowded(const struct sl_party *party);
+bool sl_party_is_parked(const struct sl_party *party);
 /* Takes a crowded party off its connection, its waiting streams with it. They take input meanwhile, and the party takes
- * further streams, but nothing of it calls back. */
+ * further streams, but nothing of it calls back. One that is parked already stays so. */
 void sl_party_park(struct sl_party *party);
 /* A parked party goes on, on a connection that is ready. Its streams wait to be opened there. */
 void sl_party_move(struct sl_party *party, struct sl_conn *conn);

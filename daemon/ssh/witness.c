@@ -10,6 +10,8 @@
 #define MSG_CHANNEL_OPEN_CONFIRMATION 91u
 #define MSG_CHANNEL_OPEN_FAILURE      92u
 #define MSG_CHANNEL_REQUEST           98u
+#define MSG_CHANNEL_SUCCESS           99u
+#define MSG_CHANNEL_FAILURE           100u
 
 static uint32_t get_u32(const uint8_t *p)
 {
@@ -25,6 +27,15 @@ static uint32_t get_u32(const uint8_t *p)
 #define CONFIRMATION_LEN 17u
 /* byte 92, uint32 ours, uint32 reason, string description, string language */
 #define FAILURE_TEXT_AT 13u
+
+/* Each allocation ends with the number it was made as, behind what was asked for. */
+#define SERIAL_LEN sizeof(uint64_t)
+
+static void put_serial(struct sl_witness *witness, void *mem)
+{
+    witness->serial++;
+    memcpy((uint8_t *)mem + malloc_usable_size(mem) - SERIAL_LEN, &witness->serial, SERIAL_LEN);
+}
 
 static void look(struct sl_witness *witness, const uint8_t *mem, size_t len)
 {
@@ -43,6 +54,8 @@ static void look(struct sl_witness *witness, const uint8_t *mem, size_t len)
             bool core = signal < len - EXIT_LEN && mem[EXIT_LEN + signal] != 0;
             witness->on_exit(witness->arg, get_u32(mem + 1), core ? SL_WITNESS_SIGNAL_CORE : SL_WITNESS_SIGNAL);
         }
+    } else if (mem[0] == MSG_CHANNEL_SUCCESS || mem[0] == MSG_CHANNEL_FAILURE) {
+        memcpy(&witness->answer, mem + len - SERIAL_LEN, SERIAL_LEN);
     } else if (len >= CONFIRMATION_LEN && mem[0] == MSG_CHANNEL_OPEN_CONFIRMATION) {
         witness->opened = get_u32(mem + 1);
     } else if (len >= FAILURE_TEXT_AT && mem[0] == MSG_CHANNEL_OPEN_FAILURE) {
@@ -75,10 +88,11 @@ void *sl_witness_alloc(struct sl_witness *witness, size_t len)
     if (len > witness->max || witness->bytes > witness->max - len) {
         return NULL;
     }
-    void *mem = malloc(len);
+    void *mem = malloc(len + SERIAL_LEN);
     if (mem != NULL) {
         /* What was there before must not be taken for a packet. */
         memset(mem, 0, len < EXIT_LEN ? len : EXIT_LEN);
+        put_serial(witness, mem);
         witness->bytes += malloc_usable_size(mem);
     }
     return mem;
@@ -101,8 +115,9 @@ void *sl_witness_realloc(struct sl_witness *witness, void *mem, size_t len)
         }
         return copy;
     }
-    void *moved = realloc(mem, len);
+    void *moved = realloc(mem, len + SERIAL_LEN);
     if (moved != NULL) {
+        put_serial(witness, moved);
         witness->bytes = witness->bytes - before + malloc_usable_size(moved);
     }
     return moved;

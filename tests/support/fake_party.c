@@ -38,6 +38,7 @@ int sl_party_begin(struct sl_conn *c, struct sl_party **ret_party)
         return SL_E_NOMEM;
     c->transport->counts.leases++;
     p->conn = c;
+    p->state = c->state == CONN_UP ? PARTY_LIVE : PARTY_LEAVING;
     TAILQ_INIT(&p->parked);
     p->drain.data = p;
     (void)uv_timer_init(c->transport->loop, &p->drain);
@@ -83,7 +84,12 @@ void sl_party_end(struct sl_party *p)
 
 bool sl_party_is_crowded(const struct sl_party *p)
 {
-    return p->state == PARTY_LEAVING;
+    return p->state == PARTY_LEAVING || p->state == PARTY_PARKED;
+}
+
+bool sl_party_is_parked(const struct sl_party *p)
+{
+    return p->state == PARTY_PARKED;
 }
 
 static void change_conn(struct sl_party *p, struct sl_conn *c)
@@ -116,6 +122,8 @@ static void change_conn(struct sl_party *p, struct sl_conn *c)
 
 void sl_party_park(struct sl_party *p)
 {
+    if (p->state == PARTY_PARKED)
+        return;
     assert(p->state == PARTY_LEAVING);
     change_conn(p, NULL);
     p->state = PARTY_PARKED;

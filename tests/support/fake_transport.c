@@ -141,9 +141,44 @@ static void on_dialed(uv_timer_t *timer)
     sl_fake_pump(c);
 }
 
-int sl_conn_open(struct sl_transport *t, struct sl_target_conf *target, const struct sl_conn_handler *handler,
-    void *arg, struct sl_conn **ret_conn)
+/* Nothing is learned here. */
+struct sl_compat *sl_compat_new(void)
 {
+    return calloc(1, 1);
+}
+
+void sl_compat_free(struct sl_compat *compat)
+{
+    free(compat);
+}
+
+void sl_compat_reset(struct sl_compat *compat)
+{
+    (void)compat;
+}
+
+void sl_compat_forgive(struct sl_compat *compat)
+{
+    (void)compat;
+}
+
+const char *sl_compat_describe(const struct sl_compat *compat, uint64_t now_ms, char *buf, size_t size)
+{
+    (void)compat;
+    (void)now_ms;
+    (void)snprintf(buf, size, "%s", "");
+    return buf;
+}
+
+bool sl_conn_is_spent(const struct sl_conn *c)
+{
+    return c->state != CONN_UP;
+}
+
+int sl_conn_open(struct sl_transport *t, struct sl_target_conf *target, struct sl_compat *compat,
+    const struct sl_conn_handler *handler, void *arg, struct sl_conn **ret_conn)
+{
+    (void)compat;
     struct sl_conn *c = calloc(1, sizeof *c);
 
     if (c == NULL)

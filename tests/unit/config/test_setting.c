@@ -62,7 +62,7 @@ static void each_member_of_the_policy_has_a_setting(void **state)
         if (sl_setting_is_number(s) && s->offset >= policy && s->offset < policy + sizeof(struct sl_policy))
             covered += s->size;
     }
-    assert_int_equal(covered, 7 * sizeof(uint32_t) + 15 * sizeof(uint64_t) + sizeof(bool));
+    assert_int_equal(covered, 8 * sizeof(uint32_t) + sizeof(enum sl_open_ahead) + 15 * sizeof(uint64_t) + sizeof(bool));
     assert_int_equal(sizeof(struct sl_policy) - covered, 4 + 7);
     covered = 0;
     for (size_t i = 0; i < sl_section_limits.count; i++)

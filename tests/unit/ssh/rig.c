@@ -18,11 +18,14 @@ void rig_start(struct rig *rig)
     assert_int_equal(uv_loop_init(&rig->loop), 0);
     sl_log_init(&rig->log, getenv("RIG_DEBUG") != NULL ? SL_LOG_DEBUG : SL_LOG_ERROR);
     assert_int_equal(sl_transport_new(&rig->loop, &rig->log, &rig->transport), 0);
+    rig->compat = sl_compat_new();
+    assert_non_null(rig->compat);
 }
 
 void rig_stop(struct rig *rig)
 {
     sl_transport_free(rig->transport);
+    sl_compat_free(rig->compat);
     uv_run(&rig->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&rig->loop), 0);
 }
@@ -169,7 +172,7 @@ void rig_dial(struct rig *rig, struct rig_conn *conn, struct sl_target_conf *tar
     memset(conn, 0, sizeof *conn);
     conn->rig = rig;
     uv_update_time(&rig->loop);
-    assert_int_equal(sl_conn_open(rig->transport, target, &conn_handler, conn, &conn->conn), 0);
+    assert_int_equal(sl_conn_open(rig->transport, target, rig->compat, &conn_handler, conn, &conn->conn), 0);
 }
 
 bool rig_connect(struct rig *rig, struct rig_conn *conn, struct sl_target_conf *target)

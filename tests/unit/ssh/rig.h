@@ -9,6 +9,7 @@
 struct rig {
     uv_loop_t loop;
     struct sl_transport *transport;
+    struct sl_compat *compat; /* of the one server that its connections go to */
     struct sl_log log;
 };
 

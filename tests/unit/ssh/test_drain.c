@@ -225,7 +225,7 @@ static void test_server_stops(void **state)
     assert_true(uv_hrtime() - before < 11000000000ull);
     assert_int_equal(stream.ended, 1);
     assert_false(conn.report.sweep_ran);
-    assert_string_equal(conn.report_text, "the server did not answer the sweep in time");
+    assert_string_equal(conn.report_text, "the server opened no session for the sweep in time");
     rig_close(&conn);
     test_sshd_signal_children(&sshd, SIGCONT);
     test_sshd_signal_children(&sshd, SIGKILL);

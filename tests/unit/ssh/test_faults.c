@@ -367,7 +367,7 @@ static void test_close_from_callbacks(void **state)
     (void)state;
     for (int when = IN_OPEN; when <= IN_READY; when++) {
         struct closing c = {.when = (enum closer)when};
-        assert_int_equal(sl_conn_open(rig.transport, target, &closing_conn, &c, &c.conn), 0);
+        assert_int_equal(sl_conn_open(rig.transport, target, rig.compat, &closing_conn, &c, &c.conn), 0);
         assert_true(rig_wait(&rig, &c.closed, 10000));
         rig_run_ms(&rig, 20);
         assert_int_equal(c.ended, when == IN_READY ? 0 : 1);

@@ -133,7 +133,7 @@ static void test_credit_holds_output_back(void **state)
     (void)state;
     struct rig_stream stream;
     const struct sl_stream_spec spec = {
-        .kind = SL_SPEC_EXEC, .command = "head -c 3000000 /dev/zero; echo err >&2", .credit = 1000};
+        .kind = SL_SPEC_EXEC, .command = "head -c 9000000 /dev/zero; echo err >&2", .credit = 1000};
     assert_int_equal(rig_open_spec(&conn, &stream, &spec), 0);
     stream.credit = RIG_CREDIT_NEVER;
     assert_true(rig_wait(&rig, &stream.opened, 5000));
@@ -142,14 +142,14 @@ static void test_credit_holds_output_back(void **state)
     assert_int_equal(stream.ended, 0);
     struct sl_conn_info info;
     sl_conn_info(conn.conn, &info);
-    assert_true(info.bytes_in < 700000); /* the server was held back too */
+    assert_true(info.bytes_in < 4500000); /* the server was held back too */
     sl_stream_credit(stream.stream, 5000);
     rig_run_ms(&rig, 100);
     assert_int_equal(stream.out_len[0] + stream.out_len[1], 6000);
     stream.credit = RIG_CREDIT_ALWAYS;
     sl_stream_credit(stream.stream, 65536);
     assert_true(rig_wait(&rig, &stream.ended, 20000));
-    assert_int_equal(stream.out_len[0], 3000000);
+    assert_int_equal(stream.out_len[0], 9000000);
     assert_int_equal(stream.out_len[1], 4);
     assert_int_equal(stream.exit_status, 0);
     rig_stream_fini(&stream);

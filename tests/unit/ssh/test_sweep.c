@@ -83,7 +83,8 @@ static struct sl_sweep_result sweep(const char *path, const char *const *mark, s
     }
     close(in[0]);
     close(out[1]);
-    char *script = sl_sweep_script(mark, count);
+    const struct sl_sweep_marks marks = {.text = mark, .count = count};
+    char *script = sl_sweep_script(&marks);
     assert_non_null(script);
     assert_int_equal(write(in[1], script, strlen(script)), (ssize_t)strlen(script));
     free(script);
@@ -217,13 +218,14 @@ static void test_parse(void **state)
 {
     (void)state;
     struct sl_sweep_result result;
-    static const char good[] = "Welcome!\r\nSSHLEASE-SWEEP 3 1\nbye\n";
+    static const char good[] = "Welcome!\r\nSSHLEASE-SWEEP 3 1 2\nbye\n";
     sl_sweep_parse(good, sizeof good - 1, &result);
     assert_true(result.ran);
     assert_int_equal(result.swept, 3);
     assert_int_equal(result.remaining, 1);
-    static const char *const bad[] = {
-        "", "SSHLEASE-SWEEP ", "SSHLEASE-SWEEP 3\n", "SSHLEASE-SWEEP 3 1", "SSHLEASE-SWEEP x y\n", "% Invalid input"};
+    assert_int_equal(result.spared, 2);
+    static const char *const bad[] = {"", "SSHLEASE-SWEEP ", "SSHLEASE-SWEEP 3\n", "SSHLEASE-SWEEP 3 1\n",
+        "SSHLEASE-SWEEP 3 1 0", "SSHLEASE-SWEEP x y z\n", "% Invalid input"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         sl_sweep_parse(bad[i], strlen(bad[i]), &result);
         assert_false(result.ran);
