@@ -9,6 +9,8 @@
 #include "daemon/ssh/env.h"
 #include "daemon/ssh/party.h"
 
+#include <string.h>
+
 /* sshd keeps the slot of a closed session until its child is gone, so a refusal may be over in a moment. */
 #define REFUSALS_MAX        7
 #define REFUSALS_MAX_SHARED 3 /* where a lease may go elsewhere instead of waiting */
@@ -20,6 +22,8 @@
 #define TRIAL_MS 2000u
 /* What ends a connection at once shows within so long. */
 #define SOON_MS 2000u
+/* From a command's end to the next one, on the first connection to a target. */
+#define QUARANTINE_MS 500u
 
 uint32_t sl_ahead_slot_limit(const struct sl_conn *conn)
 {
@@ -73,6 +77,64 @@ static uint32_t ahead_for(const struct sl_conn *conn)
     return live ? ahead : 0;
 }
 
+/* --- life after a command --- */
+
+bool sl_ahead_needs_proof(const struct sl_conn *conn)
+{
+    return conn->commands > conn->proved && !sl_compat_goes_on(conn->compat) &&
+           sl_compat_probe(conn->compat) == SL_PROBE_UNKNOWN_TYPE;
+}
+
+/* OpenSSH and dropbear never end a connection by themselves after a command. Of another server that does, it may take a
+ * moment. */
+static uint64_t quarantine_ms(const struct sl_conn *conn)
+{
+    bool known = conn->server != NULL &&
+                 (strstr(conn->server, "-OpenSSH_") != NULL || strstr(conn->server, "-dropbear_") != NULL);
+    return known || sl_compat_goes_on(conn->compat) ? 0 : QUARANTINE_MS;
+}
+
+static bool is_in_quarantine(const struct sl_conn *conn)
+{
+    return conn->commands > 0 && sl_conn_now(conn) - conn->command_end_ms < quarantine_ms(conn);
+}
+
+bool sl_ahead_may_start(const struct sl_conn *conn)
+{
+    return !conn->spent && conn->trial_ms == 0 && !sl_ahead_needs_proof(conn) && !is_in_quarantine(conn);
+}
+
+bool sl_ahead_is_full(const struct sl_conn *conn)
+{
+    uint32_t used = 0, limit = sl_ahead_slot_limit(conn);
+    const struct sl_chan *chan;
+    if (limit == UINT32_MAX) {
+        return false;
+    }
+    TAILQ_FOREACH(chan, &conn->chans, link)
+    {
+        used += chan->kind == SL_CHAN_SESSION && (chan->state == SL_CHAN_USED || chan->state == SL_CHAN_LIMBO);
+    }
+    return used >= limit;
+}
+
+void sl_ahead_answered(struct sl_conn *conn)
+{
+    if (conn->op_commands > conn->proved) {
+        conn->proved = conn->op_commands;
+    }
+}
+
+/* It has answered after its last command, and is still there when it would be gone. */
+static void believe_life(struct sl_conn *conn)
+{
+    if (conn->commands > 0 && conn->proved == conn->commands && !sl_compat_goes_on(conn->compat) &&
+        !is_in_quarantine(conn) && sl_compat_is(conn->compat, conn->compat_number)) {
+        (void)sl_compat_saw_life(conn->compat, conn->proved);
+        conn->turn = SL_TURN_MOVED;
+    }
+}
+
 /* --- the second session --- */
 
 /* No session is in use, and none is on its way out. */
@@ -88,19 +150,20 @@ static bool is_at_rest(const struct sl_conn *conn)
     return true;
 }
 
-/* Not before the first command, where one waits: it has waited for the login already. */
-static bool is_trial_due(const struct sl_conn *conn, uint32_t needed)
+/* Not before the first command: it has waited for the login already, and servers that have room for one session only
+ * often end the connection with it. */
+static bool is_trial_due(const struct sl_conn *conn)
 {
-    return conn->target->policy.open_ahead == SL_OPEN_AHEAD_AUTO && conn->target->policy.streams > 1 &&
-           conn->target->remote_cleanup == SL_CLEANUP_SWEEP &&
+    return conn->commands > 0 && conn->target->policy.open_ahead == SL_OPEN_AHEAD_AUTO &&
+           conn->target->policy.streams > 1 && conn->target->remote_cleanup == SL_CLEANUP_SWEEP &&
            sl_compat_sessions(conn->compat) == SL_SESSIONS_UNKNOWN &&
            sl_compat_env(conn->compat, SL_COOKIE_NAME, sl_conn_now(conn)) <= SL_ENV_REFUSED && conn->trial_ms == 0 &&
-           (needed == 0 || conn->commands > 0) && ahead_for(conn) > 0 && is_at_rest(conn);
+           ahead_for(conn) > 0 && is_at_rest(conn);
 }
 
-void sl_ahead_begin_trial(struct sl_conn *conn, uint32_t needed)
+void sl_ahead_begin_trial(struct sl_conn *conn)
 {
-    if (conn->chan_count > 0 && is_trial_due(conn, needed)) {
+    if (conn->chan_count > 0 && is_trial_due(conn)) {
         conn->trial_ms = sl_conn_now(conn);
     }
 }
@@ -124,18 +187,25 @@ void sl_ahead_trial_failed(struct sl_conn *conn, const char *why)
     }
 }
 
-bool sl_ahead_marks(const struct sl_conn *conn, uint32_t needed)
+void sl_ahead_mixed_up(struct sl_conn *conn)
+{
+    end_trial(conn, SL_SESSIONS_ONE, "mixes up two sessions");
+    conn->spent = true;
+}
+
+bool sl_ahead_marks(const struct sl_conn *conn)
 {
     if (conn->trial_ms != 0) {
         return conn->op != SL_OP_OPEN;
     }
-    return conn->target->policy.sharing <= 1 && !is_trial_due(conn, needed);
+    return conn->target->policy.sharing <= 1 && !is_trial_due(conn);
 }
 
 void sl_ahead_step(struct sl_conn *conn)
 {
     uint32_t answered = 0, open = 0;
     const struct sl_chan *chan;
+    believe_life(conn);
     if (conn->trial_ms == 0) {
         return;
     }
@@ -155,7 +225,9 @@ void sl_ahead_step(struct sl_conn *conn)
 
 uint64_t sl_ahead_deadline(const struct sl_conn *conn)
 {
-    return conn->trial_ms != 0 ? conn->trial_ms + TRIAL_MS : UINT64_MAX;
+    uint64_t trial = conn->trial_ms != 0 ? conn->trial_ms + TRIAL_MS : UINT64_MAX;
+    uint64_t free = is_in_quarantine(conn) ? conn->command_end_ms + quarantine_ms(conn) : UINT64_MAX;
+    return trial < free ? trial : free;
 }
 
 /* --- how many --- */
@@ -174,7 +246,7 @@ static uint32_t ahead_wanted(const struct sl_conn *conn, uint32_t used, uint32_t
     case SL_SESSIONS_SEVERAL:
         return ahead_for(conn);
     case SL_SESSIONS_UNKNOWN:
-        if (conn->trial_ms != 0 || is_trial_due(conn, needed)) {
+        if (conn->trial_ms != 0 || is_trial_due(conn)) {
             return needed < 2 ? 2 - needed : 0;
         }
         break;
@@ -203,42 +275,7 @@ uint32_t sl_ahead_wanted(const struct sl_conn *conn, uint32_t held, uint32_t nee
     return wanted < room ? wanted : room;
 }
 
-/* --- what the server does --- */
-
-bool sl_ahead_needs_proof(const struct sl_conn *conn)
-{
-    return conn->commands > conn->proved && !sl_compat_goes_on(conn->compat) &&
-           sl_compat_probe(conn->compat) == SL_PROBE_UNKNOWN_TYPE;
-}
-
-bool sl_ahead_may_start(const struct sl_conn *conn)
-{
-    return !conn->spent && conn->trial_ms == 0 && !sl_ahead_needs_proof(conn);
-}
-
-bool sl_ahead_is_full(const struct sl_conn *conn)
-{
-    uint32_t used = 0, limit = sl_ahead_slot_limit(conn);
-    const struct sl_chan *chan;
-    if (limit == UINT32_MAX) {
-        return false;
-    }
-    TAILQ_FOREACH(chan, &conn->chans, link)
-    {
-        used += chan->kind == SL_CHAN_SESSION && (chan->state == SL_CHAN_USED || chan->state == SL_CHAN_LIMBO);
-    }
-    return used >= limit;
-}
-
-void sl_ahead_answered(struct sl_conn *conn)
-{
-    if (conn->op_commands > conn->proved) {
-        conn->proved = conn->op_commands;
-        if (sl_compat_is(conn->compat, conn->compat_number)) {
-            (void)sl_compat_saw_life(conn->compat, conn->proved);
-        }
-    }
-}
+/* --- what the server allows --- */
 
 void sl_ahead_opened(struct sl_conn *conn)
 {
@@ -305,6 +342,8 @@ bool sl_ahead_lost(struct sl_conn *conn)
         saw_end(conn);
     } else if (conn->trial_ms != 0 || is_opening_second(conn)) {
         end_trial(conn, SL_SESSIONS_ONE, "ends the connection at a second session");
+    } else if (conn->commands > 0 && now - conn->command_end_ms < SOON_MS) {
+        saw_end(conn);
     } else {
         return false;
     }

@@ -30,10 +30,12 @@ uint32_t sl_ahead_uses_left(const struct sl_conn *conn);
 
 /* The second session: opened beside one that nobody uses, and each is sent its cookie when both are open, so that one
  * which shadows the other shows. begin_trial() comes with each session that is opened, and begins where that is due. */
-void sl_ahead_begin_trial(struct sl_conn *conn, uint32_t needed);
+void sl_ahead_begin_trial(struct sl_conn *conn);
 void sl_ahead_trial_failed(struct sl_conn *conn, const char *why);
+/* A command's end was told of on a channel that runs none. */
+void sl_ahead_mixed_up(struct sl_conn *conn);
 /* Whether channels that nobody uses yet are to be sent their cookies now. */
-bool sl_ahead_marks(const struct sl_conn *conn, uint32_t needed);
+bool sl_ahead_marks(const struct sl_conn *conn);
 /* One turn: what has become of the trial. */
 void sl_ahead_step(struct sl_conn *conn);
 uint64_t sl_ahead_deadline(const struct sl_conn *conn);

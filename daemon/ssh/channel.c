@@ -345,7 +345,7 @@ static void start_op(struct sl_conn *conn, uint32_t needed)
         asked->window = window_for(conn);
         conn->opened_last = SL_CHAN_DIRECT;
     } else if (session) {
-        sl_ahead_begin_trial(conn, needed);
+        sl_ahead_begin_trial(conn);
         /* Out of memory: tried again in the next tick; whoever waits for it has a deadline. */
         (void)open_session(conn);
     }
@@ -459,11 +459,14 @@ int sl_chan_step_close(struct sl_chan *chan)
     return 0;
 }
 
-static void step_held(struct sl_chan *chan, uint32_t needed)
+static void step_held(struct sl_chan *chan)
 {
     struct sl_conn *conn = chan->conn;
     bool useless = chan->end != SL_END_NONE || conn->spent;
-    if (!useless && (chan->question.is_out || sl_ahead_marks(conn, needed))) {
+    if (chan->exit != SL_EXIT_NONE) {
+        sl_ahead_mixed_up(conn);
+    }
+    if (!useless && (chan->question.is_out || sl_ahead_marks(conn))) {
         useless = sl_env_settle_cookie(chan) == SL_E_STREAM_REFUSED;
     }
     if (useless) {
@@ -494,7 +497,7 @@ void sl_chan_tick(struct sl_conn *conn, uint32_t needed)
     for (chan = TAILQ_FIRST(&conn->chans); chan != NULL && conn->phase == SL_PHASE_READY; chan = next) {
         next = TAILQ_NEXT(chan, link);
         if (chan->state == SL_CHAN_HELD) {
-            step_held(chan, needed);
+            step_held(chan);
         }
         if (chan->state == SL_CHAN_LIMBO || chan->state == SL_CHAN_CLOSING) {
             (void)sl_chan_step_close(chan);

@@ -379,15 +379,15 @@ static void learn_of_end(struct sl_conn *conn)
     }
 }
 
-/* A lease of which nothing is under way goes on elsewhere: where a command of it waits, or the server is one that ends
- * connections after commands. */
+/* A lease of which nothing is under way goes on elsewhere: where a command of it waits, or nothing has been started by
+ * it, or the server is one that ends connections after commands. */
 static void save_parties(struct sl_conn *conn, bool by_server)
 {
     struct sl_party *party;
     bool after_command = by_server && conn->commands > 0 && sl_conn_now(conn) - conn->command_end_ms < AFTER_COMMAND_MS;
     TAILQ_FOREACH(party, &conn->parties, link)
     {
-        if (party->sessions > 0 || after_command) {
+        if (party->sessions > 0 || party->started == 0 || after_command) {
             (void)sl_party_crowd(party);
         }
     }
