@@ -111,6 +111,7 @@ struct sl_target_view {
     int last_status;
     const char *last_error; /* "" or what the last failed dial said */
     uint64_t retry_in_ms;   /* no dial before; UINT64_MAX: not before a reload */
+    const char *learned;    /* in what its server differs from others, or "" */
 };
 struct sl_lease_view {
     uint64_t id;

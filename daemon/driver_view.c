@@ -18,6 +18,7 @@ void sl_driver_each_target(
     for (uint32_t i = 0; i < d->named_count; i++) {
         const struct sl_driver_target *target = d->by_name[i];
         struct sl_pool_target_info info;
+        char learned[1024];
         if (!admin && !sl_target_conf_allows(target->conf, uid, gid, gid_count))
             continue;
         if (!sl_pool_target_info(d->pool, target->index, &info))
@@ -35,6 +36,7 @@ void sl_driver_each_target(
             .last_status = info.last_status,
             .last_error = target->last_error != NULL ? target->last_error : "",
             .retry_in_ms = until(info.retry_at_ms, now),
+            .learned = sl_compat_describe(target->compat, now, learned, sizeof learned),
         };
         fn(arg, &view);
     }

@@ -60,6 +60,33 @@ static bool print_targets(const json_t *targets, const struct cli_style *style)
     return done;
 }
 
+/* Only what differs, and nothing where no server does. */
+static bool print_learned(const json_t *targets, const struct cli_style *style)
+{
+    static const char *const headings[] = {"TARGET", "ITS SERVER"};
+    struct cli_table *table = cli_table_new(headings, sizeof headings / sizeof headings[0]);
+    const json_t *target;
+    size_t i;
+    bool any = false, done = true;
+
+    if (table == NULL)
+        return false;
+    json_array_foreach(targets, i, target)
+    {
+        if (text(target, "learned")[0] == '\0')
+            continue;
+        cli_table_add(table, CLI_BOLD, text(target, "name"));
+        cli_table_add(table, CLI_PLAIN, text(target, "learned"));
+        any = true;
+    }
+    if (any) {
+        puts("");
+        done = cli_table_print(table, style);
+    }
+    cli_table_free(table);
+    return done;
+}
+
 static bool print_leases(const json_t *leases, const struct cli_style *style)
 {
     static const char *const headings[] = {
@@ -110,7 +137,7 @@ static int print_status(const char *json)
         text(root, "state"), cli_duration(number(root, "uptime_ms"), uptime));
     putchar('\n');
     if (json_array_size(targets) > 0)
-        done = print_targets(targets, &style);
+        done = print_targets(targets, &style) && print_learned(targets, &style);
     else
         puts("no targets");
     putchar('\n');

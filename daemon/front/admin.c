@@ -104,6 +104,7 @@ static void add_target(void *arg, const struct sl_target_view *view)
     set_number(job, target, "failures", view->failures);
     set(job, target, "last_error", text_of(view->last_error));
     set_number(job, target, "retry_in_ms", view->retry_in_ms);
+    set(job, target, "learned", text_of(view->learned));
     append(job, "targets", target);
 }
 

@@ -90,6 +90,8 @@ static void look_at_conn(struct model *m, uint32_t index)
         model_broken(m, "conn %u is kept after its lease was reclaimed or it was lost", index);
     if ((c->state == SL_CONN_IDLE || c->state == SL_CONN_DIALING) && (!t->present || c->edition != t->edition))
         model_broken(m, "conn %u is outdated and %s", index, sl_conn_state_name(c->state));
+    if (c->state == SL_CONN_IDLE && c->takes == 0)
+        model_broken(m, "conn %u is kept and spent", index);
     if (c->state == SL_CONN_IDLE && m->stopping)
         model_broken(m, "conn %u is idle while stopping", index);
     if (c->state != SL_CONN_IDLE && !serves)
@@ -248,9 +250,10 @@ static void duties(struct model *m, const struct sl_pool *pool, const struct sl_
             model_broken(m, "the lease of %llu goes on", (unsigned long long)r->tag);
         break;
     case SL_EV_CROWDED:
+    case SL_EV_DISPLACED:
         if (r != NULL && m->asked_while == M_GRANTED && r->deadline_ms > m->now_ms && !m->stopping &&
             m->target[r->target].present && m->moved != 1)
-            model_broken(m, "CROWDED of %llu moved it %u times", (unsigned long long)r->tag, m->moved);
+            model_broken(m, "the lease of %llu moved %u times", (unsigned long long)r->tag, m->moved);
         break;
     case SL_EV_RENEW:
         if (r != NULL && (r->state == M_GRANTED || r->state == M_MOVING) && sl_id_equal(r->lease, ev->lease) &&
@@ -299,7 +302,7 @@ static void mark_surplus(struct model *m)
         struct m_conn *c = &m->conn[i];
         if (c->state == SL_CONN_LEASED &&
             (all > m->limits.connections || of_target[c->target] > m->target[c->target].policy.max_connections))
-            c->takes = 1;
+            c->takes = c->takes < 1 ? c->takes : 1;
     }
 }
 

@@ -135,6 +135,7 @@ void model_replay_event(struct model *m, const struct sl_event *ev)
     case SL_EV_RENEW:
     case SL_EV_REVOKE:
     case SL_EV_CROWDED:
+    case SL_EV_DISPLACED:
     case SL_EV_CLIENT_GONE:
         m->asked_about = model_request_of_lease(m, ev->lease);
         m->asked_while = m->asked_about != NULL ? m->asked_about->state : M_FREE;
@@ -333,6 +334,8 @@ static void on_released(struct model *m, const struct sl_action *act)
         model_broken(m, "RELEASED for %llu, which did not ask for it", (unsigned long long)act->tag);
         return;
     }
+    if (m->ev->spent && m->ev->clean && r->conn != NULL)
+        r->conn->takes = 0;
     over(r, clean);
 }
 
@@ -396,16 +399,17 @@ static void on_ended(struct model *m, const struct sl_action *act)
     over(r, false);
 }
 
-static void on_crowded(struct model *m, struct m_request *r)
+static void on_moving(struct model *m, struct m_request *r)
 {
-    if (r == NULL || r->state != M_GRANTED || m->asked_about != r || m->ev->type != SL_EV_CROWDED) {
-        model_broken(m, "a lease moves that was not crowded out");
+    bool displaced = m->ev->type == SL_EV_DISPLACED;
+    if (r == NULL || r->state != M_GRANTED || m->asked_about != r || (m->ev->type != SL_EV_CROWDED && !displaced)) {
+        model_broken(m, "a lease moves that was not asked to");
         return;
     }
     uint64_t wait_ms =
         r->acquire_timeout_ms > 0 ? r->acquire_timeout_ms : m->target[r->target].policy.acquire_timeout_ms;
     r->conn->holders--;
-    r->conn->takes = r->conn->holders > 0 ? r->conn->holders : 1;
+    r->conn->takes = displaced ? 0 : r->conn->holders > 0 ? r->conn->holders : 1;
     r->conn = NULL;
     r->state = M_MOVING;
     r->wait_ms = m->now_ms + wait_ms;
@@ -418,7 +422,7 @@ static void on_lease_moved(struct model *m, const struct sl_action *act)
 {
     struct m_request *r = model_request_of_lease(m, act->lease);
     if (act->lease_to == SL_LEASE_MOVING)
-        on_crowded(m, r);
+        on_moving(m, r);
     if (act->reason != SL_REASON_CLIENT_GONE)
         return;
     if (r == NULL || m->asked_about != r || m->ev->type != SL_EV_CLIENT_GONE)

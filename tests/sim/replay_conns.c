@@ -56,6 +56,8 @@ static void check_close(struct model *m, const struct m_conn *c, enum sl_reason 
     if (reason == SL_REASON_DRAINED && (c->holders > 0 || c->drains > 0))
         model_broken(
             m, "conn %u is closed as cleaned up, with %u leases and %u clean-ups", c->id.index, c->holders, c->drains);
+    if (reason == SL_REASON_SPENT && c->takes != 0)
+        model_broken(m, "conn %u is closed as spent, which it is not", c->id.index);
     if (reason == SL_REASON_SHUTDOWN && !m->stopping)
         model_broken(m, "conn %u is closed for a shutdown", c->id.index);
 }

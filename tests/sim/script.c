@@ -214,10 +214,18 @@ static void do_client(struct world *w, uint32_t client, char **save)
         bad("c%u does what?", client);
     char *target = strcmp(verb, "acquire") == 0 ? strtok_r(NULL, " \n", save) : NULL;
     uint64_t owner = 0, timeout = 0, lease = 0;
-    bool clean = true;
+    struct sl_event more = {.clean = true};
     for (char *word; (word = strtok_r(NULL, " \n", save)) != NULL;) {
         if (strcmp(word, "unclean") == 0) {
-            clean = false;
+            more.clean = false;
+            continue;
+        }
+        if (strcmp(word, "spent") == 0) {
+            more.spent = true;
+            continue;
+        }
+        if (strcmp(word, "lost") == 0) {
+            more.status = SL_E_CONNECTION_LOST;
             continue;
         }
         uint64_t value = number(split(word));
@@ -232,9 +240,13 @@ static void do_client(struct world *w, uint32_t client, char **save)
     }
     if (target != NULL)
         world_acquire(w, client, target_of(w, target, false), owner, timeout, lease);
-    else if (strcmp(verb, "release") == 0)
-        world_client(w, client, SL_EV_RELEASE, clean, 0);
-    else if (strcmp(verb, "renew") == 0)
+    else if (strcmp(verb, "release") == 0) {
+        more.type = SL_EV_RELEASE;
+        world_lease_event(w, client, more);
+    } else if (strcmp(verb, "displaced") == 0) {
+        more.type = SL_EV_DISPLACED;
+        world_lease_event(w, client, more);
+    } else if (strcmp(verb, "renew") == 0)
         world_client(w, client, SL_EV_RENEW, false, lease);
     else if (strcmp(verb, "revoke") == 0)
         world_client(w, client, SL_EV_REVOKE, false, 0);

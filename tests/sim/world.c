@@ -342,15 +342,20 @@ void world_acquire(struct world *w, uint32_t client, uint32_t target, uint64_t o
                       .lease_timeout_ms = lease_timeout_ms});
 }
 
-void world_client(struct world *w, uint32_t client, enum sl_event_type type, bool clean, uint64_t lease_timeout_ms)
+void world_lease_event(struct world *w, uint32_t client, struct sl_event ev)
 {
     struct client *c = &w->client[client];
     if (!c->busy)
         return;
-    struct sl_event ev = {.type = type, .lease = c->lease, .clean = clean, .lease_timeout_ms = lease_timeout_ms};
+    ev.lease = c->lease;
     world_step(w, ev);
-    if (type == SL_EV_CLIENT_GONE)
+    if (ev.type == SL_EV_CLIENT_GONE)
         c->busy = false;
+}
+
+void world_client(struct world *w, uint32_t client, enum sl_event_type type, bool clean, uint64_t lease_timeout_ms)
+{
+    world_lease_event(w, client, (struct sl_event){.type = type, .clean = clean, .lease_timeout_ms = lease_timeout_ms});
 }
 
 void world_conn_event(struct world *w, struct sl_id conn, enum sl_event_type type, int status)

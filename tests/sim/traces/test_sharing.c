@@ -260,6 +260,46 @@ TRACE(a_lease_that_finds_no_other_connection_is_ended_in_time)
                   "[  300] ended c2 timeout: timeout\n");
 }
 
+TRACE(a_lease_whose_connection_is_lost_before_it_began_goes_on_with_another)
+{
+    sim_targets(w, "a: max=2 dial=40");
+    sim_do(w, "c1 acquire a; c2 acquire a; c3 acquire a");
+    sim_run_until(w, 100);
+    sim_do(w, "c1 displaced lost; a.1 lost");
+    sim_run_until(w, 200);
+    sim_do(w, "c1 release");
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[    0] dial a.2\n"
+                  "[   40] grant c1 a.1\n"
+                  "[   40] grant c2 a.2\n"
+                  "[  100] close a.1 connection-lost\n"
+                  "[  100] dial a.3\n"
+                  "[  140] move c1 a.3\n"
+                  "[  200] released c1\n"
+                  "[  200] grant c3 a.3\n");
+}
+
+TRACE(nobody_comes_to_a_spent_connection_and_the_last_lease_closes_it)
+{
+    sim_targets(w, "a: sharing=2 max=2 dial=40");
+    sim_do(w, "c1 acquire a; c2 acquire a");
+    sim_run_until(w, 100);
+    sim_do(w, "c1 displaced; c3 acquire a");
+    sim_run_until(w, 200);
+    sim_do(w, "c2 release; c1 release spent; c3 release");
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[   40] grant c1 a.1\n"
+                  "[   40] grant c2 a.1\n"
+                  "[  100] dial a.2\n"
+                  "[  140] move c1 a.2\n"
+                  "[  140] grant c3 a.2\n"
+                  "[  200] released c2\n"
+                  "[  200] close a.1 spent\n"
+                  "[  200] released c1\n"
+                  "[  200] released c3\n"
+                  "[  200] close a.2 spent\n");
+}
+
 TRACE(a_lease_that_is_moving_leaves_nothing_to_clean_up)
 {
     sim_targets(w, "a: sharing=4 max=1");
@@ -373,6 +413,8 @@ int main(void)
         cmocka_unit_test(a_clean_up_that_never_ends_is_given_up_each_for_itself),
         cmocka_unit_test(a_lost_connection_ends_all_its_leases_and_clean_ups),
         cmocka_unit_test(a_lease_that_is_crowded_out_moves_to_another_connection),
+        cmocka_unit_test(a_lease_whose_connection_is_lost_before_it_began_goes_on_with_another),
+        cmocka_unit_test(nobody_comes_to_a_spent_connection_and_the_last_lease_closes_it),
         cmocka_unit_test(a_lease_that_is_crowded_out_waits_at_its_place_in_the_queue_and_keeps_its_deadline),
         cmocka_unit_test(a_lease_that_finds_no_other_connection_is_ended_in_time),
         cmocka_unit_test(a_lease_that_is_moving_leaves_nothing_to_clean_up),
