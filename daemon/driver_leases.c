@@ -521,6 +521,8 @@ static enum sl_log_level move_level(const struct sl_action *act)
         return SL_LOG_NOTICE;
     if (act->lease_to == SL_LEASE_REFUSED && act->reason != SL_REASON_RELEASED && act->reason != SL_REASON_CLIENT_GONE)
         return SL_LOG_NOTICE;
+    if (act->lease_to == SL_LEASE_MOVING)
+        return SL_LOG_INFO;
     return SL_LOG_DEBUG; /* the daily business */
 }
 

@@ -101,7 +101,8 @@ static bool is_in_quarantine(const struct sl_conn *conn)
 
 bool sl_ahead_may_start(const struct sl_conn *conn)
 {
-    return !conn->spent && conn->trial_ms == 0 && !sl_ahead_needs_proof(conn) && !is_in_quarantine(conn);
+    return conn->serves != SL_SERVES_NOTHING && conn->trial_ms == 0 && !sl_ahead_needs_proof(conn) &&
+           !is_in_quarantine(conn);
 }
 
 bool sl_ahead_is_full(const struct sl_conn *conn)
@@ -183,14 +184,14 @@ void sl_ahead_trial_failed(struct sl_conn *conn, const char *why)
 {
     if (conn->trial_ms != 0) {
         end_trial(conn, SL_SESSIONS_ONE, why);
-        conn->spent = true;
+        conn->serves = SL_SERVES_NOTHING;
     }
 }
 
 void sl_ahead_mixed_up(struct sl_conn *conn)
 {
     end_trial(conn, SL_SESSIONS_ONE, "mixes up two sessions");
-    conn->spent = true;
+    conn->serves = SL_SERVES_NOTHING;
 }
 
 bool sl_ahead_marks(const struct sl_conn *conn)
@@ -258,8 +259,11 @@ static uint32_t ahead_wanted(const struct sl_conn *conn, uint32_t used, uint32_t
 
 uint32_t sl_ahead_wanted(const struct sl_conn *conn, uint32_t held, uint32_t needed)
 {
-    if (conn->spent || sl_conn_now(conn) < conn->open_retry_ms) {
+    if (conn->serves == SL_SERVES_NOTHING || sl_conn_now(conn) < conn->open_retry_ms) {
         return 0;
+    }
+    if (conn->serves == SL_SERVES_SWEEP) {
+        return needed > held ? needed - held : 0;
     }
     /* The policy's streams bound what is held as well as what is used, the sweep may go one beyond. */
     uint32_t used = conn->chan_count - held;
@@ -299,7 +303,7 @@ static void believe_refusal(struct sl_conn *conn)
     conn->refusal = SL_REFUSAL_FINAL;
     if (conn->chan_count == 0 && conn->commands > 0) {
         /* It did open some before, and has had its time to give a slot back: so many were all. */
-        conn->spent = true;
+        conn->serves = SL_SERVES_NOTHING;
         saw_end(conn);
         return;
     }

@@ -462,7 +462,7 @@ int sl_chan_step_close(struct sl_chan *chan)
 static void step_held(struct sl_chan *chan)
 {
     struct sl_conn *conn = chan->conn;
-    bool useless = chan->end != SL_END_NONE || conn->spent;
+    bool useless = chan->end != SL_END_NONE || conn->serves == SL_SERVES_NOTHING;
     if (chan->exit != SL_EXIT_NONE) {
         sl_ahead_mixed_up(conn);
     }

@@ -298,7 +298,7 @@ static void ready_tick(struct sl_conn *conn)
         sl_remote_tick(conn);
         sl_reclaim_tick(conn);
         ask_tcp(conn);
-        if (conn->spent && TAILQ_EMPTY(&conn->parties) && conn->phase == SL_PHASE_READY) {
+        if (conn->serves != SL_SERVES_COMMANDS && TAILQ_EMPTY(&conn->parties) && conn->phase == SL_PHASE_READY) {
             sl_conn_die(conn, SL_E_CONNECTION_LOST, "of no more use: the server serves no more commands on it");
         }
         if (conn->error != 0 && conn->phase == SL_PHASE_READY) {
@@ -491,7 +491,7 @@ void sl_conn_tick(struct sl_conn *conn)
 
 bool sl_conn_is_spent(const struct sl_conn *conn)
 {
-    return conn->phase != SL_PHASE_READY || conn->spent || sl_ahead_uses_left(conn) == 0;
+    return conn->phase != SL_PHASE_READY || conn->serves != SL_SERVES_COMMANDS || sl_ahead_uses_left(conn) == 0;
 }
 
 /* It is closed, perhaps because a ping was not answered: a server that is there and says nothing minds it. */

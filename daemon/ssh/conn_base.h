@@ -49,6 +49,13 @@ enum sl_away {
     SL_AWAY_BACK, /* the worker has answered; the tick has not looked yet */
 };
 
+/* What a connection that is ready is good for. Whoever waits on one that serves no commands is to move. */
+enum sl_serves {
+    SL_SERVES_COMMANDS,
+    SL_SERVES_SWEEP,   /* it has run as many as it may: what they have left can still be ended */
+    SL_SERVES_NOTHING, /* the server opens no session more */
+};
+
 TAILQ_HEAD(sl_chan_list, sl_chan);
 TAILQ_HEAD(sl_stream_list, sl_stream);
 TAILQ_HEAD(sl_remote_list, sl_remote);
@@ -146,7 +153,7 @@ struct sl_conn {
     uint32_t proved;          /* so many of them before something that it has answered since */
     uint64_t command_end_ms;  /* the last one's */
     uint64_t trial_ms;        /* a second session is tried since; 0: not */
-    bool spent;               /* it serves no command more: whoever waits for a channel is to move */
+    enum sl_serves serves;
 
     /* leases */
     struct sl_party_list parties;

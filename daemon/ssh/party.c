@@ -136,9 +136,9 @@ bool sl_party_crowd(struct sl_party *party)
     if (sl_party_is_frozen(party)) {
         return true;
     }
-    /* A lease with a connection for itself has no better one to go to, unless that is spent or lost. */
+    /* A lease with a connection for itself has no better one to go to, unless that serves no more, or is lost. */
     bool alone = TAILQ_NEXT(TAILQ_FIRST(&conn->parties), link) == NULL;
-    bool usable = conn->phase == SL_PHASE_READY && !conn->spent;
+    bool usable = conn->phase == SL_PHASE_READY && conn->serves == SL_SERVES_COMMANDS;
     if ((alone && usable) || !sl_party_can_move(party)) {
         return false;
     }

@@ -172,7 +172,7 @@ static void start_sweep(struct sl_party *party)
     } else if (party->started == 0 && party->tainted == 0) {
         reclaim->report.sweep_ran = true; /* nothing was ever started */
         finish(party);
-    } else if (conn->spent) {
+    } else if (conn->serves == SL_SERVES_NOTHING) {
         say_signalled(party);
         say(reclaim, "the server opens no session for the sweep: what left its process group cannot be found");
         finish(party);
@@ -182,6 +182,7 @@ static void start_sweep(struct sl_party *party)
         finish(party);
     } else {
         reclaim->stage = RECLAIM_CHANNEL;
+        conn->turn = SL_TURN_MOVED; /* a channel may have to be opened for it */
     }
 }
 
@@ -378,7 +379,7 @@ static void run(struct sl_party *party)
     if (reclaim->stage == RECLAIM_CHANNEL && (reclaim->chan = sl_chan_take(party)) != NULL) {
         reclaim->stage = RECLAIM_RUN;
     }
-    if (reclaim->stage == RECLAIM_CHANNEL && conn->spent) {
+    if (reclaim->stage == RECLAIM_CHANNEL && conn->serves == SL_SERVES_NOTHING) {
         start_sweep(party); /* says why not */
     }
     if (reclaim->stage == RECLAIM_RUN) {

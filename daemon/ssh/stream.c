@@ -226,7 +226,7 @@ static int look_for_room(struct sl_party *party, bool forward)
     if (frozen) {
         return party->sessions < party->target->policy.streams ? 0 : SL_E_STREAM_LIMIT;
     }
-    return (!conn->spent && has_room(party)) || sl_party_crowd(party) ? 0 : SL_E_STREAM_LIMIT;
+    return (conn->serves == SL_SERVES_COMMANDS && has_room(party)) || sl_party_crowd(party) ? 0 : SL_E_STREAM_LIMIT;
 }
 
 int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,

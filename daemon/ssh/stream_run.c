@@ -175,7 +175,7 @@ static bool run_waiting(struct sl_stream *stream)
     if (sl_party_is_frozen(stream->party)) {
         return false;
     }
-    if (conn->spent) {
+    if (conn->serves != SL_SERVES_COMMANDS) {
         leave_spent(stream);
         return false;
     }
@@ -259,7 +259,10 @@ static void refuse_waiting(struct sl_conn *conn)
 void sl_stream_tick(struct sl_conn *conn)
 {
     struct sl_stream *stream, *next;
-    conn->spent |= sl_ahead_uses_left(conn) == 0;
+    if (conn->serves == SL_SERVES_COMMANDS && sl_ahead_uses_left(conn) == 0) {
+        conn->serves = SL_SERVES_SWEEP;
+        conn->turn = SL_TURN_MOVED;
+    }
     if (conn->refusal == SL_REFUSAL_FINAL) {
         conn->refusal = SL_REFUSAL_NONE;
         refuse_waiting(conn);

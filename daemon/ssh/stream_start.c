@@ -173,12 +173,12 @@ static bool try_elsewhere(struct sl_stream *stream)
         return false;
     }
     enum sl_stream_state before = stream->state;
-    bool spent = conn->spent;
+    enum sl_serves served = conn->serves;
     stream->state = SL_STREAM_WAITING;
-    conn->spent = true;
+    conn->serves = SL_SERVES_NOTHING;
     if (!sl_party_crowd(party)) {
         stream->state = before;
-        conn->spent = spent;
+        conn->serves = served;
         return false;
     }
     party->refused_after = conn->commands;

@@ -108,9 +108,10 @@ def gives_terminals():
 
 
 class Sshd:
-    """Runs until stop(). `options` are lines of sshd_config that come before ours, so that they win."""
+    """Runs until stop(). `options` are lines of sshd_config that come before ours, so that they win. `accept_env` is Debian's
+    own AcceptEnv; upstream's default is none."""
 
-    def __init__(self, keys, account, options=(), host_keys=None, root=False, port=None):
+    def __init__(self, keys, account, options=(), host_keys=None, root=False, port=None, accept_env="LANG LC_*"):
         self.keys = keys
         self.user = "root" if root else account.pw_name
         self.host = "127.0.0.1"
@@ -118,7 +119,7 @@ class Sshd:
         # sshd reads authorized_keys as the account it logs in, so this directory is open to it.
         self.dir = tempfile.mkdtemp(prefix="sshlease-sshd.")
         os.chmod(self.dir, 0o755)
-        self.options = list(options)
+        self.options = list(options) + ([f"AcceptEnv {accept_env}"] if accept_env else [])
         self.process = None
         self.port = port
         self.log = None
@@ -135,7 +136,7 @@ class Sshd:
             f"ListenAddress {self.host}:{self.port}", "PidFile none", "StrictModes no", "UsePAM no",
             "PasswordAuthentication no", "KbdInteractiveAuthentication no",
             f"AuthorizedKeysFile {self.authorized_keys}",
-            f"AllowUsers {self.user}", "PermitRootLogin prohibit-password", "AcceptEnv LANG LC_*",
+            f"AllowUsers {self.user}", "PermitRootLogin prohibit-password",
             "Subsystem sftp internal-sftp", "MaxStartups 1000", "LogLevel VERBOSE", "UseDNS no", "PrintMotd no",
             "PrintLastLog no",
             # bash reads no .bashrc below the first level: what a machine's own does takes its time, and leaves its locks

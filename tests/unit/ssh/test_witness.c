@@ -101,11 +101,28 @@ static void test_books(void **state)
     assert_int_equal(witness.bytes, 0);
 }
 
+/* Packets are allocated in the order in which they arrive, whatever the order in which libssh2 takes them. */
+static void answers_are_known_by_their_order(void **state)
+{
+    (void)state;
+    struct sl_witness witness = {.max = 1 << 20};
+    uint8_t *first = sl_witness_alloc(&witness, 5), *second = sl_witness_alloc(&witness, 5);
+    memcpy(first, "\x64\0\0\0\x03", 5);
+    memcpy(second, "\x63\0\0\0\x03", 5);
+    second = sl_witness_realloc(&witness, second, 5); /* as it was, and later */
+    sl_witness_free(&witness, second);
+    uint64_t taken_first = witness.answer;
+    sl_witness_free(&witness, first);
+    assert_true(witness.answer < taken_first);
+    assert_int_equal(witness.bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exit_status),
         cmocka_unit_test(test_channel_number),
+        cmocka_unit_test(answers_are_known_by_their_order),
         cmocka_unit_test(test_books),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
