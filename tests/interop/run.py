@@ -11,6 +11,7 @@ Exit status: 0 without a DEFECT or an absent server, 1 with one.
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import multiprocessing.connection
@@ -26,7 +27,7 @@ import zoo as zoo_module              # noqa: E402  first: it knows where the mo
 import account as account_module      # noqa: E402
 import daemon as daemon_module        # noqa: E402
 import servers as servers_module      # noqa: E402
-from cells import OURS, SHORT, TESTS  # noqa: E402
+from cells import OURS, SHORT, TESTS, wrong  # noqa: E402
 from ways import Bed, Broken          # noqa: E402
 
 CELL_SECONDS = 150
@@ -56,7 +57,10 @@ def attempt(zoo, server, instance, test, plain):
                 TESTS[test](bed)
             finally:
                 signal.alarm(0)
-                log = [line for daemon in bed.daemons if daemon.log for line in daemon.log.lines][-30:]
+                crash = bed.crash()
+                log = bed.log()
+                if crash:
+                    raise Broken("daemon", crash)
     except Broken as e:
         return e, log
     except TimeUp:
@@ -119,7 +123,8 @@ def serve_one(zoo, server, tests, say):
             return
         server.install(zoo)
         say.send(("version", server.version(zoo)))
-        with zoo.keys_at_home() if server.keys_at_home else nothing():
+        with zoo.keys_at_home(server.name) if server.keys_at_home else contextlib.nullcontext():
+            check_server(zoo, server)
             for test in tests:
                 # A fresh one for each: what a test did to it is no other's trouble.
                 instance = zoo_module.Instance(server, zoo)
@@ -133,12 +138,20 @@ def serve_one(zoo, server, tests, say):
         say.close()
 
 
-class nothing:
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return False
+def check_server(zoo, server):
+    """Plain ssh gets a command's status from it; else its trouble is of our own making, and would be told `as ssh`."""
+    if server.only:
+        return  # ssh is not expected to
+    instance = zoo_module.Instance(server, zoo)
+    try:
+        with Bed(zoo, server, instance, plain=True) as bed:
+            fault = wrong(server, bed.way().run(server.command("word", 7)), "word", 7)
+    except Broken as e:
+        fault = (e.kind, e.detail)
+    finally:
+        instance.stop()
+    if fault:
+        raise zoo_module.Absent(f"plain ssh cannot use it: {fault[1]}")
 
 
 def run_all(zoo, chosen, tests, jobs, progress):
@@ -256,6 +269,7 @@ def main():
         return 0
     print(f"testing {daemon_module.build()}", flush=True)
     signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started us with it ignored
     started = time.monotonic()
 
     def progress(name, test, cell):

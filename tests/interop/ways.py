@@ -9,6 +9,7 @@ import time
 
 import zoo  # first: it knows where the modules of the system tests are
 from daemon import Daemon, program
+from logs import SANITIZER
 from ssh_tools import Tools
 from terminal import Terminal
 
@@ -144,6 +145,23 @@ class Bed:
 
     def __enter__(self):
         return self
+
+    def log(self):
+        """The end of what the daemons said; a sanitizer's report, where there is one, from its beginning."""
+        lines = [line for daemon in self.daemons if daemon.log for line in daemon.log.lines]
+        at = next((i for i, line in enumerate(lines) if SANITIZER.search(line)), None)
+        return lines[-30:] if at is None else lines[at:at + 60]
+
+    def crash(self):
+        """What there is to say of a daemon that has ended by itself, or None."""
+        for daemon in self.daemons:
+            code = daemon.process.poll() if daemon.process else None
+            if code is not None:
+                daemon.sane_end = False
+                daemon.log.join()
+                said = [line for line in daemon.log.lines if " notice " not in line and " info " not in line]
+                return f"sshleased ended with {code}: {' '.join(said[:2])}"
+        return None
 
     def __exit__(self, kind, error, trace):
         """A daemon that does not end well is told, unless something else is wrong already."""

@@ -3,8 +3,10 @@
 import contextlib
 import fcntl
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,10 +17,11 @@ PROGRAMS = os.path.join(HERE, "programs")
 SYSTEM = os.path.join(ROOT, "tests", "system")
 sys.path.insert(0, SYSTEM)
 
+from account import LOCKS                             # noqa: E402
 import procs                                          # noqa: E402
 from daemon import as_user                            # noqa: E402
 from logs import Log                                  # noqa: E402
-from sshd import Keys, free_port, send                # noqa: E402
+from sshd import Keys, send                           # noqa: E402
 from waiting import NotInTime, until                  # noqa: E402
 
 HOST_KEYS = {"ed25519": ("ed25519", None), "rsa": ("rsa", 3072), "ecdsa256": ("ecdsa", 256), "ecdsa384": ("ecdsa", 384),
@@ -68,11 +71,12 @@ class Zoo:
         return path
 
     @contextlib.contextmanager
-    def keys_at_home(self):
-        """The account's own authorized_keys has our keys meanwhile. Only where the account is one for tests."""
+    def keys_at_home(self, whose):
+        """The account's own authorized_keys has our keys meanwhile. Only where the account is one for tests. `whose`: a
+        name, for several may need them there at once."""
         directory = os.path.join(self.account.pw_dir, ".ssh")
         path = os.path.join(directory, "authorized_keys")
-        ours = [f"{self.keys.public(key)}\n" for key in self.keys.user.values()]
+        ours = [f"{self.keys.public(key)} {whose}.{os.getpid()}\n" for key in self.keys.user.values()]
         self._edit(directory, path, lambda lines: lines + ours)
         try:
             yield
@@ -80,7 +84,7 @@ class Zoo:
             self._edit(directory, path, lambda lines: [line for line in lines if line not in ours])
 
     def _edit(self, directory, path, change):
-        with open(os.path.join("/tmp", f"sshlease-zoo.{self.account.pw_name}.lock"), "w", encoding="ascii") as lock:
+        with open(os.path.join(LOCKS, f"sshlease-zoo.{self.account.pw_name}.lock"), "w", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             os.makedirs(directory, mode=0o700, exist_ok=True)
             lines = []
@@ -92,6 +96,14 @@ class Zoo:
                 os.chown(one, self.account.pw_uid, self.account.pw_gid)
             os.chmod(f"{path}.new", 0o600)
             os.rename(f"{path}.new", path)
+
+
+def free_port():
+    """One that no outgoing connection takes while a server is restarted: below those that the kernel gives out."""
+    while True:
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", random.randrange(12000, 32000)))
+            return s.getsockname()[1]
 
 
 def listening(port):

@@ -6,6 +6,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -20,7 +21,8 @@ async def run(process):
     child = await asyncio.create_subprocess_exec("/bin/sh", *(("-c", process.command) if process.command else ("-i",)),
                                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                                  env=env, start_new_session=True)
-    await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+    # Not the end of whichever output ends first: the channel has one for both, and asyncssh hangs up on data after it.
+    await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr, send_eof=False)
     ended = asyncio.ensure_future(child.wait())
     closed = asyncio.ensure_future(process.channel.wait_closed())
     await asyncio.wait((ended, closed), return_when=asyncio.FIRST_COMPLETED)
@@ -44,10 +46,11 @@ async def main():
     parser.add_argument("--authorized-keys", required=True)
     parser.add_argument("--rekey", type=int)
     options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
     more = {"rekey_bytes": options.rekey} if options.rekey else {}
     await asyncssh.listen("127.0.0.1", options.port, server_host_keys=[options.host_key],
                           authorized_client_keys=options.authorized_keys, process_factory=run, sftp_factory=True,
-                          allow_scp=True, encoding=None, **more)
+                          allow_scp=True, encoding=None, reuse_address=True, **more)
     await asyncio.Event().wait()
 
 

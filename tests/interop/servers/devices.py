@@ -3,17 +3,21 @@
 
 from servers.libraries import Paramiko
 
-ELSEWHERE = {"rekey": "as at paramiko", "user-keys": "as at paramiko", "host-keys": "as at paramiko"}
+# These have nothing to do with any quirk, but where a device says `also`.
+ELSEWHERE = ("eof", "terminal", "idle", "restart", "rekey", "user-keys", "host-keys")
 PASSWORD = "correct horse battery"
 
 
 class Device(Paramiko):
-    def __init__(self, *quirks, name=None, password=None, without=None, only=None, **more):
-        self.name = f"device-{name or quirks[0]}"
+    def __init__(self, *quirks, password=None, without=None, also=(), only=None, **more):
+        self.name = f"device-{quirks[0]}"
         self.quirks, self.password, self.only = quirks, password, only
-        self.without = {**ELSEWHERE, **(without or {})}
         for key, value in more.items():
             setattr(self, key, value)
+        elsewhere = {test: "as at paramiko" for test in ELSEWHERE if test not in also}
+        if not self.findable:
+            elsewhere["killed-detached"] = "as at paramiko"
+        self.without = {**elsewhere, **(without or {})}
 
     def version(self, zoo):
         return f"paramiko {super().version(zoo)}"
@@ -55,15 +59,15 @@ class Windows(CommandLine):
 
 
 SERVERS = [
-    Device("one-in-all"),
-    Device("one-at-a-time"),
-    Device("closes-after", in_a_row=60),
+    Device("one-in-all", also=("idle", "restart")),
+    Device("one-at-a-time", also=("idle", "restart")),
+    Device("closes-after", also=("eof", "restart"), in_a_row=60),
     Device("closes-later", in_a_row=60),
-    Device("env-accept", findable=True),
-    Device("env-ignore"),  # (paramiko itself refuses them)
-    Device("env-close"),
-    Device("env-drop"),
-    Device("second-drops"),
+    Device("env-accept", also=("terminal",), findable=True),
+    Device("env-ignore", also=("terminal",)),  # (paramiko itself refuses them)
+    Device("env-close", also=("terminal",)),
+    Device("env-drop", also=("terminal",)),
+    Device("second-drops", also=("idle", "restart")),
     Device("second-overwrites"),
     Device("interactive-only", password=PASSWORD),
     Device("password-only", password=PASSWORD),
@@ -71,13 +75,13 @@ SERVERS = [
     Device("old-kex", only=("refusal",), offers="diffie-hellman-group14-sha1"),
     Device("old-host-key", host_keys=("rsa",), only=("refusal",), offers="ssh-rsa"),
     Device("old-mac"),
-    Cli("shell-only", only=("row", "mux", "terminal"), terminals=True),
+    Cli("shell-only", only=("row", "mux", "terminal"), also=("terminal",), terminals=True),
     Cli("cli", without={"streams": "its errors are on standard output"}),
     Windows("windows"),
-    Device("ping-drop"),
-    Device("ping-ignore"),
-    NoStatus("no-status"),
-    Device("status-first"),
+    Device("ping-drop", also=("idle",)),
+    Device("ping-ignore", also=("idle",)),
+    NoStatus("no-status", also=("eof",)),
+    Device("status-first", also=("eof",)),
     Device("greets", "env-accept", findable=True, stderr_first=b"welcome\n"),
     Device("hangs-up", only=("logins",)),
 ]

@@ -13,7 +13,6 @@ class Dropbear(Server):
     as_account = False
     keys_at_home = True
     findable = True
-    host_keys = ("ed25519", "rsa", "ecdsa256", "ecdsa521")  # Debian's is built without nistp384 for host keys
 
     def __init__(self, name, suite=None, short=False):
         self.name, self.suite, self.short = name, suite, short
