@@ -227,8 +227,7 @@ def await_no_lease(way, since):
     try:
         until(over, "the lease is over", max(0.1, since + GONE_WITHIN - time.monotonic()), 0.02)
     except NotInTime:
-        log = [line for line in way.daemon.log.lines if "reclaim" in line]
-        raise Broken("held", f"the connection is held for more than {GONE_WITHIN:g} s: {' '.join(log[-1:])}") from None
+        raise Broken("held", f"the connection is not back {GONE_WITHIN:g} s after the end of its client") from None
 
 
 @cell("killed", short=True)
