@@ -4,6 +4,7 @@ plain ssh for comparison."""
 import contextlib
 import hashlib
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -37,6 +38,8 @@ def statuses(count):
 
 def wrong(server, done, word, status):
     """What is wrong with a command's result: (kind, text), or None."""
+    if not done.out and re.search(rb"Permission denied|rejects the credentials", done.err):
+        return "login", done.text()
     if done.out.strip() != word.encode():
         return "output", f"no output but {done.text()}" if not done.out else f"output {done.out[:60]!r}, {done.text()}"
     if done.code != server.status_of(status):
@@ -363,9 +366,10 @@ def one_of_each(bed, kinds, ways):
         except Broken as e:
             fault = (e.kind, e.detail)
         if fault:
-            bad.append((kind, fault[1]))
+            bad.append((kind, *fault))
     if bad:
-        raise Broken("+".join(kind for kind, _ in bad), "; ".join(f"{kind}: {text}" for kind, text in bad))
+        raise Broken("+".join(f"{kind} {fault}" for kind, fault, _ in bad),
+                     "; ".join(f"{kind}: {text}" for kind, _, text in bad))
 
 
 @cell("user-keys")

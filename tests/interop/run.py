@@ -17,6 +17,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
@@ -67,7 +68,7 @@ def attempt(zoo, server, instance, test, plain):
         return Broken("slow", "no end of the test in time"), log
     except zoo_module.Absent as e:
         return Broken("server", str(e)), log
-    except (OSError, AssertionError, ValueError) as e:
+    except (OSError, AssertionError, ValueError, subprocess.SubprocessError) as e:
         return Broken(type(e).__name__, str(e)[-500:]), log
     finally:
         signal.alarm(0)

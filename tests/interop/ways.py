@@ -229,6 +229,7 @@ class Bed:
                 f.write(f"#!/bin/sh\ncat '{self._password_file()}'\n")
             env.update(SSH_ASKPASS=ask, SSH_ASKPASS_REQUIRE="force")
             settings["IdentityFile"] = "none"
+            settings["BatchMode"] = "no"  # said first, it is stronger than what sftp -b says
         else:
             settings["IdentityFile"] = self.zoo.keys.user[identity]
             settings["BatchMode"] = "yes"

@@ -34,8 +34,9 @@ class Dropbear(Server):
 
     def words(self, zoo, port, directory, host_key, rekey):
         key = os.path.join(directory, f"dropbear_{host_key}")
-        subprocess.run([self._program(zoo, "dropbearconvert"), "openssh", "dropbear", zoo.keys.host_of[host_key], key],
-                       check=True, capture_output=True)
+        if not os.path.exists(key):
+            subprocess.run([self._program(zoo, "dropbearconvert"), "openssh", "dropbear", zoo.keys.host_of[host_key], key],
+                           check=True, capture_output=True)
         return [self._program(zoo, "dropbear"), "-F", "-E", "-s", "-r", key, "-p", f"127.0.0.1:{port}",
                 "-P", os.path.join(directory, "pid")]
 
