@@ -27,6 +27,11 @@
  * root logins to older servers cannot be told anything. */
 #define END_MS 5000
 
+/* A command goes on when nobody reads its output any more, as with ssh, but not for ever: so much output, or any that
+ * comes so long after its reader was missed, is the end. As the daemon does it with descriptors that are passed. */
+#define UNREAD_MAX (64u << 20)
+#define UNREAD_MS  10000
+
 enum input_state {
     INPUT_OPEN,
     INPUT_ENDED, /* read to its end; what is in the buffer, then EOF, is still to be sent */
@@ -38,7 +43,7 @@ enum sink_kind {
     SINK_FILE, /* writing never blocks for long */
     SINK_SOCKET,
     SINK_PIPE,   /* or a terminal */
-    SINK_BROKEN, /* standard error that nobody reads: what is written there is dropped */
+    SINK_BROKEN, /* nobody reads it: what is written there is dropped */
 };
 
 struct relay {
@@ -52,7 +57,9 @@ struct relay {
     size_t in_at, in_end, out_at, out_end;
     int last_signal;
     int64_t last_signal_ms, deadline_ms;
-    int64_t end_ms; /* when to wait no longer for a command that was told to end */
+    int64_t end_ms;          /* when to wait no longer for a command that was told to end */
+    int64_t unread_since_ms; /* standard output was found to have no reader */
+    size_t unread;           /* bytes of it dropped */
     char in[BUFFER], out[BUFFER];
 };
 
@@ -172,6 +179,20 @@ static bool writable_at_once(struct relay *r)
     return r->sinks[r->out_fd] == SINK_FILE || r->sinks[r->out_fd] == SINK_BROKEN || is_empty_pipe(r, r->out_fd);
 }
 
+/* Output has no reader. 0, or -1 with errno when that is the end. */
+static int drop_output(struct relay *r)
+{
+    if (r->out_fd == STDOUT_FILENO) {
+        r->unread += r->out_end - r->out_at;
+        if (r->unread > UNREAD_MAX || now_ms() - r->unread_since_ms > UNREAD_MS) {
+            errno = EPIPE;
+            return -1;
+        }
+    }
+    r->out_at = r->out_end;
+    return 0;
+}
+
 /* One write of what waits. 0, or -1 with errno when that output is lost for us. */
 static int write_output(struct relay *r)
 {
@@ -186,8 +207,8 @@ static int write_output(struct relay *r)
         len = len < room ? len : room;
     }
     if (*sink == SINK_BROKEN)
-        written = (ssize_t)len;
-    else if (*sink == SINK_SOCKET)
+        return drop_output(r);
+    if (*sink == SINK_SOCKET)
         written = send(r->out_fd, r->out + r->out_at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
     else
         written = write(r->out_fd, r->out + r->out_at, len);
@@ -197,11 +218,12 @@ static int write_output(struct relay *r)
     }
     if (errno == EAGAIN || errno == EINTR)
         return 0;
-    if (errno == EPIPE && r->out_fd == STDERR_FILENO) {
-        *sink = SINK_BROKEN;
-        return 0;
-    }
-    return -1;
+    if (errno != EPIPE)
+        return -1;
+    *sink = SINK_BROKEN;
+    if (r->out_fd == STDOUT_FILENO)
+        r->unread_since_ms = now_ms();
+    return 0;
 }
 
 /* --- the loop --- */
@@ -315,6 +337,8 @@ enum cli_relay_end cli_relay(
     r.last_signal = 0;
     r.last_signal_ms = 0;
     r.end_ms = INT64_MAX;
+    r.unread_since_ms = 0;
+    r.unread = 0;
     r.deadline_ms = options->timeout_ms != 0 ? now_ms() + options->timeout_ms : INT64_MAX;
     r.signal_fd = options->signal_fd;
     return loop(&r, ret_status);

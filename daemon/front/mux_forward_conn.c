@@ -159,7 +159,8 @@ static int make_relay(struct sl_forward_conn *conn)
 {
     int fd[3] = {conn->fd, fcntl(conn->fd, F_DUPFD_CLOEXEC, 3), -1};
     int r = fd[1] < 0 ? SL_E_IO
-                      : sl_relay_new(conn->owner->client->mux->watch, fd, true, &relay_handler, conn, &conn->relay);
+                      : sl_relay_new(
+                            conn->owner->client->mux->watch, fd, SL_RELAY_SHUTDOWN, &relay_handler, conn, &conn->relay);
 
     if (r == 0)
         conn->fd = -1;

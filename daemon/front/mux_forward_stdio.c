@@ -143,7 +143,7 @@ void sl_mux_on_stdio_fwd_fds(struct sl_mux_client *c, const int fd[SL_MUX_STDIO_
     (void)snprintf(s->label, sizeof s->label, "mux -W %.120s:%u", s->host, s->port);
     sl_texts_printable(s->label);
     s->user = (struct sl_mux_user){.handler = &user_handler, .arg = s, .label = s->label};
-    int r = sl_relay_new(c->mux->watch, three, false, &relay_handler, s, &s->relay);
+    int r = sl_relay_new(c->mux->watch, three, 0, &relay_handler, s, &s->relay);
     if (r != 0) {
         sl_fd_jobs_close(sl_watch_jobs(c->mux->watch), fd[0]);
         sl_fd_jobs_close(sl_watch_jobs(c->mux->watch), fd[1]);

@@ -463,7 +463,7 @@ void sl_mux_on_session_fds(struct sl_mux_client *c, const int fd[SL_MUX_SESSION_
     look_at_terminal(s, fd[0]);
     s->stderr_is_tty = sl_tty_is(fd[2]);
     s->phase = SESSION_WAITING;
-    int r = sl_relay_new(c->mux->watch, fd, false, escapes ? &typed_handler : &plain_handler, s, &s->relay);
+    int r = sl_relay_new(c->mux->watch, fd, SL_RELAY_COMMAND, escapes ? &typed_handler : &plain_handler, s, &s->relay);
     if (r != 0) {
         for (size_t i = 0; i < SL_MUX_SESSION_FDS; i++)
             sl_fd_jobs_close(sl_watch_jobs(c->mux->watch), fd[i]);

@@ -1,5 +1,7 @@
 /* out: the stream may deliver SL_RELAY_CREDIT bytes; what a descriptor has taken is given back as credit, so a slow one
- *      holds up its own stream and nobody else.
+ *      holds up its own stream and nobody else. A command whose output has lost its reader goes on, as with ssh: there
+ *      the writer gets SIGPIPE and the rest of a script runs. libssh2 cannot tell the server (eow@openssh.com), so the
+ *      output is dropped, within limits: a writer that never stops must not run for ever.
  * in:  the source may read what fits into the stream's window; what the stream has sent is allowed to be read again.
  * end: the output's end finishes fd[1]. The stream's end closes fd[0] and finishes the rest; when all is written and
  *      closed, the owner is told. */
@@ -16,6 +18,10 @@
 
 /* Unsent input; less than the stream takes, for what a filter adds. */
 #define INPUT_MAX (SL_STREAM_WINDOW - SL_RELAY_INPUT_EXTRA)
+
+/* Output that nobody reads: so much of it, or any that comes so long after its reader was missed, is the end. */
+#define UNREAD_MAX         (64u << 20)
+#define UNREAD_PATIENCE_NS (10 * UINT64_C(1000000000))
 
 enum relay_phase {
     RELAY_NEW,     /* without a stream */
@@ -40,8 +46,10 @@ struct sl_relay {
     struct sl_stream *stream; /* NULL: none, or no more */
     struct sl_fd_source *source;
     struct relay_output output[2];
-    bool shutdown;
-    size_t allowed, unsent; /* input: may be read; was given to the stream and is not sent */
+    unsigned how;             /* SL_RELAY_… */
+    uint64_t unread_since_ns; /* uv_hrtime() when output was found to have no reader; 0: it has one */
+    size_t unread;            /* bytes dropped since */
+    size_t allowed, unsent;   /* input: may be read; was given to the stream and is not sent */
     bool input_ended;
     bool dropping;  /* output has nobody who wants it */
     unsigned calls; /* callbacks of the owner's that run now */
@@ -119,7 +127,7 @@ static void end_input(struct sl_relay *r)
 static void finish_output(struct relay_output *out)
 {
     if (out->sink != NULL && !out->finishing)
-        sl_fd_sink_finish(out->sink, out->relay->shutdown && out == &out->relay->output[0]);
+        sl_fd_sink_finish(out->sink, (out->relay->how & SL_RELAY_SHUTDOWN) != 0 && out == &out->relay->output[0]);
     out->finishing = true;
 }
 
@@ -160,11 +168,33 @@ static void put_out(struct relay_output *out, const void *data, size_t len, bool
         give_credit(out->relay, written);
 }
 
+/* Closes the stream because of its output. False: the owner has freed the relay, and it is gone, or will be. */
+static bool give_up(struct sl_relay *r, int status, const char *text)
+{
+    sl_relay_close(r);
+    if (r->handler->on_broken == NULL)
+        return true;
+    begin_call(r);
+    r->handler->on_broken(r->arg, status, text);
+    return end_call(r);
+}
+
+/* Bytes that nobody will read. */
+static void count_unread(struct sl_relay *r, size_t len)
+{
+    r->unread += len;
+    if (r->dropping || (r->unread <= UNREAD_MAX && uv_hrtime() - r->unread_since_ns <= UNREAD_PATIENCE_NS))
+        return;
+    (void)give_up(r, SL_E_CLIENT_GONE, sl_status_text(SL_E_CLIENT_GONE));
+}
+
 static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
 {
     struct sl_relay *r = arg;
 
     put_out(&r->output[fd == 0 ? 0 : 1], data, len, false);
+    if (fd == 0 && r->unread_since_ns != 0)
+        count_unread(r, len);
 }
 
 static void on_eof(void *arg)
@@ -210,13 +240,10 @@ static void on_broken(void *arg, int status, const char *text)
 
     forget_sink(out);
     if (out == &r->output[0]) { /* error output that nobody reads is just dropped */
-        sl_relay_close(r);
-        if (r->handler->on_broken != NULL) {
-            begin_call(r);
-            r->handler->on_broken(r->arg, status, text);
-            if (!end_call(r))
-                return;
-        }
+        if ((r->how & SL_RELAY_COMMAND) != 0 && status == SL_E_CLIENT_GONE)
+            r->unread_since_ns = uv_hrtime();
+        else if (!give_up(r, status, text))
+            return;
     }
     conclude(r);
 }
@@ -353,7 +380,7 @@ void sl_relay_close(struct sl_relay *r)
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
-int sl_relay_new(struct sl_watch *watch, const int fd[3], bool shutdown, const struct sl_relay_handler *handler,
+int sl_relay_new(struct sl_watch *watch, const int fd[3], unsigned how, const struct sl_relay_handler *handler,
     void *arg, struct sl_relay **ret_relay)
 {
     struct sl_relay *r = calloc(1, sizeof *r);
@@ -363,7 +390,7 @@ int sl_relay_new(struct sl_watch *watch, const int fd[3], bool shutdown, const s
         return SL_E_NOMEM;
     r->handler = handler;
     r->arg = arg;
-    r->shutdown = shutdown;
+    r->how = how;
     sl_watched_init(&r->later, watch, on_later);
     if (fd[0] >= 0 && (status = sl_fd_source_open(watch, fd[0], &source_handler, r, &r->source)) != SL_OK)
         goto err;
@@ -401,7 +428,7 @@ int sl_relay_open(struct sl_watch *watch, struct sl_lease *lease, const struct s
     struct sl_relay *r;
     struct sl_stream *stream;
 
-    int status = sl_relay_new(watch, fd, false, handler, arg, &r);
+    int status = sl_relay_new(watch, fd, SL_RELAY_COMMAND, handler, arg, &r);
     if (status != SL_OK)
         return status;
     ours.credit = SL_RELAY_CREDIT;

@@ -15,8 +15,9 @@ struct sl_relay_handler {
     /* What was read from fd[0], before it goes to the server: what shall go is given to sl_relay_input() from within
      * the call, SL_RELAY_INPUT_EXTRA bytes more than `len` at most. NULL: all of it goes. */
     void (*on_input)(void *arg, const uint8_t *data, size_t len);
-    /* Nobody takes standard output any more (SL_E_CLIENT_GONE), or it cannot be written (SL_E_IO): the stream is being
-     * closed, unless it has ended already; on_end follows in either case. NULL: not told. */
+    /* Nobody takes standard output any more (SL_E_CLIENT_GONE; a command's is dropped for a while first), or it cannot
+     * be written (SL_E_IO): the stream is being closed, unless it has ended already; on_end follows in either case.
+     * NULL: not told. */
     void (*on_broken)(void *arg, int status, const char *text);
     /* The stream has ended, its output is written, the descriptors are closed: the last callback. The relay is gone
      * when it returns. `result` is valid during the callback. */
@@ -26,19 +27,22 @@ struct sl_relay_handler {
 /* Input a filter may hold back from one on_input() and give with the next. */
 #define SL_RELAY_INPUT_EXTRA 64u
 
-/* Opens a stream as sl_lease_stream_open() does (`spec->credit` is the relay's business) between the descriptors `fd`:
- * its input, output and error output. -1: none: no input (the stream gets EOF), output that is dropped. On success the
- * descriptors are taken over; on an error they are the caller's still. */
+/* How: bits. */
+#define SL_RELAY_SHUTDOWN 1u /* fd[1], a socket, is shut down for writing at the end of output */
+#define SL_RELAY_COMMAND  2u /* a command writes the output: it goes on for a while when nobody reads it any more */
+
+/* Opens a stream of a command as sl_lease_stream_open() does (`spec->credit` is the relay's business) between the
+ * descriptors `fd`: its input, output and error output. -1: none: no input (the stream gets EOF), output that is
+ * dropped. On success the descriptors are taken over; on an error they are the caller's still. */
 int sl_relay_open(struct sl_watch *watch, struct sl_lease *lease, const struct sl_stream_spec *spec, const int fd[3],
     const struct sl_relay_handler *handler, void *arg, struct sl_relay **ret_relay);
 
 /* For a stream of another kind, or one that was opened by other means: makes the relay first, for
  * `sl_relay_stream_handler` with the relay as its argument, then takes the stream. A relay without a stream is freed by
- * sl_relay_free(). The stream must have been opened with SL_RELAY_CREDIT. `shutdown`: at the end of output fd[1], a
- * socket, is shut down for writing. */
+ * sl_relay_free(). The stream must have been opened with SL_RELAY_CREDIT. */
 #define SL_RELAY_CREDIT 262144u
 extern const struct sl_stream_handler sl_relay_stream_handler;
-int sl_relay_new(struct sl_watch *watch, const int fd[3], bool shutdown, const struct sl_relay_handler *handler,
+int sl_relay_new(struct sl_watch *watch, const int fd[3], unsigned how, const struct sl_relay_handler *handler,
     void *arg, struct sl_relay **ret_relay);
 void sl_relay_take_stream(struct sl_relay *relay, struct sl_stream *stream);
 

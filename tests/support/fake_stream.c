@@ -99,7 +99,7 @@ static void run_flood(struct sl_stream *s)
 {
     static const char block[32768];
 
-    while (s->flood > 0 && s->credit > 0) {
+    while (s->flood > 0 && s->credit > 0 && !s->closing) {
         size_t len = s->flood < sizeof block ? s->flood : sizeof block;
         if (len > s->credit)
             len = s->credit;

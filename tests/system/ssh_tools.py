@@ -76,6 +76,15 @@ class Tools:
         return found
 
 
+def plain_words(server, keys, directory, *args):
+    """An ssh that logs in by itself, to compare with: its command line. "t" is the server."""
+    config = os.path.join(directory, "plain_config")
+    with open(config, "w", encoding="utf-8") as f:
+        f.write(f"Host t\n HostName 127.0.0.1\n Port {server.port}\n User {server.user}\n IdentityFile {keys.ed25519}\n"
+                " IdentitiesOnly yes\n UserKnownHostsFile /dev/null\n StrictHostKeyChecking no\n LogLevel ERROR\n")
+    return [SSH, "-F", config, *map(str, args)]
+
+
 def ssh_of(pid):
     """The ssh that a tool has started."""
     return until(lambda: [p for p in procs.descendants(pid) if " -F " in procs.cmdline(p)], "its ssh")[0]

@@ -185,7 +185,7 @@ static void output_that_is_lost_is_told(void **state)
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
-    open_passed(c, "flood 1000000", &p);
+    open_passed(c, "flood 200000000", &p);
     shut(&p.out);
     sl_raw_expect(c, SL_MSG_STREAM_OPENED);
     sl_raw_expect(c, SL_MSG_OUTPUT_LOST);

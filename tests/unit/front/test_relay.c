@@ -278,6 +278,19 @@ static void nothing_is_read_before_the_server_has_answered(void **state)
     stop(o);
 }
 
+static void a_command_outlives_the_reader_of_its_output(void **state)
+{
+    struct owner *o = start();
+
+    (void)state;
+    open_relay(o, "flood 60000000", &plain);
+    shut(&o->out);
+    WORLD_UNTIL(&o->world, o->ends == 1);
+    assert_int_equal(o->broken, 0);
+    assert_int_equal(o->result.how, SL_RESULT_STATUS);
+    stop(o);
+}
+
 static void output_nobody_reads_ends_the_stream(void **state)
 {
     (void)state;
@@ -285,17 +298,37 @@ static void output_nobody_reads_ends_the_stream(void **state)
         struct owner *o = start();
 
         o->todo = freeing != 0 ? FREE_IN_BROKEN : DO_NOTHING;
-        open_relay(o, "flood 2000000", &plain);
+        open_relay(o, "flood 200000000", &plain);
         shut(&o->out);
         WORLD_UNTIL(&o->world, o->broken == 1);
         assert_int_equal(o->broken_status, SL_E_CLIENT_GONE);
         if (freeing == 0) {
             WORLD_UNTIL(&o->world, o->ends == 1);
+            assert_int_equal(o->broken, 1);
             assert_int_equal(o->result.how, SL_RESULT_SIGNAL); /* closed, not run to its end for nobody */
             assert_int_equal(sl_fake_counts(o->world.transport).streams_open, 0);
         }
         stop(o);
     }
+}
+
+static void what_is_no_command_ends_with_its_reader(void **state)
+{
+    struct owner *o = start();
+    const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "flood 2000000", .credit = SL_RELAY_CREDIT};
+    struct sl_stream *stream;
+    int fd[3];
+
+    (void)state;
+    make_pipes(o, fd);
+    assert_int_equal(sl_relay_new(o->watch, fd, 0, &plain, o, &o->relay), 0);
+    assert_int_equal(sl_lease_stream_open(o->lease, &spec, &sl_relay_stream_handler, o->relay, &stream), 0);
+    sl_relay_take_stream(o->relay, stream);
+    shut(&o->out);
+    WORLD_UNTIL(&o->world, o->ends == 1);
+    assert_int_equal(o->broken, 1);
+    assert_int_equal(o->result.how, SL_RESULT_SIGNAL);
+    stop(o);
 }
 
 static void without_descriptors_there_is_no_input_and_output_is_dropped(void **state)
@@ -408,7 +441,7 @@ static void what_is_said_arrives_without_a_stream_too(void **state)
 
     (void)state;
     make_pipes(o, fd);
-    assert_int_equal(sl_relay_new(o->watch, fd, false, &plain, o, &o->relay), 0);
+    assert_int_equal(sl_relay_new(o->watch, fd, SL_RELAY_COMMAND, &plain, o, &o->relay), 0);
     sl_relay_say(o->relay, "one\n");
     assert_int_equal(hear(o->err, got, sizeof got), 4);
     sl_relay_finish(o->relay);
@@ -447,7 +480,9 @@ int main(void)
         cmocka_unit_test(a_slow_reader_holds_up_the_stream_and_the_end),
         cmocka_unit_test(no_more_is_read_than_the_stream_takes),
         cmocka_unit_test(nothing_is_read_before_the_server_has_answered),
+        cmocka_unit_test(a_command_outlives_the_reader_of_its_output),
         cmocka_unit_test(output_nobody_reads_ends_the_stream),
+        cmocka_unit_test(what_is_no_command_ends_with_its_reader),
         cmocka_unit_test(without_descriptors_there_is_no_input_and_output_is_dropped),
         cmocka_unit_test(a_refusal_is_told_and_the_descriptors_are_closed),
         cmocka_unit_test(what_cannot_be_opened_leaves_the_descriptors_with_the_caller),
