@@ -195,7 +195,7 @@ static void on_frame(void *arg, const struct sl_frame *frame)
     struct sl_mux_msg msg;
     char text[96];
 
-    if (c->phase >= SL_MUX_FINISHING)
+    if (c->phase >= SL_MUX_STANDING)
         return;
     if (sl_mux_decode(frame, &msg) != 0) {
         (void)snprintf(text, sizeof text, "a message of type 0x%08x (%s) does not decode", frame->type,
@@ -274,7 +274,7 @@ static void on_end(void *arg, int status, const char *text)
         (unsigned long)c->peer.uid);
     if (status == SL_OK && c->phase == SL_MUX_READY && sl_mux_forwards_stand(c))
         c->phase = SL_MUX_STANDING;
-    else
+    if (c->phase != SL_MUX_STANDING)
         leave(c, false);
     sl_socket_close(c->socket);
 }

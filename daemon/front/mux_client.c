@@ -75,6 +75,12 @@ void sl_mux_client_finish(struct sl_mux_client *c)
         sl_socket_finish(c->socket);
 }
 
+void sl_mux_client_stand(struct sl_mux_client *c)
+{
+    c->phase = SL_MUX_STANDING;
+    sl_socket_finish(c->socket);
+}
+
 void sl_mux_client_free(struct sl_mux_client *c)
 {
     sl_peer_fini(&c->peer);

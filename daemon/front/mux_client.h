@@ -108,6 +108,8 @@ void sl_mux_client_refuse(struct sl_mux_client *client, enum sl_mux_type type, u
 void sl_mux_client_refuse_loudly(struct sl_mux_client *client, uint32_t rid, const char *text);
 /* Nothing more is to be said: the socket is closed when the lease has been given back. Idempotent. */
 void sl_mux_client_finish(struct sl_mux_client *client);
+/* Nothing more is to be said, but its forwards stay, and with them the lease: only the socket is closed. */
+void sl_mux_client_stand(struct sl_mux_client *client);
 /* It has no socket any more, and no lease: off the list; its memory goes with its timer's handle. Idempotent. */
 void sl_mux_client_forget(struct sl_mux_client *client);
 /* One that is on no list yet. */

@@ -1,5 +1,5 @@
 /* A client's forwards, from its request to their end.
- *   OPEN_FWD    its asker is looked at (mux_forward_asker.c), which decides how it can be refused; it is checked; a
+ *   OPEN_FWD    its asker is looked at (mux_look.h), which decides how it can be refused; it is checked; a
  *               lease is asked for unless the client has one; when it is there the forward is opened, and only then
  *               the client is answered
  *   CLOSE_FWD   from whatever client of the same user at the same target
@@ -140,7 +140,8 @@ static void proceed(struct sl_forward *f)
         sl_forward_open(f);
 }
 
-static void on_looked(struct sl_mux_forwards *fs)
+/* Its asker is as known as it will be. */
+static void begin(struct sl_mux_forwards *fs)
 {
     struct sl_forward *f, *next;
     int r;
@@ -162,6 +163,19 @@ static void on_looked(struct sl_mux_forwards *fs)
     sl_forwards_settle(fs);
 }
 
+static void on_looked(void *arg, const struct sl_mux_words *words)
+{
+    struct sl_mux_forwards *fs = arg;
+
+    fs->look = NULL;
+    fs->looked = SL_ASKER_LOOKED;
+    if (words->known && !words->control)
+        fs->asker = SL_ASKER_SESSION;
+    else if (words->known && words->forward)
+        fs->asker = SL_ASKER_CONTROL;
+    begin(fs);
+}
+
 void sl_mux_on_open_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     struct sl_forward *f = find_anywhere(c, &msg->fwd);
@@ -178,8 +192,8 @@ void sl_mux_on_open_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
         return;
     }
     struct sl_mux_forwards *fs = f->owner;
-    if (fs->looked == SL_ASKER_LOOKED || (fs->look == NULL && sl_forward_look(fs, on_looked) != SL_OK))
-        on_looked(fs); /* without knowing, where there is no memory to look */
+    if (fs->looked == SL_ASKER_LOOKED || (fs->look == NULL && sl_mux_look(c, on_looked, fs, &fs->look) != SL_OK))
+        begin(fs); /* without knowing, where there is no memory to look */
 }
 
 void sl_mux_on_close_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
@@ -236,7 +250,7 @@ void sl_mux_forwards_drop(struct sl_mux_client *c)
     if (fs == NULL)
         return;
     drop_each(fs, "its client is gone");
-    sl_forward_look_cancel(fs->look);
+    sl_mux_look_cancel(fs->look);
     c->forwards = NULL;
     free(fs);
 }

@@ -4,6 +4,7 @@
 #define SSHLEASE_FRONT_MUX_FORWARD_H
 
 #include "daemon/front/mux_client.h"
+#include "daemon/front/mux_look.h"
 #include "daemon/front/relay.h"
 #include "daemon/net/listener.h"
 
@@ -47,13 +48,12 @@ enum sl_forward_asker {
     SL_ASKER_CONTROL, /* ssh -O forward */
     SL_ASKER_SESSION, /* ssh -L … that goes on to a session */
 };
-struct sl_forward_look;
 
 /* All of one client. It has a user of the client's lease as long as there is a forward or a connection. */
 struct sl_mux_forwards {
     struct sl_mux_client *client;
     struct sl_mux_user user;
-    struct sl_forward_look *look; /* under way; NULL: none */
+    struct sl_mux_look *look; /* under way; NULL: none */
     enum { SL_ASKER_UNSEEN, SL_ASKER_LOOKED } looked;
     enum sl_forward_asker asker;
     enum { SL_FORWARDS_NOT_ASKED, SL_FORWARDS_ASKING, SL_FORWARDS_GRANTED, SL_FORWARDS_OVER } lease;
@@ -85,16 +85,6 @@ void sl_forward_tell_refused(struct sl_forward *f, const char *text);
 void sl_forward_free(struct sl_forward *f, const char *why);
 /* Gives the lease back and frees the list when nothing is left in it. */
 void sl_forwards_settle(struct sl_mux_forwards *fs);
-
-/* --- mux_forward_asker.c --- */
-
-/* What the command line of an ssh, words joined by spaces, says it is. Pure. */
-enum sl_forward_asker sl_forward_asker_of(const char *command_line);
-/* Looks at that of the client, in a worker; then fs->asker is known and `done` is called, unless the look was
- * cancelled. 0 or SL_E_NOMEM. */
-int sl_forward_look(struct sl_mux_forwards *fs, void (*done)(struct sl_mux_forwards *fs));
-/* NULL is fine. */
-void sl_forward_look_cancel(struct sl_forward_look *look);
 
 /* --- mux_forward_conn.c: connections --- */
 

@@ -161,7 +161,7 @@ void sl_forwards_settle(struct sl_mux_forwards *fs)
         return;
     assert(fs->conn_count == 0);
     c->forwards = NULL;
-    sl_forward_look_cancel(fs->look);
+    sl_mux_look_cancel(fs->look);
     if (fs->lease != SL_FORWARDS_OVER)
         sl_mux_lease_leave(c, &fs->user);
     free(fs);

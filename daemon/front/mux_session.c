@@ -1,14 +1,19 @@
 /* A session, from NEW_SESSION to the end of its client's socket:
  *   1. the request; its three descriptors; a terminal's size and modes are read while it is still as the user has it
+ *      where no command is named, the client's command line is looked at (mux_look.h): ssh does not say -N
  *   2. a lease is asked for; until it is granted nothing is said, so the client waits
  *   3. the stream is opened; SESSION_OPENED; from here on bytes go between stream and descriptors (relay.h)
  *   4. the stream has ended: its output is written, the descriptors are closed
  *   5. EXIT_MESSAGE, unless a signal ended it; the lease is given back; the socket is closed, and the client leaves
- * Whatever goes wrong from 1 on is told as SESSION_OPENED, a text on the passed stderr, and EXIT_MESSAGE 255: refused
- * in any other way, the client would go round us and open a connection of its own. A connection that was lost has no
- * EXIT_MESSAGE; the client says 255 by itself. */
+ * Without a shell (ssh -N) there is no stream: the lease is held, with what is forwarded, until the client goes. With
+ * -f the client either goes to the background now, or, as 9.2 does, waits for the end: then it is told that it has
+ * come, and its forwards stand without it, as those of `ssh -O forward`. Whatever goes wrong from 1 on is told as
+ * SESSION_OPENED, a text on the passed stderr, and EXIT_MESSAGE 255: refused in any other way, the client would go
+ * round us and open a connection of its own. A connection that was lost has no EXIT_MESSAGE; the client says 255 by
+ * itself. */
 #include "daemon/front/mux_escape.h"
 #include "daemon/front/mux_handlers.h"
+#include "daemon/front/mux_look.h"
 #include "daemon/front/relay.h"
 #include "daemon/front/texts.h"
 #include "daemon/net/tty.h"
@@ -19,6 +24,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define EXIT_FAILED 255u
@@ -29,10 +36,11 @@
 
 enum session_phase {
     SESSION_FDS,     /* its descriptors are still to come */
+    SESSION_LOOKING, /* at its client's command line */
     SESSION_WAITING, /* for a lease */
     SESSION_OPENING, /* the server is asked for the stream */
-    SESSION_RUNNING,
-    SESSION_ENDING, /* the stream is over or there was none; what is left to write is being written */
+    SESSION_RUNNING, /* without a shell: it is held */
+    SESSION_ENDING,  /* the stream is over or there was none; what is left to write is being written */
 };
 
 struct sl_mux_session {
@@ -48,9 +56,14 @@ struct sl_mux_session {
     struct sl_stream_env *env;
     size_t env_count;
 
+    bool no_shell, fork; /* ssh -N, ssh -f */
+    struct sl_mux_look *look;
+    struct sl_mux_fork *forking;
+
     struct sl_mux_user user;
     struct sl_relay *relay; /* NULL before the descriptors have come */
     int terminal;           /* stdin once more, to ask it for its size; -1: it is none */
+    bool stdin_is_null;     /* /dev/null */
     bool stderr_is_tty;
     struct sl_tty_size size;
     uint8_t modes[SL_TTY_MODES_MAX];
@@ -97,6 +110,8 @@ static void free_session(struct sl_mux_session *s)
 {
     assert(!s->user.joined);
     s->client->session = NULL;
+    sl_mux_look_cancel(s->look);
+    sl_mux_fork_cancel(s->forking);
     sl_relay_free(s->relay);
     if (s->terminal >= 0)
         (void)close(s->terminal);
@@ -336,6 +351,32 @@ static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const c
     say(s, text);
 }
 
+static void on_forked(void *arg, bool forked)
+{
+    struct sl_mux_session *s = arg;
+    struct sl_mux_client *c = s->client;
+
+    s->forking = NULL;
+    if (forked || s->phase != SESSION_RUNNING)
+        return; /* killed, it ends what it has: its child has the socket */
+    exit_with(s, 0);
+    say_exit(s);
+    sl_mux_lease_leave(c, &s->user);
+    free_session(s);
+    if (c->forwards != NULL)
+        sl_mux_client_stand(c);
+    else
+        sl_mux_client_finish(c);
+}
+
+static void hold(struct sl_mux_session *s)
+{
+    say_opened(s);
+    s->phase = SESSION_RUNNING;
+    if (s->fork)
+        (void)sl_mux_await_fork(s->client, on_forked, s, &s->forking); /* without memory it is held by the foreground */
+}
+
 static void on_granted(void *arg)
 {
     struct sl_mux_session *s = arg;
@@ -359,6 +400,10 @@ static void on_granted(void *arg)
         .credit = SL_RELAY_CREDIT,
     };
 
+    if (s->no_shell) {
+        hold(s);
+        return;
+    }
     spec.command = spec.kind == SL_SPEC_SHELL ? NULL : s->command;
     s->phase = SESSION_OPENING;
     int r = sl_lease_stream_open(s->client->lease, &spec, &stream_handler, s, &stream);
@@ -454,6 +499,38 @@ static void look_at_terminal(struct sl_mux_session *s, int fd)
     s->terminal = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
+/* A shell that reads the end of its input at once would take its forwards with it: nobody wants that, and an ssh whose
+ * SessionType is in a file looks like this. */
+static bool wants_no_shell(const struct sl_mux_session *s, const struct sl_mux_words *words)
+{
+    return words->no_shell || (s->client->forwards != NULL && !s->tty && s->stdin_is_null);
+}
+
+static void ask(struct sl_mux_session *s)
+{
+    s->phase = SESSION_WAITING;
+    int r = sl_mux_lease_join(s->client, &s->user);
+    if (r != 0)
+        fail_for(s, sl_status_text(r));
+}
+
+static void on_looked(void *arg, const struct sl_mux_words *words)
+{
+    struct sl_mux_session *s = arg;
+
+    s->look = NULL;
+    s->no_shell = wants_no_shell(s, words);
+    s->fork = words->fork;
+    ask(s);
+}
+
+static bool is_null(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
 void sl_mux_on_session_fds(struct sl_mux_client *c, const int fd[SL_MUX_SESSION_FDS])
 {
     struct sl_mux_session *s = c->session;
@@ -462,7 +539,8 @@ void sl_mux_on_session_fds(struct sl_mux_client *c, const int fd[SL_MUX_SESSION_
     assert(s->phase == SESSION_FDS);
     look_at_terminal(s, fd[0]);
     s->stderr_is_tty = sl_tty_is(fd[2]);
-    s->phase = SESSION_WAITING;
+    s->stdin_is_null = is_null(fd[0]);
+    s->phase = SESSION_LOOKING;
     int r = sl_relay_new(c->mux->watch, fd, SL_RELAY_COMMAND, escapes ? &typed_handler : &plain_handler, s, &s->relay);
     if (r != 0) {
         for (size_t i = 0; i < SL_MUX_SESSION_FDS; i++)
@@ -470,9 +548,10 @@ void sl_mux_on_session_fds(struct sl_mux_client *c, const int fd[SL_MUX_SESSION_
         fail_for(s, sl_status_text(r));
         return;
     }
-    r = sl_mux_lease_join(c, &s->user);
-    if (r != 0)
-        fail_for(s, sl_status_text(r));
+    if (s->subsystem || s->command[0] != '\0')
+        ask(s);
+    else if (sl_mux_look(c, on_looked, s, &s->look) != 0)
+        on_looked(s, &(struct sl_mux_words){0});
 }
 
 /* --- its terminal ------------------------------------------------------------------------------------------------- */

@@ -100,19 +100,25 @@ uint64_t sl_peer_start_time(pid_t pid)
     return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
 }
 
-void sl_peer_command_line(pid_t pid, uint64_t start_time, char *buf, size_t size)
+size_t sl_peer_words(pid_t pid, uint64_t start_time, char *buf, size_t size)
 {
     ssize_t len = read_proc(pid, "cmdline", buf, size);
 
     /* Read first, then asked whether it was the right process: the other way round, one could take the other's place.
      */
-    if (len <= 0 || start_time == 0 || sl_peer_start_time(pid) != start_time) {
-        buf[0] = '\0';
-        return;
-    }
+    if (len > 0 && start_time != 0 && sl_peer_start_time(pid) == start_time)
+        return (size_t)len;
+    buf[0] = '\0';
+    return 0;
+}
+
+void sl_peer_command_line(pid_t pid, uint64_t start_time, char *buf, size_t size)
+{
+    size_t len = sl_peer_words(pid, start_time, buf, size);
+
     while (len > 0 && buf[len - 1] == '\0')
         len--;
-    for (ssize_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++) {
         if (buf[i] == '\0')
             buf[i] = ' ';
     }

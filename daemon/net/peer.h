@@ -23,9 +23,11 @@ void sl_peer_fini(struct sl_peer *peer);
 /* When the process began, or 0 when that cannot be known. */
 uint64_t sl_peer_start_time(pid_t pid);
 
-/* Writes the command line of `pid` as it is now, arguments joined by spaces, cut to `size`; "" when it is gone or is
- * not the process that began at `start_time`. May block for a moment (procfs waits for the process's memory): not for
- * the loop. */
+/* Writes the arguments of `pid` as they are now, each with a NUL behind it, cut to `size`. How many bytes they are; 0
+ * when they cannot be read, and when it is not the process that began at `start_time`. May block for a moment (procfs
+ * waits for the process's memory): not for the loop. */
+size_t sl_peer_words(pid_t pid, uint64_t start_time, char *buf, size_t size);
+/* The same as one text, joined by spaces. */
 void sl_peer_command_line(pid_t pid, uint64_t start_time, char *buf, size_t size);
 
 /* Writes the name of `uid`, or its number where it has no name. May block (NSS): not for the loop. */

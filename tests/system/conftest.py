@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "fault"))
 
-pytest.register_assert_rewrite("daemon", "native", "procs", "ssh_tools", "sshd")
+pytest.register_assert_rewrite("daemon", "native", "procs", "ssh_tools", "sshd", "tunnels")
 
 import account as account_module  # noqa: E402
 import daemon as daemon_module    # noqa: E402

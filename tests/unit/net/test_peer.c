@@ -90,6 +90,31 @@ static void command_lines_are_the_right_process_or_nothing(void **state)
     assert_string_equal(line, "");
 }
 
+static void words_keep_what_is_in_them(void **state)
+{
+    char words[64];
+    pid_t child = fork();
+
+    (void)state;
+    if (child == 0) {
+        (void)execl("/bin/sleep", "a name", "60", (char *)NULL);
+        _exit(1);
+    }
+    const uint64_t started = sl_peer_start_time(child);
+    size_t len = 0;
+    while (len != 10) { /* until it is sleep */
+        assert_int_equal(waitpid(child, NULL, WNOHANG), 0);
+        len = sl_peer_words(child, started, words, sizeof words);
+    }
+    assert_memory_equal(words,
+        "a name\0"
+        "60",
+        10);
+    assert_int_equal(sl_peer_words(child, started + 1, words, sizeof words), 0);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
 static void the_start_time_is_read_behind_any_name(void **state)
 {
     int named[2];
@@ -134,6 +159,7 @@ int main(void)
         cmocka_unit_test(a_descriptor_without_a_peer_is_an_error),
         cmocka_unit_test(more_groups_than_expected_are_read),
         cmocka_unit_test(command_lines_are_the_right_process_or_nothing),
+        cmocka_unit_test(words_keep_what_is_in_them),
         cmocka_unit_test(the_start_time_is_read_behind_any_name),
         cmocka_unit_test(users_have_names_or_numbers),
     };
