@@ -13,9 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The owner class of targets whose allowed users share connections: no uid. */
-#define OWNER_SHARED UINT64_MAX
-
 struct sl_lease_stream {
     TAILQ_ENTRY(sl_lease_stream) link; /* lease->streams */
     struct sl_lease *lease;            /* NULL: cut off; the transport is still to say on_end */
@@ -334,7 +331,7 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
         *ret_event = (struct sl_event){
             .type = SL_EV_ACQUIRE,
             .target = lease->target->index,
-            .owner = lease->target->conf->policy.owners_shared ? OWNER_SHARED : lease->uid,
+            .owner = sl_driver_owner_class(lease->target, lease->uid),
             .tag = sl_id_pack(lease->slot),
             .acquire_timeout_ms = lease->acquire_timeout_ms,
             .lease_timeout_ms = lease->lease_timeout_ms,

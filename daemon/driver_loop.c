@@ -254,6 +254,19 @@ int sl_driver_reload(struct sl_driver *d, struct sl_conf *conf)
     return SL_OK;
 }
 
+void sl_driver_reset(struct sl_driver *d, const char *name, uid_t uid)
+{
+    sl_driver_flush(d); /* what was given back before is idle by then */
+    const struct sl_driver_target *target = sl_driver_targets_known(d, name);
+    if (target == NULL || target->phase != SL_PHASE_PRESENT || d->phase >= SL_PHASE_STOPPED)
+        return;
+    struct sl_event ev = {.type = SL_EV_RESET, .target = target->index, .owner = sl_driver_owner_class(target, uid)};
+    d->flushing = true;
+    feed(d, &ev);
+    d->flushing = false;
+    sl_driver_note(d, &d->work, SL_TODO_TIME); /* the rest of a flush follows */
+}
+
 const struct sl_conf *sl_driver_conf(const struct sl_driver *d)
 {
     return d->conf;

@@ -214,6 +214,10 @@ void sl_driver_targets_free(struct sl_driver *d);
  * or SL_E_NOMEM. */
 int sl_driver_targets_find(
     struct sl_driver *d, const char *name, const struct sl_lease_owner *owner, struct sl_driver_target **ret_target);
+/* The one of exactly that name, or NULL. */
+struct sl_driver_target *sl_driver_targets_known(const struct sl_driver *d, const char *name);
+/* The core's owner of what `uid` leases there. */
+uint64_t sl_driver_owner_class(const struct sl_driver_target *target, uid_t uid);
 /* Drops ad-hoc targets that have nothing to remember and were not asked for in so long. */
 void sl_driver_targets_sweep(struct sl_driver *d, uint64_t unused_ms);
 /* Tells the core what there is now. True: it has actions to be carried out. */

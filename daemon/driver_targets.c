@@ -38,7 +38,7 @@ static uint32_t position_of(const struct sl_driver *d, const char *name, bool *r
     return low;
 }
 
-static struct sl_driver_target *find_by_name(const struct sl_driver *d, const char *name)
+struct sl_driver_target *sl_driver_targets_known(const struct sl_driver *d, const char *name)
 {
     bool found;
     uint32_t at = position_of(d, name, &found);
@@ -47,6 +47,14 @@ static struct sl_driver_target *find_by_name(const struct sl_driver *d, const ch
         return NULL;
     assert(d->by_name[at] != NULL);
     return d->by_name[at];
+}
+
+/* Of targets whose allowed users share connections: no uid. */
+#define OWNER_SHARED UINT64_MAX
+
+uint64_t sl_driver_owner_class(const struct sl_driver_target *target, uid_t uid)
+{
+    return target->conf->policy.owners_shared ? OWNER_SHARED : uid;
 }
 
 static int free_place(struct sl_driver *d, uint32_t *ret_index)
@@ -201,7 +209,7 @@ static int by_name(const void *a, const void *b)
 
 static int plan_one(struct sl_driver *d, struct sl_target_conf *conf, struct plan *ret_plan)
 {
-    struct sl_driver_target *target = find_by_name(d, conf->name);
+    struct sl_driver_target *target = sl_driver_targets_known(d, conf->name);
     const bool fresh = target == NULL;
 
     if (fresh) {
@@ -373,7 +381,7 @@ static int find_adhoc(
     if (r != 0)
         return r;
     /* The name may be written in another way than the one it is known by. */
-    *ret_target = find_by_name(d, conf->name);
+    *ret_target = sl_driver_targets_known(d, conf->name);
     if (*ret_target == NULL) {
         if (d->named_count >= d->conf->limits.targets)
             sl_driver_targets_sweep(d, 0);
@@ -391,7 +399,7 @@ static int find_adhoc(
 int sl_driver_targets_find(
     struct sl_driver *d, const char *name, const struct sl_lease_owner *owner, struct sl_driver_target **ret_target)
 {
-    struct sl_driver_target *target = find_by_name(d, name);
+    struct sl_driver_target *target = sl_driver_targets_known(d, name);
 
     if (target == NULL) {
         int r = find_adhoc(d, name, owner, &target);

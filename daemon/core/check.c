@@ -75,6 +75,8 @@ static const char *check_conn(const struct sl_pool *pool, const struct sl_conn_s
             return "a connection is kept while stopping";
         if (target->state == SL_TARGET_ABSENT || conn->epoch != target->epoch)
             return "an outdated connection is kept";
+        if (conn->reset)
+            return "a connection is kept that was to be leased no more";
     }
     if (conn->ping == SL_PING_VALIDATE && is_asked(conn)) {
         const struct sl_lease_slot *lease;

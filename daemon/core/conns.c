@@ -103,6 +103,7 @@ void sl_conns_dial(struct sl_pool *pool, struct sl_target_slot *target, enum sl_
     conn->unanswered = 0;
     conn->claim = 0;
     conn->claims = 0;
+    conn->reset = false;
     conn->sharing = target->policy.sharing;
     conn->takes = UINT32_MAX;
     conn->lifetime_cut = (uint32_t)sl_prng_below(&pool->prng, SL_LIFETIME_CUT_MAX);
@@ -224,6 +225,8 @@ enum sl_reason sl_conns_spent(const struct sl_pool *pool, const struct sl_conn_s
         return SL_REASON_OUTDATED;
     if (conn->takes == 0)
         return SL_REASON_SPENT;
+    if (conn->reset)
+        return SL_REASON_RESET;
     if (conn->state != SL_CONN_DIALING && lifetime_end_ms(conn) <= pool->now_ms)
         return SL_REASON_MAX_LIFETIME;
     return SL_REASON_NONE;

@@ -111,6 +111,27 @@ static void on_displaced(struct sl_pool *pool, const struct sl_event *ev)
         sl_leases_displace(pool, lease, ev->status);
 }
 
+static bool is_owned_by(const struct sl_conn_slot *conn, uint64_t owner)
+{
+    return !conn->owned || conn->target->policy.owners_shared || conn->owner == owner;
+}
+
+static void on_reset(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_target_slot *target = find_target(pool, ev->target);
+    struct sl_conn_slot *conn, *next;
+    if (target == NULL)
+        return;
+    for (conn = TAILQ_FIRST(&target->conns[SL_CONN_IDLE].head); conn != NULL; conn = next) {
+        next = TAILQ_NEXT(conn, of_target);
+        if (is_owned_by(conn, ev->owner))
+            sl_conns_close(pool, conn, SL_REASON_RESET, 0);
+    }
+    TAILQ_FOREACH (conn, &target->conns[SL_CONN_LEASED].head, of_target)
+        conn->reset = conn->reset || is_owned_by(conn, ev->owner);
+    sl_target_mark(pool, target);
+}
+
 /* --- connections --- */
 
 static void on_conn_ready(struct sl_pool *pool, const struct sl_event *ev)
@@ -258,6 +279,7 @@ static const event_fn handlers[] = {
     [SL_EV_RELEASE] = on_release,
     [SL_EV_RENEW] = on_renew,
     [SL_EV_REVOKE] = on_revoke,
+    [SL_EV_RESET] = on_reset,
     [SL_EV_CROWDED] = on_crowded,
     [SL_EV_DISPLACED] = on_displaced,
     [SL_EV_CONN_READY] = on_conn_ready,

@@ -73,6 +73,7 @@ struct sl_conn_slot {
     uint32_t unanswered;   /* keepalives in a row */
     uint32_t lifetime_cut; /* this connection's share of chance in max_lifetime, of SL_LIFETIME_CUT_MAX */
     uint64_t epoch;        /* target->epoch when it was dialed; leased again only while they agree */
+    bool reset;            /* its owner wants new logins: not leased again */
     uint32_t sharing;      /* leases it may have at once, as the policy said when it was dialed */
     uint32_t takes;        /* the same, as the server was seen to allow; 0: it is closed with its last lease */
     uint64_t claim;        /* the pass over the queue that has promised it to waiters */

@@ -57,6 +57,7 @@ const char *sl_lease_state_name(enum sl_lease_state state);
     X(MAX_LIFETIME, "max-lifetime")                                                                                    \
     X(DEAD, "dead")           /* pings unanswered */                                                                   \
     X(OUTDATED, "outdated")   /* its target's settings changed */                                                      \
+    X(RESET, "reset")         /* its owner wants new logins */                                                         \
     X(MAKE_ROOM, "make-room") /* idle for another owner or target, closed for a waiter */                              \
     X(SPENT, "spent")         /* it serves no command more: max_uses, or the server's own limit */                     \
     X(SURPLUS, "surplus")     /* over a limit that a reload lowered */
@@ -73,6 +74,7 @@ enum sl_event_type {
     SL_EV_RELEASE,      /* lease, clean, spent; ends a wait too */
     SL_EV_RENEW,        /* lease, lease_timeout_ms */
     SL_EV_REVOKE,       /* lease */
+    SL_EV_RESET,        /* target, owner: what it has there is not leased again; nobody's, idle, neither */
     SL_EV_CROWDED,      /* lease: the server opens no session for it beside those of others */
     SL_EV_DISPLACED,    /* lease, status: its connection is spent (0) or lost, and nothing of it is under way there */
     SL_EV_CONN_READY,   /* conn */
@@ -91,6 +93,10 @@ enum sl_event_type {
  * SL_E_CANCELLED; REVOKE: reason revoked, SL_E_REVOKED), a granted lease is given back or reclaimed. CLIENT_GONE has no
  * answer but the LEASE_MOVED fact (and DRAIN): the driver knows that nobody is there to be told. RENEW of a waiter is
  * ignored.
+ *
+ * RESET is for an owner whose next lease is to be a new login, with the rights that the account has by now. Its idle
+ * connections are closed, and those that are nobody's yet, for they were logged in before; those that are leased are
+ * closed when they are released, and taken by nobody else until then. A dial under way logs in from here on and stays.
  *
  * CROWDED takes the lease off its connection, which takes no more leases than it has from then on; MOVE follows, at
  * once or when another connection has room: the lease is moving until then, and waits like those who came when it did.

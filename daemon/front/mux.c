@@ -121,15 +121,42 @@ static void on_alive_check(struct sl_mux_client *c, const struct sl_mux_msg *msg
     sl_mux_client_send(c, &w);
 }
 
-static void on_terminate(struct sl_mux_client *c, const struct sl_mux_msg *msg)
+/* In words: nobody goes round us on a refusal of these. */
+static bool refuse_control(struct sl_mux_client *c, uint32_t rid)
 {
-    sl_mux_client_refuse(c, SL_MUX_PERMISSION_DENIED, msg->rid,
-        "its connections are sshleased's, which a client does not end; idle ones close by themselves (idle_timeout)");
+    char text[SL_MUX_TEXT_MAX];
+
+    if (!is_refused(c, text, sizeof text))
+        return false;
+    log_refusal(c, text);
+    sl_mux_client_refuse(c, SL_MUX_PERMISSION_DENIED, rid, text);
+    return true;
 }
 
+/* Whoever says it wants its next command to log in anew: there is nothing else to stop. */
 static void on_stop_listening(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
-    sl_mux_client_ok(c, msg->rid); /* there is nothing to stop: whoever says it wants its next command to log in anew */
+    if (refuse_control(c, msg->rid))
+        return;
+    sl_mux_client_ok(c, msg->rid); /* before others' callbacks may run */
+    sl_driver_reset(c->mux->driver, c->target, c->peer.uid);
+}
+
+/* The same; and of what its user has there, a master would end with it what nobody else can: forwards without a client.
+ */
+static void on_terminate(struct sl_mux_client *c, const struct sl_mux_msg *msg)
+{
+    struct sl_mux_client *other, *next;
+
+    if (refuse_control(c, msg->rid))
+        return;
+    for (other = TAILQ_FIRST(&c->mux->clients.head); other != NULL; other = next) {
+        next = TAILQ_NEXT(other, link);
+        if (other->phase == SL_MUX_STANDING && other->peer.uid == c->peer.uid && strcmp(other->target, c->target) == 0)
+            sl_mux_forwards_end(other);
+    }
+    sl_mux_client_ok(c, msg->rid);
+    sl_driver_reset(c->mux->driver, c->target, c->peer.uid);
 }
 
 static void on_proxy(struct sl_mux_client *c, const struct sl_mux_msg *msg)

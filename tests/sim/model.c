@@ -54,7 +54,7 @@ static bool may_use(const struct model *m, const struct m_conn *c, const struct 
 {
     const struct m_target *t = &m->target[c->target];
     return (c->state == SL_CONN_IDLE || has_room(m, c)) && c->target == r->target && c->edition == t->edition &&
-           (!c->owned || t->policy.owners_shared || c->owner == r->owner);
+           !c->reset && (!c->owned || t->policy.owners_shared || c->owner == r->owner);
 }
 
 /* A driver with one timer must be back by then, or it is late for this. */
@@ -92,6 +92,8 @@ static void look_at_conn(struct model *m, uint32_t index)
         model_broken(m, "conn %u is outdated and %s", index, sl_conn_state_name(c->state));
     if (c->state == SL_CONN_IDLE && c->takes == 0)
         model_broken(m, "conn %u is kept and spent", index);
+    if (c->state == SL_CONN_IDLE && c->reset)
+        model_broken(m, "conn %u is idle, and its owner wants none of it", index);
     if (c->state == SL_CONN_IDLE && m->stopping)
         model_broken(m, "conn %u is idle while stopping", index);
     if (c->state != SL_CONN_IDLE && !serves)

@@ -31,6 +31,7 @@ struct m_conn {
     bool pinged;     /* and not heard of since */
     bool was_pinged; /* before the event under way, which says that bytes came */
     bool dial_said, close_said;
+    bool reset;   /* its owner wanted new logins, and had it then, or nobody had */
     bool tainted; /* its lease was reclaimed, or it was lost: never to be leased again */
 };
 

@@ -222,8 +222,11 @@ static void random_step(struct world *w)
         conn_does_something(w);
     else if (what < 980)
         random_server(&w->server[below(TARGETS)]);
-    else if (what < 992)
+    else if (what < 990)
         stale_event(w);
+    else if (what < 992) /* as anybody may, of any target that there is, was, or will be */
+        world_step(
+            w, (struct sl_event){.type = SL_EV_RESET, .target = (uint32_t)below(TARGETS), .owner = below(OWNERS)});
     else
         configure(w, false);
 }

@@ -140,6 +140,15 @@ void model_replay_event(struct model *m, const struct sl_event *ev)
         m->asked_about = model_request_of_lease(m, ev->lease);
         m->asked_while = m->asked_about != NULL ? m->asked_about->state : M_FREE;
         break;
+    case SL_EV_RESET:
+        for (uint32_t i = 0; i < m->conn_high; i++) {
+            struct m_conn *c = &m->conn[i];
+            bool up = c->state == SL_CONN_IDLE || c->state == SL_CONN_LEASED;
+            if (up && c->target == ev->target && m->target[c->target].present &&
+                (!c->owned || m->target[c->target].policy.owners_shared || c->owner == ev->owner))
+                c->reset = true;
+        }
+        break;
     case SL_EV_SHUTDOWN:
     case SL_EV_SHUTDOWN_NOW: {
         uint64_t stop_ms = ev->type == SL_EV_SHUTDOWN ? m->now_ms + ev->drain_ms : m->now_ms;
@@ -226,6 +235,8 @@ static void on_grant(struct model *m, const struct sl_action *act)
     const struct m_target *t = &m->target[c->target];
     if (c->target != r->target)
         model_broken(m, "GRANT for %llu across targets", TAG(r));
+    if (c->reset)
+        model_broken(m, "GRANT for %llu of a connection from before its owner's RESET", TAG(r));
     if (c->edition != t->edition || !t->present || m->stopping)
         model_broken(m, "GRANT for %llu of an outdated connection", TAG(r));
     if (c->owned && !t->policy.owners_shared && c->owner != r->owner)

@@ -49,6 +49,8 @@ static void check_close(struct model *m, const struct m_conn *c, enum sl_reason 
         model_broken(m, "conn %u is closed before its lifetime is over", c->id.index);
     if (reason == SL_REASON_OUTDATED && t->present && c->edition == t->edition)
         model_broken(m, "conn %u is closed as outdated, which it is not", c->id.index);
+    if (reason == SL_REASON_RESET && !c->reset)
+        model_broken(m, "conn %u is closed for a reset that was not its owner's", c->id.index);
     if (reason == SL_REASON_DEAD && !c->pinged && !c->was_pinged && m->ev->status != SL_E_PEER_DEAD)
         model_broken(m, "conn %u is closed as dead, which it is not", c->id.index);
     if (reason == SL_REASON_MAKE_ROOM && c->state != SL_CONN_IDLE)

@@ -311,6 +311,11 @@ void sim_do(struct world *w, const char *text)
                 if (!set_server(server, word, value))
                     bad("'%s' is not known here", word);
             }
+        } else if (strcmp(word, "reset") == 0) {
+            struct sl_event ev = {.type = SL_EV_RESET, .target = target_of(w, strtok_r(NULL, " \n", &save), false)};
+            if ((word = strtok_r(NULL, " \n", &save)) != NULL)
+                ev.owner = number(split(word));
+            world_step(w, ev);
         } else if (strcmp(word, "shutdown") == 0) {
             do_shutdown(w, &save);
         } else {

@@ -414,25 +414,6 @@ def test_a_refused_subsystem(tools):
     assert done.stderr == b"sshlease: target t: the server refuses this subsystem\r\n"
 
 
-# --- the master's other answers -----------------------------------------------------------------------------------------
-
-def test_check_stop_and_exit(tools):
-    done = tools.run("ssh", "-O", "check", "t")
-    assert done.returncode == 0
-    assert done.stderr == b"Master running (pid=%d)\r\n" % tools.daemon.pid
-    assert tools.run("ssh", "-O", "stop", "t").returncode == 0
-    done = tools.run("ssh", "-O", "exit", "t")
-    assert done.returncode == 255
-    assert b"Master refused termination request: target t: " in done.stderr
-    assert tools.good("ssh", "t", "echo still") == b"still\n"
-    assert tools.daemon.status()["leases"] == []
-
-
-def test_proxy_mode_is_refused(tools):
-    done = tools.run("ssh", "-O", "proxy", "t")
-    assert (done.returncode, done.stdout) == (255, b"")
-
-
 # --- the sockets --------------------------------------------------------------------------------------------------------
 
 def socket_path(tools, name):

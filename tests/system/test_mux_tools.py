@@ -190,7 +190,7 @@ def test_an_ansible_playbook(make_tools, sshd, target, remote_dir, pipelining):
             assert f.read() == "1\n2\n"
     # reset_connection asked our sockets, and was answered.
     assert len(re.findall(r"sending connection stop: .*ControlPath=", said)) == 2 and "Failed to reset" not in said
-    assert len(sshd_logins(sshd)) - logins == 2  # one for each pool, for all of it
+    assert len(sshd_logins(sshd)) - logins == 4  # one for each pool before the reset, one after it
     no_lease_is_left(tools)
 
 

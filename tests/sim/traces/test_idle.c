@@ -127,6 +127,66 @@ TRACE(an_idle_connection_that_is_lost_is_closed)
                   "[   20] dial a.2 ahead\n");
 }
 
+TRACE(a_reset_is_for_new_logins_and_touches_nobody_else)
+{
+    sim_targets(w, "a: max=4 dial=10");
+    sim_do(w, "c1 acquire a owner=1; c2 acquire a owner=1; c3 acquire a owner=2");
+    sim_run_until(w, 20);
+    sim_do(w, "c1 release; c3 release");
+    sim_run_until(w, 30);
+    sim_do(w, "reset a owner=1"); /* c2 goes on */
+    sim_run_until(w, 40);
+    sim_do(w, "c4 acquire a owner=2; c5 acquire a owner=1");
+    sim_run_until(w, 60);
+    sim_do(w, "c2 release; c5 release; c6 acquire a owner=1");
+    sim_run_until(w, 70);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[    0] dial a.2\n"
+                  "[    0] dial a.3\n"
+                  "[   10] grant c1 a.1\n"
+                  "[   10] grant c2 a.2\n"
+                  "[   10] grant c3 a.3\n"
+                  "[   20] released c1\n"
+                  "[   20] released c3\n"
+                  "[   30] close a.1 reset\n"
+                  "[   40] grant c4 a.3\n"
+                  "[   40] dial a.4\n"
+                  "[   50] grant c5 a.4\n"
+                  "[   60] released c2\n"
+                  "[   60] close a.2 reset\n"
+                  "[   60] released c5\n"
+                  "[   60] grant c6 a.4\n");
+}
+
+TRACE(a_reset_takes_what_was_dialed_ahead_but_no_dial_under_way)
+{
+    sim_targets(w, "a: min_idle=2 dial=10");
+    sim_run_until(w, 20);
+    sim_do(w, "reset a owner=1");
+    sim_run_until(w, 25);
+    sim_do(w, "reset a owner=1");
+    sim_run_until(w, 60);
+    sim_expect(w, "[    0] dial a.1 ahead\n"
+                  "[    0] dial a.2 ahead\n"
+                  "[   20] close a.1 reset\n"
+                  "[   20] close a.2 reset\n"
+                  "[   20] dial a.3 ahead\n"
+                  "[   20] dial a.4 ahead\n");
+}
+
+TRACE(nobody_joins_those_who_have_what_was_reset)
+{
+    sim_targets(w, "a: max=2 sharing=4 dial=10");
+    sim_do(w, "c1 acquire a owner=1");
+    sim_run_until(w, 20);
+    sim_do(w, "reset a owner=1; c2 acquire a owner=1");
+    sim_run_until(w, 60);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[   10] grant c1 a.1\n"
+                  "[   20] dial a.2\n"
+                  "[   30] grant c2 a.2\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +198,9 @@ int main(void)
         cmocka_unit_test(a_lifetime_ends_while_idle),
         cmocka_unit_test(or_when_released),
         cmocka_unit_test(an_idle_connection_that_is_lost_is_closed),
+        cmocka_unit_test(a_reset_is_for_new_logins_and_touches_nobody_else),
+        cmocka_unit_test(a_reset_takes_what_was_dialed_ahead_but_no_dial_under_way),
+        cmocka_unit_test(nobody_joins_those_who_have_what_was_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -299,7 +299,7 @@ static void a_check_leases_nothing(void **state)
     say(s, SL_MUX_STOP_LISTENING, (const uint32_t[]){1}, 1);
     expect(s, SL_MUX_OK);
     say(s, SL_MUX_TERMINATE, (const uint32_t[]){2}, 1);
-    expect(s, SL_MUX_PERMISSION_DENIED);
+    expect(s, SL_MUX_OK);
     say(s, SL_MUX_PROXY, (const uint32_t[]){3}, 1);
     expect(s, SL_MUX_FAILURE);
     assert_int_equal(number(s, 0), 3);
