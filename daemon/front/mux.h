@@ -27,10 +27,11 @@ int sl_mux_configure(struct sl_mux *mux, char *error, size_t error_size);
 
 /* Writes the path of the socket of `target` (borrowed; the caller has looked whether its client may lease it) to
  * `path`, and makes the socket where there is none: in mux.directory, or, in the one-user mode without one, in
- * $XDG_RUNTIME_DIR/sshleased-mux. It bears the target's name, or, for user@host[:port] of the one-user mode,
- * USER@HOST:PORT, always with the port: what %r@%h:%p is in ssh_config. 0; SL_E_UNSUPPORTED (no directory),
- * SL_E_INVALID (a name that no socket can have, a path too long), SL_E_LIMIT, SL_E_IO, SL_E_NOMEM or SL_E_SHUTDOWN with
- * the reason in `path`. */
+ * $XDG_RUNTIME_DIR/sshleased-mux. It bears the target's name, with USER@ before it for the user that it logs
+ * in as (a link to the one of the name alone, which is what there is where no file can have that name); or, for
+ * user@host[:port] of the one-user mode, USER@HOST:PORT, always with the port: what %r@%h:%p is in ssh_config. 0;
+ * SL_E_UNSUPPORTED (no directory), SL_E_INVALID (a name that no socket can have, a path too long), SL_E_LIMIT, SL_E_IO,
+ * SL_E_NOMEM or SL_E_SHUTDOWN with the reason in `path`. */
 int sl_mux_ensure(struct sl_mux *mux, const struct sl_target_conf *target, char *path, size_t size);
 
 /* Takes the sockets away. Those who are connected stay. */

@@ -6,7 +6,7 @@
 #include "daemon/front/mux_client.h"
 
 struct sl_mux_words {
-    bool known;    /* it was there, and is one that ssh understands; if not, nothing below is set */
+    bool known;    /* it was there, and can be told from `ssh -O`; if not, nothing below is set */
     bool control;  /* -O */
     bool forward;  /* -O forward */
     bool no_shell; /* -N, or -o SessionType=none */

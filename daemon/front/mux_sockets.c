@@ -23,6 +23,7 @@ struct mux_socket {
     char *target;
     bool adhoc;
     char path[PATH_ROOM];
+    char alias[PATH_ROOM]; /* USER@TARGET, a link to `path`; "": none */
 };
 TAILQ_HEAD(mux_socket_list, mux_socket);
 
@@ -110,10 +111,18 @@ static int demand_directory(const struct sl_conf *conf, char *directory, size_t 
 
 /* --- one socket --------------------------------------------------------------------------------------------------- */
 
+static void drop_alias(struct mux_socket *s)
+{
+    if (s->alias[0] != '\0')
+        (void)unlink(s->alias);
+    s->alias[0] = '\0';
+}
+
 static void close_socket(struct mux_socket *s)
 {
     struct sl_mux_sockets *all = s->sockets;
 
+    drop_alias(s);
     TAILQ_REMOVE(&all->list, s, link);
     if (s->adhoc)
         all->adhoc--;
@@ -147,6 +156,35 @@ static int path_of(
     return SL_OK;
 }
 
+/* What %r@NAME is in ssh_config for the user that the target logs in as, and for no other: ssh with another one finds
+ * no socket, and its ProxyCommand says why. "" for an ad-hoc target, whose socket has such a name itself, and where no
+ * file can have it: then the target has its plain socket only. */
+static void alias_of(const char *directory, const struct sl_target_conf *target, char alias[PATH_ROOM])
+{
+    const bool possible = !target->adhoc && target->user != NULL && target->user[0] != '\0' && target->user[0] != '.' &&
+                          strpbrk(target->user, "/:") == NULL;
+
+    if (!possible || (size_t)snprintf(alias, PATH_ROOM, "%s/%s@%s", directory, target->user, target->name) >= PATH_ROOM)
+        alias[0] = '\0';
+}
+
+static int set_alias(struct mux_socket *s, const char *alias, char *error, size_t error_size)
+{
+    struct stat st;
+    const bool there = alias[0] != '\0' && lstat(alias, &st) == 0;
+
+    if (strcmp(s->alias, alias) != 0)
+        drop_alias(s);
+    if (alias[0] == '\0' || (s->alias[0] != '\0' && there))
+        return SL_OK;
+    if (there && S_ISLNK(st.st_mode)) /* a daemon before us left it */
+        (void)unlink(alias);
+    if (symlink(s->target, alias) != 0)
+        return FAIL(error, error_size, SL_E_IO, "%s: cannot be made: %s", alias, strerror(errno));
+    (void)snprintf(s->alias, sizeof s->alias, "%s", alias);
+    return SL_OK;
+}
+
 static struct mux_socket *find(const struct sl_mux_sockets *all, const char *path)
 {
     struct mux_socket *s;
@@ -168,7 +206,7 @@ static bool is_there(const struct mux_socket *s)
 }
 
 static int open_socket(struct sl_mux_sockets *all, const struct sl_conf *conf, const struct sl_target_conf *target,
-    const char *path, char *error, size_t error_size)
+    const char *path, const char *alias, char *error, size_t error_size)
 {
     const struct sl_listener_options options = {
         .path = path,
@@ -179,7 +217,7 @@ static int open_socket(struct sl_mux_sockets *all, const struct sl_conf *conf, c
     struct mux_socket *s = find(all, path);
 
     if (s != NULL && is_there(s))
-        return SL_OK;
+        return set_alias(s, alias, error, error_size);
     if (s != NULL)
         close_socket(s);
     s = calloc(1, sizeof *s);
@@ -200,7 +238,7 @@ static int open_socket(struct sl_mux_sockets *all, const struct sl_conf *conf, c
         all->adhoc++;
     TAILQ_INSERT_TAIL(&all->list, s, link);
     sl_log(all->log, SL_LOG_INFO, "listener", "socket=%s target=%s", path, s->target);
-    return SL_OK;
+    return set_alias(s, alias, error, error_size);
 }
 
 /* --- all of them -------------------------------------------------------------------------------------------------- */
@@ -220,7 +258,7 @@ static bool is_wanted(const struct mux_socket *s, const struct sl_conf *conf)
 int sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf, char *error, size_t error_size)
 {
     struct mux_socket *s, *next;
-    char path[PATH_ROOM], line[1024];
+    char path[PATH_ROOM], alias[PATH_ROOM], line[1024];
     int first = SL_OK;
 
     for (s = TAILQ_FIRST(&all->list); s != NULL; s = next) {
@@ -230,8 +268,9 @@ int sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf, 
     }
     for (size_t i = 0; conf->mux.directory != NULL && i < conf->target_count; i++) {
         int r = path_of(conf->mux.directory, conf->target[i], path, line, sizeof line);
+        alias_of(conf->mux.directory, conf->target[i], alias);
         if (r == 0)
-            r = open_socket(all, conf, conf->target[i], path, line, sizeof line);
+            r = open_socket(all, conf, conf->target[i], path, alias, line, sizeof line);
         if (r != 0 && first == SL_OK) {
             first = r;
             (void)snprintf(error, error_size, "%s", line);
@@ -243,7 +282,7 @@ int sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf, 
 int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf, const struct sl_target_conf *target,
     char *path, size_t size)
 {
-    char directory[PATH_ROOM], place[PATH_ROOM];
+    char directory[PATH_ROOM], place[PATH_ROOM], alias[PATH_ROOM];
 
     int r = demand_directory(conf, directory, sizeof directory, path, size);
     if (r == 0)
@@ -253,9 +292,10 @@ int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf
     if (target->adhoc && all->adhoc >= conf->limits.targets && find(all, place) == NULL)
         return FAIL(path, size, SL_E_LIMIT, "target %s: %u sockets were made on demand already (limits.targets)",
             target->name, all->adhoc);
-    r = open_socket(all, conf, target, place, path, size);
+    alias_of(directory, target, alias);
+    r = open_socket(all, conf, target, place, alias, path, size);
     if (r == 0)
-        (void)snprintf(path, size, "%s", place);
+        (void)snprintf(path, size, "%s", alias[0] != '\0' ? alias : place);
     return r;
 }
 

@@ -97,11 +97,26 @@ static bool read_all(struct sl_mux_words *w, struct reader *r)
     return host;
 }
 
+/* Another program's words: no option among them can be -O. */
+static bool is_no_control(const char *words, size_t len)
+{
+    struct reader r = {.at = words, .end = words + len};
+    const char *word;
+
+    if (len == 0 || words[len - 1] != '\0')
+        return false;
+    while ((word = next_word(&r)) != NULL) {
+        if (word[0] == '-' && word[1] != '-' && strchr(word, 'O') != NULL)
+            return false;
+    }
+    return true;
+}
+
 void sl_mux_words_read(const char *words, size_t len, struct sl_mux_words *ret_words)
 {
     struct reader r = {.at = words, .end = words + len};
 
     *ret_words = (struct sl_mux_words){.known = true};
     if (!read_all(ret_words, &r))
-        *ret_words = (struct sl_mux_words){0};
+        *ret_words = (struct sl_mux_words){.known = is_no_control(words, len)};
 }

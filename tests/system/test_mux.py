@@ -423,13 +423,19 @@ def socket_path(tools, name):
 def test_sockets_come_and_go_with_their_targets(make_tools, sshd, target):
     tools = make_tools({"a": target(sshd), "b": target(sshd)})
     directory = tools.daemon.config["mux"]["directory"]
-    assert sorted(os.listdir(directory)) == ["a", "b"]
+
+    def names():
+        """Each is there with its login user's name before it, too."""
+        found = os.listdir(directory)
+        assert sorted(n for n in found if "@" in n) == sorted(f"{sshd.user}@{n}" for n in found if "@" not in n)
+        return sorted(n for n in found if "@" not in n)
+    assert names() == ["a", "b"]
     assert stat.S_IMODE(os.stat(directory).st_mode) == 0o755
     assert stat.S_IMODE(os.stat(socket_path(tools, "a")).st_mode) == 0o666
     config = {k: v for k, v in tools.daemon.config.items() if k not in ("listen", "limits")}
     tools.daemon.write_config({**config, "targets": {"b": target(sshd), "c": target(sshd)}})
     assert tools.daemon.cli("reload").returncode == 0
-    assert sorted(os.listdir(directory)) == ["b", "c"]
+    assert names() == ["b", "c"]
     tools.write_config()
     assert tools.good("ssh", "c", "echo hi") == b"hi\n"
     tools.daemon.stop()

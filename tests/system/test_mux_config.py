@@ -20,7 +20,7 @@ def test_ssh_understands_every_block(make_tools, sshd, target):
     tools = make_tools({name: target(sshd) for name in ("web1", "db.example", "a_b-c")})
     for name in ("web1", "db.example", "a_b-c"):
         found = settings(tools, name)
-        assert found["controlpath"] == os.path.join(tools.dir, "mux", name)
+        assert found["controlpath"] == os.path.join(tools.dir, "mux", f"{sshd.user}@{name}") and found["user"] == sshd.user
         assert found["controlmaster"] == "false" and found["proxycommand"].startswith("sh -c ")
         assert tools.good("ssh", name, "echo in").strip() == b"in"
     assert "controlpath" not in settings(tools, "elsewhere")
@@ -43,6 +43,43 @@ def test_directories_of_any_name(make_daemon, sshd, target, tmp_path_factory, na
     assert b"sshlease: no sshleased answers at /" in done.stderr and b"syntax" not in done.stderr.lower()
 
 
+def test_another_user_is_refused(make_tools, sshd, target):
+    tools = make_tools({"t": target(sshd)})
+    mine = b"sshlease: t logs in as %s, not as the user that was asked for\n" % sshd.user.encode()
+    for words in (["nobody@t"], ["-l", "nobody", "t"], ["-o", "User=nobody", "t"]):
+        done = tools.run("ssh", *words, "id -un")
+        assert (done.returncode, done.stdout) == (255, b"") and mine in done.stderr, done
+    for words in (["t"], [f"{sshd.user}@t"], ["-l", sshd.user, "t"]):
+        assert tools.good("ssh", *words, "id -un").decode().strip() == sshd.user
+    done = tools.run("rsync", "-a", "nobody@t:/etc/hostname", tools.dir)
+    assert done.returncode != 0 and mine in done.stderr
+    # A socket of the target's name alone is there as before.
+    assert tools.good("ssh", "-S", os.path.join(tools.dir, "mux", "t"), "t", "echo in") == b"in\n"
+
+
+def test_an_ssh_that_does_not_ask_us(make_tools, sshd, target):
+    tools = make_tools({"t": target(sshd)})
+    path = os.path.join(tools.dir, "mux", f"{sshd.user}@t")
+    past = f"sshlease: sshleased answers at {path}, this ssh went past it: by -S, -M or a ControlPath of its own\n".encode()
+    for words in (["-S", "none"], ["-M"], ["-S", f"{tools.dir}/own"], ["-o", "ControlPath=none"]):
+        done = tools.run("ssh", *words, "t", "true")
+        assert done.returncode == 255 and past in done.stderr and b"no sshleased" not in done.stderr, done
+    tools.daemon.stop()
+    for words in ([], ["-S", "none"]):
+        done = tools.run("ssh", *words, "t", "true")
+        assert done.returncode == 255 and f"sshlease: no sshleased answers at {path}\n".encode() in done.stderr, done
+
+
+def test_a_socket_that_a_killed_daemon_left(make_tools, sshd, target):
+    tools = make_tools({"t": target(sshd)})
+    tools.daemon.signal(9)
+    tools.daemon.await_exit()
+    done = tools.run("ssh", "t", "true")
+    assert done.returncode == 255 and b"Connection refused" in done.stderr and b"sshlease: no sshleased answers at" in done.stderr
+    tools.daemon.start()
+    assert tools.good("ssh", "t", "echo in") == b"in\n"
+
+
 def test_without_mux_it_is_said(daemon):
     for words in (["ssh-config"], ["ssh-config", "t"], ["ssh-config", "--ansible"]):
         done = daemon.cli(*words)
@@ -51,14 +88,14 @@ def test_without_mux_it_is_said(daemon):
     assert (done.returncode, done.stdout) == (255, b"") and b"mux" in done.stderr
 
 
-def test_the_protocol_tells_the_same(tools):
+def test_the_protocol_tells_the_same(tools, sshd):
     client = native.Client(tools.daemon.path, hello=False)
     client.send("HELLO", magic=native.MAGIC, version_min=2, version_max=2, program="test")
     client.answer("WELCOME")
     rid = client.rid()
     client.send("MUX", rid=rid, target="t")
     path = client.answer("MUX_PATH", rid=rid).path
-    assert path == os.path.join(tools.dir, "mux", "t")
+    assert path == os.path.join(tools.dir, "mux", f"{sshd.user}@t")
     assert tools.daemon.cli("mux-ensure", "-p", "t").stdout.decode() == path + "\n"
     rid = client.rid()
     client.send("MUX", rid=rid, target="nobody")
@@ -117,6 +154,8 @@ def test_a_destination_is_made_when_ssh_asks_for_it(own, sshd):
     assert b"no sshleased is listening" in done.stderr and b"no sshleased answers" in done.stderr
     own.daemon.start()
     assert own.good("ssh", "127.0.0.1", "echo in").strip() == b"in"
+    done = own.run("ssh", "-S", "none", "127.0.0.1", "echo in")
+    assert done.returncode == 255 and b"this ssh went past it: by -S" in done.stderr and b"no sshleased" not in done.stderr
 
 
 def test_mux_ensure_of_what_cannot_be(own, sshd):

@@ -23,8 +23,11 @@ def through(request, tools, sshd, keys, tmp_path):
         script = f"{shlex.join([*words, command])} </dev/null | {reader}; echo ${{PIPESTATUS[0]}} >status"
         subprocess.run(["bash", "-c", script], env=tools.env(), stdout=subprocess.DEVNULL, stderr=theirs, check=True,
                        timeout=60, cwd=tmp_path)
-        os.write(theirs, b"\n")
-        return int((tmp_path / "status").read_text()), os.read(err, 4096).replace(b"\r\n", b"\n")[:-1]
+        os.write(theirs, b"END")
+        said = b""
+        while not said.endswith(b"END"):
+            said += os.read(err, 4096)
+        return int((tmp_path / "status").read_text()), said[:-3].replace(b"\r\n", b"\n")
     run.way = request.param
     yield run
     os.close(err)

@@ -171,9 +171,11 @@ def test_an_ansible_playbook(make_tools, sshd, target, remote_dir, pipelining):
     random_file(f"{local}/source", 100_000)
     config = tools.daemon.cli("ssh-config", "--ansible")
     assert config.returncode == 0, config.stderr
+    assert f"# Targets: web0 ({sshd.user}) web1 ({sshd.user})\n".encode() in config.stdout
     with open(f"{local}/ansible.cfg", "wb") as f:
         f.write(b"[defaults]\nhost_key_checking = True\ninterpreter_python = /usr/bin/python3\nlocal_tmp = %s/tmp\n"
-                b"remote_tmp = %s/tmp\n" % (local.encode(), remote_dir.encode()))
+                b"remote_tmp = %s/tmp\n"
+                b"remote_user = %s\n" % (local.encode(), remote_dir.encode(), sshd.user.encode()))
         f.write(config.stdout)
         f.write(b"pipelining = %r\nssh_executable = %s\ncontrol_path_dir = %s/cp\n"
                 % (pipelining, ssh_tools.SSH.encode(), local.encode()))
@@ -192,6 +194,10 @@ def test_an_ansible_playbook(make_tools, sshd, target, remote_dir, pipelining):
     assert len(re.findall(r"sending connection stop: .*ControlPath=", said)) == 2 and "Failed to reset" not in said
     assert len(sshd_logins(sshd)) - logins == 4  # one for each pool before the reset, one after it
     no_lease_is_left(tools)
+    # As somebody else it does not run.
+    other = subprocess.run(["ansible", "-i", "web0,", "-u", "nobody", "-m", "raw", "-a", "id", "web0"], cwd=local,
+                           capture_output=True, env=tools.env(ANSIBLE_CONFIG=f"{local}/ansible.cfg"), timeout=60, check=False)
+    assert other.returncode == 4 and b"but not for this host and user" in other.stdout, other
 
 
 def sshd_logins(server):

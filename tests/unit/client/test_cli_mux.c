@@ -112,31 +112,51 @@ static void ensures(void **state)
     expect_exit(255);
 }
 
+#define PAST "this ssh went past it: by -S, -M or a ControlPath of its own"
+
+/* The guard where the socket can be asked, in words that need no quotes. */
+#define GUARD(probe, where)                                                                                            \
+    "  ProxyCommand sh -c \"" probe " && echo sshlease: sshleased answers at " where ", " PAST " >&2 || "              \
+    "echo sshlease: no sshleased answers at " where " >&2; exit 1\"\n"
+#define ASKED(path) GUARD("ssh -F none -S " path " -O check x 2>/dev/null", path)
+
 static void configured_targets(void **state)
 {
-    static const struct step plan[] = {{"web1", "/run/mux/web1"}, {"db", "/run/with space/100%/a\"b\\c#/db"}, {0}};
+    static const struct step plan[] = {
+        {"web1", "/run/mux/ci@web1"}, {"db", "/run/with space/100%/a\"b\\c#/DOM\\me@db"}, {"old", "/run/mux/old"}, {0}};
     struct fake f;
 
     (void)state;
-    start(&f, STATUS("{\"name\":\"web1\"},{\"name\":\"me@somewhere\"},{\"name\":\"db\"}"), plan);
+    start(&f, STATUS("{\"name\":\"web1\"},{\"name\":\"me@somewhere\"},{\"name\":\"db\"},{\"name\":\"old\"}"), plan);
     RUN("ssh-config", "--socket", f.path);
     expect_exit(0);
     assert_int_equal(ran.stderr_len, 0);
     assert_non_null(strstr(ran.stdout_text, f.path));
     skip_head();
-    expect_output("\nHost web1\n"
-                  "  ControlMaster no\n"
-                  "  ControlPath /run/mux/web1\n"
-                  "  ProxyCommand sh -c \"echo sshlease: no sshleased answers at /run/mux/web1 >&2; exit 1\"\n"
-                  "  ForwardAgent no\n"
-                  "  ForwardX11 no\n"
-                  "\nHost db\n"
-                  "  ControlMaster no\n"
-                  "  ControlPath \"/run/with space/100%%/a\\\"b\\\\c#/db\"\n"
-                  "  ProxyCommand sh -c \"echo sshlease: no sshleased answers at /run/with_space/100_/a_b_c_/db >&2;"
-                  " exit 1\"\n"
-                  "  ForwardAgent no\n"
-                  "  ForwardX11 no\n");
+    expect_output(
+        "\nHost web1\n"
+        "  User ci\n"
+        "  ControlMaster no\n"
+        "  ControlPath /run/mux/%r@web1\n"
+        "  ForwardAgent no\n"
+        "  ForwardX11 no\n"
+        "Match originalhost web1 !user ci\n"
+        "  ProxyCommand sh -c \"echo sshlease: web1 logs in as ci, not as the user that was asked for >&2; exit "
+        "1\"\n"
+        "Match originalhost web1\n" ASKED(
+            "/run/mux/ci@web1") "\nHost db\n"
+                                "  User \"DOM\\\\me\"\n"
+                                "  ControlMaster no\n"
+                                "  ControlPath \"/run/with space/100%%/a\\\"b\\\\c#/%r@db\"\n"
+                                "  ForwardAgent no\n"
+                                "  ForwardX11 no\n"
+                                "  ProxyCommand sh -c \"echo sshlease: no sshleased answers at "
+                                "/run/with_space/100_/a_b_c_/DOM_me@db, or " PAST " >&2; exit 1\"\n"
+                                "\nHost old\n"
+                                "  ControlMaster no\n"
+                                "  ControlPath /run/mux/old\n"
+                                "  ForwardAgent no\n"
+                                "  ForwardX11 no\n" ASKED("/run/mux/old"));
     fake_stop(&f);
     static const struct step one[] = {{"web1", "/run/mux/web1"}, {0}};
     start(&f, NULL, one);
@@ -161,9 +181,8 @@ static void destinations_of_one_s_own(void **state)
 #define OPTIONS                                                                                                        \
     "  ControlMaster no\n"                                                                                             \
     "  ControlPath /run/u/mux/%%r@%%h:%%p\n"                                                                           \
-    "  ProxyCommand sh -c \"echo sshlease: no sshleased answers at /run/u/mux/ >&2; exit 1\"\n"                        \
     "  ForwardAgent no\n"                                                                                              \
-    "  ForwardX11 no\n"
+    "  ForwardX11 no\n" GUARD("%1$s status --socket %2$s >/dev/null 2>&1", "/run/u/mux/")
 #define EXEC "exec \"%1$s mux-ensure --socket '%2$s' '%%r@%%h:%%p'\"\n"
     snprintf(expected, sizeof expected,
         "\nHost host\n"
@@ -178,20 +197,34 @@ static void destinations_of_one_s_own(void **state)
 
 static void for_ansible(void **state)
 {
-    static const struct step plan[] = {{"web1", "/run/100%/web1"}, {"db", "/run/100%/db"}, {0}};
+    static const struct step odd[] = {{"web1", "/run/100%/ci@web1"}, {"db", "/run/100%/db"}, {0}};
+    static const struct step plan[] = {{"web1", "/run/mux/ci@web1"}, {"db", "/run/mux/root@db"}, {0}};
     static const struct step adhoc[] = {{"web1", "/run/mux/web1"}, {"me@host", "/run/mux/me@host:22"}, {0}};
     struct fake f;
 
+#define NOT_FOR                                                                                                        \
+    "but not for this host and user, which have to be a target and the user that it logs in as: see ansible.cfg >&2"
     (void)state;
+    start(&f, STATUS("{\"name\":\"web1\"},{\"name\":\"db\"}"), odd);
+    RUN("ssh-config", "--ansible", "--socket", f.path);
+    expect_exit(0);
+    assert_non_null(strstr(ran.stdout_text, "# Targets: web1 (ci) db\n"));
+    skip_head();
+    expect_output("[ssh_connection]\n"
+                  "ssh_args = -o ControlMaster=no -o ControlPersist=no -o ForwardAgent=no -o 'ProxyCommand=sh -c "
+                  "\"echo sshlease: no sshleased answers at /run/100_/, or " NOT_FOR "; exit 1\"'\n"
+                  "control_path = /run/100%%%%/%%h\n");
+    fake_stop(&f);
     start(&f, STATUS("{\"name\":\"web1\"},{\"name\":\"db\"}"), plan);
     RUN("ssh-config", "--ansible", "--socket", f.path);
     expect_exit(0);
-    assert_non_null(strstr(ran.stdout_text, "# Targets: web1 db\n"));
+    assert_non_null(strstr(ran.stdout_text, "# Targets: web1 (ci) db (root)\n"));
     skip_head();
     expect_output("[ssh_connection]\n"
-                  "ssh_args = -o ControlMaster=no -o ControlPersist=60s -o ForwardAgent=no -o 'ProxyCommand=sh -c "
-                  "\"echo sshlease: no sshleased answers at /run/100_/ >&2; exit 1\"'\n"
-                  "control_path = /run/100%%%%/%%h\n");
+                  "ssh_args = -o ControlMaster=no -o ControlPersist=no -o ForwardAgent=no -o 'ProxyCommand=sh -c "
+                  "\"ssh -F none -S /run/mux/ci@web1 -O check x 2>/dev/null && echo sshlease: sshleased answers at "
+                  "/run/mux/, " NOT_FOR " || echo sshlease: no sshleased answers at /run/mux/ >&2; exit 1\"'\n"
+                  "control_path = /run/mux/%%r@%%h\n");
     fake_stop(&f);
     start(&f, NULL, adhoc);
     RUN("ssh-config", "--ansible", "--socket", f.path, "web1", "me@host");

@@ -75,7 +75,7 @@ static bool is_socket(const struct mux_world *w, const char *name)
     struct stat st;
 
     (void)snprintf(path, sizeof path, "%s/m/%s", w->directory, name);
-    return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+    return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
 /* --- a client ----------------------------------------------------------------------------------------------------- */
@@ -474,8 +474,13 @@ static void sockets_made_on_demand(void **state)
     assert_true(is_socket(&w, "a"));
     const struct sl_conf *conf = sl_driver_conf(w.world.driver);
     assert_int_equal(sl_mux_ensure(w.mux, conf->target[0], path, sizeof path), 0);
-    (void)snprintf(expected, sizeof expected, "%s/m/a", w.directory);
+    (void)snprintf(expected, sizeof expected, "%s/m/u@a", w.directory);
     assert_string_equal(path, expected);
+    assert_int_equal(readlink(path, name, sizeof name), 1);
+    assert_int_equal(name[0], 'a');
+    assert_int_equal(unlink(path), 0); /* somebody cleans up */
+    assert_int_equal(sl_mux_ensure(w.mux, conf->target[0], path, sizeof path), 0);
+    assert_true(is_socket(&w, "u@a"));
 
     assert_int_equal(sl_conf_adhoc(conf, "bob@H", &target), 0);
     assert_int_equal(sl_mux_ensure(w.mux, target, path, sizeof path), 0);
@@ -520,6 +525,30 @@ static void a_reload_brings_and_takes_sockets(void **state)
     finish(&w);
 }
 
+/* ssh with another user finds no socket. */
+static void a_socket_has_the_name_of_its_user(void **state)
+{
+    struct mux_world w;
+    char yaml[512], error[512], path[300];
+
+    (void)state;
+    start(&w, "targets: {a: {host: h}, b: {host: h, user: DOM\\you}, c: {host: h, user: with/slash}}", false);
+    assert_true(is_socket(&w, "a") && is_socket(&w, "u@a") && !is_socket(&w, "root@a"));
+    assert_true(is_socket(&w, "DOM\\you@b") && is_socket(&w, "c"));
+    const struct sl_conf *conf = sl_driver_conf(w.world.driver);
+    assert_int_equal(sl_mux_ensure(w.mux, sl_conf_find(conf, "c"), path, sizeof path), 0);
+    assert_string_equal(strrchr(path, '/'), "/c");
+    (void)snprintf(path, sizeof path, "%s/m/root@a", w.directory);
+    assert_int_equal(symlink("nowhere", path), 0); /* left by one that was killed */
+    (void)snprintf(yaml, sizeof yaml,
+        "mux: {directory: %s/m}\ndefaults: {" WORLD_LOGIN "}\ntargets: {a: {user: root}}\n", w.directory);
+    assert_int_equal(sl_driver_reload(w.world.driver, sl_world_conf(yaml, false)), 0);
+    assert_int_equal(sl_mux_configure(w.mux, error, sizeof error), 0);
+    assert_true(is_socket(&w, "a") && is_socket(&w, "root@a") && !is_socket(&w, "u@a"));
+    assert_true(!is_socket(&w, "b") && !is_socket(&w, "DOM\\you@b"));
+    finish(&w);
+}
+
 static void a_directory_that_clients_may_write_to_is_refused(void **state)
 {
     struct mux_world w;
@@ -552,6 +581,7 @@ int main(void)
         cmocka_unit_test(too_many_clients_are_told_so),
         cmocka_unit_test(sockets_made_on_demand),
         cmocka_unit_test(a_reload_brings_and_takes_sockets),
+        cmocka_unit_test(a_socket_has_the_name_of_its_user),
         cmocka_unit_test(a_directory_that_clients_may_write_to_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

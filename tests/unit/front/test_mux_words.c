@@ -86,14 +86,17 @@ static void a_session_with_one(void **state)
 static void what_is_no_command_line_of_ssh_is_not_judged(void **state)
 {
     (void)state;
-    assert_false(words_of("").known);
-    assert_false(words_of("ssh").known);
-    assert_false(words_of("ssh|-N").known);
-    assert_false(words_of("ssh|-N|--").known);
-    assert_false(words_of("ssh|t|-O").known);
-    assert_false(words_of("other|-N|-Z|t").known);
-    assert_false(words_of("other|--no-shell|-N|t").known);
     struct sl_mux_words words;
+    sl_mux_words_read("", 0, &words);
+    assert_false(words.known);
+    assert_false(words_of("ssh|t|-O").known);
+    assert_false(words_of("other|-Z|-O|forward|t").known);
+    assert_false(words_of("other|--mode|-fO|t").known);
+    /* No control command, and nothing else is known of it. */
+    expect_session("ssh|-N", false, false);
+    expect_session("ssh|-f|-N|--", false, false);
+    expect_session("other|-N|-Z|t", false, false);
+    expect_session("other|--fOrward|-N|t", false, false);
     sl_mux_words_read("ssh\0-N\0t", 8, &words); /* cut */
     assert_false(words.known);
 }
