@@ -113,3 +113,14 @@ struct sl_target_conf *sl_conf_find(const struct sl_conf *conf, const char *name
         bsearch(name, conf->target, conf->target_count, sizeof(struct sl_target_conf *), compare_name);
     return found == NULL ? NULL : *found;
 }
+
+struct sl_target_conf *sl_conf_find_as(const struct sl_conf *conf, const char *name, bool *ret_same)
+{
+    const char *at = strrchr(name, '@');
+    struct sl_target_conf *target = at != NULL ? sl_conf_find(conf, at + 1) : NULL;
+
+    if (target != NULL)
+        *ret_same = target->user != NULL && strlen(target->user) == (size_t)(at - name) &&
+                    memcmp(target->user, name, (size_t)(at - name)) == 0;
+    return target;
+}

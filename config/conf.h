@@ -87,6 +87,9 @@ void sl_conf_free(struct sl_conf *conf); /* NULL is fine; drops its references t
 
 /* The target of that name, borrowed, or NULL. */
 struct sl_target_conf *sl_conf_find(const struct sl_conf *conf, const char *name);
+/* Of USER@NAME: the target NAME, and in *ret_same whether USER is who it logs in as; NULL when there is none. Borrowed.
+ */
+struct sl_target_conf *sl_conf_find_as(const struct sl_conf *conf, const char *name, bool *ret_same);
 
 /* A target for `user@host[:port]` (or `host`, `[v6]:port`) from the defaults of a one-user configuration. Its name is
  * the canonical spelling, user@host with a host in small letters and :port where that is not 22, so that all spellings

@@ -176,11 +176,26 @@ void sl_driver_leases_free(struct sl_driver *d)
     free(d->lease_slot);
 }
 
-static void plan_refusal(struct sl_lease *lease, int status, const char *name)
+/* Of a name USER@TARGET that is none because the target has another user; its name and user are in the configuration.
+ */
+static const struct sl_target_conf *of_another_user(
+    const struct sl_driver *d, const char *name, const struct sl_lease_owner *owner)
+{
+    bool same = true;
+    const struct sl_target_conf *conf = sl_conf_find_as(d->conf, name, &same);
+
+    return !same && sl_target_conf_allows(conf, owner->uid, owner->gid, owner->gid_count) ? conf : NULL;
+}
+
+static void plan_refusal(struct sl_lease *lease, int status, const char *name, const struct sl_lease_owner *owner)
 {
     char text[SL_REFUSAL_SIZE], quoted[SL_LOG_QUOTE_SIZE];
+    const struct sl_target_conf *other;
 
-    if (status == SL_E_NO_TARGET) /* a name that nobody has checked: it ends on somebody's terminal */
+    if (status == SL_E_NO_TARGET && (other = of_another_user(lease->driver, name, owner)) != NULL)
+        (void)snprintf(text, sizeof text, "no such target: %s (%s logs in as %s)",
+            sl_log_quote(quoted, sizeof quoted, name), other->name, other->user != NULL ? other->user : "nobody");
+    else if (status == SL_E_NO_TARGET) /* a name that nobody has checked: it ends on somebody's terminal */
         (void)snprintf(text, sizeof text, "no such target: %s", sl_log_quote(quoted, sizeof quoted, name));
     else if (status == SL_E_NOT_ALLOWED)
         (void)snprintf(text, sizeof text, "not allowed to lease %s", name);
@@ -223,7 +238,7 @@ int sl_lease_acquire(struct sl_driver *d, const char *target, const struct sl_le
     lease->number = ++d->lease_numbers;
     int r = sl_driver_targets_find(d, target, owner, &lease->target);
     if (r != 0)
-        plan_refusal(lease, r, target);
+        plan_refusal(lease, r, target, owner);
     TAILQ_INSERT_TAIL(sl_driver_lease_home(lease), lease, link);
     sl_driver_note(d, &lease->work, r == 0 ? SL_TODO_ACQUIRE : SL_TODO_REFUSE);
     *ret_lease = lease;

@@ -396,6 +396,15 @@ static int find_adhoc(
     return r;
 }
 
+/* USER@NAME says more than NAME, and is not to be had where it is wrong. */
+static struct sl_driver_target *find_as(const struct sl_driver *d, const char *name)
+{
+    bool same = false;
+    const struct sl_target_conf *conf = sl_conf_find_as(d->conf, name, &same);
+
+    return same ? sl_driver_targets_known(d, conf->name) : NULL;
+}
+
 int sl_driver_targets_find(
     struct sl_driver *d, const char *name, const struct sl_lease_owner *owner, struct sl_driver_target **ret_target)
 {
@@ -403,6 +412,8 @@ int sl_driver_targets_find(
 
     if (target == NULL) {
         int r = find_adhoc(d, name, owner, &target);
+        if (r == SL_E_NO_TARGET && (target = find_as(d, name)) != NULL)
+            r = SL_OK;
         if (r != 0)
             return r;
     }

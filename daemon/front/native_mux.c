@@ -9,8 +9,16 @@ static int find_target(const struct sl_conf *conf, const char *name, struct sl_t
 {
     struct sl_target_conf *target = sl_conf_find(conf, name);
 
-    if (target == NULL)
-        return sl_conf_adhoc(conf, name, ret_target);
+    bool same = false;
+
+    if (target == NULL) {
+        int r = sl_conf_adhoc(conf, name, ret_target);
+        if (r != SL_E_NO_TARGET)
+            return r;
+        target = sl_conf_find_as(conf, name, &same);
+        if (!same)
+            return r;
+    }
     *ret_target = sl_target_conf_ref(target);
     return SL_OK;
 }

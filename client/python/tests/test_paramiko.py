@@ -25,11 +25,11 @@ def client(daemon):
         yield one
 
 
-def test_as_it_is_written_for_paramiko(daemon, monkeypatch):
+def test_as_it_is_written_for_paramiko(daemon, account, monkeypatch):
     monkeypatch.setenv("SSHLEASE_SOCKET", daemon.path)
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
-    client.connect(hostname="t", username="somebody", password="secret", key_filename="/nowhere", timeout=30,
+    client.connect(hostname="t", username=account.pw_name, password="secret", key_filename="/nowhere", timeout=30,
                    banner_timeout=5, look_for_keys=False)
     try:
         stdin, stdout, stderr = client.exec_command("cat; echo err >&2; exit 3", timeout=30)
@@ -54,9 +54,21 @@ def test_as_it_is_written_for_paramiko(daemon, monkeypatch):
 def test_names():
     names = sshlease.paramiko._names
     assert names("web1", 22, None) == ["web1"]
-    assert names("web1", 22, "ci") == ["ci@web1", "web1"]
+    assert names("web1", 22, "ci") == ["ci@web1"]
     assert names("web1", 2222, None) == ["web1:2222", "web1"]
-    assert names("::1", 2222, "ci") == ["ci@[::1]:2222", "::1"]
+    assert names("web1", 2222, "ci") == ["ci@web1:2222", "ci@web1"]
+    assert names("::1", 2222, "ci") == ["ci@[::1]:2222", "ci@[::1]"]
+
+
+@pytest.mark.parametrize("port", [22, 2222])
+def test_the_user_is_the_targets(daemon, account, port):
+    """Nobody's commands run as another user than he asked for."""
+    with paramiko.SSHClient() as client:
+        with pytest.raises(paramiko.SSHException) as raised:
+            client.connect("t", port=port, username="nobody", socket=daemon.path)
+        assert str(raised.value) == f'no such target: "nobody@t" (t logs in as {account.pw_name})'
+        client.connect("t", port=port, username=account.pw_name, socket=daemon.path)
+        assert client.exec_command("id -un")[1].read().decode().strip() == account.pw_name
 
 
 def test_one_output_after_the_other(client):

@@ -10,6 +10,27 @@ static struct sl_target_conf *find(const struct sl_conf *conf, const char *name)
     return t;
 }
 
+static void a_target_by_its_user(void **state)
+{
+    (void)state;
+    struct sl_conf *conf =
+        parse_good(false, "defaults: {identity_file: /keys/id}\ntargets: {a: {user: ci}, b: {user: x@y}}\n");
+    static const struct {
+        const char *name, *target;
+        bool same;
+    } cases[] = {{"ci@a", "a", true}, {"c@a", "a", false}, {"cii@a", "a", false}, {"@a", "a", false},
+        {"x@y@b", "b", true}, {"y@b", "b", false}, {"a", NULL, false}, {"ci@", NULL, false}, {"ci@c", NULL, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bool same = false;
+        const struct sl_target_conf *t = sl_conf_find_as(conf, cases[i].name, &same);
+        assert_int_equal(t != NULL, cases[i].target != NULL);
+        assert_int_equal(same, cases[i].same);
+        if (t != NULL)
+            assert_string_equal(t->name, cases[i].target);
+    }
+    sl_conf_free(conf);
+}
+
 static void every_section(void **state)
 {
     (void)state;
@@ -255,6 +276,7 @@ static void files_are_loaded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_target_by_its_user),
         cmocka_unit_test(every_section),
         cmocka_unit_test(credentials_of_every_kind),
         cmocka_unit_test(host_keys),

@@ -8,7 +8,8 @@
 
 **Which target.** connect(hostname) leases the target `hostname`. With a username, or a port other than 22, it asks for
 `username@hostname:port` first, which a daemon of the user's own takes without any configuration; where there is no such
-target, it asks for `hostname`, which is then a name in the daemon's configuration. That decides about user and port.
+target, it asks for the target `hostname` of the daemon's configuration. That decides about the port, and about the user: one
+that logs in as another than `username` is not leased, but an error.
 
 **What is ignored**, for the daemon logs in, not this program: password, pkey, key_filename, passphrase, allow_agent,
 look_for_keys, compress, gss_*, disabled_algorithms, the other timeouts. So are host-key policies and host-key files: the
@@ -221,10 +222,9 @@ class SSHClient:
 
 def _names(hostname: str, port: int, username: Optional[str]) -> List[str]:
     """The targets to ask for, in this order."""
-    if username is None and port == 22:
-        return [hostname]
     host = f"[{hostname}]" if ":" in hostname else hostname
-    return [(f"{username}@" if username is not None else "") + host + (f":{port}" if port != 22 else ""), hostname]
+    configured = hostname if username is None else f"{username}@{host}"
+    return [configured] if port == 22 else [(f"{username}@" if username is not None else "") + f"{host}:{port}", configured]
 
 
 def __getattr__(name: str) -> Any:
