@@ -59,6 +59,17 @@ def plain():
             os.close(door)
 
 
+@contextlib.contextmanager
+def with_shell(shell):
+    """Yields the passwd entry of an account of the test's own, with that login shell. As root only."""
+    name = f"sshlease-{os.path.basename(shell)}-{os.getpid()}"
+    subprocess.run(["useradd", "-m", "-s", shell, "-p", "*", name], check=True)
+    try:
+        yield pwd.getpwnam(name)
+    finally:
+        subprocess.run(["userdel", "-r", name], check=False, capture_output=True)
+
+
 def password():
     """The account's, or None where it is not ours."""
     try:

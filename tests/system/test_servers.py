@@ -3,13 +3,14 @@ programs do differently is in tests/interop."""
 
 import os
 import pathlib
-import subprocess
 import tempfile
 
 import pytest
 
+import account
 import native
 import procs
+import sshd as sshd_module
 from holders import LEAVE
 from waiting import until
 
@@ -172,20 +173,19 @@ def test_a_session_at_a_time_is_learned_and_costs_nobody_half_a_minute(make_daem
 
 @pytest.mark.root  # an account for each login shell
 @pytest.mark.parametrize("shell,package", [("/bin/tcsh", "tcsh"), ("/usr/bin/fish", "fish"), ("/bin/dash", "dash")])
-def test_the_sweep_runs_whatever_the_login_shell_is(make_daemon, make_sshd, target, account, shell, package):
+def test_the_sweep_runs_whatever_the_login_shell_is(make_daemon, keys, target, shell, package):
     if not os.path.exists(shell):
         pytest.skip(f"{package} is not installed")
-    old = account.pw_shell
-    subprocess.run(["usermod", "-s", shell, account.pw_name], check=True)
-    try:
-        daemon = make_daemon({"targets": {"t": target(make_sshd(), max_connections=1, **FAST)}})
-        with daemon.leased() as client:
-            stream = client.exec("/bin/sh -c '" + LEAVE.replace("'", "'\\''") + "exec sleep 300'")
-            stream.await_output("\n")
-            left = procs.Watch(int(stream.stdout))
-        left.await_gone()
-        daemon.log.find(r"reclaim .*swept=1 remaining=0 sweep=done")
-    finally:
-        subprocess.run(["usermod", "-s", old, account.pw_name], check=True)
-
-
+    with account.with_shell(shell) as entry:
+        server = sshd_module.Sshd(keys, entry)
+        try:
+            daemon = make_daemon({"targets": {"t": target(server, max_connections=1, **FAST)}})
+            with daemon.leased() as client:
+                stream = client.exec("/bin/sh -c '" + LEAVE.replace("'", "'\\''") + "exec sleep 300'")
+                stream.await_output("\n")
+                left = procs.Watch(int(stream.stdout))
+            left.await_gone()
+            daemon.log.find(r"reclaim .*swept=1 remaining=0 sweep=done")
+            daemon.stop()
+        finally:
+            server.stop()

@@ -209,7 +209,9 @@ def test_killed_under_a_lease(make_daemon, make_sshd, target):
     server.kill()
     for one in (client, idle):
         one.pump(lambda one=one: one.ended, timeout=10)
-        assert native.CODES[one.ended.code] == "connection-lost" and len(one.ended.text) > 10
+        # Under the idle one nothing had been started: it went on to another connection, for which nobody listens.
+        assert native.CODES[one.ended.code] == ("connection-lost" if one is client else "connect")
+        assert len(one.ended.text) > 10
     assert stream.end.how == native.UNKNOWN
     daemon.log.find("reason=connection-lost")
     daemon.await_connections(leased=0, draining=0, closing=0)
