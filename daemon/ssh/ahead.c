@@ -9,8 +9,6 @@
 #include "daemon/ssh/env.h"
 #include "daemon/ssh/party.h"
 
-#include <string.h>
-
 /* sshd keeps the slot of a closed session until its child is gone, so a refusal may be over in a moment. */
 #define REFUSALS_MAX        7
 #define REFUSALS_MAX_SHARED 3 /* where a lease may go elsewhere instead of waiting */
@@ -82,16 +80,13 @@ static uint32_t ahead_for(const struct sl_conn *conn)
 bool sl_ahead_needs_proof(const struct sl_conn *conn)
 {
     return conn->commands > conn->proved && !sl_compat_goes_on(conn->compat) &&
-           sl_compat_probe(conn->compat) == SL_PROBE_UNKNOWN_TYPE;
+           sl_compat_probe(conn->compat) != SL_PROBE_TCP;
 }
 
-/* OpenSSH and dropbear never end a connection by themselves after a command. Of another server that does, it may take a
- * moment. */
+/* Of a server that ends connections after commands it may take a moment. */
 static uint64_t quarantine_ms(const struct sl_conn *conn)
 {
-    bool known = conn->server != NULL &&
-                 (strstr(conn->server, "-OpenSSH_") != NULL || strstr(conn->server, "-dropbear_") != NULL);
-    return known || sl_compat_goes_on(conn->compat) ? 0 : QUARANTINE_MS;
+    return sl_compat_is_well_known(conn->compat) || sl_compat_goes_on(conn->compat) ? 0 : QUARANTINE_MS;
 }
 
 static bool is_in_quarantine(const struct sl_conn *conn)

@@ -126,7 +126,7 @@ static int pump(struct sl_conn *conn)
                 return LIBSSH2_ERROR_EAGAIN;
             }
             /* Nothing else of libssh2's reads a session without channels. */
-            if (sl_compat_probe(conn->compat) == SL_PROBE_UNKNOWN_TYPE) {
+            if (sl_compat_probe(conn->compat) != SL_PROBE_TCP) {
                 begin_op(conn, SL_OP_PING, NULL);
             } else if (!open_session(conn)) {
                 return LIBSSH2_ERROR_ALLOC;
@@ -332,12 +332,28 @@ static struct sl_chan *first_asked(struct sl_conn *conn)
     return chan;
 }
 
+bool sl_chan_may_ping(const struct sl_conn *conn)
+{
+    enum sl_probe probe = sl_compat_probe(conn->compat);
+    const struct sl_chan *chan;
+    if (probe != SL_PROBE_UNTRIED) {
+        return probe == SL_PROBE_UNKNOWN_TYPE;
+    }
+    TAILQ_FOREACH(chan, &conn->chans, link)
+    {
+        if (chan->state == SL_CHAN_USED) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void start_op(struct sl_conn *conn, uint32_t needed)
 {
     struct sl_chan *asked = first_asked(conn);
     bool session = sl_ahead_wanted(conn, held(conn), needed) > 0;
     bool pinged = conn->ping_after != UINT64_MAX || (sl_ahead_needs_proof(conn) && held(conn) > 0);
-    if (pinged && sl_compat_probe(conn->compat) == SL_PROBE_UNKNOWN_TYPE) {
+    if (pinged && sl_chan_may_ping(conn)) {
         begin_op(conn, SL_OP_PING, NULL);
     } else if (asked != NULL && (!session || conn->opened_last == SL_CHAN_SESSION)) { /* in turn */
         set_state(asked, SL_CHAN_OPENING);

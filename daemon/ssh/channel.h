@@ -87,6 +87,8 @@ void sl_chan_pump(struct sl_conn *conn);
 void sl_chan_tick(struct sl_conn *conn, uint32_t needed);
 uint64_t sl_chan_deadline(const struct sl_conn *conn);
 
+/* Whether a ping may be sent: not to a server that minds, nor, where that is not known, while a channel is in use. */
+bool sl_chan_may_ping(const struct sl_conn *conn);
 /* A held channel, now used for `party`; NULL when there is none. */
 struct sl_chan *sl_chan_take(struct sl_party *party);
 /* Asks for a channel of another type; `type` is static, `message` is taken over, on failure too. Its state becomes USED

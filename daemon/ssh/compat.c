@@ -34,7 +34,6 @@ struct sl_compat {
     uint32_t ends;         /* so many times in a row, */
     uint64_t end_ms;       /* and the last time then */
     enum sl_probe probe;
-    bool probe_answered;
     const char *probe_why;
     enum sl_shell_verdict shell;
 };
@@ -71,7 +70,7 @@ void sl_compat_forgive(struct sl_compat *compat)
     compat->sessions = compat->sessions == SL_SESSIONS_SEVERAL ? SL_SESSIONS_SEVERAL : SL_SESSIONS_UNKNOWN;
     compat->session_limit = UINT32_MAX;
     compat->ends = 0;
-    compat->probe = SL_PROBE_UNKNOWN_TYPE;
+    compat->probe = compat->probe == SL_PROBE_TCP ? SL_PROBE_UNTRIED : compat->probe;
     compat->shell = SL_SHELL_UNKNOWN;
 }
 
@@ -82,6 +81,7 @@ uint32_t sl_compat_meet(struct sl_compat *compat, const char *server)
             sl_compat_reset(compat);
         }
         snprintf(compat->server, sizeof compat->server, "%s", server);
+        compat->probe = sl_compat_is_well_known(compat) ? SL_PROBE_UNKNOWN_TYPE : SL_PROBE_UNTRIED;
     }
     return compat->number;
 }
@@ -89,6 +89,12 @@ uint32_t sl_compat_meet(struct sl_compat *compat, const char *server)
 bool sl_compat_is(const struct sl_compat *compat, uint32_t number)
 {
     return compat->number == number;
+}
+
+bool sl_compat_is_well_known(const struct sl_compat *compat)
+{
+    return strncmp(compat->server, "SSH-2.0-OpenSSH_", 16) == 0 ||
+           strncmp(compat->server, "SSH-2.0-dropbear_", 17) == 0;
 }
 
 /* --- environment variables --- */
@@ -208,12 +214,12 @@ enum sl_probe sl_compat_probe(const struct sl_compat *compat)
 
 void sl_compat_saw_probe(struct sl_compat *compat)
 {
-    compat->probe_answered = true;
+    compat->probe = SL_PROBE_UNKNOWN_TYPE;
 }
 
 bool sl_compat_saw_probe_fail(struct sl_compat *compat, const char *why)
 {
-    if (compat->probe_answered || compat->probe == SL_PROBE_TCP) {
+    if (compat->probe != SL_PROBE_UNTRIED) {
         return false;
     }
     compat->probe = SL_PROBE_TCP;

@@ -24,6 +24,7 @@ enum sl_sessions_verdict {
 
 /* How to ask for a sign of life. */
 enum sl_probe {
+    SL_PROBE_UNTRIED,      /* the next one, as long as no command hangs on it */
     SL_PROBE_UNKNOWN_TYPE, /* a channel of an unknown type: its refusal costs nothing */
     SL_PROBE_TCP,          /* nothing that the server sees: its TCP has to acknowledge */
 };
@@ -39,6 +40,9 @@ enum sl_shell_verdict { SL_SHELL_UNKNOWN, SL_SHELL_POSIX, SL_SHELL_OTHER };
 #define SL_COMPAT_NONE 0u /* no memory's */
 uint32_t sl_compat_meet(struct sl_compat *compat, const char *server);
 bool sl_compat_is(const struct sl_compat *compat, uint32_t number);
+/* OpenSSH and dropbear refuse a channel of an unknown type as they should, and never end a connection by themselves
+ * after a command. */
+bool sl_compat_is_well_known(const struct sl_compat *compat);
 
 /* --- environment variables, by name --- */
 

@@ -178,7 +178,7 @@ static void note_received(struct sl_conn *conn)
  */
 static void ask_tcp(struct sl_conn *conn)
 {
-    bool by_tcp = sl_compat_probe(conn->compat) == SL_PROBE_TCP || !sl_io_may_read(conn);
+    bool by_tcp = !sl_chan_may_ping(conn) || !sl_io_may_read(conn);
     if (conn->ping_after != UINT64_MAX && by_tcp &&
         sl_io_tcp_acknowledged(conn, 2 * conn->target->policy.validate_after_ms)) {
         conn->ping_after = UINT64_MAX;
@@ -267,7 +267,7 @@ static void auth_tick(struct sl_conn *conn)
         conn->auth = NULL;
         conn->witness.freeing = SL_WITNESS_FREES;
         conn->compat_number = sl_compat_meet(conn->compat, conn->server != NULL ? conn->server : "");
-        if (sl_compat_probe(conn->compat) == SL_PROBE_TCP) {
+        if (sl_compat_probe(conn->compat) != SL_PROBE_UNKNOWN_TYPE) {
             probe_by_tcp(conn);
         }
         conn->owed |= SL_OWED_READY;

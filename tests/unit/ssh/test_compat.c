@@ -35,7 +35,7 @@ static void nothing_is_known_at_first(void **state)
     assert_int_equal(sl_compat_sessions(compat), SL_SESSIONS_UNKNOWN);
     assert_int_equal(sl_compat_session_limit(compat, 0), UINT32_MAX);
     assert_int_equal(sl_compat_uses(compat, 0), UINT32_MAX);
-    assert_int_equal(sl_compat_probe(compat), SL_PROBE_UNKNOWN_TYPE);
+    assert_int_equal(sl_compat_probe(compat), SL_PROBE_UNTRIED);
     assert_int_equal(sl_compat_shell(compat), SL_SHELL_UNKNOWN);
     assert_false(sl_compat_goes_on(compat));
     assert_string_equal(sl_compat_describe(compat, 0, text, sizeof text), "");
@@ -159,8 +159,25 @@ static void a_reload_has_what_the_server_minds_found_out_again(void **state)
     assert_int_equal(sl_compat_place(compat, "FOO"), 1);
     assert_int_equal(sl_compat_sessions(compat), SL_SESSIONS_UNKNOWN);
     assert_int_equal(sl_compat_uses(compat, 0), UINT32_MAX);
-    assert_int_equal(sl_compat_probe(compat), SL_PROBE_UNKNOWN_TYPE);
+    assert_int_equal(sl_compat_probe(compat), SL_PROBE_UNTRIED);
     assert_int_equal(sl_compat_shell(compat), SL_SHELL_UNKNOWN);
+}
+
+static void well_known_servers_are_pinged_without_trying(void **state)
+{
+    (void)state;
+    static const char *const known[] = {"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10", "SSH-2.0-dropbear_2022.83"};
+    static const char *const other[] = {"SSH-2.0-Go", "SSH-2.0-x-OpenSSH_9", ""};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        (void)sl_compat_meet(compat, known[i]);
+        assert_true(sl_compat_is_well_known(compat));
+        assert_int_equal(sl_compat_probe(compat), SL_PROBE_UNKNOWN_TYPE);
+    }
+    for (size_t i = 0; i < sizeof other / sizeof other[0]; i++) {
+        (void)sl_compat_meet(compat, other[i]);
+        assert_false(sl_compat_is_well_known(compat));
+        assert_int_equal(sl_compat_probe(compat), SL_PROBE_UNTRIED);
+    }
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -176,6 +193,7 @@ int main(void)
         TEST(a_probe_that_was_answered_once_is_not_given_up),
         TEST(the_session_limit_is_believed_for_a_minute),
         TEST(another_server_is_met_without_prejudice),
+        TEST(well_known_servers_are_pinged_without_trying),
         TEST(a_reload_has_what_the_server_minds_found_out_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
