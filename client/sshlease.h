@@ -65,6 +65,7 @@ enum sshlease_status {
     SSHLEASE_E_AUTH_FAILED = -58,
     SSHLEASE_E_CREDENTIALS = -59,
     SSHLEASE_E_PEER_DEAD = -60,
+    SSHLEASE_E_NO_ALGORITHM = -61,
     SSHLEASE_E_NO_DAEMON = -70,
     SSHLEASE_E_DAEMON_GONE = -71,
     SSHLEASE_E_BUSY = -72,
@@ -126,7 +127,7 @@ struct sshlease_acquire_options {
 
 /* Leases a connection to `target`. `options` may be NULL; what it points to is not kept, but for `arg`. Blocks until
  * granted or refused; the daemon's own acquire_timeout bounds it. Status: BUSY (this handle has a lease or asks for
- * one), NO_TARGET, NOT_ALLOWED, TIMEOUT, QUEUE_FULL, SHUTDOWN, any of RESOLVE … PEER_DEAD, DAEMON_GONE. */
+ * one), NO_TARGET, NOT_ALLOWED, TIMEOUT, QUEUE_FULL, SHUTDOWN, any of RESOLVE … NO_ALGORITHM, DAEMON_GONE. */
 int sshlease_acquire(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options);
 
 /* Extends the lease to `lease_timeout_ms` from now (0: as acquired). *ret_left_ms (may be NULL) is the time left then.

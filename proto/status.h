@@ -49,6 +49,7 @@
     X(AUTH_FAILED, 58, "auth-failed", "the server rejects the credentials", false)                                     \
     X(CREDENTIALS, 59, "credentials", "the credentials cannot be used", false)                                         \
     X(PEER_DEAD, 60, "peer-dead", "the server does not answer", true)                                                  \
+    X(NO_ALGORITHM, 61, "no-algorithm", "no algorithm in common with the server", false)                               \
     /* the client's side; BUSY answers a second ACQUIRE on one socket, too */                                          \
     X(NO_DAEMON, 70, "no-daemon", "no sshleased is listening", true)                                                   \
     X(DAEMON_GONE, 71, "daemon-gone", "sshleased closed the connection", true)                                         \

@@ -12,6 +12,8 @@ enum sl_dial_failure sl_dial_failure_of(int status)
     case SL_E_HOST_KEY_CHANGED:
     case SL_E_HOST_KEY_REVOKED:
         return SL_DIAL_UNTRUSTED;
+    case SL_E_NO_ALGORITHM:
+        return SL_DIAL_MISMATCHED;
     case SL_E_RESOLVE:
     case SL_E_CONNECT:
         return SL_DIAL_DEFINITE;

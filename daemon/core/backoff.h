@@ -5,10 +5,12 @@
 #include "config/policy.h"
 
 enum sl_dial_failure {
-    SL_DIAL_TRANSIENT, /* may be better in a moment: waiters go on waiting */
-    SL_DIAL_DEFINITE,  /* the target is not there: no use in waiting, the next client's attempt may find it */
-    SL_DIAL_REJECTED,  /* our credentials are no good: not again for auth_retry */
-    SL_DIAL_UNTRUSTED, /* the host key is wrong: not again until an operator acted */
+    SL_DIAL_TRANSIENT,  /* may be better in a moment: waiters go on waiting */
+    SL_DIAL_DEFINITE,   /* the target is not there: no use in waiting, the next client's attempt may find it */
+    SL_DIAL_REJECTED,   /* our credentials are no good: not again for auth_retry */
+    SL_DIAL_MISMATCHED, /* the two ends have no algorithm in common: somebody must change one, not again for retry_max
+                         */
+    SL_DIAL_UNTRUSTED,  /* the host key is wrong: not again until an operator acted */
 };
 /* `status` is a code of proto/status.h. */
 enum sl_dial_failure sl_dial_failure_of(int status);

@@ -26,7 +26,7 @@ bool sl_serve_held_back(const struct sl_pool *pool, const struct sl_target_slot 
 static bool is_standing(int status)
 {
     enum sl_dial_failure failure = sl_dial_failure_of(status);
-    return failure == SL_DIAL_REJECTED || failure == SL_DIAL_UNTRUSTED;
+    return failure == SL_DIAL_REJECTED || failure == SL_DIAL_MISMATCHED || failure == SL_DIAL_UNTRUSTED;
 }
 
 int sl_serve_blocked(const struct sl_pool *pool, const struct sl_target_slot *target)
@@ -51,13 +51,16 @@ static void hold_back(struct sl_pool *pool, struct sl_target_slot *target, uint6
 void sl_serve_dial_failed(struct sl_pool *pool, struct sl_target_slot *target, uint64_t dialed_ms, int status)
 {
     int blocked = sl_serve_blocked(pool, target);
+    enum sl_dial_failure failure = sl_dial_failure_of(status);
     target->failure_serial++;
-    switch (sl_dial_failure_of(status)) {
+    switch (failure) {
     case SL_DIAL_REJECTED:
+    case SL_DIAL_MISMATCHED:
         if (blocked == 0) {
             hold_back(pool, target, dialed_ms);
             target->last_status = status;
-            target->retry_at_ms = sl_after(pool->now_ms, target->policy.auth_retry_ms);
+            target->retry_at_ms = sl_after(
+                pool->now_ms, failure == SL_DIAL_REJECTED ? target->policy.auth_retry_ms : target->policy.retry_max_ms);
         }
         sl_leases_refuse_all(pool, target, SL_REASON_TARGET_DOWN, target->last_status);
         break;

@@ -72,7 +72,8 @@ static struct sl_policy random_policy(void)
 static void random_server(struct server *s)
 {
     static const int statuses[] = {SL_E_CONNECT, SL_E_CONNECT, SL_E_RESOLVE, SL_E_CONNECT_TIMEOUT, SL_E_HANDSHAKE,
-        SL_E_CONNECTION_LOST, SL_E_AUTH_FAILED, SL_E_CREDENTIALS, SL_E_HOST_KEY_CHANGED, SL_E_HOST_KEY_UNKNOWN};
+        SL_E_CONNECTION_LOST, SL_E_AUTH_FAILED, SL_E_CREDENTIALS, SL_E_NO_ALGORITHM, SL_E_HOST_KEY_CHANGED,
+        SL_E_HOST_KEY_UNKNOWN};
     *s = (struct server){
         .dial_ms = one_in(3) ? between(0, 2000) : between(0, 100),
         .dial_status = one_in(3) ? statuses[below(sizeof statuses / sizeof statuses[0])] : 0,

@@ -11,9 +11,15 @@ static struct m_request *request_of_tag(struct model *m, uint64_t tag)
     return r->state != M_FREE && r->tag == tag ? r : NULL;
 }
 
+/* What blocks the target for a time that is known. */
 static bool is_rejected(int status)
 {
-    return status == SL_E_AUTH_FAILED || status == SL_E_CREDENTIALS;
+    return status == SL_E_AUTH_FAILED || status == SL_E_CREDENTIALS || status == SL_E_NO_ALGORITHM;
+}
+
+static uint64_t block_ms(const struct m_target *t, int status)
+{
+    return status == SL_E_NO_ALGORITHM ? t->policy.retry_max_ms : t->policy.auth_retry_ms;
 }
 
 static bool is_untrusted(int status)
@@ -44,12 +50,12 @@ static void dial_over(struct model *m, const struct m_conn *c, int status)
     m->failed_target = c->target;
     t->failures++;
     if (is_rejected(status))
-        t->held_ms = 0; /* auth_retry takes the place of backoff, be it shorter */
+        t->held_ms = 0; /* auth_retry or retry_max takes the place of backoff, be it shorter */
     else if (!blocked)
         t->held_ms = m->now_ms + t->policy.retry_min_ms - t->policy.retry_min_ms / 5;
     if (is_untrusted(status) || (is_rejected(status) && !blocked)) {
         t->blocked_status = status;
-        t->blocked_ms = is_untrusted(status) ? UINT64_MAX : m->now_ms + t->policy.auth_retry_ms;
+        t->blocked_ms = is_untrusted(status) ? UINT64_MAX : m->now_ms + block_ms(t, status);
         t->last_status = status;
     } else if (!blocked) {
         t->last_status = status;

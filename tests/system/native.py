@@ -58,7 +58,7 @@ CODES = {
     23: "target-down", 24: "shutdown", 30: "no-lease", 31: "expired", 32: "revoked", 33: "connection-lost",
     34: "client-gone", 40: "stream-limit", 41: "stream-refused", 42: "no-stream", 50: "resolve", 51: "connect",
     52: "connect-timeout", 53: "login-timeout", 54: "handshake", 55: "host-key-unknown", 56: "host-key-changed",
-    57: "host-key-revoked", 58: "auth-failed", 59: "credentials", 60: "peer-dead", 72: "busy",
+    57: "host-key-revoked", 58: "auth-failed", 59: "credentials", 60: "peer-dead", 61: "no-algorithm", 72: "busy",
 }
 
 

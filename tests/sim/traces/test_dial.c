@@ -196,6 +196,26 @@ TRACE(rejected_credentials_block_the_target_for_a_while)
                   "[  520] grant c4 a.2\n");
 }
 
+TRACE(no_algorithm_in_common_is_told_at_once_and_tried_again_after_retry_max)
+{
+    sim_targets(w, "a: max=1 dial=10 fail=no-algorithm retry=1 retry_max=500 auth_retry=9000");
+    sim_do(w, "c1 acquire a");
+    sim_run_until(w, 100);
+    sim_do(w, "c2 acquire a; server a fail=ok");
+    sim_run_until(w, 509);
+    sim_do(w, "c3 acquire a");
+    sim_run_until(w, 510);
+    sim_do(w, "c4 acquire a");
+    sim_run_until(w, 600);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[   10] close a.1 dial-failed\n"
+                  "[   10] refuse c1 target-down: no-algorithm\n"
+                  "[  100] refuse c2 target-down: no-algorithm\n"
+                  "[  509] refuse c3 target-down: no-algorithm\n"
+                  "[  510] dial a.2\n"
+                  "[  520] grant c4 a.2\n");
+}
+
 TRACE(a_wrong_host_key_blocks_the_target_until_an_operator_acts)
 {
     sim_targets(w, "a: max=1 dial=10 fail=host-key-changed");
@@ -244,6 +264,7 @@ int main(void)
         cmocka_unit_test(dials_that_fail_together_are_one_failure),
         cmocka_unit_test(a_successful_dial_clears_the_backoff),
         cmocka_unit_test(rejected_credentials_block_the_target_for_a_while),
+        cmocka_unit_test(no_algorithm_in_common_is_told_at_once_and_tried_again_after_retry_max),
         cmocka_unit_test(a_wrong_host_key_blocks_the_target_until_an_operator_acts),
         cmocka_unit_test(one_good_host_key_does_not_excuse_a_bad_one),
     };
