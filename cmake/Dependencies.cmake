@@ -30,6 +30,13 @@ else()
   add_library(dep_ssh2 INTERFACE)
   target_include_directories(dep_ssh2 SYSTEM INTERFACE "${SSHLEASE_LIBSSH2_PREFIX}/include")
   target_link_libraries(dep_ssh2 INTERFACE "${SSHLEASE_LIBSSH2_ARCHIVE}" PkgConfig::crypto)
+  # What that build can do beyond its version, one word a line, as whoever built it knows.
+  if(EXISTS "${SSHLEASE_LIBSSH2_PREFIX}/capabilities")
+    file(STRINGS "${SSHLEASE_LIBSSH2_PREFIX}/capabilities" SSHLEASE_LIBSSH2_CAPABILITIES)
+    if("checks-lengths" IN_LIST SSHLEASE_LIBSSH2_CAPABILITIES)
+      target_compile_definitions(dep_ssh2 INTERFACE SL_LIBSSH2_CHECKS_LENGTHS=1)
+    endif()
+  endif()
 endif()
 add_library(dep::ssh2 ALIAS dep_ssh2)
 

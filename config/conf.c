@@ -27,6 +27,8 @@ void sl_target_conf_unref(struct sl_target_conf *t)
     sl_secret_fini(&t->password);
     sl_strv_fini(&t->known_hosts);
     free(t->host_key_alias);
+    for (size_t i = 0; i < SL_ALGORITHM_KINDS; i++)
+        free(t->algorithms[i].names);
     sl_strv_fini(&t->send_env);
     free(t->allow_uid);
     free(t->allow_gid);
@@ -42,6 +44,11 @@ bool sl_target_conf_same_identity(const struct sl_target_conf *a, const struct s
 {
     if (a->identity_count != b->identity_count)
         return false;
+    for (size_t i = 0; i < SL_ALGORITHM_KINDS; i++) {
+        if (!sl_text_equal(a->algorithms[i].names, b->algorithms[i].names) ||
+            a->algorithms[i].in_order != b->algorithms[i].in_order)
+            return false;
+    }
     for (size_t i = 0; i < a->identity_count; i++) {
         if (!sl_text_equal(a->identity[i].file, b->identity[i].file) ||
             !sl_text_equal(a->identity[i].certificate_file, b->identity[i].certificate_file))

@@ -31,6 +31,7 @@ struct sl_target_conf {
     char *host_key_alias;          /* NULL: host */
     enum sl_host_key_checking host_key_checking;
     enum sl_remote_cleanup remote_cleanup;
+    struct sl_algorithm_choice algorithms[SL_ALGORITHM_KINDS];
     struct sl_strv send_env; /* patterns of variables clients may set; default LANG, LC_* */
     bool allow_everyone;     /* no `allow` in the one-user mode: whoever may connect to the socket */
     uid_t *allow_uid;
@@ -45,8 +46,8 @@ struct sl_target_conf {
 struct sl_target_conf *sl_target_conf_ref(struct sl_target_conf *t);
 void sl_target_conf_unref(struct sl_target_conf *t); /* NULL is fine */
 
-/* Whether both mean the same connection: host, port, user, credentials, host-key rules. If not, connections made under
- * one must not be leased under the other. */
+/* Whether both mean the same connection: host, port, user, credentials, host-key rules, algorithms. If not, connections
+ * made under one must not be leased under the other. */
 bool sl_target_conf_same_identity(const struct sl_target_conf *a, const struct sl_target_conf *b);
 
 /* Whether a client of `uid` with the groups `gid[]` may lease this target. Root always may. */

@@ -102,6 +102,16 @@ static int copy_allowed(const struct sl_target_conf *from, struct sl_target_conf
     return SL_OK;
 }
 
+static int copy_algorithms(const struct sl_target_conf *from, struct sl_target_conf *to)
+{
+    int r = SL_OK;
+    for (size_t i = 0; i < SL_ALGORITHM_KINDS && r == SL_OK; i++) {
+        to->algorithms[i].in_order = from->algorithms[i].in_order;
+        r = copy_text(from->algorithms[i].names, &to->algorithms[i].names);
+    }
+    return r;
+}
+
 int sl_target_conf_copy(const struct sl_target_conf *from, struct sl_target_conf **ret_target)
 {
     struct sl_target_conf *t;
@@ -124,7 +134,7 @@ int sl_target_conf_copy(const struct sl_target_conf *from, struct sl_target_conf
         (r = copy_secret(&from->passphrase, &t->passphrase)) != SL_OK ||
         (r = copy_secret(&from->password, &t->password)) != SL_OK ||
         (r = sl_strv_copy(&from->known_hosts, &t->known_hosts)) != SL_OK ||
-        (r = copy_text(from->host_key_alias, &t->host_key_alias)) != SL_OK ||
+        (r = copy_text(from->host_key_alias, &t->host_key_alias)) != SL_OK || (r = copy_algorithms(from, t)) != SL_OK ||
         (r = sl_strv_copy(&from->send_env, &t->send_env)) != SL_OK || (r = copy_allowed(from, t)) != SL_OK) {
         sl_target_conf_unref(t);
         return r;

@@ -65,6 +65,26 @@ bool sl_strv_equal(const struct sl_strv *a, const struct sl_strv *b)
     return true;
 }
 
+const char *sl_algorithm_setting(enum sl_algorithm_kind kind)
+{
+    static const char *const name[SL_ALGORITHM_KINDS] = {
+        [SL_ALGORITHM_KEX] = "kex_algorithms",
+        [SL_ALGORITHM_HOST_KEY] = "host_key_algorithms",
+        [SL_ALGORITHM_CIPHER] = "ciphers",
+        [SL_ALGORITHM_MAC] = "macs",
+        [SL_ALGORITHM_PUBKEY] = "pubkey_accepted_algorithms",
+    };
+    return name[kind];
+}
+
+void sl_algorithms_fini(struct sl_algorithms *algorithms)
+{
+    for (size_t i = 0; i < SL_ALGORITHM_KINDS; i++) {
+        sl_strv_fini(&algorithms->has[i]);
+        sl_strv_fini(&algorithms->by_default[i]);
+    }
+}
+
 void sl_identities_free(struct sl_identity *identity, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

@@ -23,6 +23,31 @@ struct sl_strv { /* a list of strings */
     size_t count;
 };
 
+/* What two ends of SSH agree on, and what a key is accepted by. */
+enum sl_algorithm_kind {
+    SL_ALGORITHM_KEX,
+    SL_ALGORITHM_HOST_KEY,
+    SL_ALGORITHM_CIPHER,
+    SL_ALGORITHM_MAC,
+    SL_ALGORITHM_PUBKEY,
+};
+#define SL_ALGORITHM_KINDS 5u
+/* The setting that is about it: "macs". Static. */
+const char *sl_algorithm_setting(enum sl_algorithm_kind kind);
+
+/* What the SSH library of this build has of each kind. */
+struct sl_algorithms {
+    struct sl_strv has[SL_ALGORITHM_KINDS];        /* all that a target may name */
+    struct sl_strv by_default[SL_ALGORITHM_KINDS]; /* of these, what is offered where a target names none; best first */
+};
+void sl_algorithms_fini(struct sl_algorithms *algorithms);
+
+/* What a target says of one kind. */
+struct sl_algorithm_choice {
+    char *names;   /* all that is offered, comma-separated, best first; NULL: the defaults */
+    bool in_order; /* the order is the user's own */
+};
+
 /* The same text, or both NULL. */
 bool sl_text_equal(const char *a, const char *b);
 

@@ -205,6 +205,7 @@ static bool read_value(struct sl_conf_reader *r, const struct sl_setting *s, int
         [SL_SETTING_USER_KNOWN_HOSTS] = sl_read_known_hosts,
         [SL_SETTING_GLOBAL_KNOWN_HOSTS] = sl_read_known_hosts,
         [SL_SETTING_PATTERNS] = read_patterns,
+        [SL_SETTING_ALGORITHMS] = sl_read_algorithms,
         [SL_SETTING_SECRET] = read_secret,
         [SL_SETTING_ALLOW] = read_allow,
         [SL_SETTING_USERS] = sl_read_users,

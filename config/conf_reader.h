@@ -55,6 +55,9 @@ bool sl_read_secret_file(struct sl_conf_reader *r, const struct sl_setting *s, i
 bool sl_read_secret_env(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_secret_credential(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 
+/* conf_read_algorithms.c */
+bool sl_read_algorithms(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
+
 /* conf_read_access.c */
 bool sl_read_users(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_groups(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);

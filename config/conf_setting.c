@@ -37,6 +37,7 @@ static const char *const owners_words[] = {"user", "shared", NULL};
 
 #define SECRET_RIGHT "give {file: PATH}, {env: NAME} or {credential: NAME}"
 #define ACCESS_RIGHT "give {users: [NAME, ...], groups: [NAME, ...]} or one of the two"
+#define NAMES_RIGHT  "give names, comma-separated or as a list; + - or ^ before the first changes the defaults"
 #define FILES_RIGHT  "give a path or a list of paths, absolute or beginning with ~/, or none"
 
 static const struct sl_setting target_settings[] = {
@@ -57,6 +58,11 @@ static const struct sl_setting target_settings[] = {
         .max = 1,
         .fallback = SL_HOST_KEY_STRICT,
         .choice = checking_words},
+    TARGET("ciphers", SL_SETTING_ALGORITHMS, algorithms[SL_ALGORITHM_CIPHER], NAMES_RIGHT),
+    TARGET("macs", SL_SETTING_ALGORITHMS, algorithms[SL_ALGORITHM_MAC], NAMES_RIGHT),
+    TARGET("kex_algorithms", SL_SETTING_ALGORITHMS, algorithms[SL_ALGORITHM_KEX], NAMES_RIGHT),
+    TARGET("host_key_algorithms", SL_SETTING_ALGORITHMS, algorithms[SL_ALGORITHM_HOST_KEY], NAMES_RIGHT),
+    TARGET("pubkey_accepted_algorithms", SL_SETTING_ALGORITHMS, algorithms[SL_ALGORITHM_PUBKEY], NAMES_RIGHT),
     {.key = "remote_cleanup",
         .kind = SL_SETTING_CHOICE,
         SIZED_AT(struct sl_target_conf, remote_cleanup),

@@ -8,10 +8,11 @@
 #define SL_WORLD_NOT_A_FILE (-1) /* a directory, a pipe, a device ... */
 
 struct sl_conf_world {
-    void *arg;        /* handed to the functions below */
-    uid_t uid;        /* whom this process runs as */
-    const char *user; /* the name of that, or NULL when it has none */
-    const char *home; /* absolute, or NULL */
+    void *arg;                              /* handed to the functions below */
+    uid_t uid;                              /* whom this process runs as */
+    const char *user;                       /* the name of that, or NULL when it has none */
+    const char *home;                       /* absolute, or NULL */
+    const struct sl_algorithms *algorithms; /* of the SSH library there; NULL: none can be named */
     /* The value of an environment variable, borrowed, or NULL. */
     const char *(*env)(void *arg, const char *name);
     /* Whether this process can read that regular file: 0, an errno, or SL_WORLD_NOT_A_FILE. */

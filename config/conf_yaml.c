@@ -301,13 +301,14 @@ int sl_conf_parse_in(const struct sl_conf_world *world, const char *file, const 
     return SL_OK;
 }
 
-int sl_conf_parse(const char *file, const void *text, size_t len, bool one_user, struct sl_conf **ret_conf,
-    struct sl_conf_errors *errors)
+int sl_conf_parse(const char *file, const void *text, size_t len, bool one_user, const struct sl_algorithms *algorithms,
+    struct sl_conf **ret_conf, struct sl_conf_errors *errors)
 {
     struct sl_conf_world *world;
     int status = sl_conf_world_new(&world);
     if (status != SL_OK)
         return status;
+    world->algorithms = algorithms;
     status = sl_conf_parse_in(world, file, text, len, one_user, ret_conf, errors);
     sl_conf_world_free(world);
     return status;
@@ -341,7 +342,8 @@ static int read_file(const char *file, char **ret_text, size_t *ret_len)
     return 0;
 }
 
-int sl_conf_load(const char *file, bool one_user, struct sl_conf **ret_conf, struct sl_conf_errors *errors)
+int sl_conf_load(const char *file, bool one_user, const struct sl_algorithms *algorithms, struct sl_conf **ret_conf,
+    struct sl_conf_errors *errors)
 {
     char *text = NULL;
     size_t len = 0;
@@ -357,7 +359,7 @@ int sl_conf_load(const char *file, bool one_user, struct sl_conf **ret_conf, str
         sl_problems_fini(&problems);
         return status;
     }
-    int status = sl_conf_parse(file, text, len, one_user, ret_conf, errors);
+    int status = sl_conf_parse(file, text, len, one_user, algorithms, ret_conf, errors);
     free(text);
     return status;
 }

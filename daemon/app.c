@@ -263,9 +263,11 @@ static int build(struct sl_app *app, struct sl_conf *conf)
 
 static int load_first(struct sl_app *app, struct sl_conf **ret_conf)
 {
-    struct sl_load load;
+    struct sl_load load = {.file = NULL};
 
-    int r = sl_load_init(&load, app->options);
+    int r = sl_transport_algorithms(&app->algorithms);
+    if (r == 0)
+        r = sl_load_init(&load, app->options, &app->algorithms);
     if (r == 0) {
         sl_load_run(&load);
         r = load.status;
@@ -273,6 +275,7 @@ static int load_first(struct sl_app *app, struct sl_conf **ret_conf)
     for (size_t i = 0; i < load.errors.lines.count; i++)
         sl_log(&app->log, SL_LOG_ERROR, "config", "%s", load.errors.lines.item[i]);
     if (r != 0 && load.errors.lines.count == 0) {
+        load.status = r;
         char *text = sl_load_error_text(&load);
         sl_log(&app->log, SL_LOG_ERROR, "config", "%s", text != NULL ? text : sl_status_text(r));
         free(text);
@@ -343,6 +346,7 @@ int sl_app_run(const struct sl_app_options *options)
     } else {
         code = run(app, conf);
     }
+    sl_algorithms_fini(&app->algorithms);
     free(app);
     return code;
 }

@@ -56,9 +56,9 @@ static int user_file(char **ret_file)
     return SL_OK;
 }
 
-int sl_load_init(struct sl_load *load, const struct sl_app_options *options)
+int sl_load_init(struct sl_load *load, const struct sl_app_options *options, const struct sl_algorithms *algorithms)
 {
-    *load = (struct sl_load){.one_user = options->one_user};
+    *load = (struct sl_load){.one_user = options->one_user, .algorithms = algorithms};
     if (options->config_file == NULL && options->one_user)
         return user_file(&load->file);
     load->file = strdup(options->config_file != NULL ? options->config_file : SYSTEM_CONFIG);
@@ -71,7 +71,7 @@ void sl_load_run(struct sl_load *load)
     struct sl_conf *conf = NULL;
 
     if (load->file != NULL)
-        load->status = sl_conf_load(load->file, load->one_user, &conf, &errors);
+        load->status = sl_conf_load(load->file, load->one_user, load->algorithms, &conf, &errors);
     else
         load->status = sl_conf_new_default(load->one_user, &conf);
     load->conf = conf;
@@ -110,19 +110,24 @@ char *sl_load_error_text(const struct sl_load *load)
 int sl_app_check(const char *file, bool one_user)
 {
     const struct sl_app_options options = {.config_file = file, .one_user = one_user};
-    struct sl_load load;
+    struct sl_algorithms algorithms = {.has = {{0}}};
+    struct sl_load load = {.file = NULL};
 
-    int r = sl_load_init(&load, &options);
+    int r = sl_transport_algorithms(&algorithms);
+    if (r == 0)
+        r = sl_load_init(&load, &options, &algorithms);
     if (r == 0) {
         sl_load_run(&load);
         r = load.status;
     }
     if (r != 0) {
+        load.status = r;
         char *text = sl_load_error_text(&load);
         (void)fprintf(stderr, "%s\n", text != NULL ? text : sl_status_text(r));
         free(text);
     }
     sl_load_fini(&load);
+    sl_algorithms_fini(&algorithms);
     return r == 0 ? SL_EXIT_OK : SL_EXIT_FAILED;
 }
 
@@ -223,7 +228,7 @@ static void do_read(uv_work_t *work)
 
 static int start_reading(struct sl_app *app)
 {
-    int r = sl_load_init(&app->load, app->options);
+    int r = sl_load_init(&app->load, app->options, &app->algorithms);
 
     if (r == 0 && uv_queue_work(&app->loop, &app->reading, do_read, on_read) != 0)
         r = SL_E_INTERNAL;

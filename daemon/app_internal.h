@@ -11,6 +11,7 @@
 #include "daemon/net/listener.h"
 #include "daemon/net/notify.h"
 #include "daemon/net/watch.h"
+#include "daemon/ssh/transport.h"
 
 /* Clients whose RELOAD one reading of the file answers. */
 #define SL_RELOAD_WAITERS 16u
@@ -19,6 +20,7 @@
 struct sl_load {
     char *file; /* NULL: the built-in configuration */
     bool one_user;
+    const struct sl_algorithms *algorithms; /* of the transport; borrowed */
     int status;
     struct sl_conf *conf;
     struct sl_conf_errors errors;
@@ -48,6 +50,7 @@ struct sl_app {
     uv_loop_t loop;
     struct sl_log log;
     const struct sl_app_options *options;
+    struct sl_algorithms algorithms; /* what the transport has of them */
     enum sl_app_phase phase;
     int exit_code;
     struct sl_transport *transport;
@@ -67,8 +70,9 @@ struct sl_app {
 
 /* app_config.c */
 
-/* Reads what the options name. Blocks. load->status says how it went; sl_load_fini() frees what is left. */
-int sl_load_init(struct sl_load *load, const struct sl_app_options *options);
+/* Reads what the options name. Blocks. load->status says how it went; sl_load_fini() frees what is left. `algorithms`
+ * is borrowed until then. */
+int sl_load_init(struct sl_load *load, const struct sl_app_options *options, const struct sl_algorithms *algorithms);
 void sl_load_run(struct sl_load *load);
 void sl_load_fini(struct sl_load *load);
 /* All the errors, one a line. malloc'd; NULL: no memory. */

@@ -1,5 +1,6 @@
 /* Keys that an ssh-agent holds. The agent is asked on the loop; libssh2's call for a signature says "not yet" until the
  * answer is there, and is then repeated. */
+#include "daemon/ssh/algorithms.h"
 #include "daemon/ssh/auth_method.h"
 #include "daemon/ssh/known_hosts.h"
 #include "proto/status.h"
@@ -33,6 +34,15 @@ static bool is_tried(const struct sl_auth *auth, const struct sl_agent_key *key)
         }
     }
     return false;
+}
+
+/* A key of no known type is libssh2's to refuse. */
+static bool is_accepted(const struct sl_auth *auth, const struct sl_agent_key *key)
+{
+    const char *type;
+    size_t len;
+    return sl_key_blob_type(key->blob.data, key->blob.len, &type, &len) != 0 ||
+           sl_algorithms_accept_key(auth->conn->target, type, len);
 }
 
 enum sl_auth_result sl_auth_agent_list_step(struct sl_auth *auth)
@@ -80,7 +90,7 @@ enum sl_auth_result sl_auth_agent_list_step(struct sl_auth *auth)
         return give_up(auth, "its list of keys makes no sense");
     }
     for (size_t i = 0; i < count; i++) {
-        if (!is_tried(auth, &key[i])) {
+        if (!is_tried(auth, &key[i]) && is_accepted(auth, &key[i])) {
             auth->agent_key[auth->agent_key_count++] = key[i];
         }
     }

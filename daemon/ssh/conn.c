@@ -327,6 +327,7 @@ static void on_gone(struct sl_conn *conn)
     free(conn->fingerprint);
     free(conn->lost_text);
     free(conn->disconnect_text);
+    sl_session_forget_offer(conn);
     free(conn);
     handler.on_closed(arg);
 }

@@ -17,6 +17,7 @@ struct sl_compat;
 struct sl_dial;
 struct sl_hostkey;
 struct sl_job;
+struct sl_kexinit;
 
 /* Where a connection is in its life. Each is left only as the table in conn_base.c allows. */
 enum sl_phase {
@@ -119,7 +120,8 @@ struct sl_conn {
     enum { SL_TURN_STILL, SL_TURN_MOVED } turn;     /* whether something happened that asks for another round */
     struct sl_buf out;
     struct sl_prelude *prelude;
-    char *disconnect_text; /* what the server's DISCONNECT said */
+    struct sl_kexinit *server_kexinit; /* what the server offers; freed with the handshake */
+    char *disconnect_text;             /* what the server's DISCONNECT said */
     struct sl_witness witness;
     uint64_t bytes_in; /* counted by RECV, in a worker too */
     uint64_t received; /* the same, as of the last turn; the loop's */

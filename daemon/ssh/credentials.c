@@ -1,6 +1,8 @@
 #include "daemon/ssh/credentials.h"
 
+#include "daemon/ssh/algorithms.h"
 #include "daemon/ssh/key_file.h"
+#include "daemon/ssh/known_hosts.h"
 #include "daemon/ssh/secret.h"
 #include "proto/status.h"
 
@@ -25,8 +27,22 @@ void sl_credentials_note_trouble(struct sl_credentials *c, const char *format, .
     va_end(args);
 }
 
+/* Whether the target lets it be offered; a key that nobody knows the type of yet is. */
+static bool is_accepted(struct sl_credentials *c, const struct sl_target_conf *target, const struct sl_credential *item)
+{
+    const char *type;
+    size_t len;
+    if (item->blob == NULL || sl_key_blob_type(item->blob, item->blob_len, &type, &len) != 0 ||
+        sl_algorithms_accept_key(target, type, len)) {
+        return true;
+    }
+    sl_credentials_note_trouble(c, "%s: pubkey_accepted_algorithms has nothing for %.*s", item->path, (int)len, type);
+    return false;
+}
+
 /* Takes `key` and `line` over, whatever comes of it. */
-static int add(struct sl_credentials *c, const char *path, struct sl_file *key, char *line, bool encrypted)
+static int add(struct sl_credentials *c, const struct sl_target_conf *target, const char *path, struct sl_file *key,
+    char *line, bool encrypted)
 {
     struct sl_credential found = {
         .path = strdup(path), .private_key = *key, .public_line = line, .encrypted = encrypted};
@@ -38,10 +54,11 @@ static int add(struct sl_credentials *c, const char *path, struct sl_file *key, 
     if (r == 0 && line != NULL) {
         r = sl_key_public_blob(line, strlen(line), &found.blob, &found.blob_len) == SL_E_NOMEM ? SL_E_NOMEM : 0;
     }
-    if (r != 0) {
+    if (r != 0 || !is_accepted(c, target, &found)) {
         free(found.path);
         sl_file_free(&found.private_key);
         free(line);
+        free(found.blob);
         return r;
     }
     c->item[c->count++] = found;
@@ -93,7 +110,8 @@ static char *read_public(struct sl_credentials *c, const char *path, const char 
     return line;
 }
 
-static int load_identity(struct sl_credentials *c, const struct sl_identity *identity)
+static int load_identity(
+    struct sl_credentials *c, const struct sl_target_conf *target, const struct sl_identity *identity)
 {
     struct sl_file key;
     struct sl_key_file look;
@@ -123,13 +141,13 @@ static int load_identity(struct sl_credentials *c, const struct sl_identity *ide
         struct sl_file copy;
         r = copy_file(&key, &copy);
         if (r == 0) {
-            r = add(c, identity->file, &copy, certificate, encrypted);
+            r = add(c, target, identity->file, &copy, certificate, encrypted);
         } else {
             free(certificate);
         }
     }
     if (r == 0) {
-        return add(c, identity->file, &key, public_line, encrypted);
+        return add(c, target, identity->file, &key, public_line, encrypted);
     }
     sl_file_free(&key);
     free(public_line);
@@ -156,7 +174,7 @@ int sl_credentials_load(const struct sl_target_conf *target, struct sl_credentia
     }
     int r = load_secret(c, &target->passphrase, &c->passphrase);
     for (size_t i = 0; r == 0 && i < target->identity_count; i++) {
-        r = load_identity(c, &target->identity[i]);
+        r = load_identity(c, target, &target->identity[i]);
     }
     if (r == 0) {
         r = load_secret(c, &target->password, &c->password);

@@ -1,7 +1,10 @@
 #include "daemon/ssh/session.h"
 
 #include "daemon/ssh/algorithms.h"
+#include "daemon/ssh/hostkey.h"
 #include "daemon/ssh/io.h"
+#include "daemon/ssh/kexinit.h"
+#include "daemon/ssh/supported.h"
 #include "proto/status.h"
 
 #include <errno.h>
@@ -10,27 +13,63 @@
 #include <stdlib.h>
 #include <string.h>
 
-int sl_session_prepare(struct sl_conn *conn, const struct sl_known_keys *known)
+static void on_kexinit(void *arg, const uint8_t *payload, size_t len)
 {
-    char host_key[256];
-    sl_algorithms_host_key(known, host_key, sizeof host_key);
-    const struct {
-        int method;
-        const char *list;
-    } prefer[] = {
-        {LIBSSH2_METHOD_KEX, SL_ALGORITHMS_KEX},
-        {LIBSSH2_METHOD_HOSTKEY, host_key},
-        {LIBSSH2_METHOD_CRYPT_CS, SL_ALGORITHMS_CIPHER},
-        {LIBSSH2_METHOD_CRYPT_SC, SL_ALGORITHMS_CIPHER},
-        {LIBSSH2_METHOD_MAC_CS, SL_ALGORITHMS_MAC},
-        {LIBSSH2_METHOD_MAC_SC, SL_ALGORITHMS_MAC},
-    };
-    for (size_t i = 0; i < sizeof prefer / sizeof prefer[0]; i++) {
-        if (libssh2_session_method_pref(conn->session, prefer[i].method, prefer[i].list) != 0) {
-            return SL_E_INTERNAL;
+    struct sl_conn *conn = arg;
+    struct sl_kexinit kexinit;
+    if (conn->server_kexinit == NULL && sl_kexinit_parse(payload, len, &kexinit) == 0) {
+        conn->server_kexinit = malloc(sizeof kexinit);
+        if (conn->server_kexinit == NULL) {
+            sl_kexinit_fini(&kexinit);
+        } else {
+            *conn->server_kexinit = kexinit;
         }
     }
-    return 0;
+}
+
+void sl_session_forget_offer(struct sl_conn *conn)
+{
+    conn->witness.on_kexinit = NULL;
+    if (conn->server_kexinit != NULL) {
+        sl_kexinit_fini(conn->server_kexinit);
+        free(conn->server_kexinit);
+        conn->server_kexinit = NULL;
+    }
+}
+
+static int prefer(struct sl_conn *conn, int method, const char *list)
+{
+    int r = list == NULL ? LIBSSH2_ERROR_ALLOC : libssh2_session_method_pref(conn->session, method, list);
+    return r == 0 ? 0 : r == LIBSSH2_ERROR_ALLOC ? SL_E_NOMEM : SL_E_INTERNAL;
+}
+
+int sl_session_prepare(struct sl_conn *conn, const struct sl_known_keys *known)
+{
+    static const struct {
+        int method;
+        enum sl_algorithm_kind kind;
+    } offers[] = {
+        {LIBSSH2_METHOD_KEX, SL_ALGORITHM_KEX},
+        {LIBSSH2_METHOD_HOSTKEY, SL_ALGORITHM_HOST_KEY},
+        {LIBSSH2_METHOD_CRYPT_CS, SL_ALGORITHM_CIPHER},
+        {LIBSSH2_METHOD_CRYPT_SC, SL_ALGORITHM_CIPHER},
+        {LIBSSH2_METHOD_MAC_CS, SL_ALGORITHM_MAC},
+        {LIBSSH2_METHOD_MAC_SC, SL_ALGORITHM_MAC},
+    };
+    int r = 0;
+    for (size_t i = 0; i < sizeof offers / sizeof offers[0] && r == 0; i++) {
+        char *list = sl_algorithms_offer(conn->target, offers[i].kind, known);
+        r = prefer(conn, offers[i].method, list);
+        free(list);
+    }
+    /* libssh2 has a choice with RSA keys only. */
+    char *rsa = sl_algorithms_rsa_signatures(conn->target);
+    if (r == 0 && (rsa == NULL || rsa[0] != '\0')) {
+        r = prefer(conn, LIBSSH2_METHOD_SIGN_ALGO, rsa);
+    }
+    free(rsa);
+    conn->witness.on_kexinit = on_kexinit;
+    return r;
 }
 
 int sl_session_handshake_step(struct sl_conn *conn)
@@ -91,8 +130,36 @@ static bool is_come_back_later(const char *line)
     return strncmp(line, "Exceeded MaxStartups", 20) == 0 || strncmp(line, "Not allowed at this time", 24) == 0;
 }
 
+/* Whether that is why: the two ends have nothing in common, and will not have it the next time either. */
+static bool died_of_mismatch(struct sl_conn *conn)
+{
+    char *ours[SL_ALGORITHM_KINDS] = {NULL};
+    struct sl_kexinit_gap gap = {.what = SL_GAP_NONE};
+    struct sl_strv has = {0};
+    bool all = conn->server_kexinit != NULL;
+    for (enum sl_algorithm_kind kind = 0; kind < SL_ALGORITHM_KINDS && all; kind++) {
+        ours[kind] = sl_algorithms_offer(conn->target, kind, sl_hostkey_keys(conn->hostkey));
+        all = ours[kind] != NULL;
+    }
+    if (all) {
+        gap = sl_kexinit_compare(conn->server_kexinit, ours);
+    }
+    if (gap.what != SL_GAP_NONE && sl_supported_names(conn->session, gap.kind, &has) == 0) {
+        char text[640];
+        sl_conn_die(conn, SL_E_NO_ALGORITHM, "%s", sl_kexinit_explain(&gap, &has, text, sizeof text));
+        sl_strv_fini(&has);
+    }
+    for (size_t i = 0; i < SL_ALGORITHM_KINDS; i++) {
+        free(ours[i]);
+    }
+    return conn->phase == SL_PHASE_DEAD;
+}
+
 static void handshake_failed(struct sl_conn *conn, int result)
 {
+    if (died_of_mismatch(conn)) {
+        return;
+    }
     const struct sl_prelude *prelude = conn->prelude;
     char line[128] = "", end[320];
     if (prelude != NULL && strncmp(prelude->line, "SSH-", 4) != 0) {
@@ -128,6 +195,7 @@ int sl_session_handshake_result(struct sl_conn *conn, int result)
         handshake_failed(conn, result);
         return SL_E_HANDSHAKE;
     }
+    sl_session_forget_offer(conn);
     free(conn->prelude);
     conn->prelude = NULL;
     sl_log(conn->transport->log, SL_LOG_DEBUG, "ssh", "conn=%p server=%s kex=%s cipher=%s mac=%s", (void *)conn,

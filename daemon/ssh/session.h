@@ -6,8 +6,10 @@
 #include "daemon/ssh/conn_base.h"
 #include "daemon/ssh/known_hosts.h"
 
-/* Before the first step. 0 or SL_E_INTERNAL. */
+/* Before the first step. 0, SL_E_NOMEM or SL_E_INTERNAL. */
 int sl_session_prepare(struct sl_conn *conn, const struct sl_known_keys *known);
+/* Frees what is kept of the server's offer; also when the session is gone. */
+void sl_session_forget_offer(struct sl_conn *conn);
 /* One step of the handshake, for a worker; its result is for sl_session_handshake_result(): 0, SL_E_AGAIN, or the
  * connection has died. */
 int sl_session_handshake_step(struct sl_conn *conn);

@@ -22,6 +22,10 @@ void sl_transport_free(struct sl_transport *transport);
 /* "libssh2 1.11.1 (Debian 1.11.1-1+deb13u2), OpenSSL 3.0.17". Static. */
 const char *sl_transport_version(void);
 
+/* What a configuration may name, and what is offered where it names nothing. 0, SL_E_NOMEM or SL_E_INTERNAL; the caller
+ * frees it. */
+int sl_transport_algorithms(struct sl_algorithms *ret_algorithms);
+
 /* What is learned of a target's server on its connections, and outlives them: 4 KiB. NULL: out of memory. */
 struct sl_compat *sl_compat_new(void);
 /* Only when no connection is left that it was given to. NULL is fine. */

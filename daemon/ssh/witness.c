@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* RFC 4254 sections 5.1 and 6.10. */
+/* RFC 4253 section 12; RFC 4254 sections 5.1 and 6.10. */
+#define MSG_KEXINIT                   20u
 #define MSG_CHANNEL_OPEN_CONFIRMATION 91u
 #define MSG_CHANNEL_OPEN_FAILURE      92u
 #define MSG_CHANNEL_REQUEST           98u
@@ -39,6 +40,9 @@ static void put_serial(struct sl_witness *witness, void *mem)
 
 static void look(struct sl_witness *witness, const uint8_t *mem, size_t len)
 {
+    if (witness->on_kexinit != NULL && len > 0 && mem[0] == MSG_KEXINIT) {
+        witness->on_kexinit(witness->arg, mem, len);
+    }
     if (len >= EXIT_LEN && mem[0] == MSG_CHANNEL_REQUEST && witness->on_exit != NULL) {
         const uint8_t *name = mem + EXIT_NAME_AT;
         if (memcmp(name,

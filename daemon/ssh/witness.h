@@ -1,7 +1,7 @@
 /* witness.h - sees what libssh2 does not tell: whether an exit status really came (its answer is 0 when none did),
- * which number a channel got, why one was refused, which of two answers came first, and how much memory a session
- * holds. Watches through libssh2's own allocator hooks. The memory is malloc()'s own: libssh2 gives some of it to
- * OpenSSL to free. */
+ * which number a channel got, why one was refused, which of two answers came first, what a server offers, and how much
+ * memory a session holds. Watches through libssh2's own allocator hooks. The memory is malloc()'s own: libssh2 gives some
+ * of it to OpenSSL to free. */
 #ifndef SSHLEASE_SSH_WITNESS_H
 #define SSHLEASE_SSH_WITNESS_H
 
@@ -24,6 +24,8 @@ struct sl_witness {
     uint32_t refusal; /* the reason of the last CHANNEL_OPEN_FAILURE */
     char refusal_text[96];
     void (*on_exit)(void *arg, uint32_t channel, enum sl_witness_exit exit);
+    /* A KEXINIT, the server's or ours: its payload and what is behind it. NULL: nobody wants to know any more. */
+    void (*on_kexinit)(void *arg, const uint8_t *payload, size_t len);
     void *arg;
 };
 

@@ -7,6 +7,7 @@
 #include "config/conf_world.h"
 #include "proto/status.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/unit/config/algorithms.h"
 
 #include <errno.h>
 #include <string.h>
@@ -38,6 +39,7 @@ static const struct sl_conf_world fuzz_world = {
     .uid = 1000,
     .user = "ci",
     .home = "/home/ci",
+    .algorithms = &some_algorithms,
     .env = env,
     .try_read = try_read,
     .find_user = find_id,
@@ -66,6 +68,8 @@ static void check_target(const struct sl_target_conf *t)
     FUZZ_CHECK(t->identity_agent_set == (t->identity_agent != NULL));
     for (size_t i = 0; i < t->identity_count; i++)
         FUZZ_CHECK(t->identity[i].file[0] == '/');
+    for (size_t i = 0; i < SL_ALGORITHM_KINDS; i++)
+        FUZZ_CHECK(t->algorithms[i].names == NULL || t->algorithms[i].names[0] != '\0');
     for (size_t i = 0; i < t->known_hosts.count; i++)
         FUZZ_CHECK(t->known_hosts.item[i][0] == '/');
 }

@@ -26,7 +26,7 @@ struct sl_conf *sl_world_conf(const char *yaml, bool one_user)
 
     (void)setenv("SL_TEST_PASSWORD", "x", 1);
     (void)setenv("HOME", "/nonexistent", 1);
-    int r = sl_conf_parse("test", yaml, strlen(yaml), one_user, &conf, &errors);
+    int r = sl_conf_parse("test", yaml, strlen(yaml), one_user, NULL, &conf, &errors);
     if (r != 0)
         fail_msg("%s", errors.lines.count > 0 ? errors.lines.item[0] : "no memory");
     sl_conf_errors_fini(&errors);

@@ -39,6 +39,10 @@ class Keys:
         return path
 
     @functools.cached_property
+    def host_rsa(self):
+        return self._make("host_rsa", "rsa", 2048)
+
+    @functools.cached_property
     def ecdsa(self):
         return self._make("id_ecdsa", "ecdsa")
 

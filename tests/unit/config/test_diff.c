@@ -61,6 +61,13 @@ static void each_setting_changes_one_or_the_other(void **state)
         {"global_known_hosts_file: none", "identity"},
         {"host_key_alias: other", "identity"},
         {"strict_host_key_checking: accept-new", "identity"},
+        {"ciphers: aes128-ctr", "identity"},
+        {"macs: -hmac-sha1", "identity"},
+        {"kex_algorithms: ^diffie-hellman-group14-sha256", "identity"},
+        {"host_key_algorithms: +ssh-rsa", "identity"},
+        {"pubkey_accepted_algorithms: ssh-ed25519", "identity"},
+        /* The same names, but now their order is the user's. */
+        {"host_key_algorithms: ^ssh-ed25519", "identity"},
         {"remote_cleanup: signal", "policy"},
         {"owners: shared", "policy"},
         {"send_env: X", "policy"},

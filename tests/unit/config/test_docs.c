@@ -44,6 +44,7 @@ static const struct sl_conf_world anything = {
     .uid = 1000,
     .user = "sshlease",
     .home = "/var/lib/sshlease",
+    .algorithms = &some_algorithms,
     .env = any_env,
     .try_read = any_file,
     .find_user = any_id,

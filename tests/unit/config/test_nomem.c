@@ -94,7 +94,8 @@ static void a_good_file(void **state)
         "targets:\n"
         "  a: {host: b, password: {file: /keys/p}, passphrase: {env: KEY_PASSPHRASE}, send_env: [A, B]}\n"
         "  b: {user_known_hosts_file: [/k, /l], global_known_hosts_file: /g, host_key_alias: x}\n"
-        "  c: {identity_agent: SSH_AUTH_SOCK, password: {credential: db}}\n";
+        "  c: {identity_agent: SSH_AUTH_SOCK, password: {credential: db}}\n"
+        "  d: {ciphers: aes128-cbc, macs: +hmac-md5, kex_algorithms: [^*-sha1], host_key_algorithms: -rsa-*}\n";
     parse_short_of_memory(false, text, SL_OK);
     parse_short_of_memory(true, text, SL_OK);
 }
@@ -102,10 +103,11 @@ static void a_good_file(void **state)
 static void a_bad_file(void **state)
 {
     (void)state;
-    const char *text = "targets:\n"
-                       "  a: {port: 0, identity_file: [x, /keys/a, /none], password: {file: /none}, nonsense: 1}\n"
-                       "  a: {allow: {users: [ci, bob], groups: testers}, certificate_file: /keys/a, min_idle: 7}\n"
-                       "  b: {send_env: [A, B=], password: {credential: x}, identity_agent: x, min_idle: 5}\n";
+    const char *text =
+        "targets:\n"
+        "  a: {port: 0, identity_file: [x, /keys/a, /none], password: {file: /none}, nonsense: 1}\n"
+        "  a: {allow: {users: [ci, bob], groups: testers}, certificate_file: /keys/a, min_idle: 7}\n"
+        "  b: {send_env: [A, B=], macs: +x, ciphers: -*, password: {credential: x}, identity_agent: x, min_idle: 5}\n";
     parse_short_of_memory(false, text, SL_E_CONFIG);
     parse_short_of_memory(false, "targets: {a: !tag b, c: *d}", SL_E_CONFIG);
 }

@@ -240,7 +240,7 @@ static void files_are_loaded(void **state)
 
     struct sl_conf *conf = NULL;
     struct sl_conf_errors errors = {0};
-    assert_int_equal(sl_conf_load(file, false, &conf, &errors), SL_OK);
+    assert_int_equal(sl_conf_load(file, false, NULL, &conf, &errors), SL_OK);
     assert_string_equal(conf->file, file);
     assert_string_equal(find(conf, "a")->identity[0].file, file);
     sl_conf_free(conf);
@@ -254,19 +254,19 @@ static void files_are_loaded(void **state)
     for (int i = 0; i < 16; i++)
         assert_int_equal(write(fd, comment, sizeof comment), sizeof comment);
     close(fd);
-    assert_int_equal(sl_conf_load(file, false, &conf, &errors), SL_E_CONFIG);
+    assert_int_equal(sl_conf_load(file, false, NULL, &conf, &errors), SL_E_CONFIG);
     assert_int_equal(errors.lines.count, 1);
     snprintf(text, sizeof text, "%s: larger than 1024 KiB; is it the right file?", file);
     assert_string_equal(errors.lines.item[0], text);
     sl_conf_errors_fini(&errors);
 
     unlink(file);
-    assert_int_equal(sl_conf_load(file, false, &conf, &errors), SL_E_CONFIG);
+    assert_int_equal(sl_conf_load(file, false, NULL, &conf, &errors), SL_E_CONFIG);
     snprintf(
         text, sizeof text, "%s: cannot be read (No such file or directory); give a file that this user can read", file);
     assert_string_equal(errors.lines.item[0], text);
     sl_conf_errors_fini(&errors);
-    assert_int_equal(sl_conf_load("/", false, &conf, &errors), SL_E_CONFIG);
+    assert_int_equal(sl_conf_load("/", false, NULL, &conf, &errors), SL_E_CONFIG);
     assert_string_equal(
         errors.lines.item[0], "/: cannot be read (Is a directory); give a file that this user can read");
     sl_conf_errors_fini(&errors);

@@ -3,6 +3,7 @@
 #define SSHLEASE_TESTS_UNIT_CONFIG_WORLD_H
 
 #include "config/conf_world.h"
+#include "tests/unit/config/algorithms.h"
 
 #include <errno.h>
 #include <string.h>
@@ -62,6 +63,7 @@ static const struct sl_conf_world world = {
     .uid = 1000,
     .user = "ci",
     .home = "/home/ci",
+    .algorithms = &some_algorithms,
     .env = world_env,
     .try_read = world_try_read,
     .find_user = world_find_user,

@@ -1,5 +1,4 @@
 /* The matcher: names, patterns, hashes, ports, markers, and what each verdict rests on. */
-#include "daemon/ssh/algorithms.h"
 #include "daemon/ssh/base64.h"
 #include "daemon/ssh/known_hosts.h"
 #include "proto/status.h"
@@ -188,26 +187,6 @@ static void test_bad_lines_are_skipped(void **state)
     assert_int_equal(keys.count, 1);
 }
 
-static void test_algorithm_order(void **state)
-{
-    (void)state;
-    char list[256];
-    struct key rsa = make_key("ssh-rsa", 1), p384 = make_key("ecdsa-sha2-nistp384", 2), ed = make_key("ssh-ed25519", 3);
-    (void)judge("", "h", 22, NULL, &rsa);
-    sl_algorithms_host_key(&keys, list, sizeof list);
-    assert_string_equal(
-        list, "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256");
-    (void)judge(format("h %s\nh %s\n@revoked h %s\n", rsa.text, p384.text, ed.text), "h", 22, NULL, &rsa);
-    sl_algorithms_host_key(&keys, list, sizeof list);
-    assert_string_equal(
-        list, "ecdsa-sha2-nistp384,rsa-sha2-512,rsa-sha2-256,ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp521");
-    char tiny[32];
-    sl_algorithms_host_key(&keys, tiny, sizeof tiny);
-    assert_string_equal(tiny, "ecdsa-sha2-nistp384");
-    assert_null(strstr(SL_ALGORITHMS_CIPHER, "cbc"));
-    assert_null(strstr(SL_ALGORITHMS_MAC, "sha1"));
-}
-
 static void test_new_line(void **state)
 {
     (void)state;
@@ -265,7 +244,6 @@ int main(void)
         cmocka_unit_test(test_markers),
         cmocka_unit_test(test_several_types),
         cmocka_unit_test(test_bad_lines_are_skipped),
-        cmocka_unit_test(test_algorithm_order),
         cmocka_unit_test(test_new_line),
         cmocka_unit_test(test_base64),
     };
