@@ -222,6 +222,11 @@ static void on_key_checked(void *arg, int status, const char *text)
         sl_conn_die(conn, status, "%s", text);
         return;
     }
+    if (text[0] != '\0') {
+        char name[SL_CONN_NAME_SIZE], quoted[800];
+        sl_log(conn->transport->log, SL_LOG_WARNING, "ssh", "conn=%p host=%s text=%s", (void *)conn,
+            sl_conn_name(conn, name, sizeof name), sl_log_quote(quoted, sizeof quoted, text));
+    }
     sl_hostkey_free(conn->hostkey);
     conn->hostkey = NULL;
     if (sl_auth_new(conn, &conn->auth) != 0) {

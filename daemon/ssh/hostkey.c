@@ -27,8 +27,9 @@ struct work {
     char **file;
     size_t file_count;
     struct sl_known_keys keys;
-    char *trouble; /* what could not be read or written: "FILE: Permission denied" */
-    uint8_t *add;  /* a key's blob, or NULL */
+    char *trouble;   /* what could not be read: "FILE: Permission denied" */
+    char *unwritten; /* what could not be written */
+    uint8_t *add;    /* a key's blob, or NULL */
     size_t add_len;
     int status;
 };
@@ -38,6 +39,8 @@ struct sl_hostkey {
     struct sl_job *job;
     struct work *next; /* the work of a later job: same name and files */
     struct sl_known_keys keys;
+    char *first_file; /* where new keys go; NULL: none */
+    char *keyscan;    /* the command that shows the host's keys */
     char *trouble;
     int status; /* of the reading; not 0: some lines are not in `keys` */
     bool accept_new;
@@ -60,6 +63,7 @@ static void dispose(void *data)
     free(work->file);
     sl_known_keys_fini(&work->keys);
     free(work->trouble);
+    free(work->unwritten);
     free(work->add);
     free(work);
 }
@@ -85,11 +89,12 @@ err_work:
     return NULL;
 }
 
-static void note_trouble(struct work *work, const char *file, int error)
+/* The first trouble of its kind is kept. */
+static void note(char **trouble, const char *file, int error)
 {
     const char *why = error == EWOULDBLOCK ? "locked by another program" : strerror(error);
-    if (work->trouble == NULL && asprintf(&work->trouble, "%s: %s", file, why) < 0) {
-        work->trouble = NULL;
+    if (*trouble == NULL && asprintf(trouble, "%s: %s", file, why) < 0) {
+        *trouble = NULL;
     }
 }
 
@@ -101,7 +106,7 @@ static void scan_file(struct work *work, const char *file)
     int error = sl_file_read(file, KNOWN_HOSTS_MAX, &content);
     if (error != 0) {
         if (error != ENOENT) {
-            note_trouble(work, file, error);
+            note(&work->trouble, file, error);
         }
         /* What the file says of the host is not known then, and that is not the same as nothing. */
         if (work->status == 0) {
@@ -168,7 +173,8 @@ static int lock(int fd)
     return EWOULDBLOCK;
 }
 
-/* Under the file's lock: somebody else may have written this host down in the meantime, rightly or with another key. */
+/* Under the file's lock: somebody else may have written this host down in the meantime, rightly or with another key.
+ * What cannot be written is a pity, and no reason to refuse the host: ssh goes on, too. */
 static void add_key(void *data)
 {
     struct work *work = data;
@@ -177,28 +183,20 @@ static void add_key(void *data)
     int fd = open(file, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     int error = fd < 0 ? errno : lock(fd);
     if (error != 0) {
-        int shortage = sl_file_shortage(error);
-        note_trouble(work, file, error);
-        work->status = shortage != 0 ? shortage : SL_E_HOST_KEY_UNKNOWN;
-        goto out;
+        note(&work->unwritten, file, error);
+        work->status = sl_file_shortage(error);
     }
-    for (size_t i = 0; i < work->file_count; i++) {
-        scan_file(work, work->file[i]);
-    }
-    if (work->status == 0 && work->trouble != NULL) {
-        work->status = SL_E_HOST_KEY_UNKNOWN; /* what cannot be read may know better */
-    }
+    read_files(work);
     const struct sl_known_key *decided;
-    if (work->status == 0 && sl_known_keys_judge(&work->keys, work->add, work->add_len, &decided) == SL_KNOWN_UNKNOWN) {
+    if (error == 0 && work->status == 0 && work->trouble == NULL && work->keys.authority_file == NULL &&
+        sl_known_keys_judge(&work->keys, work->add, work->add_len, &decided) == SL_KNOWN_UNKNOWN) {
         char *line = sl_known_hosts_line(&work->name, work->add, work->add_len);
         error = line != NULL ? append(fd, line) : ENOMEM;
         free(line);
         if (error != 0) {
-            note_trouble(work, file, error);
-            work->status = SL_E_HOST_KEY_UNKNOWN;
+            note(&work->unwritten, file, error);
         }
     }
-out:
     if (fd >= 0) {
         close(fd);
     }
@@ -222,6 +220,26 @@ static void on_loaded(void *arg, void *data)
 
 static const struct sl_job_kind load_kind = {read_files, on_loaded, dispose};
 
+/* What a message may have to name. False: no memory. */
+static bool name_remedies(struct sl_hostkey *hostkey, const struct sl_target_conf *target)
+{
+    char port[16] = "";
+    if (target->known_hosts.count > 0 && (hostkey->first_file = strdup(target->known_hosts.item[0])) == NULL) {
+        return false;
+    }
+    if (target->port != 22) {
+        snprintf(port, sizeof port, "-p %u ", (unsigned)target->port);
+    }
+    /* ssh-keyscan writes its own name for the host. */
+    int len = target->host_key_alias == NULL ? asprintf(&hostkey->keyscan, "ssh-keyscan %s%s", port, target->host)
+                                             : asprintf(&hostkey->keyscan, "ssh-keyscan %s%s | sed 's/^[^# ][^ ]*/%s/'",
+                                                   port, target->host, target->host_key_alias);
+    if (len < 0) {
+        hostkey->keyscan = NULL;
+    }
+    return hostkey->keyscan != NULL;
+}
+
 int sl_hostkey_load(uv_loop_t *loop, const struct sl_target_conf *target, void (*loaded)(void *arg), void *arg,
     struct sl_hostkey **ret_hostkey)
 {
@@ -235,8 +253,9 @@ int sl_hostkey_load(uv_loop_t *loop, const struct sl_target_conf *target, void (
     hostkey->accept_new = target->host_key_checking == SL_HOST_KEY_ACCEPT_NEW && target->known_hosts.count > 0;
     struct work *work = new_work(target);
     hostkey->next = new_work(target);
-    int r = work != NULL && hostkey->next != NULL ? sl_job_start(loop, &load_kind, work, hostkey, &hostkey->job)
-                                                  : SL_E_NOMEM;
+    int r = work != NULL && hostkey->next != NULL && name_remedies(hostkey, target)
+                ? sl_job_start(loop, &load_kind, work, hostkey, &hostkey->job)
+                : SL_E_NOMEM;
     if (r != 0) {
         dispose(work);
         sl_hostkey_free(hostkey);
@@ -252,6 +271,8 @@ void sl_hostkey_free(struct sl_hostkey *hostkey)
         sl_job_forget(hostkey->job);
         sl_known_keys_fini(&hostkey->keys);
         free(hostkey->trouble);
+        free(hostkey->first_file);
+        free(hostkey->keyscan);
         dispose(hostkey->next);
         free(hostkey);
     }
@@ -267,63 +288,127 @@ const struct sl_known_keys *sl_hostkey_keys(const struct sl_hostkey *hostkey)
     return &hostkey->keys;
 }
 
-static void answer_refusal(const struct sl_hostkey *hostkey, enum sl_known_verdict verdict,
-    const struct sl_known_key *line, const uint8_t *blob, size_t len, sl_hostkey_fn fn, void *arg)
+/* What was found out about a key, and where. */
+struct finding {
+    const struct sl_known_keys *keys;
+    const char *trouble; /* "FILE: why" of a file that could not be read, or NULL */
+    const uint8_t *blob;
+    size_t len;
+};
+
+/* Why a key that no line is about is not taken. */
+static void explain_unknown(
+    const struct sl_hostkey *hostkey, const struct finding *found, const char *shown, char *text, size_t size)
 {
-    char text[600];
+    if (found->keys->authority_file != NULL) {
+        /* That a certificate may be behind it must not be guessed from "unknown". */
+        snprintf(text, size,
+            "host certificates are not supported by the SSH library, and beside the @cert-authority of %s:%u no plain "
+            "key "
+            "of this host is known: compare %s, which the server shows, and add it with \"%s >> %s\"",
+            found->keys->authority_file, found->keys->authority_line, shown, hostkey->keyscan,
+            hostkey->first_file != NULL ? hostkey->first_file : "KNOWN_HOSTS");
+    } else if (found->trouble != NULL && hostkey->accept_new) {
+        snprintf(text, size,
+            "the new host key %s is not taken over, for it may be revoked or be another where it could not be looked "
+            "up: "
+            "%s; let the daemon read that file, or name other files",
+            shown, found->trouble);
+    } else {
+        snprintf(text, size, "the host key %s is not in %s%s%s%s", shown,
+            hostkey->first_file != NULL ? hostkey->first_file : "any known_hosts file",
+            found->trouble != NULL ? " (cannot read " : "", found->trouble != NULL ? found->trouble : "",
+            found->trouble != NULL ? ")" : "");
+    }
+}
+
+/* "SHA256:... ssh-ed25519" */
+static const char *describe_key(const uint8_t *blob, size_t len, char *buf, size_t size)
+{
     const char *type = "?";
     size_t type_len = 1;
-    assert(line != NULL || verdict == SL_KNOWN_UNKNOWN);
     (void)sl_key_blob_type(blob, len, &type, &type_len);
     char *shown = sl_key_fingerprint(blob, len);
-    char *known = line != NULL ? sl_key_fingerprint(line->blob, line->blob_len) : NULL;
-    const char *shown_text = shown != NULL ? shown : "?", *known_text = known != NULL ? known : "?";
+    snprintf(buf, size, "%s %.*s", shown != NULL ? shown : "?", (int)type_len, type);
+    free(shown);
+    return buf;
+}
+
+#define KEY_TEXT_SIZE 128u
+
+static void answer_refusal(const struct sl_hostkey *hostkey, const struct finding *found, enum sl_known_verdict verdict,
+    const struct sl_known_key *line, sl_hostkey_fn fn, void *arg)
+{
+    char text[700], shown[KEY_TEXT_SIZE], known[KEY_TEXT_SIZE];
     int status;
+    assert(line != NULL || verdict == SL_KNOWN_UNKNOWN);
+    (void)describe_key(found->blob, found->len, shown, sizeof shown);
     switch (verdict) {
     case SL_KNOWN_REVOKED:
         status = SL_E_HOST_KEY_REVOKED;
-        snprintf(text, sizeof text, "the server shows the host key %s %.*s, which %s:%u marks as revoked", shown_text,
-            (int)type_len, type, line->file, line->line);
+        snprintf(text, sizeof text, "the server shows the host key %s, which %s:%u marks as revoked", shown, line->file,
+            line->line);
         break;
     case SL_KNOWN_CHANGED:
         status = SL_E_HOST_KEY_CHANGED;
         snprintf(text, sizeof text,
-            "the host key has CHANGED: the server shows %s %.*s, but %s:%u has %s %s. If the change is right, remove "
-            "that line",
-            shown_text, (int)type_len, type, line->file, line->line, known_text, line->type);
+            "the host key has CHANGED: the server shows %s, but %s:%u has %s. If the change is right, remove that line",
+            shown, line->file, line->line, describe_key(line->blob, line->blob_len, known, sizeof known));
         break;
     default:
         status = SL_E_HOST_KEY_UNKNOWN;
-        snprintf(text, sizeof text, "the host key %s %.*s is not in %s%s%s%s", shown_text, (int)type_len, type,
-            hostkey->next->file_count > 0 ? hostkey->next->file[0] : "any known_hosts file",
-            hostkey->trouble != NULL ? " (cannot read " : "", hostkey->trouble != NULL ? hostkey->trouble : "",
-            hostkey->trouble != NULL ? ")" : "");
+        explain_unknown(hostkey, found, shown, text, sizeof text);
         break;
     }
-    free(shown);
-    free(known);
     fn(arg, status, text);
+}
+
+/* The key is right; but what could not be read may say that it is revoked. ssh does not say a word about that. */
+static void answer_known(const struct finding *found, const struct sl_known_key *line, sl_hostkey_fn fn, void *arg)
+{
+    char text[600] = "";
+    if (found->trouble != NULL) {
+        snprintf(text, sizeof text,
+            "the host key is the one of %s:%u; whether it is @revoked where it could not be looked up is not known: %s",
+            line->file, line->line, found->trouble);
+    }
+    fn(arg, 0, text);
+}
+
+/* Whether a key that no line is about may be taken over: every file was read, and none names an authority in its place.
+ */
+static bool is_new(const struct sl_hostkey *hostkey, const struct finding *found)
+{
+    return hostkey->accept_new && found->trouble == NULL && found->keys->authority_file == NULL;
 }
 
 static void on_added(void *arg, void *data)
 {
     struct sl_hostkey *hostkey = arg;
     struct work *work = data;
+    const struct finding found = {&work->keys, work->trouble, work->add, work->add_len};
+    const struct sl_known_key *line;
+    enum sl_known_verdict verdict = sl_known_keys_judge(&work->keys, work->add, work->add_len, &line);
+    char text[600] = "", shown[KEY_TEXT_SIZE];
     hostkey->job = NULL;
     sl_hostkey_fn fn = hostkey->checked;
     if (work->status != 0) {
-        char text[512];
+        const char *why = work->trouble != NULL ? work->trouble : work->unwritten;
         snprintf(text, sizeof text, "the new host key could not be written down: %s",
-            work->trouble != NULL ? work->trouble : sl_status_text(work->status));
+            why != NULL ? why : sl_status_text(work->status));
         fn(hostkey->arg, work->status, text);
-        return;
-    }
-    const struct sl_known_key *line;
-    enum sl_known_verdict verdict = sl_known_keys_judge(&work->keys, work->add, work->add_len, &line);
-    if (verdict == SL_KNOWN_CHANGED || verdict == SL_KNOWN_REVOKED) {
-        answer_refusal(hostkey, verdict, line, work->add, work->add_len, fn, hostkey->arg);
+    } else if (verdict == SL_KNOWN_OK) {
+        answer_known(&found, line, fn, hostkey->arg);
+    } else if (verdict != SL_KNOWN_UNKNOWN || !is_new(hostkey, &found)) {
+        answer_refusal(hostkey, &found, verdict, line, fn, hostkey->arg);
     } else {
-        fn(hostkey->arg, 0, "");
+        if (work->unwritten != NULL) {
+            snprintf(text, sizeof text,
+                "the new host key %s could not be written down: %s; it is accepted, and will be new again the next "
+                "time",
+                describe_key(work->add, work->add_len, shown, sizeof shown), work->unwritten);
+        }
+        fn(hostkey->arg, 0, text);
     }
 }
 
@@ -331,6 +416,7 @@ static const struct sl_job_kind add_kind = {add_key, on_added, dispose};
 
 void sl_hostkey_check(struct sl_hostkey *hostkey, const uint8_t *blob, size_t len, sl_hostkey_fn fn, void *arg)
 {
+    const struct finding found = {&hostkey->keys, hostkey->trouble, blob, len};
     const struct sl_known_key *line;
     enum sl_known_verdict verdict = sl_known_keys_judge(&hostkey->keys, blob, len, &line);
     if (hostkey->status != 0) {
@@ -341,12 +427,11 @@ void sl_hostkey_check(struct sl_hostkey *hostkey, const uint8_t *blob, size_t le
         return;
     }
     if (verdict == SL_KNOWN_OK) {
-        fn(arg, 0, "");
+        answer_known(&found, line, fn, arg);
         return;
     }
-    /* A file that cannot be read may say that the key has changed, or is revoked: then it is not new. */
-    if (verdict != SL_KNOWN_UNKNOWN || !hostkey->accept_new || hostkey->trouble != NULL) {
-        answer_refusal(hostkey, verdict, line, blob, len, fn, arg);
+    if (verdict != SL_KNOWN_UNKNOWN || !is_new(hostkey, &found)) {
+        answer_refusal(hostkey, &found, verdict, line, fn, arg);
         return;
     }
     hostkey->checked = fn;

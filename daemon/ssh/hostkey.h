@@ -22,7 +22,7 @@ bool sl_hostkey_loaded(const struct sl_hostkey *hostkey);
 const struct sl_known_keys *sl_hostkey_keys(const struct sl_hostkey *hostkey);
 
 /* `status` 0, or SL_E_HOST_KEY_UNKNOWN/CHANGED/REVOKED, or SL_E_NOMEM or SL_E_LIMIT when the files could not all be
- * read just now; with a text that goes behind "host:port: ". */
+ * read just now; with a text that goes behind "host:port: ". With status 0, a text is a warning; "": all is well. */
 typedef void (*sl_hostkey_fn)(void *arg, int status, const char *text);
 /* Answers at once, but for a new key that has to be written down first: then on the loop, later. Once only. */
 void sl_hostkey_check(struct sl_hostkey *hostkey, const uint8_t *blob, size_t len, sl_hostkey_fn fn, void *arg);

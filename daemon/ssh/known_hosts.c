@@ -125,6 +125,15 @@ static int add_key(struct sl_known_keys *keys, const struct sl_known_key *found)
     return 0;
 }
 
+static int note_authority(struct sl_known_keys *keys, const char *file, unsigned number)
+{
+    if (keys->authority_file == NULL) {
+        keys->authority_file = strdup(file);
+        keys->authority_line = number;
+    }
+    return keys->authority_file != NULL ? 0 : SL_E_NOMEM;
+}
+
 static int scan_line(struct sl_known_keys *keys, const char *file, unsigned number, const char *at, const char *end,
     const struct sl_known_name *name)
 {
@@ -132,17 +141,19 @@ static int scan_line(struct sl_known_keys *keys, const char *file, unsigned numb
     if (field.len == 0 || field.text[0] == '#') {
         return 0;
     }
-    bool revoked = false;
+    bool revoked = word_is(field, "@revoked"), authority = word_is(field, "@cert-authority");
     if (field.text[0] == '@') {
-        if (!word_is(field, "@revoked")) {
-            return 0; /* @cert-authority: host certificates are not used here */
+        if (!revoked && !authority) {
+            return 0;
         }
-        revoked = true;
         field = next_word(&at, end);
     }
     bool direct = matches_field(field, name->name);
     if (!direct && !matches_field(field, name->fallback)) {
         return 0;
+    }
+    if (authority) {
+        return note_authority(keys, file, number);
     }
     struct word type = next_word(&at, end), key = next_word(&at, end);
     uint8_t *blob = NULL;
@@ -199,6 +210,7 @@ void sl_known_keys_fini(struct sl_known_keys *keys)
         free(keys->item[i].file);
     }
     free(keys->item);
+    free(keys->authority_file);
     *keys = (struct sl_known_keys){0};
 }
 

@@ -30,10 +30,14 @@ struct sl_known_key {
 struct sl_known_keys {
     struct sl_known_key *item;
     size_t count;
+    /* The first @cert-authority line about the host; NULL: none. Host certificates cannot be checked here, so it
+     * vouches for no key. */
+    char *authority_file;
+    unsigned authority_line;
 };
 
-/* Adds every line of `text` that is about `name`. Lines that are not understood, and @cert-authority, are skipped.
- * 0 or SL_E_NOMEM; what was added before stays. */
+/* Adds every line of `text` that is about `name`. Lines that are not understood are skipped. 0 or SL_E_NOMEM; what was
+ * added before stays. */
 int sl_known_keys_scan(
     struct sl_known_keys *keys, const char *file, const char *text, size_t len, const struct sl_known_name *name);
 void sl_known_keys_fini(struct sl_known_keys *keys);

@@ -1,10 +1,15 @@
 """Host keys: always checked, before a single byte of a credential is sent."""
 
+import os
+import re
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 
 import native
+import sshd as sshd_module
 
 
 @pytest.fixture
@@ -113,3 +118,136 @@ def test_accept_new_writes_it_down(make_daemon, make_sshd, target, keys, tmp_pat
 def test_alias(make_daemon, sshd, target):
     settings = target(sshd, known=sshd.known_hosts_line(name="the-alias"), host_key_alias="the-alias")
     assert make_daemon({"targets": {"t": settings}}).leased().run("echo in").stdout == b"in\n"
+
+
+@pytest.fixture
+def certified(make_sshd, keys, tmp_path):
+    """certified(*options): an sshd with a host certificate, and the known_hosts line of its authority."""
+    key = tmp_path / "host_certified"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-h", "-s", keys.authority, "-I", "host", "-n", "127.0.0.1", f"{key}.pub"],
+                   check=True)
+
+    def make(*options):
+        server = make_sshd(f"HostCertificate {key}-cert.pub", *options, host_keys=[str(key)])
+        return server, server.known_hosts_line(name="[127.0.0.*]:*", key=keys.authority, marker="@cert-authority ")
+    return make
+
+
+def test_ssh_itself_believes_the_certificate(certified, keys, tmp_path):
+    """Or the tests below would prove nothing."""
+    server, authority = certified()
+    known = tmp_path / "known"
+    known.write_text(authority)
+    done = subprocess.run(["ssh", "-F", "none", "-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=yes",
+                           "-o", "BatchMode=yes", "-i", keys.ed25519, "-p", str(server.port),
+                           f"{server.user}@127.0.0.1", "echo in"], capture_output=True, check=False)
+    assert done.stdout == b"in\n", done.stderr
+
+
+@pytest.mark.parametrize("checking", ["yes", "accept-new"])
+def test_host_certificates_are_refused_by_name(make_daemon, certified, target, checking):
+    server, authority = certified("LogLevel DEBUG2")
+    settings = target(server, known=authority, strict_host_key_checking=checking)
+    daemon = make_daemon({"targets": {"t": settings}})
+    error = refusal(daemon)
+    known = settings["user_known_hosts_file"]
+    assert error.name == "host-key-unknown"
+    assert f"host certificates are not supported by the SSH library, and beside the @cert-authority of {known}:1" in error.text
+    assert sshd_module.fingerprint(server.host_keys[0]) in error.text
+    assert_no_credentials_sent(server)
+    # What it says one should do, done.
+    command = re.search(r'add it with "(.*)"', error.text)[1]
+    assert command == f"ssh-keyscan -p {server.port} 127.0.0.1 >> {known}"
+    subprocess.run(command, shell=True, check=True, capture_output=True)
+    daemon.client().reload()
+    assert daemon.leased().run("echo in").stdout == b"in\n"
+
+
+def test_the_command_for_an_alias(make_daemon, certified, target, keys):
+    server, _ = certified()
+    authority = server.known_hosts_line(name="*", key=keys.authority, marker="@cert-authority ")
+    daemon = make_daemon({"targets": {"t": target(server, known=authority, host_key_alias="the-alias")}})
+    subprocess.run(re.search(r'add it with "(.*)"', refusal(daemon).text)[1], shell=True, check=True, capture_output=True)
+    daemon.client().reload()
+    assert daemon.leased().run("echo in").stdout == b"in\n"
+
+
+def test_a_plain_key_beside_the_authority(make_daemon, certified, target):
+    server, authority = certified()
+    daemon = make_daemon({"targets": {"t": target(server, known=authority + server.known_hosts_line())}})
+    assert daemon.leased().run("echo in").stdout == b"in\n"
+
+
+def test_a_server_with_nothing_but_certificates(make_daemon, certified, target):
+    server, authority = certified("HostKeyAlgorithms ssh-ed25519-cert-v01@openssh.com")
+    error = refusal(make_daemon({"targets": {"t": target(server, known=authority)}}))
+    assert error.name == "no-algorithm"
+    assert ("the server offers host certificates only (ssh-ed25519-cert-v01@openssh.com), and host certificates are not "
+            "supported by the SSH library") in error.text
+
+
+@pytest.fixture
+def own_files(account, tmp_path, keys):
+    """A directory and a key that are the account's: root may write anywhere, so the daemon must not be root."""
+    directory = tempfile.mkdtemp(prefix="sshlease-own.")
+    os.chmod(directory, 0o755)
+    key = os.path.join(directory, "id")
+    shutil.copy(keys.ed25519, key)
+    os.chmod(key, 0o600)
+    os.chown(key, account.pw_uid, account.pw_gid)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.mark.root
+def test_accept_new_where_nothing_can_be_written(make_daemon, sshd, target, account, own_files, reachable):
+    """As ssh does: it warns and goes on."""
+    known = os.path.join(own_files, "known_hosts")
+    settings = {**target(sshd), "identity_file": os.path.join(own_files, "id"), "user_known_hosts_file": known,
+                "strict_host_key_checking": "accept-new", "idle_timeout": "10ms"}
+    daemon = make_daemon({"targets": {"t": settings}}, user=account)
+    for count in (1, 2):
+        client = daemon.leased()
+        assert client.run("echo in").stdout == b"in\n"
+        client.release()
+        daemon.await_connections(idle=0, leased=0, closing=0)
+        assert len(daemon.log.matches(rf" warning ssh .*the new host key SHA256:\S+ ssh-ed25519 could not be written down: "
+                                      rf"{known}: Permission denied")) == count
+    assert not os.path.exists(known)
+
+
+@pytest.mark.root
+def test_a_file_that_cannot_be_read_is_not_an_empty_one(make_daemon, sshd, target, account, own_files, reachable):
+    known, other = os.path.join(own_files, "known_hosts"), os.path.join(own_files, "other")
+    for path, text in ((known, ""), (other, sshd.known_hosts_line(marker="@revoked "))):
+        with open(path, "w", encoding="ascii") as f:
+            f.write(text)
+        os.chown(path, account.pw_uid, account.pw_gid)
+    settings = {**target(sshd), "identity_file": os.path.join(own_files, "id"), "user_known_hosts_file": known,
+                "global_known_hosts_file": other, "strict_host_key_checking": "accept-new", "idle_timeout": "10ms"}
+    daemon = make_daemon({"targets": {"t": settings}}, user=account)
+    os.chown(other, 0, 0)
+    os.chmod(other, 0o600)
+    error = refusal(daemon)
+    assert error.name == "host-key-unknown"
+    assert f"is not taken over, for it may be revoked or be another where it could not be looked up: {other}: Permission denied" in error.text
+    # A reload says so, too: the file is named in the configuration.
+    with pytest.raises(native.Error, match=f"global_known_hosts_file .*{other}.* cannot be read"):
+        daemon.client().reload()
+
+
+@pytest.mark.root
+def test_a_key_that_is_known_elsewhere_is_taken_with_a_warning(make_daemon, sshd, target, account, own_files, reachable):
+    known, other = os.path.join(own_files, "known_hosts"), os.path.join(own_files, "other")
+    for path, text in ((known, sshd.known_hosts_line()), (other, "")):
+        with open(path, "w", encoding="ascii") as f:
+            f.write(text)
+        os.chmod(path, 0o644)
+    settings = {**target(sshd), "identity_file": os.path.join(own_files, "id"), "user_known_hosts_file": known,
+                "global_known_hosts_file": other}
+    daemon = make_daemon({"targets": {"t": settings}}, user=account)
+    os.chmod(other, 0o600)
+    assert daemon.leased().run("echo in").stdout == b"in\n"
+    daemon.log.find(rf" warning ssh .*the host key is the one of {known}:1; whether it is @revoked where it could not be "
+                    rf"looked up is not known: {other}: Permission denied")

@@ -76,6 +76,21 @@ static void uncomment(char *text)
     *to = '\0';
 }
 
+/* The service's sandbox lets it write to its StateDirectory= only. */
+static void check_written_files(const struct sl_conf *conf)
+{
+    bool any = false;
+    for (size_t i = 0; i < conf->target_count; i++) {
+        const struct sl_target_conf *t = conf->target[i];
+        if (t->host_key_checking != SL_HOST_KEY_ACCEPT_NEW)
+            continue;
+        any = true;
+        if (strncmp(t->known_hosts.item[0], "/var/lib/sshleased/", 19) != 0)
+            fail_msg("%s cannot write to %s", t->name, t->known_hosts.item[0]);
+    }
+    assert_true(any);
+}
+
 static void the_example_is_right(void **state)
 {
     (void)state;
@@ -83,8 +98,23 @@ static void the_example_is_right(void **state)
     struct sl_conf *conf = parse_anything(text);
     assert_int_equal(conf->target_count, 4);
     assert_non_null(sl_conf_find(conf, "web1"));
+    check_written_files(conf);
     sl_conf_free(conf);
     free(text);
+}
+
+static void the_page_s_example_is_right(void **state)
+{
+    (void)state;
+    char *page = slurp("sshleased.yaml.5");
+    char *begin = strstr(page, "\n.Sh EXAMPLES\n.Bd -literal\n"), *end = strstr(page, "\n.Ed\n");
+    assert_true(begin != NULL && end != NULL && begin < end);
+    end[1] = '\0';
+    struct sl_conf *conf = parse_anything(begin + strlen("\n.Sh EXAMPLES\n.Bd -literal\n"));
+    assert_int_equal(conf->target_count, 2);
+    check_written_files(conf);
+    sl_conf_free(conf);
+    free(page);
 }
 
 static void the_example_is_right_with_every_setting_and_its_default(void **state)
@@ -212,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_example_is_right),
+        cmocka_unit_test(the_page_s_example_is_right),
         cmocka_unit_test(the_example_is_right_with_every_setting_and_its_default),
         cmocka_unit_test(the_page_has_every_setting_with_default_and_range),
         cmocka_unit_test(the_page_has_no_other_settings),

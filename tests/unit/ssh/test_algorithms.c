@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-static const struct sl_known_keys nobody_known = {NULL, 0};
+static const struct sl_known_keys nobody_known = {.item = NULL};
 
 static void expect_offer(const struct sl_target_conf *target, enum sl_algorithm_kind kind,
     const struct sl_known_keys *known, const char *expected)

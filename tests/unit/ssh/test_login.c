@@ -354,8 +354,10 @@ static void test_accept_new(void **state)
     assert_string_equal(after, whole);
     free(after);
     free(text);
+    /* Where it cannot be written the host is new each time. */
     use_known_hosts("/proc/nowhere/known_hosts");
-    expect_failure(SL_E_HOST_KEY_UNKNOWN, "the new host key could not be written down: /proc/nowhere/known_hosts: ");
+    expect_login();
+    expect_login();
 }
 
 /* --- several methods --- */
