@@ -1,6 +1,7 @@
 """Logging in: every kind of key, certificates, agents, passwords, several factors; and being rejected."""
 
 import os
+import re
 import subprocess
 import time
 
@@ -8,6 +9,7 @@ import pytest
 
 import account as account_module
 import native
+from sshd import fingerprint
 from waiting import until
 
 
@@ -86,6 +88,17 @@ def test_agent(make_daemon, sshd, target, keys, agent, kind):
     settings = target(sshd, identity_agent=agent)
     del settings["identity_file"]
     logs_in(make_daemon({"targets": {"t": settings}}))
+
+
+def test_agent_keys_that_the_target_does_not_accept_are_not_offered(make_daemon, make_sshd, target, keys, agent):
+    server = make_sshd("LogLevel DEBUG2")
+    add(agent, keys.rsa)
+    add(agent, keys.ed25519)
+    settings = target(server, identity_agent=agent, pubkey_accepted_algorithms="-rsa-*")
+    del settings["identity_file"]
+    logs_in(make_daemon({"targets": {"t": settings}}))
+    assert server.log.matches(re.escape(fingerprint(keys.ed25519))) and not server.log.matches(
+        re.escape(fingerprint(keys.rsa)))
 
 
 def test_agent_by_environment(make_daemon, sshd, target, keys, agent):

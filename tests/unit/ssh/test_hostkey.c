@@ -149,7 +149,7 @@ static void a_file_that_cannot_be_read_is_not_an_empty_one(void **state)
     assert_int_equal(sl_strv_add(&target->known_hosts, directory), 0);
     expect(SL_E_HOST_KEY_UNKNOWN,
         "the new host key " SHOWN " is not taken over, for it may be revoked or be another where it could not be "
-                                  "looked up: %s: Is a directory; let "
+        "looked up: %s: Is a directory; let "
         "the daemon read that file, or name other files",
         directory);
     target->host_key_checking = SL_HOST_KEY_STRICT;
