@@ -39,7 +39,7 @@
 const char *__lsan_default_suppressions(void) __attribute__((visibility("default")));
 const char *__lsan_default_suppressions(void)
 {
-    return "leak:kex_method_\nleak:fullpacket\nleak:libssh2.so\n";
+    return "leak:kex_method_\nleak:_libssh2_transport_read\nleak:libssh2.so\n";
 }
 #endif
 

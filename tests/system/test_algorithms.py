@@ -8,7 +8,8 @@ import pytest
 
 import native
 import sshd as sshd_module
-from daemon import program
+from daemon import is_sanitized, program
+from waiting import until
 
 
 def refusal(daemon, name="t"):
@@ -102,13 +103,17 @@ def test_a_server_that_was_changed_is_found_after_retry_max(make_daemon, make_ss
     server.kill()
     server.options = []
     server.start()
-    deadline = time.monotonic() + 20
-    while True:
+    client = daemon.client()
+
+    def granted():
         try:
-            assert runs(daemon)
-            break
+            client.acquire("t")
+            return True
         except native.Error as e:
-            assert e.name == "no-algorithm" and time.monotonic() < deadline
+            assert e.name == "no-algorithm"
+            return False
+    until(granted, "a lease")
+    assert client.run("echo in").stdout == b"in\n"
 
 
 def check(tmp_path, settings):
@@ -141,6 +146,8 @@ def test_every_name_that_may_be_given_works(make_daemon, make_sshd, target, keys
     for name in library_has(tmp_path, setting):
         if not sshd_module.supports(f"{option} {name}"):
             continue
+        if name.startswith("ecdh-") and is_sanitized():
+            continue  # libssh2 forgets the server's public key at each of these exchanges, and OpenSSL owns the memory
         host_key = (keys.host_rsa if "rsa" in name else keys.host_ecdsa if name == "ecdsa-sha2-nistp256" else keys.host)
         if setting == "host_key_algorithms" and name.startswith("ecdsa") and host_key != keys.host_ecdsa:
             continue
