@@ -136,6 +136,31 @@ char *sl_algorithms_offer(
     return list;
 }
 
+bool sl_algorithms_needs_no_mac(const char *cipher, size_t len)
+{
+    return sl_name_list_has("aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com", cipher, len);
+}
+
+bool sl_algorithms_put_first_without_mac(char *ciphers)
+{
+    char *from = strdup(ciphers);
+    if (from == NULL) {
+        return false;
+    }
+    ciphers[0] = '\0';
+    for (int want = 1; want >= 0; want--) {
+        const char *at = from, *name;
+        size_t len;
+        while (sl_name_list_next(&at, &name, &len)) {
+            if (sl_algorithms_needs_no_mac(name, len) == (want == 1)) {
+                append(ciphers, name, len);
+            }
+        }
+    }
+    free(from);
+    return true;
+}
+
 /* The name that a certificate's algorithm has without the certificate. */
 static size_t bare_len(const char *name, size_t len)
 {

@@ -21,6 +21,11 @@ bool sl_algorithms_risky(const char *name, size_t name_len);
 char *sl_algorithms_offer(
     const struct sl_target_conf *target, enum sl_algorithm_kind kind, const struct sl_known_keys *known);
 
+/* Whether a cipher authenticates by itself, so that no MAC is agreed upon. */
+bool sl_algorithms_needs_no_mac(const char *cipher, size_t len);
+/* Puts such ciphers of an offer first. False: no memory. */
+bool sl_algorithms_put_first_without_mac(char *ciphers);
+
 /* Of pubkey_accepted_algorithms what RSA keys may sign with, their certificates too; "" where the target names nothing
  * or none of them. From malloc(); NULL: no memory. */
 char *sl_algorithms_rsa_signatures(const struct sl_target_conf *target);

@@ -23,6 +23,7 @@ struct name {
 struct sl_compat {
     char server[256];
     uint32_t number;
+    bool without_mac;
     struct name name[SL_COMPAT_NAMES];
     uint32_t names;
     enum sl_sessions_verdict sessions;
@@ -72,6 +73,7 @@ void sl_compat_forgive(struct sl_compat *compat)
     compat->ends = 0;
     compat->probe = compat->probe == SL_PROBE_TCP ? SL_PROBE_UNTRIED : compat->probe;
     compat->shell = SL_SHELL_UNKNOWN;
+    compat->without_mac = false;
 }
 
 uint32_t sl_compat_meet(struct sl_compat *compat, const char *server)
@@ -95,6 +97,20 @@ bool sl_compat_is_well_known(const struct sl_compat *compat)
 {
     return strncmp(compat->server, "SSH-2.0-OpenSSH_", 16) == 0 ||
            strncmp(compat->server, "SSH-2.0-dropbear_", 17) == 0;
+}
+
+/* --- the handshake --- */
+
+bool sl_compat_without_mac(const struct sl_compat *compat)
+{
+    return compat->without_mac;
+}
+
+bool sl_compat_saw_no_mac(struct sl_compat *compat)
+{
+    bool news = !compat->without_mac;
+    compat->without_mac = true;
+    return news;
 }
 
 /* --- environment variables --- */
@@ -297,6 +313,9 @@ const char *sl_compat_describe(const struct sl_compat *compat, uint64_t now_ms, 
     }
     if (compat->probe == SL_PROBE_TCP) {
         say(&text, "liveness: by TCP, the server %s", compat->probe_why);
+    }
+    if (compat->without_mac) {
+        say(&text, "ciphers: those without a MAC first, the server has no other MAC than what is not offered");
     }
     if (compat->shell == SL_SHELL_OTHER) {
         say(&text, "sweep: no, the server runs no POSIX shell");

@@ -1,6 +1,6 @@
 /* compat.h - what a target's server was seen to do where SSH servers differ: environment variables, a second session,
- * life after a command, probes of its life, shells. Learned from what it did, and kept for the target for as long as
- * the same server answers there. Pure: never talks to a server, never decides for a lease. */
+ * life after a command, probes of its life, shells, MACs. Learned from what it did, and kept for the target for as long
+ * as the same server answers there. Pure: never talks to a server, never decides for a lease. */
 #ifndef SSHLEASE_SSH_COMPAT_H
 #define SSHLEASE_SSH_COMPAT_H
 
@@ -43,6 +43,13 @@ bool sl_compat_is(const struct sl_compat *compat, uint32_t number);
 /* OpenSSH and dropbear refuse a channel of an unknown type as they should, and never end a connection by themselves
  * after a command. */
 bool sl_compat_is_well_known(const struct sl_compat *compat);
+
+/* --- the handshake --- */
+
+/* Whether ciphers that need no MAC are to be offered first: the server has no MAC that is offered to it. */
+bool sl_compat_without_mac(const struct sl_compat *compat);
+/* True when that is news. */
+bool sl_compat_saw_no_mac(struct sl_compat *compat);
 
 /* --- environment variables, by name --- */
 

@@ -77,18 +77,12 @@ static const char *agree(const char *ours, const char *theirs, size_t *ret_len)
     return NULL;
 }
 
-/* Such a cipher authenticates by itself: no MAC is agreed upon. */
-static bool needs_no_mac(const char *cipher, size_t len)
-{
-    return sl_name_list_has("aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com", cipher, len);
-}
-
 /* A cipher of both that would do without a MAC, if it were the first of ours. */
 static const char *without_mac(const char *ours, const char *theirs, size_t *ret_len)
 {
     const char *name;
     while (sl_name_list_next(&ours, &name, ret_len)) {
-        if (needs_no_mac(name, *ret_len) && sl_name_list_has(theirs, name, *ret_len)) {
+        if (sl_algorithms_needs_no_mac(name, *ret_len) && sl_name_list_has(theirs, name, *ret_len)) {
             return name;
         }
     }
@@ -115,7 +109,7 @@ struct sl_kexinit_gap sl_kexinit_compare(const struct sl_kexinit *server, char *
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
         const char *ciphers = order[i].cipher >= 0 ? server->list[order[i].cipher] : NULL;
         const char *cipher = ciphers != NULL ? agree(our_ciphers, ciphers, &len) : NULL;
-        if (cipher != NULL && needs_no_mac(cipher, len)) {
+        if (cipher != NULL && sl_algorithms_needs_no_mac(cipher, len)) {
             continue;
         }
         gap.offered = server->list[order[i].list];

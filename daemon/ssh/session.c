@@ -1,6 +1,7 @@
 #include "daemon/ssh/session.h"
 
 #include "daemon/ssh/algorithms.h"
+#include "daemon/ssh/compat.h"
 #include "daemon/ssh/hostkey.h"
 #include "daemon/ssh/io.h"
 #include "daemon/ssh/kexinit.h"
@@ -43,6 +44,24 @@ static int prefer(struct sl_conn *conn, int method, const char *list)
     return r == 0 ? 0 : r == LIBSSH2_ERROR_ALLOC ? SL_E_NOMEM : SL_E_INTERNAL;
 }
 
+/* Whether ciphers that need no MAC may come before the others: not where the order is the user's own. */
+static bool may_reorder_ciphers(const struct sl_conn *conn)
+{
+    return !conn->target->algorithms[SL_ALGORITHM_CIPHER].in_order;
+}
+
+/* What this connection offers; from malloc(), NULL: no memory. */
+static char *offer_of(const struct sl_conn *conn, enum sl_algorithm_kind kind, const struct sl_known_keys *known)
+{
+    char *list = sl_algorithms_offer(conn->target, kind, known);
+    if (kind == SL_ALGORITHM_CIPHER && list != NULL && may_reorder_ciphers(conn) &&
+        sl_compat_without_mac(conn->compat) && !sl_algorithms_put_first_without_mac(list)) {
+        free(list);
+        return NULL;
+    }
+    return list;
+}
+
 int sl_session_prepare(struct sl_conn *conn, const struct sl_known_keys *known)
 {
     static const struct {
@@ -58,7 +77,7 @@ int sl_session_prepare(struct sl_conn *conn, const struct sl_known_keys *known)
     };
     int r = 0;
     for (size_t i = 0; i < sizeof offers / sizeof offers[0] && r == 0; i++) {
-        char *list = sl_algorithms_offer(conn->target, offers[i].kind, known);
+        char *list = offer_of(conn, offers[i].kind, known);
         r = prefer(conn, offers[i].method, list);
         free(list);
     }
@@ -130,7 +149,8 @@ static bool is_come_back_later(const char *line)
     return strncmp(line, "Exceeded MaxStartups", 20) == 0 || strncmp(line, "Not allowed at this time", 24) == 0;
 }
 
-/* Whether that is why: the two ends have nothing in common, and will not have it the next time either. */
+/* Whether that is why: the two ends had nothing in common. They will not have it the next time either, unless a cipher
+ * that comes with its own MAC is all it takes. */
 static bool died_of_mismatch(struct sl_conn *conn)
 {
     char *ours[SL_ALGORITHM_KINDS] = {NULL};
@@ -138,13 +158,19 @@ static bool died_of_mismatch(struct sl_conn *conn)
     struct sl_strv has = {0};
     bool all = conn->server_kexinit != NULL;
     for (enum sl_algorithm_kind kind = 0; kind < SL_ALGORITHM_KINDS && all; kind++) {
-        ours[kind] = sl_algorithms_offer(conn->target, kind, sl_hostkey_keys(conn->hostkey));
+        ours[kind] = offer_of(conn, kind, sl_hostkey_keys(conn->hostkey));
         all = ours[kind] != NULL;
     }
     if (all) {
         gap = sl_kexinit_compare(conn->server_kexinit, ours);
     }
-    if (gap.what != SL_GAP_NONE && sl_supported_names(conn->session, gap.kind, &has) == 0) {
+    if (gap.what == SL_GAP_ALGORITHM && gap.cipher != NULL && may_reorder_ciphers(conn) &&
+        sl_compat_saw_no_mac(conn->compat)) {
+        /* The next dial comes soon. */
+        sl_conn_learned(conn);
+        sl_conn_die(conn, SL_E_HANDSHAKE,
+            "the server offers no MAC that this target allows: ciphers that need none are preferred from now on");
+    } else if (gap.what != SL_GAP_NONE && sl_supported_names(conn->session, gap.kind, &has) == 0) {
         char text[640];
         sl_conn_die(conn, SL_E_NO_ALGORITHM, "%s", sl_kexinit_explain(&gap, &has, text, sizeof text));
         sl_strv_fini(&has);

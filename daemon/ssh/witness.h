@@ -1,7 +1,7 @@
 /* witness.h - sees what libssh2 does not tell: whether an exit status really came (its answer is 0 when none did),
  * which number a channel got, why one was refused, which of two answers came first, what a server offers, and how much
- * memory a session holds. Watches through libssh2's own allocator hooks. The memory is malloc()'s own: libssh2 gives some
- * of it to OpenSSL to free. */
+ * memory a session holds. Watches through libssh2's own allocator hooks. The memory is malloc()'s own: libssh2 gives
+ * some of it to OpenSSL to free. */
 #ifndef SSHLEASE_SSH_WITNESS_H
 #define SSHLEASE_SSH_WITNESS_H
 

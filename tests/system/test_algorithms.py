@@ -78,10 +78,19 @@ def test_what_the_library_does_not_do_safely_is_asked_for_by_name(make_daemon, m
     assert runs(daemon, "etm") and runs(daemon, "chacha")
 
 
-def test_a_cipher_without_a_mac_in_the_place_of_an_unsafe_one(make_daemon, make_sshd, target):
+def test_ciphers_that_need_no_mac_are_preferred_where_there_is_none(make_daemon, make_sshd, target):
+    """What hardening guides make of sshd: encrypt-then-MAC only, and GCM."""
     server = make_sshd("MACs hmac-sha2-256-etm@openssh.com", "Ciphers aes128-ctr,aes256-gcm@openssh.com")
-    settings = target(server)
-    daemon = make_daemon({"targets": {"t": settings}})
+    settings = target(server, retry_min="100ms")
+    daemon = make_daemon({"targets": {"t": settings}}, args=["--log-level", "debug"])
+    assert runs(daemon) and runs(daemon)
+    learned = "ciphers: those without a MAC first, the server has no other MAC than what is not offered"
+    assert len(daemon.log.matches(f'learned="{learned}"')) == 1
+    assert len(server.log.matches("Connection from")) == 3
+    assert len(daemon.log.matches(r"cipher=aes256-gcm@openssh\.com")) == 2
+    # An order of the user's own is theirs.
+    daemon.write_config({"targets": {"t": {**settings, "ciphers": "aes128-ctr,aes256-gcm@openssh.com"}}})
+    daemon.client().reload()
     assert '"ciphers: ^aes256-gcm@openssh.com", which needs none, would do' in refusal(daemon).text
     daemon.write_config({"targets": {"t": {**settings, "ciphers": "^aes256-gcm@openssh.com"}}})
     daemon.client().reload()

@@ -41,6 +41,17 @@ static void a_target_says_otherwise(void **state)
     expect_offer(&target, SL_ALGORITHM_MAC, &nobody_known, macs);
 }
 
+static void ciphers_that_need_no_mac_can_come_first(void **state)
+{
+    (void)state;
+    char list[] = "aes128-ctr,aes128-gcm@openssh.com,aes256-ctr,aes256-gcm@openssh.com";
+    assert_true(sl_algorithms_put_first_without_mac(list));
+    assert_string_equal(list, "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr");
+    char none[] = "aes256-ctr,aes128-ctr";
+    assert_true(sl_algorithms_put_first_without_mac(none));
+    assert_string_equal(none, "aes256-ctr,aes128-ctr");
+}
+
 static void host_key_algorithms_of_known_keys_come_first(void **state)
 {
     (void)state;
@@ -157,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_this_library_does_not_do_safely_is_not_offered),
         cmocka_unit_test(a_target_says_otherwise),
+        cmocka_unit_test(ciphers_that_need_no_mac_can_come_first),
         cmocka_unit_test(host_key_algorithms_of_known_keys_come_first),
         cmocka_unit_test(which_keys_may_be_used),
         cmocka_unit_test(what_rsa_keys_sign_with),
