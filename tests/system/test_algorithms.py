@@ -13,11 +13,11 @@ from waiting import until
 
 
 def refusal(daemon, name="t"):
-    """At once, although acquire_timeout is 30 s."""
+    """At once, although acquire_timeout is 30 s: it takes 50 ms, and more on a busy machine."""
     begin = time.monotonic()
     with pytest.raises(native.Error) as e:
         daemon.client().acquire(name)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 5
     assert e.value.unsent and e.value.text.isprintable()
     return e.value
 
@@ -48,10 +48,9 @@ def test_nothing_in_common(make_daemon, make_sshd, target, keys, option, names, 
     assert (f"127.0.0.1:{server.port}: the server offers no {kind} that this target allows: it offers "
             f"{names.replace(',', ', ')}; \"{setting}: +{best}\" would allow one, see sshleased.yaml(5)") in error.text
     # Who asks again is told the same, without another dial.
-    before = len(server.log.matches("Connection from"))
-    assert before == 1
+    server.log.find("Connection from")
     assert refusal(daemon).text.startswith(error.text.split("; next try")[0])
-    assert len(server.log.matches("Connection from")) == before
+    assert len(server.log.matches("Connection from")) == 1
     # The setting that it names is the one that helps, at once.
     daemon.write_config({"targets": {"t": {**settings, setting: f"+{best}"}}})
     daemon.client().reload()
@@ -86,8 +85,8 @@ def test_ciphers_that_need_no_mac_are_preferred_where_there_is_none(make_daemon,
     assert runs(daemon) and runs(daemon)
     learned = "ciphers: those without a MAC first, the server has no other MAC than what is not offered"
     assert len(daemon.log.matches(f'learned="{learned}"')) == 1
-    assert len(server.log.matches("Connection from")) == 3
     assert len(daemon.log.matches(r"cipher=aes256-gcm@openssh\.com")) == 2
+    assert len(daemon.log.matches(r"gone -> dialing")) == 3
     # An order of the user's own is theirs.
     daemon.write_config({"targets": {"t": {**settings, "ciphers": "aes128-ctr,aes256-gcm@openssh.com"}}})
     daemon.client().reload()
