@@ -53,9 +53,10 @@ static void close_surplus(struct sl_pool *pool)
         if (sl_conns_unfit(pool, conn) == SL_REASON_SURPLUS)
             sl_conns_close(pool, conn, SL_REASON_SURPLUS, 0);
     }
+    /* Those that are too old as well: a longer max_lifetime may make them young again. */
     TAILQ_FOREACH (conn, &pool->conns[SL_CONN_LEASED].head, of_pool)
-        if (sl_conns_unfit(pool, conn) == SL_REASON_SURPLUS)
-            conn->takes = 1;
+        if (sl_conns_surplus(pool, conn))
+            conn->takes = sl_min_u32(conn->takes, 1);
 }
 
 static void rearm(struct sl_pool *pool)

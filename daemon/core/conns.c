@@ -232,21 +232,24 @@ enum sl_reason sl_conns_spent(const struct sl_pool *pool, const struct sl_conn_s
     return SL_REASON_NONE;
 }
 
-enum sl_reason sl_conns_unfit(const struct sl_pool *pool, const struct sl_conn_slot *conn)
+bool sl_conns_surplus(const struct sl_pool *pool, const struct sl_conn_slot *conn)
 {
     const struct sl_target_slot *target = conn->target;
-    enum sl_reason spent = sl_conns_spent(pool, conn);
-    if (spent != SL_REASON_NONE)
-        return spent;
     /* Retiring, draining and closing ones are on their way out already: closing this one as well would be one too many.
      */
     uint32_t staying = target->conns[SL_CONN_DIALING].length + target->conns[SL_CONN_IDLE].length +
                        target->conns[SL_CONN_LEASED].length;
     uint32_t staying_in_all =
         pool->conns[SL_CONN_DIALING].length + pool->conns[SL_CONN_IDLE].length + pool->conns[SL_CONN_LEASED].length;
-    if (staying > target->policy.max_connections || staying_in_all > pool->limits.connections)
-        return SL_REASON_SURPLUS;
-    return SL_REASON_NONE;
+    return staying > target->policy.max_connections || staying_in_all > pool->limits.connections;
+}
+
+enum sl_reason sl_conns_unfit(const struct sl_pool *pool, const struct sl_conn_slot *conn)
+{
+    enum sl_reason spent = sl_conns_spent(pool, conn);
+    if (spent != SL_REASON_NONE)
+        return spent;
+    return sl_conns_surplus(pool, conn) ? SL_REASON_SURPLUS : SL_REASON_NONE;
 }
 
 /* The ping under way was not answered in time, or it is time for one. False: the server is taken for dead. */

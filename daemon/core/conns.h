@@ -28,6 +28,8 @@ void sl_conns_unreserve(struct sl_pool *pool, struct sl_conn_slot *conn);
 
 /* Why this connection must not be given to anybody any more, or SL_REASON_NONE. */
 enum sl_reason sl_conns_spent(const struct sl_pool *pool, const struct sl_conn_slot *conn);
+/* Whether more are there than limits allow, and one of them must go. */
+bool sl_conns_surplus(const struct sl_pool *pool, const struct sl_conn_slot *conn);
 /* Why it must not be idle any more (or become so): that, or a limit; or SL_REASON_NONE. */
 enum sl_reason sl_conns_unfit(const struct sl_pool *pool, const struct sl_conn_slot *conn);
 /* How many leases it may have at once. */
