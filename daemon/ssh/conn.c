@@ -37,6 +37,8 @@
 /* What ends a connection at once shows within so long; a server that ends it after commands may take longer. */
 #define PROBE_SOON_MS    2000u
 #define AFTER_COMMAND_MS 2000u
+/* TCP has no event for an acknowledgement: it is looked for so often. */
+#define TCP_AGAIN_MS 250u
 
 /* --- dialing --- */
 
@@ -174,13 +176,16 @@ static void note_received(struct sl_conn *conn)
     }
 }
 
-/* Without a question to the server: what its TCP says. Nor can there be an answer while what it has sent is not read.
- */
+/* Whether a sign of life is asked for without a question to the server. Nor can there be an answer while what it has
+ * sent is not read. */
+static bool is_asked_by_tcp(const struct sl_conn *conn)
+{
+    return conn->ping_after != UINT64_MAX && (!sl_chan_may_ping(conn) || !sl_io_may_read(conn));
+}
+
 static void ask_tcp(struct sl_conn *conn)
 {
-    bool by_tcp = !sl_chan_may_ping(conn) || !sl_io_may_read(conn);
-    if (conn->ping_after != UINT64_MAX && by_tcp &&
-        sl_io_tcp_acknowledged(conn, 2 * conn->target->policy.validate_after_ms)) {
+    if (is_asked_by_tcp(conn) && sl_io_tcp_acknowledged(conn, 2 * conn->target->policy.validate_after_ms)) {
         conn->ping_after = UINT64_MAX;
         conn->owed |= SL_OWED_PONG;
     }
@@ -447,6 +452,8 @@ static uint64_t next_deadline(const struct sl_conn *conn)
     if (conn->phase == SL_PHASE_READY) {
         uint64_t chan = sl_chan_deadline(conn), stream = sl_stream_deadline(conn), reclaim = sl_reclaim_deadline(conn);
         uint64_t first = chan < stream ? chan : stream;
+        uint64_t tcp = is_asked_by_tcp(conn) ? sl_conn_now(conn) + TCP_AGAIN_MS : UINT64_MAX;
+        first = first < tcp ? first : tcp;
         return first < reclaim ? first : reclaim;
     }
     return conn->phase < SL_PHASE_READY ? conn->login_deadline_ms : UINT64_MAX;
