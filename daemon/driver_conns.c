@@ -87,6 +87,15 @@ static void on_pong(void *arg)
     sl_driver_note(slot->driver, &slot->work, SL_TODO_ALIVE);
 }
 
+/* The core does not see what a lease does; that the login was worth it is all it needs to know, and once. */
+void sl_driver_conn_answered(struct sl_driver_conn *slot)
+{
+    if (!slot->answered) {
+        slot->answered = true;
+        sl_driver_note(slot->driver, &slot->work, SL_TODO_ALIVE);
+    }
+}
+
 static void on_drained(void *arg, struct sl_party *party, const struct sl_drain_report *report)
 {
     sl_driver_lease_drained(arg, party, report);
@@ -150,6 +159,7 @@ static struct sl_driver_conn *take_slot(struct sl_driver *d, const struct sl_act
     slot->id = act->conn;
     slot->target = d->target[act->target];
     TAILQ_INIT(&slot->leases);
+    slot->answered = false;
     slot->lost_status = 0;
     TAILQ_INSERT_TAIL(&slot->target->conns, slot, of_target);
     return slot;
@@ -218,8 +228,16 @@ static void remember_error(struct sl_driver_conn *slot)
     struct sl_driver_target *target = slot->target;
 
     free(target->last_error);
-    target->last_error = slot->lost_text;
-    slot->lost_text = NULL;
+    target->last_error = slot->lost_text != NULL ? strdup(slot->lost_text) : NULL;
+}
+
+/* The core counts a login that came to nothing as one more failure, and those who wait are told of it. */
+static bool was_wasted(const struct sl_driver_conn *slot, const struct sl_action *act)
+{
+    struct sl_pool_target_info info;
+
+    return act->reason == SL_REASON_CONNECTION_LOST && !slot->answered &&
+           sl_pool_target_info(slot->driver->pool, act->target, &info) && info.failures > 0;
 }
 
 void sl_driver_conn_moved(struct sl_driver *d, const struct sl_action *act)
@@ -241,7 +259,7 @@ void sl_driver_conn_moved(struct sl_driver *d, const struct sl_action *act)
     }
     if (act->conn_to == SL_CONN_CLOSING)
         sl_driver_leases_uncleaned(slot, act);
-    if (act->conn_to == SL_CONN_CLOSING && act->reason == SL_REASON_DIAL_FAILED)
+    if (act->conn_to == SL_CONN_CLOSING && (act->reason == SL_REASON_DIAL_FAILED || was_wasted(slot, act)))
         remember_error(slot);
     if (act->conn_to == SL_CONN_GONE)
         free_slot(d, slot);

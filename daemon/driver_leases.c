@@ -26,8 +26,11 @@ static void on_stream_open(void *arg, int status, const char *text)
 {
     struct sl_lease_stream *stream = arg;
 
-    if (stream->lease != NULL)
-        stream->handler->on_open(stream->arg, status, text);
+    if (stream->lease == NULL)
+        return;
+    if (status == 0 && stream->lease->conn != NULL)
+        sl_driver_conn_answered(stream->lease->conn);
+    stream->handler->on_open(stream->arg, status, text);
 }
 
 static void on_stream_data(void *arg, int fd, const uint8_t *data, size_t len)

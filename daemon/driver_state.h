@@ -75,6 +75,7 @@ struct sl_driver_conn {
     TAILQ_ENTRY(sl_driver_conn) of_target;
     struct sl_conn *conn;               /* NULL: the transport could not begin, or it is gone again */
     struct sl_driver_lease_list leases; /* on it, those that are cleaned up after included */
+    bool answered;                      /* a request made after the login */
     int lost_status;
     char *lost_text; /* for the log line about the loss; NULL: none */
 };
@@ -233,6 +234,8 @@ void sl_driver_conn_dial(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_conn_ping(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_conn_close(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_conn_moved(struct sl_driver *d, const struct sl_action *act);
+/* The server has said yes to something a lease asked for. */
+void sl_driver_conn_answered(struct sl_driver_conn *slot);
 /* Feeds what the slot's todo bit `todo` stands for into *ret_event. */
 void sl_driver_conn_event(struct sl_driver_conn *slot, unsigned todo, struct sl_event *ret_event);
 

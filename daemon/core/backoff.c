@@ -6,7 +6,6 @@ enum sl_dial_failure sl_dial_failure_of(int status)
 {
     switch (status) {
     case SL_E_AUTH_FAILED:
-    case SL_E_CREDENTIALS:
         return SL_DIAL_REJECTED;
     case SL_E_HOST_KEY_UNKNOWN:
     case SL_E_HOST_KEY_CHANGED:
@@ -16,6 +15,7 @@ enum sl_dial_failure sl_dial_failure_of(int status)
         return SL_DIAL_MISMATCHED;
     case SL_E_RESOLVE:
     case SL_E_CONNECT:
+    case SL_E_CREDENTIALS: /* nothing was rejected: an agent or a file may be there in a moment */
         return SL_DIAL_DEFINITE;
     default:
         return SL_DIAL_TRANSIENT;

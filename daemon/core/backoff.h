@@ -6,7 +6,8 @@
 
 enum sl_dial_failure {
     SL_DIAL_TRANSIENT,  /* may be better in a moment: waiters go on waiting */
-    SL_DIAL_DEFINITE,   /* the target is not there: no use in waiting, the next client's attempt may find it */
+    SL_DIAL_DEFINITE,   /* the target or what we log in with is not there: no use in waiting, the next client's attempt
+                           may find it */
     SL_DIAL_REJECTED,   /* our credentials are no good: not again for auth_retry */
     SL_DIAL_MISMATCHED, /* the two ends have no algorithm in common: somebody must change one, not again for retry_max
                          */

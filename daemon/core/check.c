@@ -146,7 +146,7 @@ static const char *check_uncovered(const struct sl_pool *pool, const struct sl_t
 {
     if (sl_serve_held_back(pool, target))
         return target->timer.due_ms <= target->retry_at_ms ? NULL : "nobody will retry for those who wait";
-    if (target->conns[SL_CONN_DIALING].length >= target->policy.handshakes)
+    if (target->conns[SL_CONN_DIALING].length >= sl_serve_handshakes(target))
         return NULL;
     if (sl_target_alive(target) >= target->policy.max_connections)
         return unreserved(target) == NULL || target->conns[SL_CONN_CLOSING].length > 0

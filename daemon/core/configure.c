@@ -8,6 +8,7 @@
 static void retire(struct sl_pool *pool, struct sl_target_slot *target)
 {
     target->epoch++;
+    target->credentials_work = false;
     static const enum sl_conn_state at_once[] = {SL_CONN_IDLE, SL_CONN_DIALING};
     for (size_t i = 0; i < sizeof at_once / sizeof at_once[0]; i++) {
         struct sl_conn_slot *conn;

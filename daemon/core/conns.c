@@ -97,6 +97,7 @@ void sl_conns_dial(struct sl_pool *pool, struct sl_target_slot *target, enum sl_
     assert(conn != NULL);
     conn->target = target;
     conn->epoch = target->epoch;
+    conn->proved = false;
     conn->owned = false;
     conn->owner = 0;
     conn->ping = SL_PING_NONE;
@@ -188,6 +189,11 @@ static uint64_t lifetime_end_ms(const struct sl_conn_slot *conn)
     return sl_after(conn->ready_ms, max - cut);
 }
 
+uint64_t sl_conns_trial_end_ms(const struct sl_conn_slot *conn)
+{
+    return conn->proved ? SL_NEVER : sl_after(conn->ready_ms, SL_TRIAL_MS);
+}
+
 static uint64_t ping_due_ms(const struct sl_conn_slot *conn)
 {
     if (conn->ping != SL_PING_NONE)
@@ -201,11 +207,11 @@ void sl_conns_arm(struct sl_pool *pool, struct sl_conn_slot *conn)
     uint64_t due = SL_NEVER;
     switch (conn->state) {
     case SL_CONN_IDLE:
-        due = sl_min_u64(ping_due_ms(conn), lifetime_end_ms(conn));
+        due = sl_min_u64(sl_min_u64(ping_due_ms(conn), lifetime_end_ms(conn)), sl_conns_trial_end_ms(conn));
         break;
     case SL_CONN_LEASED:
     case SL_CONN_RETIRING:
-        due = ping_due_ms(conn);
+        due = sl_min_u64(ping_due_ms(conn), sl_conns_trial_end_ms(conn));
         break;
     case SL_CONN_DRAINING: /* each lease that it is cleaned up after has a deadline of its own */
     case SL_CONN_GONE:

@@ -34,6 +34,8 @@ bool sl_conns_surplus(const struct sl_pool *pool, const struct sl_conn_slot *con
 enum sl_reason sl_conns_unfit(const struct sl_pool *pool, const struct sl_conn_slot *conn);
 /* How many leases it may have at once. */
 uint32_t sl_conns_room(const struct sl_conn_slot *conn);
+/* When a login has been worth it by time alone; SL_NEVER: it was already. */
+uint64_t sl_conns_trial_end_ms(const struct sl_conn_slot *conn);
 /* Whether a grant needs no ping before it. */
 bool sl_conns_fresh(const struct sl_pool *pool, const struct sl_conn_slot *conn);
 

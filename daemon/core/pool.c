@@ -104,13 +104,6 @@ static void on_crowded(struct sl_pool *pool, const struct sl_event *ev)
         sl_leases_crowd(pool, lease);
 }
 
-static void on_displaced(struct sl_pool *pool, const struct sl_event *ev)
-{
-    struct sl_lease_slot *lease = find_to_move(pool, ev->lease);
-    if (lease != NULL)
-        sl_leases_displace(pool, lease, ev->status);
-}
-
 static bool is_owned_by(const struct sl_conn_slot *conn, uint64_t owner)
 {
     return !conn->owned || conn->target->policy.owners_shared || conn->owner == owner;
@@ -157,6 +150,29 @@ static void dial_failed(struct sl_pool *pool, struct sl_conn_slot *conn, int sta
     sl_serve_dial_failed(pool, target, dialed_ms, status);
 }
 
+/* The trial ends with the first answer, or by time. */
+static void end_trial(struct sl_pool *pool, struct sl_conn_slot *conn, bool answered)
+{
+    bool logged_in = conn->state != SL_CONN_DIALING && conn->state != SL_CONN_CLOSING;
+    if (logged_in && !conn->proved && (answered || sl_conns_trial_end_ms(conn) <= pool->now_ms))
+        sl_serve_proved(pool, conn);
+}
+
+/* Lost before its login was worth it. */
+static bool is_wasted(struct sl_pool *pool, struct sl_conn_slot *conn)
+{
+    end_trial(pool, conn, false);
+    return !conn->proved && conn->epoch == conn->target->epoch;
+}
+
+static void hang_up(struct sl_pool *pool, struct sl_conn_slot *conn, int status)
+{
+    bool wasted = is_wasted(pool, conn);
+    sl_leases_lose(pool, conn, status);
+    if (wasted)
+        sl_serve_login_wasted(pool, conn->target, conn->ready_ms, status);
+}
+
 static void lose(struct sl_pool *pool, struct sl_conn_slot *conn, int status)
 {
     if (status == 0)
@@ -164,7 +180,21 @@ static void lose(struct sl_pool *pool, struct sl_conn_slot *conn, int status)
     if (conn->state == SL_CONN_DIALING)
         dial_failed(pool, conn, status);
     else if (conn->state != SL_CONN_CLOSING)
-        sl_leases_lose(pool, conn, status);
+        hang_up(pool, conn, status);
+}
+
+/* Where it was the last on a lost connection, this is how the core hears of the loss. */
+static void on_displaced(struct sl_pool *pool, const struct sl_event *ev)
+{
+    struct sl_lease_slot *lease = find_to_move(pool, ev->lease);
+    if (lease == NULL)
+        return;
+    struct sl_conn_slot *conn = lease->conn;
+    bool last = ev->status != 0 && conn->state == SL_CONN_LEASED && conn->held.length == 1;
+    bool wasted = last && is_wasted(pool, conn);
+    sl_leases_displace(pool, lease, ev->status);
+    if (wasted)
+        sl_serve_login_wasted(pool, conn->target, conn->ready_ms, ev->status);
 }
 
 static void on_conn_failed(struct sl_pool *pool, const struct sl_event *ev)
@@ -177,8 +207,10 @@ static void on_conn_failed(struct sl_pool *pool, const struct sl_event *ev)
 static void on_conn_alive(struct sl_pool *pool, const struct sl_event *ev)
 {
     struct sl_conn_slot *conn = sl_conns_find(pool, ev->conn);
-    if (conn != NULL)
-        sl_conns_heard(pool, conn);
+    if (conn == NULL)
+        return;
+    end_trial(pool, conn, true);
+    sl_conns_heard(pool, conn);
 }
 
 static void on_conn_drained(struct sl_pool *pool, const struct sl_event *ev)
@@ -200,9 +232,9 @@ static void on_conn_gone(struct sl_pool *pool, const struct sl_event *ev)
 
 static void on_conn_timer(struct sl_pool *pool, struct sl_conn_slot *conn)
 {
-    if (sl_conns_on_timer(pool, conn))
-        return;
-    sl_leases_lose(pool, conn, SL_E_PEER_DEAD);
+    end_trial(pool, conn, false);
+    if (!sl_conns_on_timer(pool, conn))
+        hang_up(pool, conn, SL_E_PEER_DEAD);
 }
 
 /* --- stopping --- */

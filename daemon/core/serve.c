@@ -34,6 +34,11 @@ int sl_serve_blocked(const struct sl_pool *pool, const struct sl_target_slot *ta
     return sl_serve_held_back(pool, target) && is_standing(target->last_status) ? target->last_status : 0;
 }
 
+uint32_t sl_serve_handshakes(const struct sl_target_slot *target)
+{
+    return target->credentials_work ? target->policy.handshakes : 1;
+}
+
 /* Dials that were under way together fail together: that is one round and doubles the wait once. */
 static void hold_back(struct sl_pool *pool, struct sl_target_slot *target, uint64_t dialed_ms)
 {
@@ -56,6 +61,7 @@ void sl_serve_dial_failed(struct sl_pool *pool, struct sl_target_slot *target, u
     switch (failure) {
     case SL_DIAL_REJECTED:
     case SL_DIAL_MISMATCHED:
+        target->credentials_work = target->credentials_work && failure != SL_DIAL_REJECTED;
         if (blocked == 0) {
             hold_back(pool, target, dialed_ms);
             target->last_status = status;
@@ -101,11 +107,37 @@ void sl_serve_forgive(struct sl_pool *pool, struct sl_target_slot *target)
 
 void sl_serve_dial_succeeded(struct sl_pool *pool, struct sl_target_slot *target)
 {
+    target->credentials_work = true;
     /* Some other machine may answer under the same name: one good host key does not excuse a bad one. */
     int blocked = sl_serve_blocked(pool, target);
     if (blocked != 0 && sl_dial_failure_of(blocked) == SL_DIAL_UNTRUSTED)
         return;
-    sl_serve_forgive(pool, target);
+    target->last_status = 0;
+    target->retry_at_ms = 0;
+    sl_target_mark(pool, target);
+}
+
+void sl_serve_proved(struct sl_pool *pool, struct sl_conn_slot *conn)
+{
+    struct sl_target_slot *target = conn->target;
+    conn->proved = true;
+    if (target->failures == 0)
+        return;
+    if (conn->epoch == target->epoch && conn->ready_ms > target->failed_ms) {
+        target->failures = 0;
+        target->failed_ms = 0;
+    }
+    sl_target_mark(pool, target);
+}
+
+void sl_serve_login_wasted(struct sl_pool *pool, struct sl_target_slot *target, uint64_t ready_ms, int status)
+{
+    if (sl_serve_blocked(pool, target) != 0)
+        return;
+    target->failure_serial++;
+    hold_back(pool, target, ready_ms);
+    target->last_status = status;
+    sl_target_mark(pool, target);
 }
 
 /* --- matching waiters with connections --- */
@@ -354,7 +386,7 @@ static uint32_t match_all(struct sl_pool *pool, struct sl_target_slot *target, u
     bool may_dial = !sl_serve_held_back(pool, target);
     struct means means = {
         .dialing = TAILQ_FIRST(&target->conns[SL_CONN_DIALING].head),
-        .handshakes = may_dial ? sl_less(target->policy.handshakes, dialing) : 0,
+        .handshakes = may_dial ? sl_less(sl_serve_handshakes(target), dialing) : 0,
         .places =
             places(target->policy.max_connections, sl_target_alive(target), target->conns[SL_CONN_CLOSING].length),
         .places_in_all = places_in_all(pool, target),
@@ -412,6 +444,31 @@ static uint32_t missing_idle(const struct sl_pool *pool, const struct sl_target_
     return sl_less(target->policy.min_idle, spare);
 }
 
+/* Whether a connection is under way or not yet worth its login. */
+static bool on_trial(const struct sl_target_slot *target)
+{
+    static const enum sl_conn_state kept[] = {SL_CONN_IDLE, SL_CONN_LEASED};
+    const struct sl_conn_slot *conn;
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+        TAILQ_FOREACH (conn, &target->conns[kept[i]].head, of_target)
+            if (!conn->proved)
+                return true;
+    return target->conns[SL_CONN_DIALING].length > 0;
+}
+
+/* How many connections may be dialed now that nobody waits for. */
+static uint32_t spare_dials(const struct sl_pool *pool, const struct sl_target_slot *target)
+{
+    if (sl_serve_held_back(pool, target))
+        return 0;
+    uint32_t places = sl_less(target->policy.max_connections, sl_target_alive(target));
+    uint32_t dials = sl_less(sl_serve_handshakes(target), target->conns[SL_CONN_DIALING].length);
+    /* After failures one at a time, each when the one before it has proved itself. */
+    if (target->failures > 0)
+        dials = on_trial(target) ? 0 : sl_min_u32(dials, 1);
+    return sl_min_u32(places, dials);
+}
+
 /* --- one target --- */
 
 static void want(struct sl_pool *pool, struct sl_target_slot *target, enum sl_want what, uint32_t dials)
@@ -447,10 +504,7 @@ static void settle(struct sl_pool *pool, struct sl_target_slot *target)
     if (demand > 0) {
         want(pool, target, SL_WANT_DEMAND, demand);
     } else {
-        uint32_t spare = sl_min_u32(missing, sl_less(target->policy.max_connections, sl_target_alive(target)));
-        spare = sl_min_u32(spare, sl_less(target->policy.handshakes, target->conns[SL_CONN_DIALING].length));
-        if (sl_serve_held_back(pool, target))
-            spare = 0;
+        uint32_t spare = sl_min_u32(missing, spare_dials(pool, target));
         want(pool, target, spare > 0 ? SL_WANT_SPARE : SL_WANT_NOTHING, spare);
     }
 

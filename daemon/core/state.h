@@ -18,6 +18,9 @@
  * itself. */
 #define SL_DRAIN_SLACK_MS 15000u
 
+/* A connection that has lasted so long after its login was worth it: there are servers that let one in and hang up. */
+#define SL_TRIAL_MS 10000u
+
 /* Leases reserved beyond limits.clients, for clients that the driver has accepted while others are on their way out. */
 #define SL_CLIENT_SLACK 64u
 
@@ -79,6 +82,7 @@ struct sl_conn_slot {
     uint64_t claim;        /* the pass over the queue that has promised it to waiters */
     uint32_t claims;       /* to so many of them */
     uint64_t claim_owner;  /* of this class */
+    bool proved;           /* the server has answered something since the login, or SL_TRIAL_MS are over */
     bool owned;            /* false until its first grant */
     uint64_t owner;
 };
@@ -121,7 +125,8 @@ struct sl_target_slot {
     struct sl_lease_list waiting;              /* and moving; first come first */
     struct sl_lease_list granted;
     struct sl_timer timer;   /* retry or idle_timeout, whichever is first */
-    uint32_t failures;       /* rounds of failed dials in a row */
+    bool credentials_work;   /* as they are now, and not rejected since */
+    uint32_t failures;       /* rounds of failed dials in a row, until a connection has proved itself */
     int last_status;         /* of the last failed dial; 0 after a success */
     uint64_t failed_ms;      /* when the last round failed */
     uint64_t retry_at_ms;    /* no dial before */

@@ -35,6 +35,11 @@ void model_broken(struct model *m, const char *format, ...)
 
 /* --- the whole, after every step --- */
 
+uint32_t model_handshakes(const struct m_target *t)
+{
+    return t->credentials_work ? t->policy.handshakes : 1;
+}
+
 uint32_t model_room(const struct model *m, const struct m_conn *c)
 {
     uint32_t sharing = m->target[c->target].policy.sharing;
@@ -165,7 +170,7 @@ static void look_at_foreign_idle(
     }
     if (t->waiters > covered && info->retry_at_ms > 0)
         needs_waking(m, info->retry_at_ms, "the retry of target", index);
-    if (t->waiters <= covered || info->retry_at_ms > 0 || t->count[SL_CONN_DIALING] >= t->policy.handshakes)
+    if (t->waiters <= covered || info->retry_at_ms > 0 || t->count[SL_CONN_DIALING] >= model_handshakes(t))
         return;
     if (total >= t->policy.max_connections) {
         if (unpinged > 0 && t->count[SL_CONN_CLOSING] == 0)
@@ -283,11 +288,20 @@ const char *model_stepped(struct model *m, const struct sl_pool *pool, const str
     return m->broken[0] != '\0' ? m->broken : NULL;
 }
 
+/* Connections made before are not leased again; what they logged in with may be another by now. */
+static void outdate(struct m_target *t)
+{
+    t->edition++;
+    t->credentials_work = false;
+}
+
 static void forgive(struct m_target *t)
 {
     t->blocked_status = 0;
     t->blocked_ms = t->held_ms = 0;
     t->last_status = 0;
+    t->streak = 0;
+    t->failed_ms = 0;
 }
 
 /* Nobody joins those who have a connection that limits want closed. */
@@ -323,7 +337,7 @@ const char *model_configured(struct model *m, const struct sl_pool *pool, uint64
         named[targets[i].target] = true;
         bool apart = t->present && t->policy.owners_shared && !targets[i].policy.owners_shared;
         if (!t->present || t->identity != targets[i].identity || apart)
-            t->edition++;
+            outdate(t);
         if (t->identity != targets[i].identity || t->pardon != targets[i].pardon)
             forgive(t);
         t->known = t->present = true;
@@ -335,7 +349,7 @@ const char *model_configured(struct model *m, const struct sl_pool *pool, uint64
         struct m_target *t = &m->target[i];
         if (t->present && !named[i]) {
             t->present = false;
-            t->edition++;
+            outdate(t);
             forgive(t);
         }
     }

@@ -33,6 +33,7 @@ struct m_conn {
     bool dial_said, close_said;
     bool reset;   /* its owner wanted new logins, and had it then, or nobody had */
     bool tainted; /* its lease was reclaimed, or it was lost: never to be leased again */
+    bool proved;  /* the server answered after the login, or the connection has lasted */
 };
 
 /* A lease that is over, and its connection cleaned up after it. */
@@ -48,6 +49,9 @@ struct m_target {
     struct sl_policy policy;
     uint32_t count[SL_CONN_CLOSING + 1];
     uint32_t waiters;
+    bool credentials_work;
+    uint32_t streak;    /* rounds of failed dials, at least, since a connection has proved itself */
+    uint64_t failed_ms; /* when the last of them failed */
     int blocked_status; /* a standing failure, until blocked_ms */
     uint64_t blocked_ms;
     uint64_t held_ms; /* the least backoff lets no dial begin before */
@@ -76,7 +80,8 @@ struct model {
     struct m_request *asked_about;
     enum m_state asked_while;
     unsigned renewed, moved;
-    int failed_status; /* the dial that the event said has failed */
+    const struct m_target *readied; /* the target of the dial that the event said went well; NULL: none */
+    int failed_status;              /* the dial that the event said has failed */
     uint32_t failed_target;
 
     char broken[200];
@@ -87,7 +92,15 @@ __attribute__((format(printf, 2, 3))) void model_broken(struct model *m, const c
 /* Leases that the connection may have at once. */
 uint32_t model_room(const struct model *m, const struct m_conn *c);
 
+/* Dials that may be under way for it at once. */
+uint32_t model_handshakes(const struct m_target *t);
+
 /* replay_conns.c */
+/* A dial, or a login that came to nothing, which began at `began_ms`. */
+void model_hold_back(struct model *m, struct m_target *t, uint64_t began_ms);
+bool model_is_logged_in(const struct m_conn *c);
+void model_prove(struct model *m, struct m_conn *c);
+void model_prove_by_time(struct model *m);
 struct m_conn *model_conn_of(struct model *m, struct sl_id id);
 struct m_request *model_request_of_lease(struct model *m, struct sl_id lease);
 void model_forget_drain(struct model *m, struct m_drain *d);

@@ -77,7 +77,9 @@ static void random_server(struct server *s)
     *s = (struct server){
         .dial_ms = one_in(3) ? between(0, 2000) : between(0, 100),
         .dial_status = one_in(3) ? statuses[below(sizeof statuses / sizeof statuses[0])] : 0,
+        .two_machines = one_in(4),
         .dial_stalls = one_in(10),
+        .hangup_ms = one_in(4) ? between(1, 15000) : 0,
         .pong_ms = one_in(5) ? between(0, 8000) : between(0, 100),
         .deaf = one_in(8),
         .drain_ms = between(0, 4000),

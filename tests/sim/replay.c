@@ -14,7 +14,7 @@ static struct m_request *request_of_tag(struct model *m, uint64_t tag)
 /* What blocks the target for a time that is known. */
 static bool is_rejected(int status)
 {
-    return status == SL_E_AUTH_FAILED || status == SL_E_CREDENTIALS || status == SL_E_NO_ALGORITHM;
+    return status == SL_E_AUTH_FAILED || status == SL_E_NO_ALGORITHM;
 }
 
 static uint64_t block_ms(const struct m_target *t, int status)
@@ -29,7 +29,7 @@ static bool is_untrusted(int status)
 
 static bool is_definite(int status)
 {
-    return status == SL_E_RESOLVE || status == SL_E_CONNECT;
+    return status == SL_E_RESOLVE || status == SL_E_CONNECT || status == SL_E_CREDENTIALS;
 }
 
 /* --- events --- */
@@ -39,20 +39,24 @@ static void dial_over(struct model *m, const struct m_conn *c, int status)
     struct m_target *t = &m->target[c->target];
     bool blocked = t->blocked_status != 0 && m->now_ms < t->blocked_ms;
     if (status == 0) {
+        t->credentials_work = true;
         if (blocked && is_untrusted(t->blocked_status))
             return;
         t->blocked_status = 0;
         t->last_status = 0;
         t->held_ms = 0;
+        m->readied = t;
         return;
     }
     m->failed_status = status;
     m->failed_target = c->target;
     t->failures++;
+    if (status == SL_E_AUTH_FAILED)
+        t->credentials_work = false;
+    if (is_untrusted(status) || !blocked)
+        model_hold_back(m, t, c->dialed_ms);
     if (is_rejected(status))
         t->held_ms = 0; /* auth_retry or retry_max takes the place of backoff, be it shorter */
-    else if (!blocked)
-        t->held_ms = m->now_ms + t->policy.retry_min_ms - t->policy.retry_min_ms / 5;
     if (is_untrusted(status) || (is_rejected(status) && !blocked)) {
         t->blocked_status = status;
         t->blocked_ms = is_untrusted(status) ? UINT64_MAX : m->now_ms + block_ms(t, status);
@@ -95,6 +99,8 @@ static void event_of_conn(struct model *m, const struct sl_event *ev)
         c->tainted = true;
         break;
     case SL_EV_CONN_ALIVE:
+        if (model_is_logged_in(c))
+            model_prove(m, c);
         if (c->state == SL_CONN_IDLE || c->state == SL_CONN_LEASED || c->state == SL_CONN_RETIRING) {
             c->heard_ms = m->now_ms;
             c->was_pinged = c->pinged;
@@ -111,7 +117,9 @@ void model_replay_event(struct model *m, const struct sl_event *ev)
     m->asked_about = NULL;
     m->asked_while = M_FREE;
     m->renewed = m->moved = 0;
+    model_prove_by_time(m);
     drains_over(m, ev);
+    m->readied = NULL;
     m->failed_status = 0;
     switch (ev->type) {
     case SL_EV_ACQUIRE: {

@@ -26,6 +26,70 @@ void model_forget_drain(struct model *m, struct m_drain *d)
     d->lease = SL_ID_NONE;
 }
 
+/* --- logins that were worth it --- */
+
+void model_hold_back(struct model *m, struct m_target *t, uint64_t began_ms)
+{
+    if (t->streak == 0 || began_ms > t->failed_ms) {
+        t->streak++;
+        t->failed_ms = m->now_ms;
+    }
+    uint64_t base = t->policy.retry_min_ms;
+    for (uint32_t i = 1; i < t->streak && base < t->policy.retry_max_ms; i++)
+        base *= 2;
+    if (base > t->policy.retry_max_ms)
+        base = t->policy.retry_max_ms;
+    uint64_t held_ms = m->now_ms + base - base / 5;
+    if (t->held_ms < held_ms)
+        t->held_ms = held_ms;
+}
+
+void model_prove(struct model *m, struct m_conn *c)
+{
+    struct m_target *t = &m->target[c->target];
+    c->proved = true;
+    if (c->edition == t->edition && c->ready_ms > t->failed_ms) {
+        t->streak = 0;
+        t->failed_ms = 0;
+    }
+}
+
+bool model_is_logged_in(const struct m_conn *c)
+{
+    return c->state >= SL_CONN_IDLE && c->state <= SL_CONN_DRAINING;
+}
+
+void model_prove_by_time(struct model *m)
+{
+    for (uint32_t i = 0; i < m->conn_high; i++) {
+        struct m_conn *c = &m->conn[i];
+        if (model_is_logged_in(c) && !c->proved && m->now_ms - c->ready_ms >= 10000)
+            model_prove(m, c);
+    }
+}
+
+/* The server let us in and hung up. */
+static void login_wasted(struct model *m, const struct m_conn *c, int status)
+{
+    struct m_target *t = &m->target[c->target];
+    if (c->proved || c->edition != t->edition || (t->blocked_status != 0 && m->now_ms < t->blocked_ms))
+        return;
+    t->failures++;
+    model_hold_back(m, t, c->ready_ms);
+    t->last_status = status;
+    /* Deadlines come before events: the dial that went well in this step did so after this. */
+    if (m->readied == t) {
+        t->last_status = 0;
+        t->held_ms = 0;
+    }
+}
+
+static bool is_on_trial(const struct m_conn *c, uint32_t target)
+{
+    bool kept = c->state == SL_CONN_IDLE || c->state == SL_CONN_LEASED;
+    return c->target == target && kept && !c->proved;
+}
+
 /* --- actions about connections --- */
 
 static void forget_drains(struct model *m, const struct m_conn *c)
@@ -90,6 +154,8 @@ void model_on_conn_moved(struct model *m, const struct sl_action *act)
     if (act->conn_to == SL_CONN_CLOSING) {
         check_close(m, c, act->reason);
         forget_drains(m, c);
+        if (act->reason == SL_REASON_CONNECTION_LOST || act->reason == SL_REASON_DEAD)
+            login_wasted(m, c, act->status);
     }
     if (act->conn_to == SL_CONN_GONE && !(m->ev->type == SL_EV_CONN_GONE && sl_id_equal(m->ev->conn, c->id)))
         model_broken(m, "conn %u is gone before it is", c->id.index);
@@ -109,7 +175,7 @@ void model_on_dial(struct model *m, const struct sl_action *act)
     }
     c->dial_said = true;
     c->dialed_ms = m->now_ms;
-    uint32_t alive = 0, dialing = 0, of_target = 0, dialing_target = 0;
+    uint32_t alive = 0, dialing = 0, of_target = 0, dialing_target = 0, on_trial = 0;
     for (uint32_t i = 0; i < m->conn_high; i++) {
         const struct m_conn *o = &m->conn[i];
         bool is_alive = o->state != SL_CONN_GONE, is_dialing = o->state == SL_CONN_DIALING;
@@ -117,11 +183,14 @@ void model_on_dial(struct model *m, const struct sl_action *act)
         dialing += is_dialing;
         of_target += is_alive && o->target == act->target;
         dialing_target += is_dialing && o->target == act->target;
+        on_trial += is_on_trial(o, act->target);
     }
     if (alive > m->limits.connections || dialing > m->limits.handshakes)
         model_broken(m, "DIAL beyond the daemon's limits");
-    if (of_target > t->policy.max_connections || dialing_target > t->policy.handshakes)
+    if (of_target > t->policy.max_connections || dialing_target > model_handshakes(t))
         model_broken(m, "DIAL beyond the limits of target %u", act->target);
+    if (act->reason == SL_REASON_MIN_IDLE && t->streak > 0 && dialing_target + on_trial > 1)
+        model_broken(m, "DIAL ahead for target %u, whose logins came to nothing, beside one on trial", act->target);
     if (!t->present || m->stopping)
         model_broken(m, "DIAL for target %u, which is not there any more", act->target);
     if (m->now_ms < t->held_ms || (t->blocked_status != 0 && m->now_ms < t->blocked_ms))

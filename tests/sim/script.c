@@ -88,6 +88,7 @@ static const struct key policy_keys[] = {
 static const struct key server_keys[] = {
     {"dial", offsetof(struct server, dial_ms), U64},
     {"stall", offsetof(struct server, dial_stalls), BOOL},
+    {"hangup", offsetof(struct server, hangup_ms), U64},
     {"pong", offsetof(struct server, pong_ms), U64},
     {"deaf", offsetof(struct server, deaf), BOOL},
     {"drain", offsetof(struct server, drain_ms), U64},
@@ -323,6 +324,25 @@ void sim_do(struct world *w, const char *text)
         }
     }
     free(copy);
+}
+
+void sim_warm(struct world *w)
+{
+    for (size_t i = 0; i < w->target_count; i++) {
+        uint32_t target = w->targets[i].target;
+        struct server *server = &w->server[target], as_it_is = *server;
+        *server = (struct server){0};
+        world_acquire(w, 0, target, 0, 0, 0);
+        sim_run_until(w, w->now_ms);
+        struct sl_id conn = w->client[0].conn;
+        world_conn_event(w, conn, SL_EV_CONN_ALIVE, 0);
+        world_client(w, 0, SL_EV_RELEASE, true, 0);
+        world_conn_event(w, conn, SL_EV_CONN_GONE, 0);
+        *server = as_it_is;
+        w->dials[target] = 0;
+    }
+    sim_run_until(w, w->now_ms);
+    world_trace_clear(w);
 }
 
 struct world *sim_new(void)

@@ -129,6 +129,7 @@ static void on_dial(struct world *w, const struct sl_action *act)
     const struct server *server = &w->server[act->target];
     w->conn[act->conn.index] =
         (struct world_conn){.id = act->conn, .exists = true, .target = act->target, .number = ++w->dials[act->target]};
+    int status = server->two_machines && w->dials[act->target] % 2 == 0 ? 0 : server->dial_status;
     char name[32];
     world_trace(
         w, "dial %s%s", conn_name(w, act->conn, name, sizeof name), act->reason == SL_REASON_MIN_IDLE ? " ahead" : "");
@@ -142,8 +143,9 @@ static void on_dial(struct world *w, const struct sl_action *act)
         plan(
             w, policy->connect_timeout_ms + policy->login_timeout_ms, SL_EV_CONN_FAILED, act->conn, SL_E_LOGIN_TIMEOUT);
     else
-        plan(w, server->dial_ms, server->dial_status == 0 ? SL_EV_CONN_READY : SL_EV_CONN_FAILED, act->conn,
-            server->dial_status);
+        plan(w, server->dial_ms, status == 0 ? SL_EV_CONN_READY : SL_EV_CONN_FAILED, act->conn, status);
+    if (server->hangup_ms > 0 && status == 0 && !server->dial_stalls)
+        plan(w, server->dial_ms + server->hangup_ms, SL_EV_CONN_LOST, act->conn, SL_E_CONNECTION_LOST);
 }
 
 static bool shares(const struct world *w, uint32_t target)

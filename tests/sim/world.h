@@ -12,14 +12,16 @@
 
 /* How a target's server behaves from now on. Times in ms. */
 struct server {
-    uint64_t dial_ms;  /* until a dial ends, well or badly */
-    int dial_status;   /* 0: well */
-    bool dial_stalls;  /* it never ends by itself: connect_timeout or login_timeout do */
-    uint64_t pong_ms;  /* until a ping is answered */
-    bool deaf;         /* pings are not answered */
-    uint64_t drain_ms; /* until it is cleaned up */
-    bool drain_stalls; /* that is never said */
-    uint64_t close_ms; /* until a closed connection is gone */
+    uint64_t dial_ms;   /* until a dial ends, well or badly */
+    int dial_status;    /* 0: well */
+    bool two_machines;  /* behind its name: every second dial ends well */
+    uint64_t hangup_ms; /* it lets a dial in and hangs up after so long; 0: it does not */
+    bool dial_stalls;   /* it never ends by itself: connect_timeout or login_timeout do */
+    uint64_t pong_ms;   /* until a ping is answered */
+    bool deaf;          /* pings are not answered */
+    uint64_t drain_ms;  /* until it is cleaned up */
+    bool drain_stalls;  /* that is never said */
+    uint64_t close_ms;  /* until a closed connection is gone */
 };
 
 struct client {

@@ -32,6 +32,7 @@ TRACE(waiters_are_served_in_the_order_they_came)
 TRACE(the_most_recently_used_connection_goes_first)
 {
     sim_targets(w, "a: max=3");
+    sim_warm(w);
     sim_do(w, "c1 acquire a; c2 acquire a; c3 acquire a");
     sim_run_until(w, 10);
     sim_do(w, "c2 release; c3 release; c1 release; c4 acquire a; c5 acquire a; c6 acquire a");
@@ -126,6 +127,7 @@ TRACE(owners_may_share)
 TRACE(at_the_limit_the_longest_idle_of_another_owner_makes_room)
 {
     sim_targets(w, "a: max=2 dial=40 close=5");
+    sim_warm(w);
     sim_do(w, "c1 acquire a owner=1; c2 acquire a owner=1");
     sim_run_until(w, 50);
     sim_do(w, "c2 release; c1 release; c3 acquire a owner=2");
@@ -161,6 +163,7 @@ TRACE(room_is_made_for_the_first_waiter_before_a_later_one_may_have_that_connect
 TRACE(a_later_waiter_may_have_its_own_idle_connection)
 {
     sim_targets(w, "a: max=2 dial=40 close=20");
+    sim_warm(w);
     sim_do(w, "c1 acquire a owner=1; c2 acquire a owner=1");
     sim_run_until(w, 50);
     sim_do(w, "c3 acquire a owner=2; c4 acquire a owner=1; c1 release");
@@ -204,7 +207,7 @@ TRACE(a_connection_that_does_not_answer_is_closed_and_the_waiter_keeps_its_place
     sim_targets(w, "a: max=1 validate=1000 validate_timeout=500 dial=40 deaf=1");
     sim_do(w, "c1 acquire a");
     sim_run_until(w, 100);
-    sim_do(w, "c1 release");
+    sim_do(w, "a.1 alive; c1 release");
     sim_run_until(w, 2000);
     sim_do(w, "c2 acquire a; c3 acquire a");
     sim_run_until(w, 3000);
@@ -221,6 +224,7 @@ TRACE(a_connection_that_does_not_answer_is_closed_and_the_waiter_keeps_its_place
 TRACE(what_is_ready_first_goes_to_who_came_first)
 {
     sim_targets(w, "a: max=2 validate=1000 validate_timeout=500 pong=100");
+    sim_warm(w);
     sim_do(w, "c1 acquire a; c2 acquire a");
     sim_run_until(w, 0);
     sim_do(w, "c1 release");

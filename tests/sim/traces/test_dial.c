@@ -1,9 +1,11 @@
 /* When a connection is dialed, and what a failed dial means for those who wait. */
+#include "proto/status.h"
 #include "tests/sim/traces/trace.h"
 
 TRACE(as_many_dials_as_waiters_within_the_limits)
 {
     sim_targets(w, "a: max=3 handshakes=2 dial=40");
+    sim_warm(w);
     sim_do(w, "c1 acquire a; c2 acquire a; c3 acquire a; c4 acquire a");
     sim_run_until(w, 200);
     sim_expect(w, "[    0] dial a.1\n"
@@ -17,6 +19,7 @@ TRACE(as_many_dials_as_waiters_within_the_limits)
 TRACE(the_daemons_handshakes_go_round_in_turn)
 {
     sim_targets(w, "limits: handshakes=1; a: dial=40; b: dial=40");
+    sim_warm(w);
     sim_do(w, "c1 acquire a; c2 acquire a; c3 acquire b");
     sim_run_until(w, 200);
     sim_expect(w, "[    0] dial a.1\n"
@@ -57,10 +60,10 @@ TRACE(min_idle_is_dialed_ahead_and_makes_no_room)
     sim_run_until(w, 60);
     sim_expect(w, "[    0] dial a.1 ahead\n"
                   "[   20] dial b.1\n"
-                  "[   20] close a.1 make-room\n"
-                  "[   20] dial b.2\n"
                   "[   30] grant c1 b.1\n"
-                  "[   30] grant c2 b.2\n"
+                  "[   30] close a.1 make-room\n"
+                  "[   30] dial b.2\n"
+                  "[   40] grant c2 b.2\n"
                   "[   40] drain b.1 client-gone\n"
                   "[   40] close b.1 drained\n"
                   "[   40] dial a.2 ahead\n");
@@ -149,6 +152,7 @@ TRACE(a_failure_from_before_the_wait_is_not_its_reason)
 TRACE(dials_that_fail_together_are_one_failure)
 {
     sim_targets(w, "a: max=3 dial=10 fail=handshake retry=4 retry_max=100");
+    sim_warm(w);
     sim_do(w, "c1 acquire a; c2 acquire a; c3 acquire a");
     sim_run_until(w, 10);
     struct sl_pool_target_info info;
@@ -157,7 +161,7 @@ TRACE(dials_that_fail_together_are_one_failure)
     assert_int_equal(info.retry_at_ms, 14);
 }
 
-TRACE(a_successful_dial_clears_the_backoff)
+TRACE(a_successful_dial_clears_the_backoff_and_the_first_answer_the_count)
 {
     sim_targets(w, "a: max=2 dial=10 fail=handshake retry=4 retry_max=4");
     sim_do(w, "c1 acquire a");
@@ -166,14 +170,149 @@ TRACE(a_successful_dial_clears_the_backoff)
     sim_run_until(w, 30);
     struct sl_pool_target_info info;
     assert_true(sl_pool_target_info(w->pool, 0, &info));
-    assert_int_equal(info.failures, 0);
+    assert_int_equal(info.failures, 1);
     assert_int_equal(info.last_status, 0);
+    sim_do(w, "a.2 alive");
+    assert_true(sl_pool_target_info(w->pool, 0, &info));
+    assert_int_equal(info.failures, 0);
     sim_do(w, "c2 acquire a");
     sim_expect(w, "[    0] dial a.1\n"
                   "[   10] close a.1 dial-failed\n"
                   "[   14] dial a.2\n"
                   "[   24] grant c1 a.2\n"
                   "[   30] dial a.3\n");
+}
+
+/* Each would be one more failed login to a server that counts them. */
+TRACE(until_credentials_have_worked_one_dial_goes_alone)
+{
+    sim_targets(w, "a: dial=10 fail=auth-failed; b: dial=10");
+    sim_do(w, "c1 acquire a; c2 acquire a; c3 acquire a; c4 acquire b; c5 acquire b; c6 acquire b");
+    sim_run_until(w, 100);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[    0] dial b.1\n"
+                  "[   10] close a.1 dial-failed\n"
+                  "[   10] refuse c1 target-down: auth-failed\n"
+                  "[   10] refuse c2 target-down: auth-failed\n"
+                  "[   10] refuse c3 target-down: auth-failed\n"
+                  "[   10] grant c4 b.1\n"
+                  "[   10] dial b.2\n"
+                  "[   10] dial b.3\n"
+                  "[   20] grant c5 b.2\n"
+                  "[   20] grant c6 b.3\n");
+}
+
+TRACE(after_a_rejection_one_dial_goes_alone_again)
+{
+    sim_targets(w, "a: dial=10 fail=auth-failed auth_retry=500");
+    sim_warm(w);
+    sim_do(w, "c1 acquire a; c2 acquire a");
+    sim_run_until(w, 600);
+    sim_do(w, "c3 acquire a; c4 acquire a; c5 acquire a");
+    sim_run_until(w, 700);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[    0] dial a.2\n"
+                  "[   10] close a.1 dial-failed\n"
+                  "[   10] refuse c1 target-down: auth-failed\n"
+                  "[   10] refuse c2 target-down: auth-failed\n"
+                  "[   10] close a.2 dial-failed\n"
+                  "[  600] dial a.3\n"
+                  "[  610] close a.3 dial-failed\n"
+                  "[  610] refuse c3 target-down: auth-failed\n"
+                  "[  610] refuse c4 target-down: auth-failed\n"
+                  "[  610] refuse c5 target-down: auth-failed\n");
+}
+
+TRACE(other_credentials_are_tried_alone)
+{
+    sim_targets(w, "a: dial=10");
+    sim_warm(w);
+    sim_targets(w, "a: dial=10 id=2");
+    sim_do(w, "c1 acquire a; c2 acquire a");
+    sim_run_until(w, 100);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[   10] grant c1 a.1\n"
+                  "[   10] dial a.2\n"
+                  "[   20] grant c2 a.2\n");
+}
+
+TRACE(a_server_that_lets_in_and_hangs_up_is_dialed_less_and_less)
+{
+    sim_targets(w, "a: min_idle=2 dial=10 hangup=50 retry=1000 retry_max=60000");
+    sim_run_until(w, 60000);
+    uint32_t dials = w->dials[0];
+    if (dials < 5 || dials > 8)
+        fail_msg("%u dials in a minute", dials);
+    /* Somebody who waits is told why. */
+    sim_do(w, "c1 acquire a timeout=100");
+    world_trace_clear(w);
+    struct sl_pool_target_info info;
+    assert_true(sl_pool_target_info(w->pool, 0, &info));
+    assert_int_equal(info.last_status, SL_E_CONNECTION_LOST);
+    assert_true(info.retry_at_ms > 60000);
+}
+
+/* Or it would be dialed as fast as it hangs up, for as long as somebody waits. retry=4: no jitter to speak of. */
+TRACE(who_moves_off_a_connection_that_hung_up_waits_as_after_a_failed_dial)
+{
+    sim_targets(w, "a: max=1 dial=10 retry=4 retry_max=8");
+    sim_do(w, "c1 acquire a");
+    sim_run_until(w, 20);
+    sim_do(w, "c1 displaced lost; a.1 lost");
+    sim_run_until(w, 40);
+    sim_do(w, "c1 displaced lost; a.2 lost");
+    sim_run_until(w, 60);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[   10] grant c1 a.1\n"
+                  "[   20] close a.1 connection-lost\n"
+                  "[   24] dial a.2\n"
+                  "[   34] move c1 a.2\n"
+                  "[   40] close a.2 connection-lost\n"
+                  "[   48] dial a.3\n"
+                  "[   58] move c1 a.3\n");
+}
+
+TRACE(a_connection_that_answered_was_worth_its_login)
+{
+    sim_targets(w, "a: min_idle=1 dial=10 retry=1000 retry_max=60000");
+    sim_run_until(w, 20);
+    sim_do(w, "a.1 alive; a.1 lost");
+    sim_run_until(w, 40);
+    sim_do(w, "a.2 lost");
+    sim_run_until(w, 60);
+    sim_expect(w, "[    0] dial a.1 ahead\n"
+                  "[   20] close a.1 connection-lost\n"
+                  "[   20] dial a.2 ahead\n"
+                  "[   40] close a.2 connection-lost\n");
+}
+
+/* Meanwhile no other is dialed ahead beside it. retry=4: no jitter to speak of. */
+TRACE(a_connection_that_lasted_was_worth_its_login)
+{
+    sim_targets(w, "a: min_idle=2 dial=10 hangup=50 retry=4 retry_max=4");
+    sim_run_until(w, 61);
+    sim_do(w, "server a hangup=0");
+    sim_run_until(w, 20000);
+    sim_expect(w, "[    0] dial a.1 ahead\n"
+                  "[   10] dial a.2 ahead\n"
+                  "[   60] close a.1 connection-lost\n"
+                  "[   70] close a.2 connection-lost\n"
+                  "[   74] dial a.3 ahead\n"
+                  "[10084] dial a.4 ahead\n");
+}
+
+TRACE(credentials_that_cannot_be_used_are_looked_for_again_soon)
+{
+    sim_targets(w, "a: max=1 dial=10 fail=credentials retry=4 retry_max=4");
+    sim_do(w, "c1 acquire a");
+    sim_run_until(w, 12);
+    sim_do(w, "server a fail=ok; c2 acquire a");
+    sim_run_until(w, 100);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[   10] close a.1 dial-failed\n"
+                  "[   10] refuse c1 target-down: credentials\n"
+                  "[   14] dial a.2\n"
+                  "[   24] grant c2 a.2\n");
 }
 
 TRACE(rejected_credentials_block_the_target_for_a_while)
@@ -238,6 +377,7 @@ TRACE(a_wrong_host_key_blocks_the_target_until_an_operator_acts)
 TRACE(one_good_host_key_does_not_excuse_a_bad_one)
 {
     sim_targets(w, "a: max=2 dial=10 fail=host-key-changed");
+    sim_warm(w);
     sim_do(w, "c1 acquire a; server a fail=ok dial=20; c2 acquire a");
     sim_run_until(w, 30);
     sim_do(w, "c3 acquire a");
@@ -262,7 +402,15 @@ int main(void)
         cmocka_unit_test(a_passing_failure_is_retried_until_the_waiters_time_is_over),
         cmocka_unit_test(a_failure_from_before_the_wait_is_not_its_reason),
         cmocka_unit_test(dials_that_fail_together_are_one_failure),
-        cmocka_unit_test(a_successful_dial_clears_the_backoff),
+        cmocka_unit_test(a_successful_dial_clears_the_backoff_and_the_first_answer_the_count),
+        cmocka_unit_test(until_credentials_have_worked_one_dial_goes_alone),
+        cmocka_unit_test(after_a_rejection_one_dial_goes_alone_again),
+        cmocka_unit_test(other_credentials_are_tried_alone),
+        cmocka_unit_test(a_server_that_lets_in_and_hangs_up_is_dialed_less_and_less),
+        cmocka_unit_test(who_moves_off_a_connection_that_hung_up_waits_as_after_a_failed_dial),
+        cmocka_unit_test(a_connection_that_answered_was_worth_its_login),
+        cmocka_unit_test(a_connection_that_lasted_was_worth_its_login),
+        cmocka_unit_test(credentials_that_cannot_be_used_are_looked_for_again_soon),
         cmocka_unit_test(rejected_credentials_block_the_target_for_a_while),
         cmocka_unit_test(no_algorithm_in_common_is_told_at_once_and_tried_again_after_retry_max),
         cmocka_unit_test(a_wrong_host_key_blocks_the_target_until_an_operator_acts),

@@ -119,17 +119,18 @@ TRACE(or_when_released)
 TRACE(an_idle_connection_that_is_lost_is_closed)
 {
     sim_targets(w, "a: min_idle=1 dial=10");
-    sim_run_until(w, 20);
+    sim_run_until(w, 10010);
     sim_do(w, "a.1 lost");
-    sim_run_until(w, 100);
+    sim_run_until(w, 10100);
     sim_expect(w, "[    0] dial a.1 ahead\n"
-                  "[   20] close a.1 connection-lost\n"
-                  "[   20] dial a.2 ahead\n");
+                  "[10010] close a.1 connection-lost\n"
+                  "[10010] dial a.2 ahead\n");
 }
 
 TRACE(a_reset_is_for_new_logins_and_touches_nobody_else)
 {
     sim_targets(w, "a: max=4 dial=10");
+    sim_warm(w);
     sim_do(w, "c1 acquire a owner=1; c2 acquire a owner=1; c3 acquire a owner=2");
     sim_run_until(w, 20);
     sim_do(w, "c1 release; c3 release");
@@ -167,7 +168,7 @@ TRACE(a_reset_takes_what_was_dialed_ahead_but_no_dial_under_way)
     sim_do(w, "reset a owner=1");
     sim_run_until(w, 60);
     sim_expect(w, "[    0] dial a.1 ahead\n"
-                  "[    0] dial a.2 ahead\n"
+                  "[   10] dial a.2 ahead\n"
                   "[   20] close a.1 reset\n"
                   "[   20] close a.2 reset\n"
                   "[   20] dial a.3 ahead\n"

@@ -4,6 +4,7 @@
 TRACE(a_removed_target_refuses_its_waiters_and_closes_as_it_can)
 {
     sim_targets(w, "a: max=2; b: max=1");
+    sim_warm(w);
     sim_do(w, "c1 acquire a; c2 acquire a; c3 acquire b");
     sim_run_until(w, 10);
     sim_do(w, "c2 release; c4 acquire b");
@@ -32,6 +33,7 @@ TRACE(a_removed_target_refuses_its_waiters_and_closes_as_it_can)
 TRACE(another_identity_replaces_connections_and_refuses_nobody)
 {
     sim_targets(w, "a: max=2 dial=10 id=1");
+    sim_warm(w);
     sim_do(w, "c1 acquire a; c2 acquire a");
     sim_run_until(w, 20);
     sim_do(w, "c2 release");
@@ -83,6 +85,7 @@ TRACE(owners_kept_apart_from_now_on_get_new_connections)
 TRACE(lowered_limits_close_idle_connections_now_and_leased_ones_when_released)
 {
     sim_targets(w, "a: max=4");
+    sim_warm(w);
     sim_do(w, "c1 acquire a; c2 acquire a; c3 acquire a; c4 acquire a");
     sim_run_until(w, 10);
     sim_do(w, "c4 release; c3 release");
@@ -168,6 +171,7 @@ TRACE(deadlines_are_kept_at_a_reload_that_comes_late)
 TRACE(a_stop_waits_for_releases_and_reclaims_the_rest)
 {
     sim_targets(w, "a: max=3 dial=10 drain=100 close=10");
+    sim_warm(w);
     sim_do(w, "c1 acquire a; c2 acquire a; c3 acquire a");
     sim_run_until(w, 20);
     sim_do(w, "c3 release; c4 acquire a owner=4; shutdown drain=1000; c5 acquire a");
@@ -203,8 +207,8 @@ TRACE(a_second_signal_ends_it_now)
     sim_do(w, "shutdown now; shutdown now");
     sim_run_until(w, 70000);
     sim_expect(w, "[    0] dial a.1 ahead\n"
-                  "[    0] dial a.2 ahead\n"
                   "[   10] grant c1 a.1\n"
+                  "[   10] dial a.2 ahead\n"
                   "[   15] close a.2 shutdown\n"
                   "[   50] ended c1 shutdown: shutdown\n"
                   "[   50] drain a.1 shutdown\n"

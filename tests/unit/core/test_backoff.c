@@ -59,7 +59,7 @@ static void every_status_has_its_class(void **state)
     assert_int_equal(sl_dial_failure_of(SL_E_RESOLVE), SL_DIAL_DEFINITE);
     assert_int_equal(sl_dial_failure_of(SL_E_CONNECT), SL_DIAL_DEFINITE);
     assert_int_equal(sl_dial_failure_of(SL_E_AUTH_FAILED), SL_DIAL_REJECTED);
-    assert_int_equal(sl_dial_failure_of(SL_E_CREDENTIALS), SL_DIAL_REJECTED);
+    assert_int_equal(sl_dial_failure_of(SL_E_CREDENTIALS), SL_DIAL_DEFINITE);
     assert_int_equal(sl_dial_failure_of(SL_E_NO_ALGORITHM), SL_DIAL_MISMATCHED);
     assert_int_equal(sl_dial_failure_of(SL_E_HOST_KEY_UNKNOWN), SL_DIAL_UNTRUSTED);
     assert_int_equal(sl_dial_failure_of(SL_E_HOST_KEY_CHANGED), SL_DIAL_UNTRUSTED);

@@ -228,6 +228,38 @@ static void a_lost_connection_ends_its_lease_after_its_streams(void **state)
     sl_world_fini(&w);
 }
 
+/* The server hangs up on who has just logged in: who waits next is told so, and does not dial at once. Where it has
+ * answered something, it was the lease's bad luck. */
+static void a_login_that_came_to_nothing_is_a_failed_dial(void **state)
+{
+    struct sl_world w;
+    struct client c, second;
+
+    (void)state;
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    client_acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    client_acquire_as(&second, &w, "a", 0, 300);
+    sl_fake_lose_all(w.transport, "10.0.0.5:22: the server closed the connection");
+    WORLD_UNTIL(&w, second.lease == NULL);
+    assert_int_equal(second.status, SL_E_CONNECTION_LOST);
+    assert_non_null(strstr(second.text,
+        "target a: no connection within 300 ms: 10.0.0.5:22: the server closed the connection; next try in "));
+    assert_int_equal(sl_fake_counts(w.transport).dialed, 1);
+    sl_world_fini(&w);
+
+    sl_world_init(&w, CONF("max_connections: 1"), false);
+    client_acquire(&c, &w, "a");
+    WORLD_UNTIL(&w, c.id != 0);
+    (void)client_run(&c, "hang");
+    WORLD_UNTIL(&w, strstr(c.said, "open") != NULL);
+    client_acquire_as(&second, &w, "a", 0, 300);
+    sl_fake_lose_all(w.transport, "10.0.0.5:22: the server closed the connection");
+    WORLD_UNTIL(&w, second.id != 0);
+    assert_int_equal(sl_fake_counts(w.transport).dialed, 2);
+    sl_world_fini(&w);
+}
+
 static void a_connection_lost_while_it_is_cleaned_up_is_counted_once(void **state)
 {
     struct sl_world w;
@@ -433,6 +465,7 @@ int main(void)
         cmocka_unit_test(refusals_say_why),
         cmocka_unit_test(credentials_that_fail_are_not_tried_by_everybody),
         cmocka_unit_test(a_lost_connection_ends_its_lease_after_its_streams),
+        cmocka_unit_test(a_login_that_came_to_nothing_is_a_failed_dial),
         cmocka_unit_test(a_connection_lost_while_it_is_cleaned_up_is_counted_once),
         cmocka_unit_test(release_and_loss_in_one_turn),
         cmocka_unit_test(a_lease_expires_and_is_revoked),
