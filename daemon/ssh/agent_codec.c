@@ -46,7 +46,13 @@ int sl_agent_get_list(struct sl_bytes answer, struct sl_agent_key *ret_key, size
     return 0;
 }
 
-int sl_agent_get_signature(struct sl_bytes answer, struct sl_bytes *ret_signature)
+static int starts_with(struct sl_bytes bytes, const char *text)
+{
+    size_t len = strlen(text);
+    return bytes.len >= len && memcmp(bytes.data, text, len) == 0;
+}
+
+int sl_agent_get_signature(struct sl_bytes answer, struct sl_bytes *ret_algorithm, struct sl_bytes *ret_signature)
 {
     struct sl_reader r, inner;
     struct sl_bytes signature, algorithm, raw;
@@ -65,24 +71,20 @@ int sl_agent_get_signature(struct sl_bytes answer, struct sl_bytes *ret_signatur
     if (sl_get_string(&inner, &algorithm) != 0) {
         return SL_E_PROTOCOL;
     }
-    if (algorithm.len > 3 && memcmp(algorithm.data, "sk-", 3) == 0) {
+    if (starts_with(algorithm, "sk-")) {
+        *ret_algorithm = algorithm;
         *ret_signature = (struct sl_bytes){inner.data + inner.at, sl_reader_left(&inner)};
         return 0;
     }
     if (sl_get_string(&inner, &raw) != 0) {
         return SL_E_PROTOCOL;
     }
+    *ret_algorithm = algorithm;
     *ret_signature = raw;
     return 0;
 }
 
-static int starts_with(struct sl_bytes bytes, const char *text)
-{
-    size_t len = strlen(text);
-    return bytes.len >= len && memcmp(bytes.data, text, len) == 0;
-}
-
-uint32_t sl_agent_sign_flags(struct sl_bytes to_sign)
+int sl_agent_get_algorithm(struct sl_bytes to_sign, struct sl_bytes *ret_algorithm)
 {
     struct sl_reader r;
     struct sl_bytes session, user, service, method, algorithm;
@@ -92,9 +94,32 @@ uint32_t sl_agent_sign_flags(struct sl_bytes to_sign)
     if (sl_get_string(&r, &session) != 0 || sl_get_u8(&r, &type) != 0 || sl_get_string(&r, &user) != 0 ||
         sl_get_string(&r, &service) != 0 || sl_get_string(&r, &method) != 0 || sl_get_bool(&r, &with_signature) != 0 ||
         sl_get_string(&r, &algorithm) != 0) {
-        return 0;
+        return SL_E_PROTOCOL;
     }
+    *ret_algorithm = algorithm;
+    return 0;
+}
+
+uint32_t sl_agent_sign_flags(struct sl_bytes algorithm)
+{
     return starts_with(algorithm, "rsa-sha2-512")   ? SL_AGENT_RSA_SHA2_512
            : starts_with(algorithm, "rsa-sha2-256") ? SL_AGENT_RSA_SHA2_256
                                                     : 0;
+}
+
+bool sl_agent_is_signed_with(struct sl_bytes signature_algorithm, struct sl_bytes algorithm)
+{
+    static const char certificate[] = "-cert-v01@openssh.com";
+    size_t tail = sizeof certificate - 1;
+    if (algorithm.len > tail && memcmp(algorithm.data + algorithm.len - tail, certificate, tail) == 0) {
+        /* "ssh-rsa-cert-v01@openssh.com" and "sk-ssh-ed25519-cert-v01@openssh.com" */
+        algorithm.len -= tail;
+        size_t plain = algorithm.len;
+        if (starts_with(algorithm, "sk-") && signature_algorithm.len == plain + 12 &&
+            memcmp(signature_algorithm.data + plain, "@openssh.com", 12) == 0) {
+            signature_algorithm.len = plain;
+        }
+    }
+    return signature_algorithm.len == algorithm.len &&
+           memcmp(signature_algorithm.data, algorithm.data, algorithm.len) == 0;
 }

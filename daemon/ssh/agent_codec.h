@@ -21,11 +21,16 @@ struct sl_agent_key {
 };
 /* An answer without its length. 0, or SL_E_PROTOCOL. At most SL_AGENT_KEYS_MAX are returned, the first. */
 int sl_agent_get_list(struct sl_bytes answer, struct sl_agent_key *ret_key, size_t *ret_count);
-/* The signature as libssh2 wants it: without the algorithm's name, and for keys in hardware with flags and counter.
+/* The signature as libssh2 wants it: apart from the algorithm's name, and for keys in hardware with flags and counter.
  * 0, SL_E_CREDENTIALS when the agent said no, SL_E_PROTOCOL. Borrowed. */
-int sl_agent_get_signature(struct sl_bytes answer, struct sl_bytes *ret_signature);
+int sl_agent_get_signature(struct sl_bytes answer, struct sl_bytes *ret_algorithm, struct sl_bytes *ret_signature);
 
-/* The flags for what SSH_MSG_USERAUTH_REQUEST data (RFC 4252 section 7) says is to be signed. */
-uint32_t sl_agent_sign_flags(struct sl_bytes to_sign);
+/* What SSH_MSG_USERAUTH_REQUEST data (RFC 4252 section 7) says it is to be signed with. 0 or SL_E_PROTOCOL. Borrowed.
+ */
+int sl_agent_get_algorithm(struct sl_bytes to_sign, struct sl_bytes *ret_algorithm);
+/* The flags for it. */
+uint32_t sl_agent_sign_flags(struct sl_bytes algorithm);
+/* Whether a signature of this name is one with this algorithm, which may be a certificate's. */
+bool sl_agent_is_signed_with(struct sl_bytes signature_algorithm, struct sl_bytes algorithm);
 
 #endif

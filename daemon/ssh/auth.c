@@ -1,12 +1,14 @@
 /* The way of a login:
  *   1. LOADING: keys, certificates and secrets are read in a worker
  *   2. LISTING: the server says which methods it takes
- *   3. the next untried of: identity files, the agent's keys, keyboard-interactive, password
- *   4. rejected: back to 3; after a proof the server may have been content and want another (partial success,
- *      RFC 4252 section 5.1), which libssh2 does not tell apart from a rejection: back to 2
- * libssh2 keeps the state of a call in the session: each is repeated until it no longer says EAGAIN. */
+ *   3. the next untried of: identity files, the agent's keys, keyboard-interactive, password: ssh's own order
+ *   4. rejected, or good as one of several (partial success, RFC 4252 section 5.1): the answer names what it takes now,
+ *      back to 3
+ * Each answer "no" is one of the few that a server allows, so nothing is asked that is known. The password goes out
+ * once. libssh2 keeps the state of a call in the session: each is repeated until it no longer says EAGAIN. */
 #include "daemon/ssh/auth.h"
 
+#include "daemon/ssh/algorithms.h"
 #include "daemon/ssh/auth_method.h"
 #include "daemon/ssh/io.h"
 #include "daemon/ssh/job.h"
@@ -18,7 +20,7 @@
 #include <string.h>
 
 #define AUTH_BUDGET 65536u
-/* sshd's MaxAuthTries is 6; the last one would cost us the connection before we can say why. */
+/* More than servers allow (sshd: 6, MaxAuthTries); where the limit is, they tell by ending the connection. */
 #define ATTEMPTS_MAX 20u
 
 /* --- loading --- */
@@ -72,9 +74,11 @@ int sl_auth_new(struct sl_conn *conn, struct sl_auth **ret_auth)
     }
     auth->conn = conn;
     auth->stage = SL_AUTH_LOADING;
+    auth->rsa = sl_algorithms_rsa_signatures(conn->target);
     load->target = sl_target_conf_ref(conn->target);
-    if (sl_job_start(conn->transport->loop, &load_kind, load, auth, &auth->job) != 0) {
+    if (auth->rsa == NULL || sl_job_start(conn->transport->loop, &load_kind, load, auth, &auth->job) != 0) {
         load_dispose(load);
+        free(auth->rsa);
         free(auth);
         return SL_E_NOMEM;
     }
@@ -88,32 +92,14 @@ void sl_auth_free(struct sl_auth *auth)
         sl_job_forget(auth->job);
         sl_agent_close(auth->agent);
         sl_credentials_free(auth->credentials);
+        free(auth->rsa);
+        free(auth->key_line);
         free(auth->agent_list);
         free(auth);
     }
 }
 
 /* --- what the server takes --- */
-
-static unsigned parse_methods(const char *list)
-{
-    static const struct {
-        const char *name;
-        unsigned bit;
-    } known[] = {{"publickey", SL_AUTH_PUBLICKEY}, {"password", SL_AUTH_PASSWORD},
-        {"keyboard-interactive", SL_AUTH_INTERACTIVE}};
-    unsigned methods = 0;
-    while (*list != '\0') {
-        size_t len = strcspn(list, ",");
-        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-            if (strlen(known[i].name) == len && memcmp(known[i].name, list, len) == 0) {
-                methods |= known[i].bit;
-            }
-        }
-        list += len + (list[len] == ',');
-    }
-    return methods;
-}
 
 static enum sl_auth_result list_step(struct sl_auth *auth)
 {
@@ -127,9 +113,9 @@ static enum sl_auth_result list_step(struct sl_auth *auth)
         int r = libssh2_session_last_errno(conn->session);
         return sl_auth_judge(auth, r != 0 ? r : LIBSSH2_ERROR_PROTO);
     }
-    sl_session_printable(auth->server_takes, sizeof auth->server_takes, list, strlen(list));
-    auth->offered = parse_methods(list);
-    return SL_AUTH_REJECTED; /* of "none": go on */
+    sl_auth_take_methods(auth, list);
+    auth->failures = conn->witness.said.failures;
+    return SL_AUTH_UNUSABLE; /* nothing was tried yet */
 }
 
 /* The next thing to try; false when nothing is left. */
@@ -145,23 +131,22 @@ static bool choose(struct sl_auth *auth)
             auth->stage = SL_AUTH_KEY;
             return true;
         }
-        if (target->identity_agent_set && auth->agent == NULL && auth->trouble[0] == '\0') {
+        if (target->identity_agent_set && auth->agent_asked == SL_AGENT_UNASKED) {
             auth->stage = SL_AUTH_AGENT_LIST;
             return true;
         }
-        if (auth->agent != NULL && auth->agent_key_at < auth->agent_key_count) {
+        if (auth->agent_key_at < auth->agent_key_count) {
             auth->stage = SL_AUTH_AGENT_KEY;
             return true;
         }
     }
-    unsigned secret = auth->offered & auth->untried & (SL_AUTH_INTERACTIVE | SL_AUTH_PASSWORD);
-    if (c->password == NULL || secret == 0) {
+    unsigned secret = auth->offered & auth->untried;
+    if (c->password == NULL || auth->secret == SL_SECRET_GIVEN || secret == 0) {
         return false;
     }
-    /* Password first: it takes one round trip less and no guess at what the server asks. */
-    auth->stage = (secret & SL_AUTH_PASSWORD) != 0 ? SL_AUTH_PASSWORD_SENT : SL_AUTH_INTERACTIVE_SENT;
-    auth->untried &= ~((secret & SL_AUTH_PASSWORD) != 0 ? SL_AUTH_PASSWORD : SL_AUTH_INTERACTIVE);
-    sl_auth_note_tried(auth, (secret & SL_AUTH_PASSWORD) != 0 ? "password" : "keyboard-interactive");
+    bool interactive = (secret & SL_AUTH_INTERACTIVE) != 0;
+    auth->stage = interactive ? SL_AUTH_INTERACTIVE_SENT : SL_AUTH_PASSWORD_SENT;
+    auth->untried &= ~(interactive ? SL_AUTH_INTERACTIVE : SL_AUTH_PASSWORD);
     return true;
 }
 
@@ -184,7 +169,7 @@ static enum sl_auth_result step(struct sl_auth *auth)
     case SL_AUTH_CHOOSING:
         break;
     }
-    return SL_AUTH_REJECTED;
+    return SL_AUTH_UNUSABLE;
 }
 
 int sl_auth_tick(struct sl_auth *auth)
@@ -213,14 +198,31 @@ int sl_auth_tick(struct sl_auth *auth)
         if (result == SL_AUTH_WAIT || result == SL_AUTH_DIED) {
             break;
         }
-        auth->stage = result == SL_AUTH_REJECTED_AFTER_PROOF ? SL_AUTH_LISTING : SL_AUTH_CHOOSING;
+        if (result == SL_AUTH_REJECTED && (conn->error != 0 || conn->disconnect_reason != 0)) {
+            sl_auth_fail(auth);
+            break;
+        }
+        auth->stage = SL_AUTH_CHOOSING;
     }
     return SL_E_AGAIN;
 }
 
+/* For the agent to list or sign. */
+static bool waits_for_agent(const struct sl_auth *auth)
+{
+    bool signs = auth->stage == SL_AUTH_AGENT_KEY && auth->sign == SL_SIGN_ASKED && auth->agent != NULL &&
+                 sl_agent_state(auth->agent) == SL_AGENT_BUSY;
+    return auth->stage == SL_AUTH_AGENT_LIST || signs;
+}
+
 bool sl_auth_wants_read(const struct sl_auth *auth)
 {
-    return auth != NULL && auth->stage != SL_AUTH_LOADING && auth->stage != SL_AUTH_AGENT_LIST &&
-           !(auth->stage == SL_AUTH_AGENT_KEY && auth->sign == SL_SIGN_ASKED && auth->agent != NULL &&
-               sl_agent_state(auth->agent) == SL_AGENT_BUSY);
+    return auth != NULL && auth->stage != SL_AUTH_LOADING && !waits_for_agent(auth);
+}
+
+const char *sl_auth_delay(const struct sl_auth *auth)
+{
+    return auth == NULL || !waits_for_agent(auth) ? ""
+           : auth->stage == SL_AUTH_AGENT_LIST    ? ": the agent does not answer"
+                                               : ": the agent has not signed (does it wait for somebody to confirm?)";
 }

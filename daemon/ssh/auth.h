@@ -9,6 +9,8 @@ int sl_auth_new(struct sl_conn *conn, struct sl_auth **ret_auth);
 void sl_auth_free(struct sl_auth *auth); /* wipes; NULL is fine; not while the session is away */
 /* One turn: 0 once the server has let us in; SL_E_AGAIN, also after the connection has died of it. */
 int sl_auth_tick(struct sl_auth *auth);
+/* What else than the server it waits for, to be put behind a sentence: ": the agent …", or "". Static. */
+const char *sl_auth_delay(const struct sl_auth *auth);
 /* Whether the server's next bytes are awaited. */
 bool sl_auth_wants_read(const struct sl_auth *auth);
 

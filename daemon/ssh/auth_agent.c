@@ -2,7 +2,10 @@
  * answer is there, and is then repeated. */
 #include "daemon/ssh/algorithms.h"
 #include "daemon/ssh/auth_method.h"
+#include "daemon/ssh/io.h"
 #include "daemon/ssh/known_hosts.h"
+#include "daemon/ssh/session.h"
+#include "daemon/ssh/sign_algorithm.h"
 #include "proto/status.h"
 
 #include <libssh2.h>
@@ -17,11 +20,12 @@ static void on_agent(void *arg)
 
 static enum sl_auth_result give_up(struct sl_auth *auth, const char *why)
 {
-    snprintf(auth->trouble, sizeof auth->trouble, "agent %s: %s", auth->conn->target->identity_agent, why);
+    sl_auth_note_trouble(auth, "agent %s: %s", auth->conn->target->identity_agent, why);
     sl_agent_close(auth->agent);
     auth->agent = NULL;
-    auth->agent_key_count = 0;
-    return SL_AUTH_REJECTED;
+    auth->agent_asked = SL_AGENT_GIVEN_UP;
+    auth->agent_key_at = auth->agent_key_count = 0;
+    return SL_AUTH_UNUSABLE;
 }
 
 /* Keys that were tried from their files need not be tried again. */
@@ -95,9 +99,62 @@ enum sl_auth_result sl_auth_agent_list_step(struct sl_auth *auth)
         }
     }
     if (count == 0) {
-        snprintf(auth->trouble, sizeof auth->trouble, "agent %s holds no keys", conn->target->identity_agent);
+        sl_auth_note_trouble(auth, "agent %s holds no keys", conn->target->identity_agent);
     }
-    return SL_AUTH_REJECTED; /* nothing was tried yet: choose from them */
+    auth->agent_asked = SL_AGENT_LISTED;
+    return SL_AUTH_UNUSABLE; /* nothing was tried yet: choose from them */
+}
+
+/* "SHA256:… (comment)". */
+static const char *name_of(const struct sl_agent_key *key, char *buf, size_t size)
+{
+    char comment[64];
+    char *fingerprint = sl_key_fingerprint(key->blob.data, key->blob.len);
+    sl_session_printable(comment, sizeof comment, (const char *)key->comment.data, key->comment.len);
+    snprintf(buf, size, "%s%s%s%s", fingerprint != NULL ? fingerprint : "?", comment[0] != '\0' ? " (" : "", comment,
+        comment[0] != '\0' ? ")" : "");
+    free(fingerprint);
+    return buf;
+}
+
+/* --- signing --- */
+
+static int ask_for_signature(struct sl_auth *auth, struct sl_bytes data)
+{
+    const struct sl_agent_key *key = &auth->agent_key[auth->agent_key_at];
+    struct sl_bytes algorithm;
+    size_t size = 64 + key->blob.len + data.len;
+    uint8_t *message = malloc(size);
+    struct sl_writer w;
+    if (message == NULL || sl_agent_state(auth->agent) != SL_AGENT_IDLE ||
+        sl_agent_get_algorithm(data, &algorithm) != 0) {
+        free(message);
+        return -1;
+    }
+    sl_writer_init(&w, message, size);
+    sl_agent_put_sign(&w, key->blob, data, sl_agent_sign_flags(algorithm));
+    sl_agent_ask(auth->agent, message, w.at);
+    free(message);
+    auth->sign = SL_SIGN_ASKED;
+    return 0;
+}
+
+/* The signature in the agent's answer; 0, or -1 and why not in auth->sign_error. */
+static int look_at_answer(struct sl_auth *auth, struct sl_bytes data, struct sl_bytes *ret_signature)
+{
+    struct sl_bytes wanted = {NULL, 0}, made = {NULL, 0};
+    int r = sl_agent_get_signature(sl_agent_answer(auth->agent), &made, ret_signature);
+    if (r == SL_E_CREDENTIALS) {
+        snprintf(auth->sign_error, sizeof auth->sign_error, "refuses to sign with");
+    } else if (r != 0 || sl_agent_get_algorithm(data, &wanted) != 0) {
+        snprintf(auth->sign_error, sizeof auth->sign_error, "gives an answer that makes no sense for");
+    } else if (!sl_agent_is_signed_with(made, wanted)) {
+        char a[48], b[48];
+        snprintf(auth->sign_error, sizeof auth->sign_error, "signs with \"%s\" where \"%s\" is asked for, for",
+            sl_session_printable(a, sizeof a, (const char *)made.data, made.len),
+            sl_session_printable(b, sizeof b, (const char *)wanted.data, wanted.len));
+    }
+    return auth->sign_error[0] == '\0' ? 0 : -1;
 }
 
 /* libssh2 wants `to_sign` signed. It frees the result with the session's allocator. */
@@ -107,27 +164,14 @@ static int on_sign(LIBSSH2_SESSION *session, unsigned char **ret_signature, size
     (void)session;
     struct sl_auth *auth = *abstract;
     struct sl_bytes data = {to_sign, to_sign_len}, signature;
-    if (auth->sign == SL_SIGN_NONE) {
-        const struct sl_agent_key *key = &auth->agent_key[auth->agent_key_at];
-        size_t size = 64 + key->blob.len + data.len;
-        uint8_t *message = malloc(size);
-        struct sl_writer w;
-        if (message == NULL || sl_agent_state(auth->agent) != SL_AGENT_IDLE) {
-            free(message);
-            return -1;
-        }
-        sl_writer_init(&w, message, size);
-        sl_agent_put_sign(&w, key->blob, data, sl_agent_sign_flags(data));
-        sl_agent_ask(auth->agent, message, w.at);
-        free(message);
-        auth->sign = SL_SIGN_ASKED;
+    if (auth->sign == SL_SIGN_NONE && ask_for_signature(auth, data) != 0) {
+        return -1;
     }
     if (sl_agent_state(auth->agent) == SL_AGENT_BUSY) {
         return LIBSSH2_ERROR_EAGAIN;
     }
     auth->sign = SL_SIGN_NONE;
-    if (sl_agent_state(auth->agent) == SL_AGENT_FAILED ||
-        sl_agent_get_signature(sl_agent_answer(auth->agent), &signature) != 0) {
+    if (sl_agent_state(auth->agent) == SL_AGENT_FAILED || look_at_answer(auth, data, &signature) != 0) {
         return -1;
     }
     *ret_signature = sl_witness_alloc(&auth->conn->witness, signature.len > 0 ? signature.len : 1);
@@ -139,21 +183,88 @@ static int on_sign(LIBSSH2_SESSION *session, unsigned char **ret_signature, size
     return 0;
 }
 
+/* --- one key --- */
+
+/* libssh2 takes the algorithm's name from the key's blob and cannot be told another here; but it takes one that an
+ * earlier call has left in the session, and a call with a public key that is too short leaves one (1.11.1). Where that
+ * does not work it asks for "ssh-rsa" of servers that do not say what they take, as it does by itself. */
+static void propose(struct sl_auth *auth, const char *algorithm)
+{
+    char line[SL_SIGN_ALGORITHM_SIZE + 8];
+    const char *user = auth->conn->target->user;
+    int n = snprintf(line, sizeof line, "%s AA==", algorithm);
+    (void)libssh2_userauth_publickey_frommemory(
+        auth->conn->session, user, strlen(user), line, (size_t)n, "none", 4, NULL);
+}
+
+/* The algorithm for the try that is to begin; NULL: there is none (left). */
+static const char *algorithm_for(
+    const struct sl_auth *auth, const struct sl_agent_key *key, char buf[SL_SIGN_ALGORITHM_SIZE])
+{
+    char type[64];
+    const char *in_blob;
+    size_t len;
+    if (sl_key_blob_type(key->blob.data, key->blob.len, &in_blob, &len) != 0 || len >= sizeof type) {
+        return NULL;
+    }
+    memcpy(type, in_blob, len);
+    type[len] = '\0';
+    return sl_sign_algorithm(&auth->conn->witness.said, type, auth->rsa, auth->algorithm_at, buf);
+}
+
+static void next_key(struct sl_auth *auth)
+{
+    auth->agent_key_at++;
+    auth->algorithm_at = 0;
+    auth->key_state = SL_KEY_NEW;
+}
+
+/* Why the agent's key could not be used, though the server would take it. */
+static void explain(struct sl_auth *auth, const struct sl_agent_key *key)
+{
+    char name[160];
+    auth->unsigned_keys++;
+    if (auth->sign_error[0] != '\0') {
+        sl_auth_note_trouble(auth, "agent %s: it %s %s", auth->conn->target->identity_agent, auth->sign_error,
+            name_of(key, name, sizeof name));
+        auth->sign_error[0] = '\0';
+    } else if (sl_agent_state(auth->agent) == SL_AGENT_FAILED) {
+        give_up(auth, sl_agent_error(auth->agent));
+    } else {
+        sl_auth_note_trouble(
+            auth, "agent's key %s cannot be used: %s", name_of(key, name, sizeof name), sl_io_error_text(auth->conn));
+    }
+}
+
 enum sl_auth_result sl_auth_agent_key_step(struct sl_auth *auth)
 {
     struct sl_conn *conn = auth->conn;
     const struct sl_agent_key *key = &auth->agent_key[auth->agent_key_at];
+    char buf[SL_SIGN_ALGORITHM_SIZE], name[160];
+    if (auth->key_state == SL_KEY_NEW) {
+        const char *algorithm = algorithm_for(auth, key, buf);
+        if (algorithm == NULL) {
+            sl_auth_note_trouble(auth, "agent's key %s: the server takes no signature that it may make (it takes %s)",
+                name_of(key, name, sizeof name), conn->witness.said.sig_algs);
+            next_key(auth);
+            return SL_AUTH_UNUSABLE;
+        }
+        propose(auth, algorithm);
+        auth->key_state = SL_KEY_ASKED;
+    }
     void *abstract = auth;
     int r = libssh2_userauth_publickey(
         conn->session, conn->target->user, key->blob.data, key->blob.len, on_sign, &abstract);
     enum sl_auth_result result = sl_auth_judge(auth, r);
-    if (result == SL_AUTH_REJECTED || result == SL_AUTH_REJECTED_AFTER_PROOF) {
-        char *fingerprint = sl_key_fingerprint(key->blob.data, key->blob.len);
-        sl_auth_note_tried(auth, "agent's key %s", fingerprint != NULL ? fingerprint : "?");
-        free(fingerprint);
-        auth->agent_key_at++;
-        if (auth->agent != NULL && sl_agent_state(auth->agent) == SL_AGENT_FAILED) {
-            give_up(auth, sl_agent_error(auth->agent));
+    if (result == SL_AUTH_UNUSABLE) {
+        explain(auth, key);
+        next_key(auth);
+    } else if (result == SL_AUTH_REJECTED) {
+        auth->key_state = SL_KEY_NEW;
+        auth->algorithm_at++;
+        if (r != LIBSSH2_ERROR_AUTHENTICATION_FAILED || algorithm_for(auth, key, buf) == NULL) {
+            sl_auth_note_tried(auth, "agent's key %s", name_of(key, name, sizeof name));
+            next_key(auth);
         }
     }
     return result;

@@ -153,7 +153,7 @@ static void check_login_deadline(struct sl_conn *conn)
     }
     double seconds = (double)conn->target->policy.login_timeout_ms / 1000.0;
     if (conn->phase == SL_PHASE_AUTH) {
-        sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "logging in took longer than %g s", seconds);
+        sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "logging in took longer than %g s%s", seconds, sl_auth_delay(conn->auth));
     } else if (conn->away_step == NULL || conn->phase == SL_PHASE_HOST_KEY) {
         sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "known_hosts could not be read or written within %g s", seconds);
     } else if (conn->server == NULL) {

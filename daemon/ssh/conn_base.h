@@ -122,6 +122,7 @@ struct sl_conn {
     struct sl_prelude *prelude;
     struct sl_kexinit *server_kexinit; /* what the server offers; freed with the handshake */
     char *disconnect_text;             /* what the server's DISCONNECT said */
+    int disconnect_reason;             /* its number, RFC 4253 section 11.1 */
     struct sl_witness witness;
     uint64_t bytes_in; /* counted by RECV, in a worker too */
     uint64_t received; /* the same, as of the last turn; the loop's */

@@ -188,10 +188,10 @@ static void on_disconnect(LIBSSH2_SESSION *session, int reason, const char *mess
     const char *language, int language_len, void **abstract)
 {
     (void)session;
-    (void)reason;
     (void)language;
     (void)language_len;
     struct sl_conn *conn = *abstract;
+    conn->disconnect_reason = reason;
     if (conn->disconnect_text == NULL && message != NULL && message_len > 0) {
         conn->disconnect_text = strndup(message, message_len < 200 ? (size_t)message_len : 200);
     }

@@ -43,6 +43,9 @@ static void look(struct sl_witness *witness, const uint8_t *mem, size_t len)
     if (witness->on_kexinit != NULL && len > 0 && mem[0] == MSG_KEXINIT) {
         witness->on_kexinit(witness->arg, mem, len);
     }
+    if (witness->freeing == SL_WITNESS_WIPES) {
+        sl_auth_said_look(&witness->said, mem, len - SERIAL_LEN);
+    }
     if (len >= EXIT_LEN && mem[0] == MSG_CHANNEL_REQUEST && witness->on_exit != NULL) {
         const uint8_t *name = mem + EXIT_NAME_AT;
         if (memcmp(name,

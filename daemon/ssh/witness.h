@@ -1,9 +1,11 @@
 /* witness.h - sees what libssh2 does not tell: whether an exit status really came (its answer is 0 when none did),
- * which number a channel got, why one was refused, which of two answers came first, what a server offers, and how much
- * memory a session holds. Watches through libssh2's own allocator hooks. The memory is malloc()'s own: libssh2 gives
- * some of it to OpenSSL to free. */
+ * which number a channel got, why one was refused, which of two answers came first, what a server offers, what a login
+ * was told, and how much memory a session holds. Watches through libssh2's own allocator hooks. The memory is
+ * malloc()'s own: libssh2 gives some of it to OpenSSL to free. */
 #ifndef SSHLEASE_SSH_WITNESS_H
 #define SSHLEASE_SSH_WITNESS_H
+
+#include "daemon/ssh/auth_said.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -19,7 +21,8 @@ struct sl_witness {
     /* What becomes of memory that is given back. Keys, passwords and what they are made from lie in it until one is
      * logged in; libssh2 wipes little of that. */
     enum { SL_WITNESS_WIPES, SL_WITNESS_FREES } freeing;
-    uint64_t serial;  /* of the last allocation: packets are allocated in the order in which they arrive */
+    struct sl_auth_said said; /* as long as it wipes */
+    uint64_t serial;          /* of the last allocation: packets are allocated in the order in which they arrive */
     uint64_t answer;  /* the serial of the last CHANNEL_SUCCESS or CHANNEL_FAILURE that libssh2 took for a request's */
     uint32_t refusal; /* the reason of the last CHANNEL_OPEN_FAILURE */
     char refusal_text[96];

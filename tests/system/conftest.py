@@ -21,6 +21,7 @@ import holders as holders_module  # noqa: E402
 import proxy as proxy_module      # noqa: E402
 import ssh_tools as tools_module  # noqa: E402
 import sshd as sshd_module        # noqa: E402
+from waiting import until         # noqa: E402
 
 IS_ROOT = os.geteuid() == 0
 
@@ -209,3 +210,26 @@ def remote_dir(account):
     os.chown(directory, account.pw_uid, account.pw_gid)
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def agent(tmp_path):
+    """The socket of an ssh-agent without keys."""
+    path = str(tmp_path / "agent")
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: os.path.exists(path), "the agent's socket")
+    yield path
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def password(account, tmp_path):
+    """The account's, as a setting."""
+    secret = account_module.password()
+    if secret is None:
+        pytest.skip("the account was not made by these tests, so its password is not known")
+    path = tmp_path / "password"
+    path.write_text(secret)
+    path.chmod(0o600)
+    return {"file": str(path)}

@@ -2,28 +2,14 @@
 
 import os
 import re
-import subprocess
 import time
 
 import pytest
 
-import account as account_module
 import native
+from agents import add
+from logins import logs_in, refusal
 from sshd import fingerprint
-from waiting import until
-
-
-def logs_in(daemon):
-    client = daemon.leased()
-    assert client.run("echo in").stdout == b"in\n"
-    return client
-
-
-def refusal(daemon, **options):
-    with pytest.raises(native.Error) as e:
-        daemon.client().acquire("t", **options)
-    assert e.value.unsent and "t" in e.value.text and e.value.text.isprintable()
-    return e.value
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
@@ -65,20 +51,6 @@ def test_certificate(make_daemon, make_sshd, target, keys, kind):
     server = make_sshd(f"TrustedUserCAKeys {keys.authority}.pub")
     os.chmod(keys.dir, 0o755)
     logs_in(make_daemon({"targets": {"t": target(server, identity_file=keys.certificate(kind, server.user))}}))
-
-
-@pytest.fixture
-def agent(tmp_path, keys):
-    path = str(tmp_path / "agent")
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: os.path.exists(path), "the agent's socket")
-    yield path
-    process.terminate()
-    process.wait()
-
-
-def add(agent, *words):
-    subprocess.run(["ssh-add", "-q", *words], env={**os.environ, "SSH_AUTH_SOCK": agent}, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
@@ -157,19 +129,8 @@ def test_everybody_who_waits_is_told(make_daemon, make_sshd, target, keys):
     rids = [c.start_acquire("t") for c in clients]
     for client, rid in zip(clients, rids):
         assert native.CODES[client.answer("ERROR", rid=rid).code] == "auth-failed"
-    # As many attempts as handshakes at once, not as many as clients.
-    assert len(server.log.matches("Connection from")) <= 4
-
-
-@pytest.fixture
-def password(account, tmp_path):
-    secret = account_module.password()
-    if secret is None:
-        pytest.skip("the account was not made by these tests, so its password is not known")
-    path = tmp_path / "password"
-    path.write_text(secret)
-    path.chmod(0o600)
-    return {"file": str(path)}
+    # One goes alone until it is known that the credentials work.
+    assert len(server.log.matches("Connection from")) == 1
 
 
 @pytest.mark.root

@@ -81,20 +81,26 @@ static void test_many_keys_are_cut(void **state)
 static void test_signature(void **state)
 {
     (void)state;
-    struct sl_bytes signature = {NULL, 0};
+    struct sl_bytes algorithm = {NULL, 0}, signature = {NULL, 0};
     assert_int_equal(
-        sl_agent_get_signature(BYTES("\x0e\0\0\0\x12\0\0\0\x0bssh-ed25519\0\0\0\x03SIG"), &signature), SL_E_PROTOCOL);
-    assert_int_equal(sl_agent_get_signature(BYTES("\x0e\0\0\0\x16\0\0\0\x0bssh-ed25519\0\0\0\x03SIG"), &signature), 0);
+        sl_agent_get_signature(BYTES("\x0e\0\0\0\x12\0\0\0\x0bssh-ed25519\0\0\0\x03SIG"), &algorithm, &signature),
+        SL_E_PROTOCOL);
+    assert_int_equal(
+        sl_agent_get_signature(BYTES("\x0e\0\0\0\x16\0\0\0\x0bssh-ed25519\0\0\0\x03SIG"), &algorithm, &signature), 0);
     assert_int_equal(signature.len, 3);
     assert_memory_equal(signature.data, "SIG", 3);
+    assert_int_equal(algorithm.len, 11);
+    assert_memory_equal(algorithm.data, "ssh-ed25519", 11);
     /* Keys in hardware: the flags and the counter behind the signature belong to it. */
-    assert_int_equal(sl_agent_get_signature(BYTES("\x0e\0\0\0\x12\0\0\0\x02sk\0\0\0\x03SIGAAAAA"), &signature), 0);
+    assert_int_equal(
+        sl_agent_get_signature(BYTES("\x0e\0\0\0\x12\0\0\0\x02sk\0\0\0\x03SIGAAAAA"), &algorithm, &signature), 0);
     assert_int_equal(signature.len, 3);
-    assert_int_equal(sl_agent_get_signature(BYTES("\x0e\0\0\0\x14\0\0\0\x04sk-x\0\0\0\x03SIGAAAAA"), &signature), 0);
+    assert_int_equal(
+        sl_agent_get_signature(BYTES("\x0e\0\0\0\x14\0\0\0\x04sk-x\0\0\0\x03SIGAAAAA"), &algorithm, &signature), 0);
     assert_int_equal(signature.len, 12);
     assert_memory_equal(signature.data, "\0\0\0\x03SIGAAAAA", 12);
-    assert_int_equal(sl_agent_get_signature(BYTES("\x05"), &signature), SL_E_CREDENTIALS);
-    assert_int_equal(sl_agent_get_signature(BYTES(""), &signature), SL_E_PROTOCOL);
+    assert_int_equal(sl_agent_get_signature(BYTES("\x05"), &algorithm, &signature), SL_E_CREDENTIALS);
+    assert_int_equal(sl_agent_get_signature(BYTES(""), &algorithm, &signature), SL_E_PROTOCOL);
 }
 
 static uint32_t flags_for(const char *algorithm)
@@ -110,7 +116,9 @@ static uint32_t flags_for(const char *algorithm)
     sl_put_bool(&w, true);
     sl_put_text(&w, algorithm);
     sl_put_text(&w, "blob");
-    return sl_agent_sign_flags((struct sl_bytes){data, w.at});
+    struct sl_bytes wanted;
+    assert_int_equal(sl_agent_get_algorithm((struct sl_bytes){data, w.at}, &wanted), 0);
+    return sl_agent_sign_flags(wanted);
 }
 
 static void test_sign_flags(void **state)
@@ -121,7 +129,28 @@ static void test_sign_flags(void **state)
     assert_int_equal(flags_for("rsa-sha2-512-cert-v01@openssh.com"), SL_AGENT_RSA_SHA2_512);
     assert_int_equal(flags_for("ssh-ed25519"), 0);
     assert_int_equal(flags_for("ssh-rsa"), 0);
-    assert_int_equal(sl_agent_sign_flags(BYTES("junk")), 0);
+    struct sl_bytes wanted;
+    assert_int_equal(sl_agent_get_algorithm(BYTES("junk"), &wanted), SL_E_PROTOCOL);
+}
+
+static bool is_signed_with(const char *signature, const char *wanted)
+{
+    return sl_agent_is_signed_with((struct sl_bytes){(const uint8_t *)signature, strlen(signature)},
+        (struct sl_bytes){(const uint8_t *)wanted, strlen(wanted)});
+}
+
+static void test_algorithm_of_a_signature(void **state)
+{
+    (void)state;
+    assert_true(is_signed_with("ssh-ed25519", "ssh-ed25519"));
+    assert_true(is_signed_with("rsa-sha2-512", "rsa-sha2-512"));
+    assert_true(is_signed_with("rsa-sha2-512", "rsa-sha2-512-cert-v01@openssh.com"));
+    assert_true(is_signed_with("sk-ssh-ed25519@openssh.com", "sk-ssh-ed25519@openssh.com"));
+    assert_true(is_signed_with("sk-ssh-ed25519@openssh.com", "sk-ssh-ed25519-cert-v01@openssh.com"));
+    assert_false(is_signed_with("ssh-rsa", "rsa-sha2-512"));
+    assert_false(is_signed_with("rsa-sha2-256", "rsa-sha2-512"));
+    assert_false(is_signed_with("", "ssh-rsa"));
+    assert_false(is_signed_with("ssh-ed25519@openssh.com", "ssh-ed25519-cert-v01@openssh.com"));
 }
 
 int main(void)
@@ -132,6 +161,7 @@ int main(void)
         cmocka_unit_test(test_many_keys_are_cut),
         cmocka_unit_test(test_signature),
         cmocka_unit_test(test_sign_flags),
+        cmocka_unit_test(test_algorithm_of_a_signature),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
