@@ -106,6 +106,8 @@ def tests_of(zoo, server, tests):
         left_out.update(test for test in tests if test not in SHORT)
     if zoo.short and not server.findable:
         left_out.add("killed-detached")  # plain ssh has the same trouble, and it takes 16 s to see it
+    if zoo.short and server.in_short is not None:
+        left_out.update(test for test in tests if test not in server.in_short)
     return [test for test in tests if test not in left_out]
 
 

@@ -21,6 +21,7 @@ class Server:
     client_keys = ("ed25519", "rsa", "ecdsa")
     without = {}                # test -> why it makes no sense here
     only = None                 # these tests and no others, in the short form, too
+    in_short = None             # of the short form's tests, these; None: all
     in_a_row = 20               # commands in the test of that name
     stderr_first = b""          # what it writes to standard error before any command
     endless = "wait 60"         # where exec is no POSIX shell: a command that writes a line and goes on

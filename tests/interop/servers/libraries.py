@@ -23,6 +23,7 @@ class AsyncSsh(Server):
     name = "asyncssh"
     short = True
     findable = True
+    without = {"killed-detached": "it ends the connection on a channel's signal: nothing can be looked for on it then"}
     rekeys = True
     terminals = False  # its redirect() joins with pipes
 
