@@ -106,7 +106,9 @@ static const char *at_path(char *buf, size_t size, const char *path, size_t len)
 /* Asks the socket itself, with the program that is there. */
 static const char *ask_socket(char *buf, size_t size, const char *path)
 {
-    (void)snprintf(buf, size, is_plain(path, strlen(path)) ? "ssh -F none -S %s -O check x 2>/dev/null" : "", path);
+    buf[0] = '\0';
+    if (is_plain(path, strlen(path)))
+        (void)snprintf(buf, size, "ssh -F none -S %s -O check x 2>/dev/null", path);
     return buf;
 }
 

@@ -336,15 +336,13 @@ static bool is_opening_second(const struct sl_conn *conn)
 
 bool sl_ahead_lost(struct sl_conn *conn)
 {
-    uint64_t now = sl_conn_now(conn);
-    if (conn->commands > conn->proved && now - conn->command_end_ms < SOON_MS) {
-        saw_end(conn);
-    } else if (conn->trial_ms != 0 || is_opening_second(conn)) {
+    bool after_command = conn->commands > 0 && sl_conn_now(conn) - conn->command_end_ms < SOON_MS;
+    bool second = conn->trial_ms != 0 || is_opening_second(conn);
+    /* Where nothing was answered since the command, the second session has not come to be. */
+    if (second && !(after_command && conn->commands > conn->proved)) {
         end_trial(conn, SL_SESSIONS_ONE, "ends the connection at a second session");
-    } else if (conn->commands > 0 && now - conn->command_end_ms < SOON_MS) {
+    } else if (after_command) {
         saw_end(conn);
-    } else {
-        return false;
     }
-    return true;
+    return second || after_command;
 }
