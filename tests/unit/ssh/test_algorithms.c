@@ -143,7 +143,7 @@ static void what_the_library_has(void **state)
     assert_int_equal(sl_transport_algorithms(&there), 0);
     for (size_t kind = 0; kind < SL_ALGORITHM_KINDS; kind++) {
         /* All that is offered by default is there, in that order. */
-        const char *list = sl_algorithms_default(kind), *name;
+        const char *list = sl_algorithms_default((enum sl_algorithm_kind)kind), *name;
         size_t len;
         for (size_t i = 0; sl_name_list_next(&list, &name, &len); i++) {
             assert_true(i < there.by_default[kind].count);

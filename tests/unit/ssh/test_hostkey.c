@@ -78,6 +78,7 @@ static void on_checked(void *arg, int status, const char *text)
 }
 
 /* What a look at `blob` ends with. */
+static void expect(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void expect(int status, const char *format, ...)
 {
     struct sl_hostkey *hostkey;
@@ -105,10 +106,10 @@ static void use_file(const char *path)
 static void a_new_key_is_written_down_without_a_word(void **state)
 {
     (void)state;
-    expect(0, "");
+    expect(0, "%s", "");
     assert_int_equal(access(file, R_OK), 0);
     target->host_key_checking = SL_HOST_KEY_STRICT;
-    expect(0, "");
+    expect(0, "%s", "");
 }
 
 static void what_cannot_be_written_is_a_warning(void **state)
@@ -197,7 +198,7 @@ static void a_plain_key_beside_an_authority_is_enough(void **state)
     snprintf(text, sizeof text, "192.0.2.1 ssh-ed25519 %s\n@cert-authority *", base64);
     free(base64);
     write_file(text, other, sizeof other - 1);
-    expect(0, "");
+    expect(0, "%s", "");
 }
 
 int main(void)
