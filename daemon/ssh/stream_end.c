@@ -12,7 +12,7 @@
 
 /* From the hang-up to TERM, at most; a short kill_grace is halved. From KILL to the channel's close; from our CLOSE to
  * theirs. */
-#define HANGUP_WAIT_MS 300u
+#define HANGUP_WAIT_MS 1000u
 #define KILL_WAIT_MS   1000u
 #define CLOSE_WAIT_MS  2000u
 
