@@ -161,6 +161,7 @@ static int on_message(struct sshlease *lease, const struct sl_msg *msg)
         {SL_MSG_EOF, sl_streams_on_message},
         {SL_MSG_STREAM_OPENED, sl_streams_on_message},
         {SL_MSG_OUTPUT_LOST, sl_streams_on_message},
+        {SL_MSG_EXITED, sl_streams_on_message},
         {SL_MSG_STREAM_END, sl_streams_on_message},
         {SL_MSG_OK, on_answer},
         {SL_MSG_ERROR, on_answer},

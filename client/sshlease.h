@@ -220,6 +220,10 @@ int sshlease_stream_resize(
 int sshlease_stream_wait(struct sshlease_stream *stream, int timeout_ms, struct sshlease_result *ret_result);
 /* Whether it has ended; fills *ret_result then. Does no input or output. */
 bool sshlease_stream_result(const struct sshlease_stream *stream, struct sshlease_result *ret_result);
+/* Whether the command has exited, while its output may go on: a child of it may have that open. Fills *ret_result then;
+ * an end that follows may say something else (the connection was lost). False until the stream's end where the daemon
+ * is an old one. Does no input or output. */
+bool sshlease_stream_exited(const struct sshlease_stream *stream, struct sshlease_result *ret_result);
 /* Ends it on the far side if it still runs (TERM, then KILL), and frees it. Does not wait. NULL is fine. */
 void sshlease_stream_free(struct sshlease_stream *stream);
 

@@ -244,10 +244,8 @@ static void copy_text(char *copy, size_t size, struct sl_bytes text)
     copy[len] = '\0';
 }
 
-static int on_end(struct sshlease_stream *stream, const struct sl_msg_stream_end *end)
+static void set_result(struct sshlease_result *result, const struct sl_msg_stream_end *end)
 {
-    struct sshlease_result *result = &stream->result;
-
     *result = (struct sshlease_result){.exit_status = -1};
     switch (end->how) {
     case SL_END_STATUS:
@@ -263,6 +261,23 @@ static int on_end(struct sshlease_stream *stream, const struct sl_msg_stream_end
         result->how = SSHLEASE_UNKNOWN;
     }
     copy_text(result->text, sizeof result->text, end->text);
+}
+
+static int on_exited(struct sshlease_stream *stream, const struct sl_msg_exited *exited)
+{
+    const struct sl_msg_stream_end end = {.how = exited->how,
+        .exit_status = exited->exit_status,
+        .signal = exited->signal,
+        .core_dumped = exited->core_dumped};
+
+    set_result(&stream->result, &end);
+    stream->exited = true;
+    return 0;
+}
+
+static int on_end(struct sshlease_stream *stream, const struct sl_msg_stream_end *end)
+{
+    set_result(&stream->result, end);
     end_stream(stream, 0, false, NULL);
     return 0;
 }
@@ -294,6 +309,9 @@ int sl_streams_on_message(struct sshlease *lease, const struct sl_msg *msg)
     case SL_MSG_OUTPUT_LOST:
         id = msg->output_lost.stream;
         break;
+    case SL_MSG_EXITED:
+        id = msg->exited.stream;
+        break;
     case SL_MSG_STREAM_END:
         id = msg->stream_end.stream;
         break;
@@ -318,6 +336,8 @@ int sl_streams_on_message(struct sshlease *lease, const struct sl_msg *msg)
         return add_credit(stream, msg->stream_opened.window);
     case SL_MSG_OUTPUT_LOST:
         return on_output_lost(stream, &msg->output_lost);
+    case SL_MSG_EXITED:
+        return on_exited(stream, &msg->exited);
     case SL_MSG_STREAM_END:
         return on_end(stream, &msg->stream_end);
     default: /* EOF: both outputs have ended; how the command ended follows */

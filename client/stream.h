@@ -34,6 +34,7 @@ struct sshlease_stream {
     uint32_t credit_owed; /* what was read since credit was given last */
     uint32_t credit_out;  /* what we may still send */
     bool eof_sent;
+    bool exited;     /* the daemon has said how the command ended, which `result` holds, but its output goes on */
     bool passed;     /* its bytes go by descriptors; nothing is read or written here */
     int lost;        /* why its output could not be written; 0: it could */
     char *lost_text; /* for a person */

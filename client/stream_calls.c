@@ -216,6 +216,14 @@ bool sshlease_stream_result(const struct sshlease_stream *stream, struct sshleas
     return true;
 }
 
+bool sshlease_stream_exited(const struct sshlease_stream *stream, struct sshlease_result *ret_result)
+{
+    if (stream->state != SL_STREAM_ENDED && !stream->exited)
+        return false;
+    *ret_result = stream->result;
+    return true;
+}
+
 int sshlease_stream_wait(struct sshlease_stream *stream, int timeout_ms, struct sshlease_result *ret_result)
 {
     struct sshlease *lease = stream->lease;

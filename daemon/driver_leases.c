@@ -57,6 +57,14 @@ static void on_stream_sent(void *arg, size_t len)
         stream->handler->on_sent(stream->arg, len);
 }
 
+static void on_stream_exit(void *arg, const struct sl_stream_result *result)
+{
+    struct sl_lease_stream *stream = arg;
+
+    if (stream->lease != NULL && stream->handler->on_exit != NULL)
+        stream->handler->on_exit(stream->arg, result);
+}
+
 static void on_stream_end(void *arg, const struct sl_stream_result *result)
 {
     struct sl_lease_stream *stream = arg;
@@ -73,6 +81,7 @@ static const struct sl_stream_handler stream_handler = {
     .on_data = on_stream_data,
     .on_eof = on_stream_eof,
     .on_sent = on_stream_sent,
+    .on_exit = on_stream_exit,
     .on_end = on_stream_end,
 };
 

@@ -171,6 +171,13 @@ static const struct field output_lost_fields[] = {
     F_CODE(output_lost.code),
     F_REMARK(output_lost.text),
 };
+static const struct field exited_fields[] = {
+    F_ANY32(exited.stream),
+    F_U32(exited.how, SL_END_STATUS, SL_END_SIGNAL),
+    F_ANY32(exited.exit_status),
+    F_NAME(exited.signal, SL_MSG_NAME_MAX),
+    F_BOOL(exited.core_dumped),
+};
 static const struct field end_fields[] = {
     F_RID(end.rid),
     F_U64(end.lease),
@@ -228,6 +235,7 @@ static const struct layout layouts[] = {
     [SL_MSG_LEASE_ENDED] = {"LEASE_ENDED", DAEMON, 1, false, FIELDS(lease_ended_fields)},
     [SL_MSG_STREAM_OPENED] = {"STREAM_OPENED", DAEMON, 1, false, FIELDS(stream_opened_fields)},
     [SL_MSG_OUTPUT_LOST] = {"OUTPUT_LOST", DAEMON, 2, false, FIELDS(output_lost_fields)},
+    [SL_MSG_EXITED] = {"EXITED", DAEMON, 3, false, FIELDS(exited_fields)},
     [SL_MSG_STREAM_END] = {"STREAM_END", DAEMON, 1, false, FIELDS(stream_end_fields)},
     [SL_MSG_STATUS_REPLY] = {"STATUS_REPLY", DAEMON, 1, false, FIELDS(status_reply_fields)},
     [SL_MSG_MUX_PATH] = {"MUX_PATH", DAEMON, 2, false, FIELDS(mux_path_fields)},

@@ -7,7 +7,7 @@
 /* The first string of a HELLO; whatever else speaks to the socket by mistake does not say it. */
 #define SL_MSG_MAGIC "sshlease"
 /* The newest and oldest version this code speaks. */
-#define SL_MSG_VERSION     2u
+#define SL_MSG_VERSION     3u
 #define SL_MSG_VERSION_MIN 1u
 
 /* Maxima, in bytes where not said otherwise; a message over one is a protocol violation. */
@@ -50,6 +50,7 @@ enum sl_msg_type {
     SL_MSG_LEASE_ENDED = 113, /* unasked: the lease is over */
     SL_MSG_STREAM_OPENED = 120,
     SL_MSG_OUTPUT_LOST = 121, /* version 2 */
+    SL_MSG_EXITED = 122,      /* version 3 */
     SL_MSG_STREAM_END = 123,  /* the last message about a stream */
     SL_MSG_STATUS_REPLY = 130,
     SL_MSG_MUX_PATH = 131, /* version 2 */
@@ -163,6 +164,13 @@ struct sl_msg_signal {
 struct sl_msg_window_change {
     uint32_t stream, cols, rows, width_px, height_px;
 };
+struct sl_msg_exited { /* as in STREAM_END, which says it again; the outputs are still open */
+    uint32_t stream;
+    uint32_t how; /* enum sl_stream_end_how, but never UNKNOWN */
+    uint32_t exit_status;
+    struct sl_bytes signal;
+    bool core_dumped;
+};
 struct sl_msg_stream_end {
     uint32_t stream;
     uint32_t how;           /* enum sl_stream_end_how */
@@ -215,6 +223,7 @@ struct sl_msg {
         struct sl_msg_signal signal;
         struct sl_msg_window_change window_change;
         struct sl_msg_output_lost output_lost;
+        struct sl_msg_exited exited;
         struct sl_msg_stream_end stream_end;
         struct sl_msg_end end;
         struct sl_msg_status_reply status_reply;

@@ -183,6 +183,24 @@ static void on_open(void *arg, int status, const char *text)
     sl_client_stream_opened(arg, status, text);
 }
 
+/* Said before the end where the output goes on; a client of an old version waits for the end. */
+static void on_exit_known(void *arg, const struct sl_stream_result *result)
+{
+    struct sl_client_stream *s = arg;
+    const bool killed = result->how == SL_RESULT_SIGNAL;
+
+    if (s->phase != SL_STREAM_OPENED || s->client->version < sl_msg_since(SL_MSG_EXITED))
+        return;
+    sl_client_send(s->client, &(struct sl_msg){
+                                  .type = SL_MSG_EXITED,
+                                  .exited = {.stream = s->id,
+                                      .how = (uint32_t)result->how,
+                                      .exit_status = killed ? 0 : result->exit_status,
+                                      .signal = sl_bytes_of(killed ? result->signal : ""),
+                                      .core_dumped = killed && result->core_dumped},
+                              });
+}
+
 static void send_end(struct sl_client_stream *s, const struct sl_stream_result *result)
 {
     const bool killed = result->how == SL_RESULT_SIGNAL;
@@ -233,6 +251,7 @@ static const struct sl_stream_handler stream_handler = {
     .on_data = on_data,
     .on_eof = on_eof,
     .on_sent = on_sent,
+    .on_exit = on_exit_known,
     .on_end = on_end,
 };
 

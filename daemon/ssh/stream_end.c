@@ -15,6 +15,7 @@
 #define HANGUP_WAIT_MS 1000u
 #define KILL_WAIT_MS   1000u
 #define CLOSE_WAIT_MS  2000u
+#define SIGNAL_SIZE    32u
 
 bool sl_stream_is_over(const struct sl_stream *stream)
 {
@@ -56,17 +57,13 @@ void sl_stream_refuse(struct sl_stream *stream, int status, const char *text, bo
     }
 }
 
-/* What the server said of the command's end, on a channel it has closed. */
-static void finish_closed(struct sl_stream *stream, struct sl_stream_result *result, char *signal, size_t signal_size)
+/* What the server has said of the command's end by now. */
+static void read_exit(struct sl_stream *stream, struct sl_stream_result *result, char *signal, size_t signal_size)
 {
     struct sl_chan *chan = stream->chan;
     struct sl_conn *conn = stream->conn;
     char *name = NULL;
     size_t len = 0;
-    if (sl_stream_is_forward(stream)) {
-        *result = (struct sl_stream_result){.how = SL_RESULT_CLOSED, .text = ""};
-        return;
-    }
     int status = libssh2_channel_get_exit_status(chan->ch);
     (void)libssh2_channel_get_exit_signal(chan->ch, &name, &len, NULL, NULL, NULL, NULL);
     if (name != NULL) {
@@ -79,6 +76,31 @@ static void finish_closed(struct sl_stream *stream, struct sl_stream_result *res
     } else {
         *result = (struct sl_stream_result){
             .how = SL_RESULT_UNKNOWN, .text = "the server closed the stream without an exit status"};
+    }
+}
+
+/* On a channel that the server has closed. */
+static void finish_closed(struct sl_stream *stream, struct sl_stream_result *result, char *signal, size_t signal_size)
+{
+    if (sl_stream_is_forward(stream)) {
+        *result = (struct sl_stream_result){.how = SL_RESULT_CLOSED, .text = ""};
+    } else {
+        read_exit(stream, result, signal, signal_size);
+    }
+}
+
+void sl_stream_tell_exit(struct sl_stream *stream)
+{
+    struct sl_stream_result result;
+    char signal[SIGNAL_SIZE];
+    if (stream->exit_told || stream->chan->exit == SL_EXIT_NONE || sl_stream_is_forward(stream) ||
+        stream->handler.on_exit == NULL) {
+        return;
+    }
+    stream->exit_told = true;
+    read_exit(stream, &result, signal, sizeof signal);
+    if (result.how != SL_RESULT_UNKNOWN) {
+        stream->handler.on_exit(stream->arg, &result);
     }
 }
 
@@ -95,7 +117,7 @@ void sl_stream_run_finishing(struct sl_stream *stream)
 {
     struct sl_chan *chan = stream->chan;
     struct sl_stream_result result;
-    char signal[32];
+    char signal[SIGNAL_SIZE];
     /* Latched before the channel is freed, and only worth something once the server has closed it. */
     bool closed = sl_chan_look(chan) == SL_END_CLOSE;
     if (closed) {

@@ -122,6 +122,12 @@ static void run_running(struct sl_stream *stream)
         sl_stream_start_finishing(stream);
         return;
     }
+    if (stream->ending == SL_ENDING_NO) {
+        sl_stream_tell_exit(stream);
+        if (sl_stream_is_over(stream)) {
+            return;
+        }
+    }
     if (stream->ending != SL_ENDING_NO) {
         sl_stream_run_ending(stream);
     } else if (output_ended && sl_stream_is_late(stream)) {

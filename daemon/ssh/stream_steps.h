@@ -18,6 +18,8 @@ void sl_stream_refuse(struct sl_stream *stream, int status, const char *text, bo
 /* Its channel is about to be closed. `by_server`: the server has done so, or nothing runs there. A drain counts these.
  */
 void sl_stream_note_end(struct sl_stream *stream, bool by_server);
+/* on_exit, if the server has said how the command ended and that was not told yet. */
+void sl_stream_tell_exit(struct sl_stream *stream);
 /* Hang-up, TERM, KILL, CLOSE, each when the one before has had its time. */
 void sl_stream_run_ending(struct sl_stream *stream);
 void sl_stream_start_finishing(struct sl_stream *stream);

@@ -171,6 +171,9 @@ struct sl_stream_handler {
     void (*on_eof)(void *arg);
     /* So many bytes given to sl_stream_write() have left our buffer: there is room for as many again. */
     void (*on_sent)(void *arg, size_t len);
+    /* How the command ended, while its output may go on: a child of it may have that open. At most once, and not where
+     * on_end says it at once. NULL: nobody asks. `result` is valid during the callback, and never UNKNOWN. */
+    void (*on_exit)(void *arg, const struct sl_stream_result *result);
     /* The last callback; the stream is freed when it returns. Comes once for every stream that was made. */
     void (*on_end)(void *arg, const struct sl_stream_result *result);
 };

@@ -20,7 +20,7 @@ struct sl_stream {
     char *echo;
     size_t echo_len;
     size_t flood;
-    bool eof, closing;
+    bool eof, closing, left;
 };
 TAILQ_HEAD(stream_list, sl_stream);
 

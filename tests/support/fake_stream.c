@@ -73,6 +73,18 @@ static void exit_with(struct sl_stream *s, uint32_t status)
     sl_fake_end_stream(s, &result);
 }
 
+/* The command is over; something else has its output open, until its input ends. */
+static void leave(struct sl_stream *s, uint32_t status)
+{
+    const struct sl_stream_result result = {.how = SL_RESULT_STATUS, .exit_status = status, .text = ""};
+
+    if (!s->left && s->handler->on_exit != NULL)
+        s->handler->on_exit(s->arg, &result);
+    s->left = true;
+    if (s->eof)
+        exit_with(s, status);
+}
+
 static void give(struct sl_stream *s, const char *data, size_t len)
 {
     s->conn->received_ms = uv_now(s->conn->transport->loop);
@@ -131,6 +143,8 @@ static void run_stream(struct sl_stream *s)
         sl_fake_end_stream(s, &result);
     } else if (strncmp(s->command, "exit ", 5) == 0) {
         exit_with(s, (uint32_t)atoi(s->command + 5));
+    } else if (strncmp(s->command, "leave ", 6) == 0) {
+        leave(s, (uint32_t)atoi(s->command + 6));
     } else if (strcmp(s->command, "cat") == 0) {
         run_cat(s);
     } else if (strncmp(s->command, "flood ", 6) == 0) {

@@ -3,6 +3,7 @@
  * Dials take and end as sl_fake_dial() says. A stream's command says what it does:
  *   cat        what is written comes back on stdout; ends with status 0 after its EOF
  *   exit N     ends with status N
+ *   leave N    exits with status N at once, and its output ends after its EOF
  *   flood N    N bytes on stdout, then status 0
  *   hang       nothing, for ever
  *   sink       takes input and never says so; ends with status 0 after EOF

@@ -45,6 +45,7 @@ MESSAGES = {
     "LEASE_ENDED": (113, "lease:q code:u text:s"),
     "STREAM_OPENED": (120, "rid:u stream:u window:u"),
     "OUTPUT_LOST": (121, "stream:u fd:u code:u text:s"),
+    "EXITED": (122, "stream:u how:u exit_status:u signal:s core_dumped:b"),
     "STREAM_END": (123, "stream:u how:u exit_status:u signal:s core_dumped:b text:s"),
     "STATUS_REPLY": (130, "rid:u more:b json:s"),
     "MUX_PATH": (131, "rid:u path:s"),
@@ -127,7 +128,7 @@ class Stream:
 
     def __init__(self, client, number, window):
         self.client, self.number, self.credit = client, number, window
-        self.opened = self.error = self.end = None
+        self.opened = self.error = self.exited = self.end = None
         self.eof = False
         self.frozen = False
         self.output = [bytearray(), bytearray()]
@@ -208,7 +209,7 @@ class Stream:
 
 
 class Client:
-    def __init__(self, path, hello=True, program="native.py", timeout=30.0):
+    def __init__(self, path, hello=True, program="native.py", timeout=30.0, version=VERSION):
         self.timeout = timeout
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(timeout)
@@ -226,7 +227,7 @@ class Client:
         self._rid = 0
         self._number = 0
         if hello:
-            self.send("HELLO", magic=MAGIC, version_min=VERSION, version_max=VERSION, program=program)
+            self.send("HELLO", magic=MAGIC, version_min=version, version_max=version, program=program)
             self.welcome = self.answer("WELCOME")
 
     def __enter__(self):
@@ -292,6 +293,10 @@ class Client:
             self.streams[message.stream].may_send += message.bytes
         elif name == "EOF":
             self.streams[message.stream].eof = True
+        elif name == "EXITED":
+            stream = self.streams[message.stream]
+            assert stream.exited is None
+            stream.exited = message
         elif name == "STREAM_END":
             stream = self.streams.pop(message.stream)
             assert stream.end is None

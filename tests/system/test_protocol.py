@@ -4,6 +4,7 @@ else hurt."""
 import json
 import os
 import random
+import signal
 import socket
 import struct
 import time
@@ -128,7 +129,7 @@ def test_a_frame_cut_short_by_the_end(daemon):
     assert daemon.leased().run("echo alive").stdout == b"alive\n"
 
 
-@pytest.mark.parametrize("low,high", [(3, 9), (0, 0), (5, 2), (0xffffffff, 0xffffffff)])
+@pytest.mark.parametrize("low,high", [(4, 9), (0, 0), (5, 2), (0xffffffff, 0xffffffff)])
 def test_a_version_we_do_not_speak_names_both(raw, low, high):
     error = fatal(raw(encode("HELLO", magic=b"sshlease", version_min=low, version_max=high, program="new")))
     assert error.name in ("version", "protocol")
@@ -136,7 +137,7 @@ def test_a_version_we_do_not_speak_names_both(raw, low, high):
         assert error.name == "version" and str(low) in error.text and str(high) in error.text and "1" in error.text
 
 
-@pytest.mark.parametrize("low, high, spoken", [(1, 7, 2), (2, 2, 2), (0, 1, 1)])
+@pytest.mark.parametrize("low, high, spoken", [(1, 7, 3), (2, 2, 2), (0, 1, 1)])
 def test_a_range_of_versions_gets_the_newest_we_speak(daemon, low, high, spoken):
     client = daemon.client(hello=False)
     client.send("HELLO", magic=b"sshlease", version_min=low, version_max=high, program="new")
@@ -146,6 +147,34 @@ def test_a_range_of_versions_gets_the_newest_we_speak(daemon, low, high, spoken)
 
 def test_what_version_2_brought_is_a_violation_in_version_1(raw):
     assert fatal(raw(HELLO + encode("MUX", rid=1, target="t"))).name == "protocol"
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_an_exit_is_told_when_it_comes(daemon, version):
+    """Before the output ends, which a child has open. A client of an old version hears of it at the end."""
+    client = daemon.client(version=version)
+    client.acquire("t")
+    stream = client.exec("""sh -c 'trap "kill \\$!; echo late; exit" USR1; sleep 4000 & echo $$ waits; wait' & exit 3""")
+    child = int(stream.await_output(" waits\n").split()[0])
+    if version == 3:
+        client.pump(lambda: stream.exited)
+        assert (stream.exited.how, stream.exited.exit_status, stream.exited.signal) == (0, 3, "")
+    assert not stream.eof and not stream.end
+    os.kill(child, signal.SIGUSR1)
+    end = stream.await_end()
+    assert (end.how, end.exit_status) == (0, 3) and stream.stdout.endswith(b" waits\nlate\n")
+    assert bool(stream.exited) == (version == 3)
+
+
+def test_an_exit_is_not_held_up_by_credit(daemon):
+    client = daemon.client(version=3)
+    client.acquire("t")
+    stream = client.exec("head -c 300000 /dev/zero; exit 7", window=100000)
+    stream.frozen = True
+    client.pump(lambda: stream.exited)
+    assert stream.exited.exit_status == 7 and stream.received <= 100000
+    stream.thaw()
+    assert stream.await_end().exit_status == 7 and stream.received == 300000
 
 
 def test_a_later_hello_may_be_longer(daemon):

@@ -335,6 +335,43 @@ static void a_full_queue_takes_a_close(void **state)
     close(gate[1]);
 }
 
+static void exits_before_its_output_ends(struct fake *f)
+{
+    fake_greet(f);
+    fake_grant(f);
+    uint32_t stream = fake_open_stream(f, 0);
+    fake_send(f, &(struct sl_msg){.type = SL_MSG_EXITED, .exited = {.stream = stream, .exit_status = 3}});
+    fake_send_data(f, stream, 0, "late", 4);
+    fake_take(f, SL_MSG_EOF);
+    fake_send(f, &(struct sl_msg){.type = SL_MSG_STREAM_END,
+                     .stream_end = {.stream = stream, .how = SL_END_UNKNOWN, .text = sl_bytes_of("lost")}});
+    fake_take_end(f);
+}
+
+static void an_exit_is_known_before_the_end(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, exits_before_its_output_ends);
+    struct sshlease_stream *stream;
+    struct sshlease_result result;
+    char data[8];
+
+    assert_int_equal(sshlease_stream_open(lease, &command, 5000, &stream), 0);
+    assert_int_equal(sshlease_stream_read(stream, data, sizeof data, NULL, 5000), 4);
+    assert_true(sshlease_stream_exited(stream, &result));
+    assert_int_equal(result.how, SSHLEASE_EXITED);
+    assert_int_equal(result.exit_status, 3);
+    assert_false(sshlease_stream_result(stream, &result));
+    assert_int_equal(sshlease_stream_eof(stream), 0);
+    assert_int_equal(sshlease_stream_wait(stream, 5000, &result), 0);
+    assert_int_equal(result.how, SSHLEASE_UNKNOWN); /* the end has the last word */
+    assert_true(sshlease_stream_exited(stream, &result));
+    assert_int_equal(result.how, SSHLEASE_UNKNOWN);
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
 static void ends_in_three_ways(struct fake *f)
 {
     fake_greet(f);
@@ -439,6 +476,7 @@ int main(void)
         cmocka_unit_test(time_runs_out),
         cmocka_unit_test(a_full_queue_takes_a_close),
         cmocka_unit_test(how_streams_end),
+        cmocka_unit_test(an_exit_is_known_before_the_end),
         cmocka_unit_test(the_daemon_goes_away_under_a_stream),
     };
     return cmocka_run_group_tests_name("client.stream", tests, NULL, NULL);

@@ -104,7 +104,7 @@ static void on_end(void *arg, const struct sl_stream_result *result)
     client_say(c, result->how == SL_RESULT_STATUS ? "exit" : result->how == SL_RESULT_SIGNAL ? "signal" : "unknown");
 }
 
-const struct sl_stream_handler client_stream_handler = {on_open, on_data, on_eof, on_sent, on_end};
+const struct sl_stream_handler client_stream_handler = {on_open, on_data, on_eof, on_sent, NULL, on_end};
 
 void client_acquire_as(struct client *c, struct sl_world *w, const char *target, uid_t uid, uint64_t wait_ms)
 {

@@ -95,7 +95,7 @@ static void on_end(void *arg, const struct sl_stream_result *result)
     ((struct client *)arg)->stream_ends++;
 }
 
-static const struct sl_stream_handler stream_handler = {on_open, on_data, on_eof, on_sent, on_end};
+static const struct sl_stream_handler stream_handler = {on_open, on_data, on_eof, on_sent, NULL, on_end};
 
 static void on_listening(void *arg, int status, uint16_t port, const char *text)
 {

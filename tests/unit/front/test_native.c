@@ -42,7 +42,7 @@ static void versions_are_agreed_on_or_both_named(void **state)
     struct sl_raw_client *c = sl_raw_connect(&f);
     say_hello(c, 1, 99);
     sl_raw_expect(c, SL_MSG_WELCOME);
-    assert_int_equal(c->msg.welcome.version, 2);
+    assert_int_equal(c->msg.welcome.version, SL_MSG_VERSION);
     sl_raw_close(c);
     c = sl_raw_connect(&f);
     say_hello(c, 0, 1);
@@ -50,8 +50,8 @@ static void versions_are_agreed_on_or_both_named(void **state)
     assert_int_equal(c->msg.welcome.version, 1);
     sl_raw_close(c);
     c = sl_raw_connect(&f);
-    say_hello(c, 3, 4);
-    sl_raw_expect_fatal(c, SL_E_VERSION, "versions 1 to 2 of the protocol, the client 3 to 4");
+    say_hello(c, 4, 5);
+    sl_raw_expect_fatal(c, SL_E_VERSION, "versions 1 to 3 of the protocol, the client 4 to 5");
     sl_raw_close(c);
     c = sl_raw_connect(&f);
     say_hello(c, 0, 0);

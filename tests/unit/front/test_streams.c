@@ -336,9 +336,53 @@ static void an_unclean_release_says_ok_last(void **state)
     sl_front_fini(&f);
 }
 
+/* The command is over, its output is not. */
+static void an_exit_is_told_when_it_comes(void **state)
+{
+    struct sl_front_world f;
+
+    (void)state;
+    sl_front_init(&f, FRONT_CONF(""));
+    struct sl_raw_client *c = sl_raw_lease(&f);
+    open_stream(c, 3, "leave 4", 100000);
+    sl_raw_expect(c, SL_MSG_EXITED);
+    assert_int_equal(c->msg.exited.stream, 3);
+    assert_int_equal(c->msg.exited.how, SL_END_STATUS);
+    assert_int_equal(c->msg.exited.exit_status, 4);
+    sl_raw_expect_silence(c);
+    sl_raw_stream(c, SL_MSG_EOF, 3);
+    sl_raw_expect(c, SL_MSG_EOF);
+    expect_end(c, 3, SL_END_STATUS, 4);
+    sl_raw_close(c);
+    sl_front_fini(&f);
+}
+
+static void an_old_client_is_told_at_the_end(void **state)
+{
+    struct sl_front_world f;
+
+    (void)state;
+    sl_front_init(&f, FRONT_CONF(""));
+    struct sl_raw_client *c = sl_raw_connect(&f);
+    sl_raw_say(c, &(struct sl_msg){.type = SL_MSG_HELLO,
+                      .hello = {.version_min = 1, .version_max = 2, .program = sl_bytes_of("test 1")}});
+    sl_raw_expect(c, SL_MSG_WELCOME);
+    sl_raw_acquire(c, 1, "a");
+    sl_raw_expect(c, SL_MSG_GRANTED);
+    open_stream(c, 3, "leave 4", 100000);
+    sl_raw_expect_silence(c);
+    sl_raw_stream(c, SL_MSG_EOF, 3);
+    sl_raw_expect(c, SL_MSG_EOF);
+    expect_end(c, 3, SL_END_STATUS, 4);
+    sl_raw_close(c);
+    sl_front_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_exit_is_told_when_it_comes),
+        cmocka_unit_test(an_old_client_is_told_at_the_end),
         cmocka_unit_test(what_goes_in_comes_out),
         cmocka_unit_test(no_more_comes_than_was_asked_for),
         cmocka_unit_test(credit_beyond_what_is_lent_at_once_is_used_up_too),

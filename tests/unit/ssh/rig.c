@@ -245,7 +245,16 @@ static void on_end(void *arg, const struct sl_stream_result *result)
     stream->stream = NULL;
 }
 
-static const struct sl_stream_handler stream_handler = {on_open, on_data, on_eof, on_sent, on_end};
+static void on_exit_known(void *arg, const struct sl_stream_result *result)
+{
+    struct rig_stream *stream = arg;
+    stream->exited++;
+    stream->exit_how = result->how;
+    stream->exit_code = result->exit_status;
+    snprintf(stream->signal, sizeof stream->signal, "%s", result->signal != NULL ? result->signal : "");
+}
+
+static const struct sl_stream_handler stream_handler = {on_open, on_data, on_eof, on_sent, on_exit_known, on_end};
 
 const struct sl_stream_handler *rig_stream_handler(void)
 {

@@ -30,12 +30,14 @@ struct rig_conn {
 struct rig_stream {
     struct rig *rig;
     struct sl_stream *stream; /* NULL once it has ended */
-    unsigned opened, eof, ended;
+    unsigned opened, eof, exited, ended;
     int open_status;
     char open_text[300];
     uint8_t *out[2];
     size_t out_len[2], out_cap[2];
     size_t sent;
+    int exit_how; /* of on_exit */
+    uint32_t exit_code;
     int how;
     uint32_t exit_status;
     char signal[32];

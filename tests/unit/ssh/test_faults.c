@@ -304,7 +304,7 @@ static void c_end(void *arg, const struct sl_stream_result *result)
     ((struct closing *)arg)->ended++;
     close_if(arg, IN_END);
 }
-static const struct sl_stream_handler closing_stream = {c_open, c_data, c_eof, c_sent, c_end};
+static const struct sl_stream_handler closing_stream = {c_open, c_data, c_eof, c_sent, NULL, c_end};
 
 static void c_ready(void *arg)
 {

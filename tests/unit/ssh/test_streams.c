@@ -3,6 +3,7 @@
 #include "tests/unit/ssh/stage.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -36,6 +37,42 @@ static void test_exit_codes(void **state)
         rig_stream_fini(&stream);
     }
     assert_true(sl_party_is_clean(conn.party));
+}
+
+/* A child has the output open when the command is over: that is told, once, and the output goes on. */
+static void test_exit_before_the_output_ends(void **state)
+{
+    (void)state;
+    struct rig_stream stream;
+    char child[300], command[350];
+    snprintf(child, sizeof child,
+        "sh -c 'trap \"kill \\$!; echo late; exit\" USR1; sleep 4000 & echo $$ waits; wait' </dev/null & ");
+    snprintf(command, sizeof command, "%sexit 3", child);
+    assert_int_equal(rig_exec(&conn, &stream, command), 0);
+    assert_true(rig_wait(&rig, &stream.exited, 5000));
+    assert_true(rig_wait_out(&stream, "waits", 5000));
+    assert_int_equal(stream.exit_how, SL_RESULT_STATUS);
+    assert_int_equal(stream.exit_code, 3);
+    assert_int_equal(stream.eof + stream.ended, 0);
+    assert_int_equal(kill(atoi(rig_out(&stream)), SIGUSR1), 0);
+    assert_true(rig_wait(&rig, &stream.ended, 5000));
+    assert_non_null(strstr(rig_out(&stream), "waits\nlate\n"));
+    assert_int_equal(stream.exited, 1);
+    assert_int_equal(stream.how, SL_RESULT_STATUS);
+    assert_int_equal(stream.exit_status, 3);
+    rig_stream_fini(&stream);
+
+    snprintf(command, sizeof command, "%skill -TERM $$", child);
+    assert_int_equal(rig_exec(&conn, &stream, command), 0);
+    assert_true(rig_wait(&rig, &stream.exited, 5000));
+    assert_int_equal(stream.exit_how, SL_RESULT_SIGNAL);
+    assert_string_equal(stream.signal, "TERM");
+    assert_int_equal(stream.ended, 0);
+    assert_true(rig_wait_out(&stream, "waits", 5000));
+    assert_int_equal(kill(atoi(rig_out(&stream)), SIGUSR1), 0);
+    assert_true(rig_wait(&rig, &stream.ended, 5000));
+    assert_int_equal(stream.how, SL_RESULT_SIGNAL);
+    rig_stream_fini(&stream);
 }
 
 static void test_stdin_echo(void **state)
@@ -458,6 +495,7 @@ int main(void)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_exit_codes, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_exit_before_the_output_ends, stage_setup_connected, stage_teardown),
         cmocka_unit_test_setup_teardown(test_stdin_echo, stage_setup_connected, stage_teardown),
         cmocka_unit_test_setup_teardown(test_window_towards_the_server, stage_setup_connected, stage_teardown),
         cmocka_unit_test_setup_teardown(test_input_nobody_reads, stage_setup_connected, stage_teardown),
