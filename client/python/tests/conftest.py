@@ -79,6 +79,22 @@ def watchdog():
 
 
 @pytest.fixture
+def silent(make_daemon, keys, tmp_path):
+    """The socket of a daemon whose target `t` is a server that says of no command how it ended."""
+    with subprocess.Popen([sys.executable, os.path.join(HERE, "silent_server.py"), keys.host], stdout=subprocess.PIPE,
+                          text=True) as server:
+        try:
+            port = int(server.stdout.readline())
+            known_hosts = tmp_path / "known_hosts.silent"
+            known_hosts.write_text(f"[127.0.0.1]:{port} {' '.join(keys.public(keys.host).split()[:2])}\n")
+            yield make_daemon({"targets": {"t": {
+                "host": "127.0.0.1", "port": port, "user": "u", "identity_file": keys.ed25519,
+                "user_known_hosts_file": str(known_hosts)}}}).path
+        finally:
+            server.kill()
+
+
+@pytest.fixture
 def lease(daemon):
     """lease(…): a lease on the daemon's target `t`, closed when the test is over."""
     import sshlease

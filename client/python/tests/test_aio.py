@@ -226,3 +226,33 @@ def test_fork(daemon):
             assert os.waitpid(child, 0)[1] == 0
             assert (await c.run("true")).succeeded
     on_loop(main())
+
+
+def test_exited_while_a_child_has_the_output(daemon):
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path) as c:
+            p = await c.popen("""sh -c 'trap "kill \\$!; echo late; exit" USR1; sleep 4000 & echo $$ waits; wait' & exit 3""")
+            child = int((await p.stdout.readline()).split()[0])
+            assert await p.wait(20) == 3
+            os.kill(child, signal.SIGUSR1)
+            assert await p.communicate() == (b"late\n", b"")
+    asyncio.run(main())
+
+
+@pytest.mark.paramiko
+def test_no_exit_status(silent):
+    async def main():
+        async with sshlease.aio.lease("t", socket=silent) as c:
+            async def communicate():
+                return await (await c.popen("show version")).communicate()
+            for get in (lambda: c.run("show version", encoding=None), communicate):
+                with pytest.raises(sshlease.NoOrderlyEnd) as caught:
+                    await get()
+                assert (caught.value.stdout, caught.value.stderr) == (b"out of show version\n", b"err\n")
+            p = await c.popen("show version")
+            with pytest.raises(sshlease.NoOrderlyEnd):
+                await p.wait()
+            with pytest.raises(sshlease.NoOrderlyEnd) as caught:
+                await p.stdout.read()
+            assert caught.value.stdout == b"out of show version\n"
+    asyncio.run(main())

@@ -4,9 +4,13 @@ import gc
 import io
 import os
 import re
+import select
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import warnings
 
 import pytest
@@ -220,3 +224,183 @@ def test_never_closed(daemon):
         gc.collect()
     assert [w.category for w in caught] == [ResourceWarning]
     until(lambda: not daemon.status()["leases"], "the end of the lease")
+
+
+# A child that has its output open when the command is over. It says its pid; SIGUSR1 ends it.
+CHILD = """sh -c 'trap "kill \\$!; echo late; exit" USR1; sleep 4000 & echo $$ waits; wait' & """
+
+
+def test_the_exit_status_when_it_comes(client):
+    """Not when the output ends, which the child has open."""
+    _, stdout, _ = client.exec_command(CHILD + "exit 3")
+    child = int(stdout.readline().split()[0])
+    assert stdout.channel.recv_exit_status() == 3
+    assert stdout.channel.exit_status_ready() and stdout.channel.exit_status == 3
+    assert stdout.channel.status_event.is_set() and stdout.channel.status_event.wait(1)
+    assert not stdout.channel.eof_received
+    os.kill(child, signal.SIGUSR1)
+    assert stdout.read() == b"late\n" and stdout.channel.recv_exit_status() == 3
+
+
+def test_a_child_left_behind_holds_nobody_up(client, daemon, sshd):
+    """Neither the status, nor closing; the child is ended with the lease, as all is that it leaves."""
+    begun = time.monotonic()
+    _, stdout, _ = client.exec_command("sleep 4000 & exit 0")
+    assert stdout.channel.recv_exit_status() == 0
+    client.close()
+    assert time.monotonic() - begun < 10
+    sshd.await_nothing_remote()
+
+
+def test_clean_after_the_status(client, daemon):
+    """Who goes once he has the status has left nothing behind."""
+    for _ in range(20):
+        _, stdout, _ = client.exec_command("echo x; exit 1")
+        assert stdout.channel.recv_exit_status() == 1
+        stdout.channel.close()
+    client.close()
+    daemon.await_connections(idle=1, leased=0)
+
+
+@pytest.mark.paramiko
+def test_no_exit_status(client, silent):
+    client.connect("t", socket=silent)
+    _, stdout, stderr = client.exec_command("show version")
+    assert stdout.read() == b"out of show version\n" and stderr.read() == b"err\n"
+    assert stdout.channel.recv_exit_status() == -1 and stdout.channel.exit_status_ready()
+    assert client.exec_command("two")[1].readlines() == ["out of two\n"]
+
+
+def test_transport_by_itself(daemon, account, monkeypatch):
+    monkeypatch.setenv("SSHLEASE_SOCKET", daemon.path)
+    with paramiko.Transport(("t", 22)) as transport:
+        assert not transport.is_active() and transport.getpeername() == ("t", 22)
+        with pytest.raises(paramiko.SSHException, match="connect"):
+            transport.open_session()
+        transport.connect(username=account.pw_name, password="secret")
+        assert transport.is_active() and transport.is_authenticated() and transport.get_username() == account.pw_name
+        channel = transport.open_session()
+        channel.exec_command("echo hello")
+        assert channel.makefile("rb").read() == b"hello\n" and channel.getpeername() == ("t", 22)
+    assert not transport.is_active()
+    with paramiko.Transport("t:22") as transport:
+        transport.start_client()
+        assert transport.auth_password(account.pw_name, "secret") == [] and transport.is_active()
+        with pytest.raises(paramiko.SSHException, match="already"):
+            transport.connect()
+    with pytest.raises(paramiko.SSHException, match="nobody@t"):
+        paramiko.Transport(("t", 22)).connect(None, "nobody", "secret")
+    with socket.socket() as sock, pytest.raises(ValueError, match="daemon connects"):
+        paramiko.Transport(sock)
+    with pytest.raises(ValueError, match="known_hosts"):
+        paramiko.Transport(("t", 22)).connect(hostkey=object())
+
+
+@pytest.mark.paramiko
+def test_sftp_from_a_transport(daemon, account, monkeypatch):
+    monkeypatch.setenv("SSHLEASE_SOCKET", daemon.path)
+    transport = paramiko.Transport(("t", 22))
+    transport.connect(username=account.pw_name, password="secret")
+    sftp = paramiko.SFTPClient.from_transport(transport)
+    assert sftp.normalize(".").startswith("/") and sftp.get_channel().get_transport() is transport
+    sftp.close()
+    transport.close()
+    daemon.await_connections(idle=1, leased=0)
+
+
+@pytest.mark.paramiko
+def test_scp(client, daemon, tmp_path, account):
+    scp = pytest.importorskip("scp")
+    here, path = tmp_path / "here", f"/tmp/sshlease-scp.{os.getpid()}"
+    here.write_bytes(os.urandom(300000))
+    told = []
+    try:
+        with scp.SCPClient(client.get_transport(), progress4=lambda *a: told.append(a[3])) as one:
+            one.put(str(here), path)
+            one.get(path, str(tmp_path / "back"))
+    finally:
+        client.exec_command(f"rm -f {path}")[1].channel.recv_exit_status()
+    assert (tmp_path / "back").read_bytes() == here.read_bytes() and set(told) == {("t", 22)}
+
+
+@pytest.mark.paramiko
+def test_fabric(daemon, monkeypatch):
+    """Its connection, over a client of ours."""
+    fabric = pytest.importorskip("fabric")
+    monkeypatch.setenv("SSHLEASE_SOCKET", daemon.path)
+    connection = fabric.Connection("t")
+    connection.client = paramiko.SSHClient()
+    connection.client.connect("t")
+    connection.transport = connection.client.get_transport()
+    try:
+        done = connection.run("echo hello; echo err >&2; exit 3", hide=True, warn=True, in_stream=False)
+        assert (done.stdout, done.stderr, done.exited) == ("hello\n", "err\n", 3)
+    finally:
+        connection.client.close()
+
+
+def test_is_active(client, daemon):
+    transport = client.get_transport()
+    assert transport is client.get_transport() and transport.is_active() and transport.active
+    (lease,) = daemon.status()["leases"]
+    with daemon.client() as admin:
+        admin.end(lease["id"])
+    until(lambda: not transport.is_active(), "the transport to see that its lease was ended")
+
+
+def test_is_active_after_the_connection_was_lost(client, sshd):
+    _, stdout, _ = client.exec_command("echo begun; exec cat")
+    stdout.readline()
+    sshd.signal_sessions(signal.SIGKILL)
+    until(lambda: not client.get_transport().is_active(), "the transport to see that its connection was lost")
+
+
+def _readable(channel, seconds):
+    return select.select([channel], [], [], seconds)[0] == [channel]
+
+
+def test_select(client):
+    channel = client.get_transport().open_session()
+    channel.exec_command("while read line; do echo $line; done; echo over >&2")
+    assert not _readable(channel, 0.2) and channel.fileno() == channel.fileno()
+    for line in (b"one\n", b"two\n"):
+        channel.send(line)
+        assert _readable(channel, 20) and channel.recv_ready()
+        assert channel.recv(2) + channel.recv(2) == line
+        assert not _readable(channel, 0) and not channel.recv_ready()
+    # What comes for another channel is nothing to read here.
+    assert client.exec_command("echo other")[1].read() == b"other\n" and not _readable(channel, 0)
+    channel.shutdown_write()
+    assert _readable(channel, 20)
+    assert channel.recv_stderr(100) == b"over\n"
+    assert _readable(channel, 20) and channel.recv(1) == b"" and _readable(channel, 0)  # for ever: the end
+    assert channel.recv_exit_status() == 0
+
+
+def test_select_leaves_nothing(client, sshd):
+    before, fds = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    channel = client.invoke_shell()
+    channel.fileno()
+    files = client.exec_command("exec sleep 4000")
+    files[1].channel.fileno()
+    channel.close()
+    del channel, files
+    gc.collect()
+    until(lambda: threading.active_count() == before, "the threads to end")
+    assert len(os.listdir("/proc/self/fd")) == fds
+    sshd.await_nothing_remote()
+
+
+def test_what_is_not_here_is_named(client):
+    transport = client.get_transport()
+    for ask, text in ((lambda: transport.request_port_forward, "Transport.request_port_forward: a lease has no forwards"),
+                      (lambda: transport.open_forward_agent_channel, "Transport.open_forward_agent_channel: the daemon"),
+                      (lambda: transport.open_session().request_x11, "Channel.request_x11: a lease has no X11"),
+                      (lambda: client.no_such_thing, "SSHClient.no_such_thing: see")):
+        with pytest.raises(AttributeError, match=re.escape(f"sshlease.paramiko has no {text}")) as caught:
+            ask()
+        assert isinstance(caught.value, paramiko.NotHere)
+    assert not hasattr(transport, "start_server")
+    with pytest.raises(paramiko.SSHException, match="direct-tcpip"):
+        transport.open_channel("direct-tcpip", ("localhost", 1), ("localhost", 2))
+    transport.set_keepalive(30)

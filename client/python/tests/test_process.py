@@ -309,3 +309,25 @@ def test_interrupted_at_any_moment(daemon):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert struck > 5 and over < struck
+
+
+def test_exited_while_a_child_has_the_output(c):
+    """As with subprocess: wait() and poll() are about the command, reading goes on."""
+    p = c.popen("""sh -c 'trap "kill \\$!; echo late; exit" USR1; sleep 4000 & echo $$ waits; wait' & exit 3""")
+    child = int(p.stdout.readline().split()[0])
+    assert p.wait(20) == 3 and p.poll() == 3 and p.returncode == 3
+    with pytest.raises(sshlease.CommandTimeout) as caught:
+        p.communicate(timeout=0.1)
+    assert caught.value.stdout == b""
+    os.kill(child, signal.SIGUSR1)
+    assert p.communicate(timeout=20) == (b"late\n", b"")
+
+
+def test_a_daemon_of_an_old_version_tells_at_the_end(lease, monkeypatch):
+    monkeypatch.setattr(sshlease._wire, "VERSION", 1)
+    with lease() as old:
+        assert old._session.version == 1
+        p = old.popen("sleep 0.5 & echo x; exit 3")
+        with pytest.raises(sshlease.CommandTimeout):
+            p.wait(0.1)
+        assert p.wait() == 3 and p.stdout.read() == b"x\n"

@@ -229,3 +229,31 @@ def test_errors_can_be_pickled():
     assert (type(again), str(again), again.code, again.target) == (sshlease.ConnectionLost, "t: it is gone", 33, "t")
     again = pickle.loads(pickle.dumps(sshlease.CommandTimeout("sleep 9", 1.5, target="t", stdout="x")))
     assert (again.cmd, again.timeout, again.stdout) == ("sleep 9", 1.5, "x")
+
+
+@pytest.mark.paramiko
+@pytest.mark.parametrize("encoding", ["utf-8", None])
+def test_no_exit_status(silent, encoding):
+    """What was written is not lost, and it is no success."""
+    out, err = ("out of show version\n", "err\n") if encoding else (b"out of show version\n", b"err\n")
+    with sshlease.lease("t", socket=silent) as c:
+        with pytest.raises(sshlease.NoOrderlyEnd, match="without an exit status") as caught:
+            c.run("show version", encoding=encoding)
+        assert (caught.value.stdout, caught.value.output, caught.value.stderr) == (out, out, err)
+        with pytest.raises(sshlease.NoOrderlyEnd) as caught:
+            c.popen("show version", encoding=encoding).communicate()
+        assert (caught.value.stdout, caught.value.stderr) == (out, err)
+        p = c.popen("show version", encoding=encoding)
+        with pytest.raises(sshlease.NoOrderlyEnd):
+            p.wait()
+        with pytest.raises(sshlease.NoOrderlyEnd) as caught:
+            p.stdout.read()
+        assert caught.value.stdout == out
+
+
+@pytest.mark.paramiko
+def test_a_connection_that_is_lost_takes_no_output_with_it(silent):
+    with sshlease.lease("t", socket=silent) as c, pytest.raises(sshlease.SshleaseError) as caught:
+        c.run("cut short")
+    assert (caught.value.stdout, caught.value.stderr) == ("out of cut short\n", "err\n")
+    assert isinstance(caught.value, sshlease.ConnectionLost)

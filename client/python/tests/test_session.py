@@ -204,7 +204,7 @@ class FakeDaemon:
 
 @pytest.mark.parametrize("says, kind, text", [
     ([b"SSH-2.0-OpenSSH_9.2\r\n"], sshlease.SshleaseError, "does not speak"),
-    ([wire.encode(wire.WELCOME, 2, "later")], sshlease.Refused, "version 2"),
+    ([wire.encode(wire.WELCOME, 4, "later")], sshlease.Refused, "version 4"),
     ([wire.encode(wire.ERROR, 0, 4, True, "versions 3 to 4 are spoken here"), None], sshlease.Refused, "3 to 4"),
     ([wire.encode(wire.ERROR, 0, 6, True, "too many clients"), None], sshlease.Busy, "too many"),
     ([None], sshlease.DaemonGone, "closed the connection"),

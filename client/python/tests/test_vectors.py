@@ -9,8 +9,10 @@ from sshlease import _wire as wire
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 
-with open(os.path.join(ROOT, "tests", "vectors", "native-v1.json"), encoding="utf-8") as f:
-    VECTORS = json.load(f)
+VECTORS = []
+for version in (1, 3):
+    with open(os.path.join(ROOT, "tests", "vectors", f"native-v{version}.json"), encoding="utf-8") as f:
+        VECTORS += json.load(f)
 VALID = [v for v in VECTORS if "error" not in v]
 INVALID = [v for v in VECTORS if "error" in v]
 

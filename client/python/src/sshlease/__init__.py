@@ -12,7 +12,7 @@ sshlease.aio for asyncio, sshlease.paramiko for programs written for paramiko, S
 
 from ._connect import default_socket
 from ._errors import (AuthenticationError, Busy, CommandFailed, CommandTimeout, ConnectionLost, DaemonGone, Expired,
-                      HostKeyError, LeaseEnded, NoDaemon, Refused, Revoked, SshleaseError, Timeout, Unreachable)
+                      HostKeyError, LeaseEnded, NoDaemon, NoOrderlyEnd, Refused, Revoked, SshleaseError, Timeout, Unreachable)
 from ._lease import Lease
 from ._process import DEVNULL, PIPE, STDOUT, Process
 from ._result import Result
@@ -26,5 +26,5 @@ connect = Lease
 __all__ = [
     "lease", "connect", "Lease", "Process", "Result", "Pty", "default_socket", "__version__", "PIPE", "STDOUT", "DEVNULL",
     "SshleaseError", "Busy", "Timeout", "Refused", "Unreachable", "HostKeyError", "AuthenticationError", "LeaseEnded",
-    "Expired", "Revoked", "ConnectionLost", "DaemonGone", "NoDaemon", "CommandFailed", "CommandTimeout",
+    "Expired", "Revoked", "ConnectionLost", "DaemonGone", "NoDaemon", "NoOrderlyEnd", "CommandFailed", "CommandTimeout",
 ]

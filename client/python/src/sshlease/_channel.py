@@ -7,12 +7,14 @@ import io
 import socket
 import time
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Optional, TypeVar, Union
+from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, TypeVar, Union
 
 from . import _wire as wire
-from ._errors import SshleaseError
+from ._errors import NoOrderlyEnd, SshleaseError
 from ._lease import Lease
+from ._not_here import missing
 from ._process import Handle
+from ._readiness import Readiness
 from ._session import Stream
 from ._wire import Pty
 
@@ -26,7 +28,7 @@ Translate = Callable[[SshleaseError], Exception]
 
 
 class Channel:
-    """One command, shell or subsystem. There is no descriptor to select() on."""
+    """One command, shell or subsystem."""
 
     def __init__(self, lease: Lease, translate: Translate, transport: Any = None) -> None:
         self._lease, self._translate, self._transport = lease, translate, transport
@@ -37,6 +39,7 @@ class Channel:
         self._err = bytearray()
         self._timeout: Optional[float] = None
         self._handle: Optional[Handle] = None
+        self._readiness: Optional[Readiness] = None
         self._subsystem = False
         self._name = ""
         self.closed = False
@@ -110,7 +113,12 @@ class Channel:
         handle = self._handle
         if handle is None or self.closed and not source:
             return b""
-        data = self._call(partial(handle.read_some, source, most, self._deadline()))
+        try:
+            data = self._call(partial(handle.read_some, source, most, self._deadline()))
+        except NoOrderlyEnd:
+            data = b""  # as with paramiko: recv_exit_status() is -1, and nothing that came is lost
+        if self._readiness is not None:
+            self._readiness.refresh()
         if data is None:
             raise socket.timeout("timed out")
         return data
@@ -125,7 +133,7 @@ class Channel:
     def _look(self) -> None:
         """Takes what has come, without waiting."""
         if self._handle is not None and not self.closed:
-            self._handle.link.wait(self._handle.stream.is_over, time.monotonic())
+            self._handle.link.look()
 
     def recv_ready(self) -> bool:
         if not self._out:
@@ -166,6 +174,8 @@ class Channel:
         if self._handle is not None:
             self._handle.drop_output(0)
             self._handle.drop_output(1)
+            if self._readiness is not None:
+                self._readiness.refresh()
 
     def shutdown(self, how: int) -> None:
         """0: reading, 1: writing, 2: both."""
@@ -191,21 +201,35 @@ class Channel:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def fileno(self) -> int:
+        """A descriptor that can be read while there is something to recv() or recv_stderr(), or nothing will come any
+        more: for select() and poll(), not to be read from. From the first call on a thread keeps it so, and the lease is
+        renewed as long as the command runs."""
+        if self._readiness is None:
+            handle = self._running()
+            self._readiness = Readiness(handle.link, handle.stream, (self._out, self._err))
+        return self._readiness.fileno()
+
     # --- the end ---
 
     def exit_status_ready(self) -> bool:
         self._look()
         stream = self._stream
-        return self.closed or (stream is not None and stream.over)
+        return self.closed or (stream is not None and stream.has_exited())
 
     def recv_exit_status(self) -> int:
-        """Waits for the command's end. -1 when it has no exit status: it was killed by a signal, or cut short."""
+        """Waits until the command has exited, whoever else has its output open. -1 when there is no exit status: it was
+        killed by a signal or cut short, or the server says none."""
         if self._handle is None:
             return -1
         stream = self._handle.stream
         if not self.closed:
-            self._handle.link.wait(stream.is_over)
-        return stream.exit_status if stream.over and stream.why is None and stream.how == wire.END_STATUS else -1
+            self._handle.link.wait(stream.has_exited)
+        return stream.exit_status if stream.has_exited() and stream.how == wire.END_STATUS else -1
+
+    @property
+    def status_event(self) -> "_StatusEvent":
+        return _StatusEvent(self)
 
     @property
     def exit_status(self) -> int:
@@ -229,6 +253,9 @@ class Channel:
     def setblocking(self, blocking: bool) -> None:
         self._timeout = None if blocking else 0.0
 
+    def getpeername(self) -> Any:
+        return self._transport.getpeername()
+
     def get_id(self) -> int:
         stream = self._stream
         return 0 if stream is None else stream.id
@@ -251,8 +278,27 @@ class Channel:
     def makefile_stdin(self, mode: str = "wb", bufsize: int = -1) -> "ChannelStdinFile":
         return ChannelStdinFile(self, mode, self.recv)
 
+    def __getattr__(self, name: str) -> NoReturn:
+        missing("Channel", name)
+
     def __repr__(self) -> str:
         return f"<sshlease channel {self.get_id()} of {self._lease!r}>"
+
+
+class _StatusEvent:
+    """As much of threading.Event as programs use of a channel's."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def is_set(self) -> bool:
+        return self._channel.exit_status_ready()
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        handle = self._channel._handle
+        if handle is not None and not self._channel.closed:
+            handle.link.wait(handle.stream.has_exited, None if timeout is None else time.monotonic() + timeout)
+        return self.is_set()
 
 
 class _Raw(io.RawIOBase):

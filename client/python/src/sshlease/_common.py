@@ -11,7 +11,7 @@ import warnings
 from typing import Any, Callable, Mapping, NoReturn, Optional, Sequence, Tuple, Union
 
 from . import _wire as wire
-from ._errors import IO, CommandTimeout, SshleaseError
+from ._errors import IO, CommandTimeout, NoOrderlyEnd, SshleaseError
 from ._history import History
 from ._session import GRANTED, Session, Stream
 from ._version import __version__
@@ -20,6 +20,7 @@ from ._wire import Pty
 Command = Union[str, Sequence[str]]
 Input = Union[str, bytes, bytearray, memoryview]
 Terminal = Union[bool, Pty, Tuple[int, int]]
+Buffer = Union[bytes, bytearray]
 Waiting = Callable[[int, float, str], Any]
 
 # What the daemon answers at once, whatever the target does, is waited for this long (seconds).
@@ -82,17 +83,25 @@ def abandoned(drop: Callable[[], bool], target: str, where: Tuple[str, int]) -> 
 
 def timed_out(command: str, timeout: Optional[float], target: str, out: bytearray, err: bytearray,
               encoding: Optional[str]) -> CommandTimeout:
-    """With what had come until then; a character that was cut in two is no reason to fail in another way."""
-    def what(data: bytearray) -> Union[str, bytes]:
-        return bytes(data) if encoding is None else data.decode(encoding, "replace")
+    """With what had come until then."""
     assert timeout is not None
-    return CommandTimeout(command, timeout, target=target, stdout=what(out), stderr=what(err))
+    error = CommandTimeout(command, timeout, target=target)
+    carry(error, out, err, encoding)
+    return error
 
 
-def no_orderly_end(stream: Stream, target: str) -> SshleaseError:
+def carry(error: SshleaseError, out: Optional[Buffer], err: Optional[Buffer], encoding: Optional[str]) -> SshleaseError:
+    """The error, with what a command had written; a character that was cut in two is no reason to fail in another way."""
+    def what(data: Optional[Buffer]) -> Union[str, bytes, None]:
+        return None if data is None else bytes(data) if encoding is None else data.decode(encoding, "replace")
+    error.stdout, error.stderr = what(out), what(err)
+    return error
+
+
+def no_orderly_end(stream: Stream, target: str) -> NoOrderlyEnd:
     """A stream has no result, and the lease lives on."""
     text = "it was closed by this program" if stream.discarded else stream.text or "nothing said how"
-    return SshleaseError(f"no orderly end of the command was seen: {text}", target=target, code=IO)
+    return NoOrderlyEnd(f"no orderly end of the command was seen: {text}", target=target, code=IO)
 
 
 class LeaseBase:

@@ -16,7 +16,7 @@ from ._version import __version__
 def name_and_version(path: str, seconds: float) -> str:
     """What the daemon at `path` calls itself, "sshleased 0.1.0". Raises as a lease does, and Timeout after `seconds`."""
     session = Session("")
-    session.out += wire.encode(wire.HELLO, wire.MAGIC, wire.VERSION, wire.VERSION, f"sshlease-python {__version__}")
+    session.out += wire.encode(wire.HELLO, wire.MAGIC, wire.VERSION_MIN, wire.VERSION, f"sshlease-python {__version__}")
     link = Link(connect(path), session)
     try:
         if not link.wait(lambda: bool(session.daemon) or session.is_over(), time.monotonic() + seconds):

@@ -11,6 +11,7 @@
      │   ├─ Expired · Revoked · ConnectionLost
      ├─ DaemonGone        sshleased closed the connection, or is shutting down     (a ConnectionError)
      │   └─ NoDaemon             none is listening
+     ├─ NoOrderlyEnd      the server does not say how the command ended
      ├─ CommandFailed     check=True and the command did not exit with 0
      └─ CommandTimeout    the command took longer than its timeout                 (a TimeoutError)
 """
@@ -75,7 +76,16 @@ class SshleaseError(Exception):
     `target`: the target's name, "" where none is concerned. `reason`: one line for a person (several only for a
     configuration's errors). `code`, `name`: the status of PROTOCOL.md, 33 and "connection-lost". `unsent`: nothing was
     sent to the target for this request, so repeating it does no harm. `retryable`: the same may succeed later by itself.
+    `stdout` (also `output`), `stderr`: what a command had written until then, bytes or text as asked for; None where no
+    command ran, or its output was not collected.
     """
+
+    stdout: Any = None
+    stderr: Any = None
+
+    @property
+    def output(self) -> Any:
+        return self.stdout
 
     def __init__(self, reason: str, *, target: str = "", code: int = 8, unsent: bool = False) -> None:
         super().__init__(reason)
@@ -158,6 +168,11 @@ class NoDaemon(DaemonGone):
     """No sshleased is listening."""
 
 
+class NoOrderlyEnd(SshleaseError):
+    """The server has closed the command's stream without saying how it ended, as some do for every command. The lease is
+    still there. `stdout` and `stderr` are all it has written."""
+
+
 class CommandFailed(SshleaseError):
     """check=True, and the command did not exit with 0. `cmd`, `returncode`, `stdout` (also `output`), `stderr`, and the
     whole `result`. As with subprocess, a `returncode` below 0 is the signal that killed it."""
@@ -172,7 +187,7 @@ class CommandFailed(SshleaseError):
         super().__init__(f"{shorten(result.command)!r} {how}{said}", target=result.target, code=IO)
         self.result = result
         self.cmd, self.returncode = result.command, result.returncode
-        self.stdout = self.output = result.stdout
+        self.stdout = result.stdout
         self.stderr = result.stderr
 
     def _names_target(self) -> bool:
@@ -187,7 +202,7 @@ class CommandTimeout(SshleaseError, TimeoutError):
     def __init__(self, command: str, timeout: float, *, target: str, stdout: Any = None, stderr: Any = None) -> None:
         super().__init__(f"{shorten(command)!r} was still running after {timeout:g} s", target=target, code=TIMEOUT)
         self.cmd, self.timeout = command, timeout
-        self.stdout = self.output = stdout
+        self.stdout = stdout
         self.stderr = stderr
 
     def _names_target(self) -> bool:

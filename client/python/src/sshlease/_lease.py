@@ -11,7 +11,7 @@ from . import _label
 from . import _wire as wire
 from ._autostart import start_daemon
 from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Command, Input, LeaseBase, Terminal, Waiting,
-                      abandoned, caller, command_line, encoded, environment, milliseconds, no_orderly_end, terminal,
+                      abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end, terminal,
                       timed_out)
 from ._connect import connect, default_socket
 from ._errors import NO_LEASE, TIMEOUT, LeaseEnded, NoDaemon, SshleaseError, error_for
@@ -177,7 +177,7 @@ class Lease(LeaseBase):
             if not stream.over:
                 link.discard(stream)
         if stream.why is not None or stream.how == wire.END_UNKNOWN:
-            raise self._no_result(stream)
+            raise carry(self._no_result(stream), out, err, encoding)
         result: Result[Any] = Result(line, self.target, stream, bytes(out), bytes(err), encoding, errors)
         return result.check() if check else result
 

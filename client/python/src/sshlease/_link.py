@@ -100,6 +100,11 @@ class Link:
                     break
             self.lock.release()
 
+    def look(self) -> None:
+        """Takes what has come, without waiting."""
+        if not self.session.is_over():
+            self.wait(lambda: False, time.monotonic())
+
     def flush(self) -> None:
         """Sends what is queued, as far as the daemon takes it now."""
         with self.lock:

@@ -11,6 +11,7 @@ import weakref
 from typing import IO, Any, Callable, List, Optional, Protocol, Tuple, Union, cast
 
 from . import _wire as wire
+from ._common import carry
 from ._errors import CommandTimeout, SshleaseError
 from ._link import Link
 from ._result import returncode_of
@@ -41,7 +42,7 @@ def give_input(link: Link, stream: Stream, data: memoryview, deadline: Optional[
 
 def _let_go(link: Link, stream: Stream) -> None:
     if not stream.over:
-        stream.record.abandoned = not stream.eof
+        stream.record.abandoned = not stream.is_ending()
         link.later(lambda: link.session.discard(stream))
 
 
@@ -133,6 +134,26 @@ class _Output(io.RawIOBase):
             self._handle.drop_output(self._fd)
 
 
+class _Reader(io.BufferedReader):
+    """Where the end is none, what read() had got by then is not lost: the exception has it."""
+
+    def __init__(self, raw: _Output, encoding: Optional[str], fd: int) -> None:
+        super().__init__(raw, 65536)
+        self._encoding, self._fd = encoding, fd
+
+    def read(self, size: Optional[int] = -1) -> bytes:
+        if size is not None and size >= 0:
+            return super().read(size)
+        got = bytearray()
+        try:
+            while part := self.read1(65536):
+                got += part
+        except SshleaseError as error:
+            carry(error, got if self._fd == 0 else None, got if self._fd == 1 else None, self._encoding)
+            raise
+        return bytes(got)
+
+
 class _Input(io.RawIOBase):
     """Not buffered: what is written is on its way when write() returns."""
 
@@ -165,10 +186,14 @@ class Process:
     `stdin`, `stdout`, `stderr`: file objects, text where an encoding was asked for, None where there is none. `args`: the
     command line. `returncode`: None until poll() or wait() has seen its end; minus a signal's number if one killed it.
 
+    As with subprocess.Popen, the command is over when it has exited, whoever else has its output open: poll() and wait()
+    say so at once, while reading goes on to the output's end, as communicate() does. (A daemon that is older than this
+    package does not tell before that end.)
+
     The two outputs share a window (256 KiB unless said otherwise): a command that fills it with the output nobody reads
     waits. communicate() reads both; stderr=STDOUT makes one of them.
 
-    At the end of a `with` it is waited for, as subprocess does; after an exception it is ended, and so it is when this
+    At the end of a `with` it is waited for, and what it has left behind with its output open; after an exception it is ended, and so it is when this
     object and its files go.
     """
 
@@ -181,9 +206,9 @@ class Process:
         self.stdout: Optional[IO[Any]] = None
         self.stderr: Optional[IO[Any]] = None
         if out is not None:
-            self.stdout = _text(io.BufferedReader(_Output(handle, out, 0), 65536), encoding, errors)
+            self.stdout = _text(_Reader(_Output(handle, out, 0), encoding, 0), encoding, errors)
         if err is not None and err is not out:
-            self.stderr = _text(io.BufferedReader(_Output(handle, err, 1), 65536), encoding, errors)
+            self.stderr = _text(_Reader(_Output(handle, err, 1), encoding, 1), encoding, errors)
 
     @property
     def signal(self) -> str:
@@ -200,19 +225,22 @@ class Process:
 
     def poll(self) -> Optional[int]:
         """The returncode if it has ended, else None. Raises if it was cut short."""
-        return self._ended() if self._handle.link.wait(self._handle.stream.is_over, time.monotonic()) else None
+        return self._ended() if self._handle.link.wait(self._handle.stream.has_exited, time.monotonic()) else None
 
     def wait(self, timeout: Optional[float] = None) -> int:
-        """Waits until it has ended, for `timeout` seconds at most: then CommandTimeout, and it runs on."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if not self._handle.link.wait(self._handle.stream.is_over, deadline):
+        """Waits until it has exited, for `timeout` seconds at most: then CommandTimeout, and it runs on."""
+        return self._await(self._handle.stream.has_exited, None if timeout is None else time.monotonic() + timeout, timeout)
+
+    def _await(self, done: Callable[[], bool], deadline: Optional[float], timeout: Optional[float]) -> int:
+        if not self._handle.link.wait(done, deadline):
             assert timeout is not None
             raise CommandTimeout(self.args, timeout, target=self._handle.lease.target)
         return self._ended()
 
     def communicate(self, input: Union[str, bytes, None] = None, timeout: Optional[float] = None) -> Tuple[Any, Any]:
         """Sends the input, ends it, reads both outputs to their end, and waits for the end of the command. After
-        `timeout` seconds: CommandTimeout; it runs on, and calling again loses nothing of its output."""
+        `timeout` seconds: CommandTimeout; it runs on, and calling again loses nothing of its output. What it raises has
+        the output that nobody had read."""
         handle, stream = self._handle, self._handle.stream
         deadline = None if timeout is None else time.monotonic() + timeout
         with handle.link.lock:
@@ -226,7 +254,12 @@ class Process:
             give_input(handle.link, stream, memoryview(data).cast("B"), deadline)
         if self.stdin is not None:
             self.stdin.close()
-        self.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        try:
+            self._await(stream.is_over, deadline, timeout)
+        except SshleaseError as error:
+            out, err = self._bins
+            carry(error, out, err if err is not out else None, self._encoding)
+            raise
         return self._rest(self.stdout), self._rest(self.stderr)
 
     @staticmethod
@@ -278,7 +311,7 @@ class Process:
                 for file in (self.stdout, self.stderr):
                     if file is not None:
                         file.close()
-                self.wait()
+                self._await(self._handle.stream.is_over, None, None)
         finally:
             self.close()
 

@@ -31,7 +31,7 @@ class Stream:
     `collect`: what comes counts as read at once, whatever its size."""
 
     __slots__ = ("id", "rid", "bins", "collect", "window", "credit_in", "owed", "credit_out", "opened", "over", "eof",
-                 "eof_sent", "discarded", "why", "how", "exit_status", "signal", "core_dumped", "text", "record")
+                 "eof_sent", "discarded", "exited", "why", "how", "exit_status", "signal", "core_dumped", "text", "record")
 
     def __init__(self, number: int, rid: int, window: int, bins: Tuple[Optional[bytearray], Optional[bytearray]],
                  collect: bool, record: Record) -> None:
@@ -39,12 +39,21 @@ class Stream:
         self.id, self.rid, self.window, self.bins, self.collect = number, rid, window, bins, collect
         self.credit_in, self.owed, self.credit_out = window, 0, 0
         self.opened = self.over = self.eof = self.eof_sent = self.discarded = False
+        self.exited = False  # how the command ended is known, though its output may go on
         self.why: Optional[Why] = None  # it ended without STREAM_END: why
         self.how, self.exit_status = wire.END_UNKNOWN, 0
         self.signal, self.core_dumped, self.text = "", False, ""
 
     def is_over(self) -> bool:
         return self.over
+
+    def has_exited(self) -> bool:
+        """Whether there is nothing to wait for any more that could say how the command ended."""
+        return self.exited or self.over
+
+    def is_ending(self) -> bool:
+        """Whether the word that it is over must be on its way, unless a child of the command has its output open."""
+        return self.eof or self.exited
 
     def is_decided(self) -> bool:
         """Whether the server has accepted or refused it."""
@@ -62,6 +71,7 @@ class Session:
         self.state = ASKING
         self.why: Optional[Why] = None
         self.daemon = ""  # what WELCOME said
+        self.version = 0
         self.out = bytearray()
         self.lease_id = 0
         # A command was ended before it was over. Children that it has detached are found when the lease is reclaimed, not
@@ -80,7 +90,7 @@ class Session:
             wire.WELCOME: self._on_welcome, wire.OK: self._on_ok, wire.ERROR: self._on_error,
             wire.WAITING: self._on_waiting, wire.GRANTED: self._on_granted, wire.RENEWED: self._on_renewed,
             wire.LEASE_ENDED: self._on_lease_ended, wire.STREAM_OPENED: self._on_opened, wire.DATA: self._on_data,
-            wire.WINDOW: self._on_window, wire.EOF: self._on_eof, wire.STREAM_END: self._on_stream_end,
+            wire.WINDOW: self._on_window, wire.EOF: self._on_eof, wire.EXITED: self._on_exited, wire.STREAM_END: self._on_stream_end,
         }
 
     # --- what the caller asks for ---
@@ -94,7 +104,7 @@ class Session:
         check_text("the target's name", self.target, wire.NAME_MAX, least=1)
         check_text("the label", label, wire.NAME_MAX)
         self._acquire_rid = self._next_rid()
-        self.out += wire.encode(wire.HELLO, wire.MAGIC, wire.VERSION, wire.VERSION, program)
+        self.out += wire.encode(wire.HELLO, wire.MAGIC, wire.VERSION_MIN, wire.VERSION, program)
         self.out += wire.encode(wire.ACQUIRE, self._acquire_rid, self.target, timeout_ms, lease_timeout_ms, label)
 
     def is_decided(self) -> bool:
@@ -104,8 +114,8 @@ class Session:
         return self.state is OVER
 
     def nothing_ends(self) -> bool:
-        """Whether no stream's output has ended without the word how it ended, which must be on its way."""
-        return self.state is OVER or not any(stream.eof for stream in self.streams.values())
+        """Whether of no stream the word that it is over must be on its way."""
+        return self.state is OVER or not any(stream.is_ending() for stream in self.streams.values())
 
     def error(self, why: Optional[Why] = None) -> SshleaseError:
         """`why` as an exception; without it, why the lease is over."""
@@ -169,7 +179,9 @@ class Session:
         if stream.over or stream.discarded:
             return
         stream.discarded = True
-        if not stream.eof:  # else it has ended, as good as: the word how is on its way
+        if stream.exited:
+            stream.record.end(stream.exit_status if stream.how == wire.END_STATUS else None, stream.signal)
+        elif not stream.eof:  # else it has ended, as good as: the word how is on its way
             self.gave_up = True
             stream.record.end(reason="closed before its end")
         for one in stream.bins:
@@ -242,7 +254,7 @@ class Session:
             while (found := wire.next_frame(data, at, end)) is not None:
                 number, behind = found
                 handler = self._handlers.get(number)
-                if handler is None:
+                if handler is None or wire.SINCE.get(number, 0) > self.version:
                     raise wire.Violation(f"{wire.NAMES.get(number, number)} out of turn")
                 handler(*wire.DECODERS[number](data, at + 8, behind))
                 at = behind
@@ -255,8 +267,10 @@ class Session:
     def _on_welcome(self, version: int, daemon: str) -> None:
         if self.daemon:
             raise wire.Violation("WELCOME out of turn")
-        if version != wire.VERSION:
-            self.end(VERSION, f"sshleased speaks version {version} of the protocol, this program {wire.VERSION}")
+        if not wire.VERSION_MIN <= version <= wire.VERSION:
+            self.end(VERSION, f"sshleased speaks version {version} of the protocol, this program {wire.VERSION_MIN} to "
+                              f"{wire.VERSION}")
+        self.version = version
         self.daemon = daemon or "sshleased"
 
     def _on_ok(self, rid: int) -> None:
@@ -350,6 +364,14 @@ class Session:
             self._check_known(number)
         else:
             stream.eof = True
+
+    def _on_exited(self, number: int, how: int, exit_status: int, signal: str, core_dumped: bool) -> None:
+        stream = self.streams.get(number)
+        if stream is None:
+            self._check_known(number)
+            return
+        stream.exited = True
+        stream.how, stream.exit_status, stream.signal, stream.core_dumped = how, exit_status, signal, core_dumped
 
     def _on_stream_end(self, number: int, how: int, exit_status: int, signal: str, core_dumped: bool, text: str) -> None:
         stream = self.streams.pop(number, None)

@@ -1,7 +1,8 @@
-"""Frames and messages of the native protocol, version 1: bytes to tuples and back. Does no input or output.
+"""Frames and messages of the native protocol, versions 1 to 3: bytes to tuples and back. Does no input or output.
 
 One table says what each message holds; encoders and decoders are made of it when the module is imported. A decoder checks
-everything PROTOCOL.md calls a violation of the body. tests/vectors/native-v1.json checks this file and the C code alike.
+everything PROTOCOL.md calls a violation of the body. tests/vectors checks this file and the C code alike. Of version 2
+nothing is spoken here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import struct
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 MAGIC = "sshlease"
-VERSION = 1
+VERSION_MIN, VERSION = 1, 3
 FRAME_MAX = 262144
 DATA_MAX = 32768
 WINDOW_MAX = 16777216
@@ -33,7 +34,7 @@ STATUS, END, RELOAD = 30, 31, 32
 DATA, WINDOW, EOF = 40, 41, 42
 WELCOME, OK, ERROR = 100, 101, 102
 WAITING, GRANTED, RENEWED, LEASE_ENDED = 110, 111, 112, 113
-STREAM_OPENED, STREAM_END, STATUS_REPLY = 120, 123, 130
+STREAM_OPENED, EXITED, STREAM_END, STATUS_REPLY = 120, 122, 123, 130
 
 HEAD = struct.Struct(">II")  # length of what follows, type
 U32 = struct.Struct(">I")
@@ -83,9 +84,11 @@ _TABLE: Dict[int, Tuple[str, str]] = {
     RENEWED: ("RENEWED", "rid:r lease_timeout_ms:u"),
     LEASE_ENDED: ("LEASE_ENDED", "lease:q code:u:1:255 text:t:4096"),
     STREAM_OPENED: ("STREAM_OPENED", "rid:r stream:u window:u:0:16777216"),
+    EXITED: ("EXITED", "stream:u how:u:0:1 exit_status:u signal:t:255 core_dumped:b"),
     STREAM_END: ("STREAM_END", "stream:u how:u:0:2 exit_status:u signal:t:255 core_dumped:b text:t:4096"),
     STATUS_REPLY: ("STATUS_REPLY", "rid:r more:b json:d:131072"),
 }
+SINCE: Dict[int, int] = {EXITED: 3}  # the version that brought it, where that is not the first
 NAMES: Dict[int, str] = {number: name for number, (name, _) in _TABLE.items()}
 FIELDS: Dict[int, List[str]] = {number: [f.split(":")[0] for f in spec.split()] for number, (_, spec) in _TABLE.items()}
 _MORE_BEHIND = (HELLO, WELCOME)  # a later version may put more behind the last field

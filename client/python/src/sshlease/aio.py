@@ -16,14 +16,14 @@ import errno
 import signal as signals
 import socket as sockets
 import weakref
-from typing import Any, AsyncIterator, Generator, List, Mapping, Optional, Tuple, Union, overload
+from typing import Any, AsyncIterator, Callable, Generator, List, Mapping, Optional, Tuple, Union, overload
 
 from . import _label
 from . import _wire as wire
 from ._aiolink import AioLink
 from ._autostart import start_daemon
 from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Command, Input, LeaseBase, Terminal, Waiting,
-                      abandoned, caller, command_line, encoded, environment, milliseconds, no_orderly_end, terminal,
+                      abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end, terminal,
                       timed_out)
 from ._connect import CONNECT_SECONDS, attempt, default_socket, failed
 from ._errors import NO_LEASE, TIMEOUT, CommandTimeout, LeaseEnded, NoDaemon, SshleaseError, error_for
@@ -196,7 +196,7 @@ class Lease(LeaseBase):
         finally:
             link.discard(stream)
         if stream.why is not None or stream.how == wire.END_UNKNOWN:
-            raise await self._no_result(stream)
+            raise carry(await self._no_result(stream), out, err, encoding)
         result: Result[Any] = Result(line, self.target, stream, bytes(out), bytes(err), encoding, errors)
         return result.check() if check else result
 
@@ -318,9 +318,18 @@ class Reader:
             data = await self._take(most)
             return self._decoded(data, not data)
         parts: List[bytes] = []
-        while data := await self._take(1 << 20):
-            parts.append(data)
+        await self._collect(parts)
         return self._decoded(b"".join(parts), True)
+
+    async def _collect(self, parts: List[bytes]) -> None:
+        try:
+            while data := await self._take(1 << 20):
+                parts.append(data)
+        except SshleaseError as error:
+            got = b"".join(parts)
+            own = self._source is self._process._bins[0]
+            carry(error, got if own else None, None if own else got, self._encoding)
+            raise
 
     async def readline(self) -> Any:
         """A line with its end; the last may have none; empty at the end."""
@@ -345,7 +354,7 @@ class Process:
                  errors: str) -> None:
         self._lease, self._link, self._stream, self._bins = lease, lease._link, stream, bins
         weakref.finalize(self, self._link.discard_later, stream).atexit = False  # the lease ends then, and this with it
-        self.args = args
+        self.args, self._encoding = args, encoding
         self.returncode: Optional[int] = None
         out, err = bins
         self.stdin = Writer(self, encoding, errors) if stdin else None
@@ -358,10 +367,13 @@ class Process:
         return self._stream.signal
 
     async def wait(self, timeout: Optional[float] = None) -> int:
-        """Waits until it has ended, for `timeout` seconds at most: then CommandTimeout, and it runs on."""
+        """Waits until it has exited, for `timeout` seconds at most: then CommandTimeout, and it runs on."""
+        return await self._await(self._stream.has_exited, timeout)
+
+    async def _await(self, done: Callable[[], bool], timeout: Optional[float]) -> int:
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         stream = self._stream
-        if not await self._link.wait(stream.is_over, deadline):
+        if not await self._link.wait(done, deadline):
             assert timeout is not None
             raise CommandTimeout(self.args, timeout, target=self._lease.target)
         if stream.discarded or stream.why is not None or stream.how == wire.END_UNKNOWN:
@@ -380,11 +392,23 @@ class Process:
                     pass
                 self.stdin.close()
 
-        async def read(reader: Optional[Reader]) -> Any:
-            return None if reader is None else await reader.read()
-        _, out, err = await asyncio.gather(feed(), read(self.stdout), read(self.stderr))
-        await self.wait()
-        return out, err
+        out: List[bytes] = []
+        err: List[bytes] = []
+
+        async def read(reader: Optional[Reader], parts: List[bytes]) -> None:
+            if reader is not None:
+                await reader._collect(parts)
+        try:
+            for raised in await asyncio.gather(feed(), read(self.stdout, out), read(self.stderr, err),
+                                               return_exceptions=True):
+                if raised is not None:
+                    raise raised
+            await self._await(self._stream.is_over, None)
+        except SshleaseError as error:
+            raise carry(error, None if self.stdout is None else b"".join(out),
+                        None if self.stderr is None else b"".join(err), self._encoding)
+        return (None if self.stdout is None else self.stdout._decoded(b"".join(out), True),
+                None if self.stderr is None else self.stderr._decoded(b"".join(err), True))
 
     def send_signal(self, number: Union[int, str]) -> None:
         """A signal by number or name. The server may ignore it, and does not say so."""
@@ -430,6 +454,6 @@ class Process:
                 if self.stdin is not None:
                     self.stdin.close()
                 self._drop_output()
-                await self.wait()
+                await self._await(self._stream.is_over, None)
         finally:
             self.close()

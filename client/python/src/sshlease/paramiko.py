@@ -19,6 +19,9 @@ is how long to wait for a lease. `sock` is refused: it would be another way to t
 **What it raises** is caught by what the program has for paramiko: each exception is a SshleaseError and a SSHException (or
 AuthenticationException, BadHostKeyException).
 
+**What is not here** raises NotHere, an AttributeError that names it and says why: forwards, agents, X11, servers, and what
+belongs to the SSH connection itself, which is the daemon's.
+
 open_sftp() gives paramiko's own SFTPClient, over a subsystem of the lease; it needs paramiko installed, as do the names that
 are not defined here, which come from it. Nothing else does.
 """
@@ -26,12 +29,13 @@ are not defined here, which come from it. Nothing else does.
 from __future__ import annotations
 
 import importlib
-from typing import Any, Dict, List, Optional, Tuple, Type
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, Type
 
 from ._channel import Channel, ChannelFile, ChannelStdinFile
 from ._errors import AuthenticationError, HostKeyError, SshleaseError
 from ._history import History
 from ._lease import Lease
+from ._not_here import NotHere, missing
 
 _NO_TARGET = 20
 _CHANGED_OR_REVOKED = (56, 57)
@@ -58,6 +62,10 @@ else:
     SSHException = _SSHException
     AuthenticationException = _AuthenticationException
     BadHostKeyException = _BadHostKeyException
+
+__all__ = ["SSHClient", "Transport", "Channel", "ChannelFile", "ChannelStdinFile", "SSHException",
+           "AuthenticationException", "BadHostKeyException", "MissingHostKeyPolicy", "AutoAddPolicy", "RejectPolicy",
+           "WarningPolicy", "NotHere"]
 
 _both: Dict[Tuple[type, type], Type[Exception]] = {}
 
@@ -100,35 +108,174 @@ class WarningPolicy(MissingHostKeyPolicy):
 
 
 class Transport:
-    """What programs ask a client's transport for."""
+    """What a program may ask of a connection. Its own constructor leads to a lease, too:
 
-    def __init__(self, lease: Lease) -> None:
-        self._lease = lease
+        transport = paramiko.Transport(("web1", 22))
+        transport.connect(username="ci", password="ignored")
+        sftp = paramiko.SFTPClient.from_transport(transport)
+    """
+
+    def __init__(self, sock: Any, *_: Any, **__: Any) -> None:
+        """`sock`: (host, port), or "host:port"; nothing is leased before connect() or one of the auth_…(). A socket is
+        refused: it would be another way to the server than the daemon's."""
+        if isinstance(sock, str):
+            host, colon, port = sock.rpartition(":")
+            sock = (host, int(port)) if colon and port.isdigit() and ":" not in host else (sock, 22)
+        if not isinstance(sock, tuple) or len(sock) < 2 or not isinstance(sock[0], str) or not isinstance(sock[1], int):
+            raise ValueError(f"Transport({sock!r}): it is (host, port) here, for the daemon connects; give the target a "
+                             "proxy in its configuration")
+        self._host, self._port = sock[0], sock[1]
+        self._user: Optional[str] = None
+        self._lease: Optional[Lease] = None
+        self._log_name = "paramiko.transport"
+        self.target = ""           # what is leased, or was last
+        self.history = History()   # what was run under that
+
+    # --- the lease ---
+
+    def _take(self, username: Optional[str], **options: Any) -> None:
+        if self._lease is not None:
+            raise _translated(SshleaseError("this transport is connected already", target=self.target, code=2))
+        names = _names(self._host, self._port, username)
+        for name in names:
+            try:
+                self._lease = Lease(name, **options)
+                self._user, self.target, self.history = username, name, self._lease.history
+                return
+            except SshleaseError as e:
+                if e.code != _NO_TARGET or name == names[-1]:
+                    raise _translated(e) from e
+
+    def _held(self) -> Lease:
+        if self._lease is None:
+            raise _translated(SshleaseError("SSH session not active: connect() first", code=30))
+        return self._lease
+
+    def connect(self, hostkey: Any = None, username: str = "", password: Optional[str] = None, pkey: Any = None,
+                **_: Any) -> None:
+        """Takes the lease. Password and key are ignored: the daemon logs in. A `hostkey` is refused: the daemon checks the
+        server's, against the target's known_hosts."""
+        if hostkey is not None:
+            raise ValueError("connect(hostkey=…): the daemon checks the host key; put it into the target's known_hosts")
+        self._take(username or None)
+
+    def start_client(self, event: Any = None, timeout: Optional[float] = None) -> None:
+        """Does nothing yet: the daemon connects when it is known as whom, at auth_…()."""
+        if event is not None:
+            event.set()
+
+    def _auth(self, username: str) -> List[str]:
+        self._take(username or None)
+        return []
+
+    def auth_none(self, username: str) -> List[str]:
+        return self._auth(username)
+
+    def auth_password(self, username: str, password: str, event: Any = None, fallback: bool = True) -> List[str]:
+        """Takes the lease; the password is ignored."""
+        return self._auth(username)
+
+    def auth_publickey(self, username: str, key: Any, event: Any = None) -> List[str]:
+        """Takes the lease; the key is ignored."""
+        return self._auth(username)
+
+    def auth_interactive(self, username: str, handler: Any, submethods: str = "") -> List[str]:
+        """Takes the lease; nothing is asked."""
+        return self._auth(username)
+
+    def auth_interactive_dumb(self, username: str, handler: Any = None, submethods: str = "") -> List[str]:
+        return self._auth(username)
 
     def is_active(self) -> bool:
-        return not self._lease.over
+        """Whether there is a lease, as the daemon says by now. (A connection that is lost while nothing runs on it is no
+        end of it: the next command gets another one.)"""
+        lease = self._lease
+        if lease is None or lease.closed:
+            return False
+        lease._link.look()
+        return not lease.over
 
-    is_authenticated = is_active
+    is_authenticated = is_alive = is_active
+
+    @property
+    def active(self) -> bool:
+        return self.is_active()
+
+    authenticated = active
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        if self._lease is not None:
+            self._lease.close()
+
+    def __enter__(self) -> "Transport":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- channels ---
 
     def open_session(self, window_size: Optional[int] = None, max_packet_size: Optional[int] = None,
                      timeout: Optional[float] = None) -> Channel:
-        return Channel(self._lease, _translated, self)
+        """The sizes are the daemon's."""
+        return Channel(self._held(), _translated, self)
 
     def open_channel(self, kind: str, *_: Any, **__: Any) -> Channel:
         if kind != "session":
-            raise _translated(SshleaseError(f"a lease has no channels of kind {kind!r}", target=self._lease.target, code=2))
+            raise _translated(SshleaseError(
+                f"sshlease.paramiko opens no channels of kind {kind!r}: ssh's forwards through the target's socket for ssh "
+                "have them", target=self.target, code=2))
         return self.open_session()
 
-    def set_keepalive(self, interval: int) -> None:
-        """The daemon keeps the connection alive."""
+    def open_sftp_client(self, window_size: Optional[int] = None, max_packet_size: Optional[int] = None) -> Any:
+        """paramiko's own SFTPClient. ImportError where paramiko is not installed."""
+        return _sftp(self.open_session)
 
-    def close(self) -> None:
-        self._lease.close()
+    # --- what else is asked or told ---
+
+    def getpeername(self) -> Tuple[str, int]:
+        """The host as this program named it, and the port: where that leads the daemon knows."""
+        return self._host, self._port
+
+    def get_username(self) -> Optional[str]:
+        """As which user it was asked for; None: as whom the target says."""
+        return self._user
+
+    def get_banner(self) -> None:
+        return None
+
+    def get_exception(self) -> None:
+        return None
+
+    def set_keepalive(self, interval: int) -> None:
+        """Does nothing: the daemon keeps the connection alive."""
+
+    def use_compression(self, compress: bool = True) -> None:
+        """Does nothing: the daemon decides."""
+
+    def set_log_channel(self, name: str) -> None:
+        self._log_name = name
+
+    def get_log_channel(self) -> str:
+        return self._log_name
+
+    def set_hexdump(self, hexdump: bool) -> None:
+        """Does nothing: the packets are the daemon's."""
+
+    def get_hexdump(self) -> bool:
+        return False
+
+    def __getattr__(self, name: str) -> NoReturn:
+        missing("Transport", name)
+
+    def __repr__(self) -> str:
+        return f"<sshlease transport of {self._lease!r}>"
 
 
 class SSHClient:
     def __init__(self) -> None:
-        self._lease: Optional[Lease] = None
+        self._transport: Optional[Transport] = None
         self.target = ""           # what is leased, or was last
         self.history = History()   # what was run under that
 
@@ -157,25 +304,19 @@ class SSHClient:
         if sock is not None:
             raise ValueError("connect(sock=…): the daemon connects; give the target a proxy in its configuration")
         self.close()
-        names = _names(hostname, port, username)
-        for name in names:
-            try:
-                self._lease = Lease(name, timeout=timeout, lease_timeout=lease_timeout, label=label, socket=socket,
-                                    autostart=autostart)
-                self.target, self.history = name, self._lease.history
-                return
-            except SshleaseError as e:
-                if e.code != _NO_TARGET or name == names[-1]:
-                    raise _translated(e) from e
+        transport = Transport((hostname, port))
+        transport._take(username, timeout=timeout, lease_timeout=lease_timeout, label=label, socket=socket,
+                        autostart=autostart)
+        self._transport, self.target, self.history = transport, transport.target, transport.history
 
     def get_transport(self) -> Optional[Transport]:
         """None unless connected."""
-        return None if self._lease is None else Transport(self._lease)
+        return self._transport
 
     def _session(self) -> Channel:
-        if self._lease is None:
+        if self._transport is None:
             raise _translated(SshleaseError("SSH session not active: connect() first", code=30))
-        return Transport(self._lease).open_session()
+        return self._transport.open_session()
 
     def exec_command(self, command: str, bufsize: int = -1, timeout: Optional[float] = None, get_pty: bool = False,
                      environment: Optional[Dict[str, str]] = None) -> Tuple[ChannelStdinFile, ChannelFile, ChannelFile]:
@@ -200,24 +341,30 @@ class SSHClient:
 
     def open_sftp(self) -> Any:
         """paramiko's own SFTPClient. ImportError where paramiko is not installed."""
-        if _real is None:
-            raise ImportError("open_sftp() needs paramiko, whose SFTPClient it is: install python3-paramiko",
-                              name="paramiko")
-        channel = self._session()
-        channel.invoke_subsystem("sftp")
-        return _real.SFTPClient(channel)
+        return _sftp(self._session)
 
     def close(self) -> None:
         """Gives the connection back."""
-        if self._lease is not None:
-            self._lease.close()
-            self._lease = None
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
 
     def __enter__(self) -> "SSHClient":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        missing("SSHClient", name)
+
+
+def _sftp(session: Callable[[], Channel]) -> Any:
+    if _real is None:
+        raise ImportError("SFTP needs paramiko, whose SFTPClient it is: install python3-paramiko", name="paramiko")
+    channel = session()
+    channel.invoke_subsystem("sftp")
+    return _real.SFTPClient(channel)
 
 
 def _names(hostname: str, port: int, username: Optional[str]) -> List[str]:

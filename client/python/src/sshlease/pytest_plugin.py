@@ -220,8 +220,7 @@ class LeaseFactory:
 
 def _look(held: Lease) -> None:
     """Takes what the daemon has said meanwhile: that a command has ended, or the lease."""
-    if not held.over:
-        held._link.wait(lambda: False, time.monotonic())
+    held._link.look()
 
 
 def _left_running(held: Lease) -> List[str]:
