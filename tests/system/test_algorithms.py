@@ -154,8 +154,8 @@ def test_every_name_that_may_be_given_works(make_daemon, make_sshd, target, keys
     for name in library_has(tmp_path, setting):
         if not sshd_module.supports(f"{option} {name}"):
             continue
-        if name.startswith("ecdh-") and is_sanitized():
-            continue  # libssh2 forgets the server's public key at each of these exchanges, and OpenSSL owns the memory
+        if name.startswith("ecdh-") and is_sanitized() and not libssh2_is_ours():
+            continue  # it forgets the server's public key at each of these exchanges, and OpenSSL owns the memory
         host_key = (keys.host_rsa if "rsa" in name else keys.host_ecdsa if name == "ecdsa-sha2-nistp256" else keys.host)
         if setting == "host_key_algorithms" and name.startswith("ecdsa") and host_key != keys.host_ecdsa:
             continue
