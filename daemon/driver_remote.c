@@ -50,6 +50,8 @@ int sl_lease_listen(struct sl_lease *lease, const char *host, uint16_t port, con
 {
     if (lease->phase != SL_PHASE_HELD)
         return SL_E_NO_LEASE;
+    if (lease->conn == NULL)
+        return SL_E_AGAIN; /* it is moving: its party is parked, and no server is there to listen */
     if (lease->conn->lost_status != 0)
         return SL_E_CONNECTION_LOST;
     struct sl_lease_remote *remote = malloc(sizeof *remote);

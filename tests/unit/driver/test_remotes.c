@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #define CONF "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {max_connections: 1}\n"
+#define SHARED "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {max_connections: 1, sharing: 2}\n"
 
 struct client {
     struct sl_lease *lease;
@@ -119,14 +120,19 @@ static void on_closed(void *arg)
 
 static const struct sl_remote_handler remote_handler = {on_listening, on_connection, on_closed};
 
-static void lease(struct client *c, struct sl_world *w)
+static void acquire(struct client *c, struct sl_world *w)
 {
     const gid_t gid = 100;
     const struct sl_lease_owner owner = {.pid = 4711, .gid = &gid, .gid_count = 1, .label = ""};
 
-    sl_world_init(w, CONF, false);
     *c = (struct client){.status = -1};
     assert_int_equal(sl_lease_acquire(w->driver, "a", &owner, 0, 0, &lease_handler, c, &c->lease), 0);
+}
+
+static void lease(struct client *c, struct sl_world *w)
+{
+    sl_world_init(w, CONF, false);
+    acquire(c, w);
     assert_int_equal(sl_lease_listen(c->lease, "", 0, &remote_handler, c, &c->remote), SL_E_NO_LEASE);
     WORLD_UNTIL(w, c->granted == 1);
 }
@@ -233,6 +239,34 @@ static void an_abandoned_lease_is_told_nothing(void **state)
     sl_world_fini(&w);
 }
 
+static void a_lease_that_moves_listens_nowhere(void **state)
+{
+    const struct sl_stream_spec hang = {.kind = SL_SPEC_EXEC, .command = "hang", .credit = 100};
+    struct sl_world w;
+    struct client c[2];
+
+    (void)state;
+    sl_world_init(&w, SHARED, false);
+    for (int i = 0; i < 2; i++) {
+        acquire(&c[i], &w);
+        WORLD_UNTIL(&w, c[i].granted == 1);
+    }
+    sl_fake_sessions(w.transport, 1);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(sl_lease_stream_open(c[i].lease, &hang, &stream_handler, &c[i], &c[i].stream), 0);
+    struct sl_driver_totals totals = {.waiters = 0};
+    while (totals.waiters == 0) { /* the second has no session there: it waits for another connection */
+        (void)uv_run(&w.loop, UV_RUN_ONCE);
+        sl_driver_totals(w.driver, &totals);
+    }
+    assert_int_equal(sl_lease_listen(c[1].lease, "", 0, &remote_handler, &c[1], &c[1].remote), SL_E_AGAIN);
+    for (int i = 0; i < 2; i++)
+        sl_lease_abandon(c[i].lease);
+    WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
+    assert_int_equal(c[1].listening, 0);
+    sl_world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +275,7 @@ int main(void)
         cmocka_unit_test(a_release_with_a_port_open_is_reclaimed),
         cmocka_unit_test(a_lost_connection_takes_the_ports_along),
         cmocka_unit_test(an_abandoned_lease_is_told_nothing),
+        cmocka_unit_test(a_lease_that_moves_listens_nowhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
