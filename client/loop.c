@@ -174,9 +174,10 @@ static int on_message(struct sshlease *lease, const struct sl_msg *msg)
         {SL_MSG_MUX_PATH, sl_asked_on_mux_path},
     };
 
-    if (lease->link.state == SL_LINK_GREETING && msg->type != SL_MSG_WELCOME && msg->type != SL_MSG_ERROR)
+    /* Not greeted: the daemon may have turned us away, and hung up before our HELLO was written. */
+    if (lease->link.version == 0 && msg->type != SL_MSG_WELCOME && msg->type != SL_MSG_ERROR)
         return SL_E_PROTOCOL;
-    if (lease->link.state != SL_LINK_GREETING && sl_msg_since(msg->type) > lease->link.version)
+    if (lease->link.version != 0 && sl_msg_since(msg->type) > lease->link.version)
         return SL_E_PROTOCOL;
     for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++)
         if (handlers[i].type == msg->type)

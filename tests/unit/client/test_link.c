@@ -383,6 +383,29 @@ static void what_comes_before_the_greeting_is_a_violation(void **state)
     fake_stop(&f);
 }
 
+static void turns_away(struct fake *f)
+{
+    fake_accept(f);
+    fake_send_error(f, 0, SSHLEASE_E_LIMIT, true, "too many of you");
+    fake_close(f);
+}
+
+static void who_is_turned_away_before_its_greeting_is_written_is_told_why(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease;
+
+    fake_start(&f, turns_away);
+    assert_int_equal(sshlease_open(f.path, 0, &lease), 0);
+    struct pollfd hung_up = {.fd = sshlease_fd(lease)};
+    assert_int_equal(poll(&hung_up, 1, 10000), 1);
+    assert_int_equal(sshlease_acquire(lease, "web1", NULL), SSHLEASE_E_LIMIT);
+    assert_string_equal(sshlease_error(lease), "too many of you");
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
 static void opening_without_waiting_sends_greeting_and_request_together(void **state)
 {
     (void)state;
@@ -429,6 +452,7 @@ int main(void)
         cmocka_unit_test(a_full_backlog_times_out),
         cmocka_unit_test(a_socket_one_may_not_use),
         cmocka_unit_test(descriptors_beyond_select),
+        cmocka_unit_test(who_is_turned_away_before_its_greeting_is_written_is_told_why),
         cmocka_unit_test(opening_without_waiting_sends_greeting_and_request_together),
         cmocka_unit_test(what_comes_before_the_greeting_is_a_violation),
         cmocka_unit_test(statuses),
