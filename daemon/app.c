@@ -45,8 +45,8 @@ static void prepare_process(const struct sl_log *log)
     if (prctl(PR_SET_DUMPABLE, 0) != 0)
         sl_log(log, SL_LOG_WARNING, "process", "PR_SET_DUMPABLE: %s", strerror(errno));
 #endif
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max < SL_FD_NUMBERS_MAX ? files.rlim_max : SL_FD_NUMBERS_MAX;
         if (setrlimit(RLIMIT_NOFILE, &files) != 0)
             sl_log(log, SL_LOG_DEBUG, "process", "RLIMIT_NOFILE: %s", strerror(errno));
     }
@@ -186,23 +186,24 @@ static int listen_on(struct sl_app *app)
         if (named != NULL)
             (void)snprintf(path, sizeof path, "%s", named);
     }
-    if (r != 0)
+    if (r != 0) {
         sl_log(&app->log, SL_LOG_ERROR, "listener", "%s", error);
-    else
-        sl_log(&app->log, SL_LOG_NOTICE, "listener", "socket=%s", path);
-    return r;
+        return r;
+    }
+    sl_listener_closed_by(app->listener, sl_watch_jobs(app->watch));
+    sl_log(&app->log, SL_LOG_NOTICE, "listener", "socket=%s", path);
+    return SL_OK;
 }
 
-static int listen_for_mux(struct sl_app *app)
+/* Without its mux sockets the daemon serves all others. */
+static void listen_for_mux(struct sl_app *app)
 {
     char error[1024];
 
-    int r = sl_mux_prepare(sl_driver_conf(app->driver), error, sizeof error);
-    if (r == 0)
-        r = sl_mux_configure(app->mux, error, sizeof error);
-    if (r != 0)
-        sl_log(&app->log, SL_LOG_ERROR, "listener", "%s", error);
-    return r;
+    if (sl_mux_prepare(sl_driver_conf(app->driver), error, sizeof error) != 0)
+        sl_log(&app->log, SL_LOG_ERROR, "listener", "no target has a mux socket: %s", error);
+    else
+        sl_mux_configure(app->mux);
 }
 
 static int handle_signals(struct sl_app *app)
@@ -248,7 +249,7 @@ static int build(struct sl_app *app, struct sl_conf *conf)
     sl_driver_on_change(app->driver, on_change, app);
     r = sl_watch_new(&app->loop, &app->watch);
     if (r == 0)
-        r = sl_native_new(&app->loop, &app->log, app->driver, &hooks, &app->native);
+        r = sl_native_new(&app->loop, &app->log, app->driver, app->watch, &hooks, &app->native);
     if (r == 0)
         r = sl_mux_new(&app->loop, &app->log, app->driver, app->watch, &app->mux);
     if (r != 0) {
@@ -256,9 +257,10 @@ static int build(struct sl_app *app, struct sl_conf *conf)
         return r;
     }
     r = listen_on(app);
-    if (r == 0)
-        r = listen_for_mux(app);
-    return r == 0 ? handle_signals(app) : r;
+    if (r != 0)
+        return r;
+    listen_for_mux(app);
+    return handle_signals(app);
 }
 
 static int load_first(struct sl_app *app, struct sl_conf **ret_conf)

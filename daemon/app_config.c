@@ -172,9 +172,7 @@ static int apply(struct sl_app *app)
     if (r != 0)
         return r;
     app->load.conf = NULL;
-    /* What is left to go wrong is one socket or another; all else is in force already. */
-    if (sl_mux_configure(app->mux, error, sizeof error) != 0)
-        sl_log(&app->log, SL_LOG_ERROR, "listener", "%s", error);
+    sl_mux_configure(app->mux);
     return SL_OK;
 }
 

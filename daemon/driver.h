@@ -90,8 +90,8 @@ void sl_lease_abandon(struct sl_lease *lease);
 int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *spec,
     const struct sl_stream_handler *handler, void *arg, struct sl_stream **ret_stream);
 
-/* Has the server listen for the lease; as sl_remote_open(), and SL_E_NO_LEASE while it is not granted, SL_E_AGAIN while it
- * moves to another connection. With the lease it ends without a callback, as its streams do. */
+/* Has the server listen for the lease; as sl_remote_open(), and SL_E_NO_LEASE while it is not granted, SL_E_AGAIN while
+ * it moves to another connection. With the lease it ends without a callback, as its streams do. */
 struct sl_lease_remote;
 int sl_lease_listen(struct sl_lease *lease, const char *host, uint16_t port, const struct sl_remote_handler *handler,
     void *arg, struct sl_lease_remote **ret_remote);

@@ -1,5 +1,6 @@
 /* STATUS, in steps: (1) what the driver knows becomes a JSON tree, on the loop; (2) command lines and user names are
- * added and the text is made, in the thread pool, because procfs and NSS may block; (3) the text goes out in parts, as
+ * added and the text is made, in a thread, because NSS may block, and procfs for as long as a holder
+ * wants it to; (3) the text goes out in parts, as
  * fast as the client reads. END and RELOAD are one call each. A job outlives its client where it must: it then answers
  * nobody. */
 #include "daemon/front/native_handlers.h"
@@ -26,7 +27,7 @@ struct holder {
 };
 
 struct sl_status_job {
-    uv_work_t work;
+    struct sl_fd_job job;     /* first: found by it */
     struct sl_client *client; /* NULL: gone */
     uint32_t rid;
     json_t *root;
@@ -177,11 +178,11 @@ static void make_tree(struct sl_status_job *job)
     sl_driver_each_counter(driver, add_counter, job);
 }
 
-/* --- in the thread pool ------------------------------------------------------------------------------------------- */
+/* --- in a thread ------------------------------------------------------------------------------------------------- */
 
-static void do_look_up(uv_work_t *work)
+static void do_look_up(struct sl_fd_job *fd_job)
 {
-    struct sl_status_job *job = work->data;
+    struct sl_status_job *job = (struct sl_status_job *)fd_job;
     char command[COMMAND_SIZE], user[USER_SIZE];
     uid_t known = (uid_t)-1;
 
@@ -238,11 +239,10 @@ void sl_client_send_status(struct sl_client *c)
     }
 }
 
-static void on_looked_up(uv_work_t *work, int status)
+static void on_looked_up(struct sl_fd_job *fd_job)
 {
-    struct sl_status_job *job = work->data;
+    struct sl_status_job *job = (struct sl_status_job *)fd_job;
 
-    (void)status; /* never cancelled */
     job->text = job->made;
     job->made = NULL;
     if (job->client == NULL) {
@@ -271,15 +271,11 @@ void sl_client_on_status(struct sl_client *c, const struct sl_msg *msg)
         sl_client_error(c, rid, SL_E_NOMEM, true, sl_status_text(SL_E_NOMEM));
         return;
     }
-    job->work.data = job;
     job->client = c;
     job->rid = rid;
     make_tree(job);
     c->status = job;
-    if (uv_queue_work(c->native->loop, &job->work, do_look_up, on_looked_up) != 0) {
-        sl_client_error(c, rid, SL_E_INTERNAL, true, sl_status_text(SL_E_INTERNAL));
-        free_job(job);
-    }
+    sl_fd_job_start(sl_watch_jobs(c->native->watch), &job->job, c->peer.uid, do_look_up, on_looked_up);
 }
 
 void sl_client_on_end(struct sl_client *c, const struct sl_msg *msg)
@@ -350,5 +346,5 @@ void sl_client_drop_jobs(struct sl_client *c)
         return;
     job->client = NULL;
     if (job->text != NULL)
-        free_job(job); /* it was being sent; else the thread pool still has it */
+        free_job(job); /* it was being sent; else a thread still has it */
 }

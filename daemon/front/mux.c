@@ -293,7 +293,7 @@ static void on_end(void *arg, int status, const char *text)
         sl_socket_finish(c->socket);
         return;
     }
-    if (status == SL_E_PROTOCOL || status == SL_E_TIMEOUT) {
+    if (status == SL_E_PROTOCOL || status == SL_E_TIMEOUT || status == SL_E_LIMIT) {
         violation(c, text);
         return;
     }
@@ -344,12 +344,19 @@ static bool may_signal(const struct sl_peer *peer)
     return a > 0 && a == b && memcmp(ours, theirs, (size_t)a) == 0;
 }
 
+static void turn_away(struct sl_mux *mux, int fd, int status)
+{
+    sl_log(mux->log, SL_LOG_WARNING, "client", "refused front=mux reason=%s", sl_status_name(status));
+    sl_socket_refuse(sl_watch_jobs(mux->watch), fd);
+}
+
 /* Greets a new client, with a `refusal` (may be NULL) that it is told when it asks. */
 static void add_client(struct sl_mux *mux, const char *target, int fd, const char *refusal)
 {
     uint8_t room[SL_MUX_HELLO_SIZE];
     struct sl_writer w;
     struct sl_mux_client *c = calloc(1, sizeof *c);
+    int status = SL_E_NOMEM;
 
     if (c == NULL)
         goto err_fd;
@@ -359,6 +366,10 @@ static void add_client(struct sl_mux *mux, const char *target, int fd, const cha
     if (sl_peer_read(fd, &c->peer) != 0) {
         c->peer = (struct sl_peer){.uid = (uid_t)-1};
         refusal = "the kernel does not say who you are";
+    }
+    if (sl_fd_jobs_stalled(sl_watch_jobs(mux->watch), c->peer.uid)) { /* told so, it would have to be read from */
+        status = SL_E_LIMIT;
+        goto err_client;
     }
     c->target = strdup(target);
     c->refusal = refusal != NULL ? strdup(refusal) : NULL;
@@ -380,8 +391,7 @@ static void add_client(struct sl_mux *mux, const char *target, int fd, const cha
 err_client:
     sl_mux_client_free(c);
 err_fd:
-    sl_log(mux->log, SL_LOG_WARNING, "client", "refused front=mux reason=%s", sl_status_name(SL_E_NOMEM));
-    (void)close(fd);
+    turn_away(mux, fd, status);
 }
 
 static void on_accept(void *arg, const char *target, int fd, int status)
@@ -391,11 +401,7 @@ static void on_accept(void *arg, const char *target, int fd, int status)
     char text[96];
 
     if (status != 0 || mux->stopped || mux->clients.length >= (uint64_t)limit + TURNED_AWAY_MAX) {
-        sl_log(mux->log, SL_LOG_WARNING, "client", "refused front=mux reason=%s",
-            sl_status_name(status != 0    ? status
-                           : mux->stopped ? SL_E_SHUTDOWN
-                                          : SL_E_LIMIT));
-        (void)close(fd);
+        turn_away(mux, fd, status != 0 ? status : mux->stopped ? SL_E_SHUTDOWN : SL_E_LIMIT);
         return;
     }
     (void)snprintf(text, sizeof text, "%u clients are connected already (limits.clients)", limit);
@@ -426,7 +432,7 @@ int sl_mux_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driv
     mux->driver = driver;
     mux->watch = watch;
     TAILQ_INIT(&mux->clients.head);
-    int r = sl_mux_sockets_new(loop, log, on_accept, mux, &mux->sockets);
+    int r = sl_mux_sockets_new(loop, log, sl_watch_jobs(watch), on_accept, mux, &mux->sockets);
     if (r != 0)
         goto err_mux;
     if (uv_signal_init(loop, &mux->winch) != 0) {
@@ -454,9 +460,9 @@ int sl_mux_prepare(const struct sl_conf *conf, char *error, size_t error_size)
     return sl_mux_sockets_prepare(conf, error, error_size);
 }
 
-int sl_mux_configure(struct sl_mux *mux, char *error, size_t error_size)
+void sl_mux_configure(struct sl_mux *mux)
 {
-    return sl_mux_sockets_sync(mux->sockets, sl_driver_conf(mux->driver), error, error_size);
+    sl_mux_sockets_sync(mux->sockets, sl_driver_conf(mux->driver));
 }
 
 int sl_mux_ensure(struct sl_mux *mux, const struct sl_target_conf *target, char *path, size_t size)

@@ -22,8 +22,8 @@ void sl_mux_free(struct sl_mux *mux);
  * SL_E_IO or SL_E_INVALID with one line about it, which names the path, in `error`. */
 int sl_mux_prepare(const struct sl_conf *conf, char *error, size_t error_size);
 /* Makes the sockets what the driver's configuration says now: one for each target in mux.directory, none for those that
- * are gone. 0, or the status of the first that failed, with one line about it in `error`; the others are made. */
-int sl_mux_configure(struct sl_mux *mux, char *error, size_t error_size);
+ * are gone. One that cannot be made is logged; it is tried again the next time, and by sl_mux_ensure(). */
+void sl_mux_configure(struct sl_mux *mux);
 
 /* Writes the path of the socket of `target` (borrowed; the caller has looked whether its client may lease it) to
  * `path`, and makes the socket where there is none: in mux.directory, or, in the one-user mode without one, in

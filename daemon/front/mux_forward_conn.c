@@ -67,10 +67,15 @@ static void on_timer_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-static void close_fd(int *fd)
+static struct sl_fd_jobs *jobs_of(const struct sl_mux_forwards *fs)
+{
+    return sl_watch_jobs(fs->client->mux->watch);
+}
+
+static void close_fd(const struct sl_mux_forwards *fs, int *fd)
 {
     if (*fd >= 0)
-        (void)close(*fd);
+        sl_fd_jobs_close(jobs_of(fs), *fd);
     *fd = -1;
 }
 
@@ -83,8 +88,8 @@ static void drop(struct sl_forward_conn *conn)
         sl_watched_fini(&conn->watched);
     sl_dial_cancel(conn->dial);
     sl_relay_free(conn->relay);
-    close_fd(&conn->fd);
-    close_fd(&conn->answer_fd);
+    close_fd(conn->owner, &conn->fd);
+    close_fd(conn->owner, &conn->answer_fd);
     TAILQ_REMOVE(&fs->conns, conn, link);
     fs->conn_count--;
     uv_close((uv_handle_t *)&conn->timer, on_timer_closed);
@@ -137,7 +142,7 @@ static void on_open(void *arg, int status, const char *text)
     if (conn->answer_fd >= 0) {
         size_t len = sl_socks_answer(&conn->socks, status == 0 ? SL_SOCKS_CONNECTED : SL_SOCKS_REFUSED, reply);
         say_socks(conn->answer_fd, reply, len);
-        close_fd(&conn->answer_fd);
+        close_fd(conn->owner, &conn->answer_fd);
     }
     if (status != 0)
         note(conn, text);
@@ -165,7 +170,7 @@ static int make_relay(struct sl_forward_conn *conn)
     if (r == 0)
         conn->fd = -1;
     else
-        close_fd(&fd[1]);
+        close_fd(conn->owner, &fd[1]);
     return r;
 }
 
@@ -227,14 +232,14 @@ static void on_heard(struct sl_watched *watched, uint32_t events)
 {
     struct sl_forward_conn *conn =
         (struct sl_forward_conn *)((char *)watched - offsetof(struct sl_forward_conn, watched));
+    bool rights;
 
     (void)events;
     for (;;) {
-        ssize_t n = read(conn->fd, conn->heard + conn->heard_len, sizeof conn->heard - conn->heard_len);
-        if (n < 0 && errno == EAGAIN)
+        ssize_t n = sl_fd_recv(jobs_of(conn->owner), conn->fd, conn->heard + conn->heard_len,
+            sizeof conn->heard - conn->heard_len, &rights);
+        if (n == -EAGAIN)
             return;
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n <= 0) {
             over(conn);
             return;
@@ -270,7 +275,7 @@ void sl_forward_conn_local(struct sl_forward *f, int fd)
     struct sl_forward_conn *conn = new_conn(f->owner, fd);
 
     if (conn == NULL) {
-        (void)close(fd);
+        sl_socket_refuse(jobs_of(f->owner), fd);
         return;
     }
     if (f->kind == SL_MUX_FWD_DYNAMIC) {

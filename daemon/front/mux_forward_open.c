@@ -86,7 +86,7 @@ static void on_accept(void *arg, int fd, int status)
     }
     sl_log(c->mux->log, SL_LOG_WARNING, "forward", "target=%s pid=%ld connection turned away: %s", c->target,
         (long)c->peer.pid, status != 0 ? sl_status_text(status) : "64 are open already");
-    (void)close(fd);
+    sl_socket_refuse(sl_watch_jobs(c->mux->watch), fd);
 }
 
 static int listen_on_path(struct sl_forward *f, char *error, size_t size)
@@ -94,7 +94,10 @@ static int listen_on_path(struct sl_forward *f, char *error, size_t size)
     const struct sl_mux *mux = f->owner->client->mux;
     const struct sl_listener_options options = {.path = f->listen.host, .mode = 0600};
 
-    return sl_listener_open(mux->loop, mux->log, &options, on_accept, f, error, size, &f->listener[0]);
+    int r = sl_listener_open(mux->loop, mux->log, &options, on_accept, f, error, size, &f->listener[0]);
+    if (r == 0)
+        sl_listener_closed_by(f->listener[0], sl_watch_jobs(mux->watch));
+    return r;
 }
 
 static int listen_on_port(struct sl_forward *f, char *error, size_t size)

@@ -16,8 +16,8 @@
 /* --- the command line --------------------------------------------------------------------------------------------- */
 
 struct sl_mux_look {
-    uv_work_t work;
-    sl_mux_look_fn done; /* NULL: cancelled */
+    struct sl_fd_job job; /* first: found by it. The client can make it hang */
+    sl_mux_look_fn done;  /* NULL: cancelled */
     void *arg;
     pid_t pid;
     uint64_t start_time;
@@ -25,19 +25,19 @@ struct sl_mux_look {
     char words[COMMAND_LINE_MAX];
 };
 
-static void on_work(uv_work_t *work)
+static void on_work(struct sl_fd_job *job)
 {
-    struct sl_mux_look *look = work->data;
+    struct sl_mux_look *look = (struct sl_mux_look *)job;
 
     look->len = sl_peer_words(look->pid, look->start_time, look->words, sizeof look->words);
 }
 
-static void on_worked(uv_work_t *work, int status)
+static void on_worked(struct sl_fd_job *job)
 {
-    struct sl_mux_look *look = work->data;
+    struct sl_mux_look *look = (struct sl_mux_look *)job;
     struct sl_mux_words words = {0};
 
-    if (status == 0 && look->len < sizeof look->words - 1) /* else there may be more of it */
+    if (look->len < sizeof look->words - 1) /* else there may be more of it */
         sl_mux_words_read(look->words, look->len, &words);
     if (look->done != NULL)
         look->done(look->arg, &words);
@@ -50,15 +50,11 @@ int sl_mux_look(struct sl_mux_client *client, sl_mux_look_fn done, void *arg, st
 
     if (look == NULL)
         return SL_E_NOMEM;
-    look->work.data = look;
     look->done = done;
     look->arg = arg;
     look->pid = client->peer.pid;
     look->start_time = client->peer.start_time;
-    if (uv_queue_work(client->mux->loop, &look->work, on_work, on_worked) != 0) {
-        free(look);
-        return SL_E_NOMEM;
-    }
+    sl_fd_job_start(sl_watch_jobs(client->mux->watch), &look->job, client->peer.uid, on_work, on_worked);
     *ret_look = look;
     return SL_OK;
 }
@@ -67,8 +63,9 @@ void sl_mux_look_cancel(struct sl_mux_look *look)
 {
     if (look == NULL)
         return;
-    look->done = NULL;
-    (void)uv_cancel((uv_req_t *)&look->work); /* where it runs already it is not waited for */
+    look->done = NULL; /* where it runs already it is not waited for */
+    if (sl_fd_job_cancel(&look->job))
+        free(look);
 }
 
 /* --- the background ----------------------------------------------------------------------------------------------- */

@@ -114,7 +114,7 @@ static void free_session(struct sl_mux_session *s)
     sl_mux_fork_cancel(s->forking);
     sl_relay_free(s->relay);
     if (s->terminal >= 0)
-        (void)close(s->terminal);
+        sl_fd_jobs_close(sl_watch_jobs(s->client->mux->watch), s->terminal);
     free(s->texts);
     free(s->env);
     free(s);
@@ -497,6 +497,8 @@ static void look_at_terminal(struct sl_mux_session *s, int fd)
     (void)sl_tty_size(fd, &s->size);
     s->modes_len = sl_tty_modes(fd, s->modes);
     s->terminal = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (s->terminal >= 0)
+        (void)sl_fd_jobs_own(sl_watch_jobs(s->client->mux->watch), s->terminal, s->client->peer.uid);
 }
 
 /* A shell that reads the end of its input at once would take its forwards with it: nobody wants that, and an ssh whose

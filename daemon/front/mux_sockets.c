@@ -30,6 +30,7 @@ TAILQ_HEAD(mux_socket_list, mux_socket);
 struct sl_mux_sockets {
     uv_loop_t *loop;
     const struct sl_log *log;
+    struct sl_fd_jobs *jobs;
     sl_mux_accept_fn fn;
     void *arg;
     struct mux_socket_list list;
@@ -95,7 +96,7 @@ static int demand_directory(const struct sl_conf *conf, char *directory, size_t 
     if (conf->mux.directory != NULL) {
         if ((size_t)snprintf(directory, size, "%s", conf->mux.directory) >= size)
             return FAIL(error, error_size, SL_E_INVALID, "mux.directory: the path is too long");
-        return SL_OK;
+        return sl_mux_sockets_prepare(conf, error, error_size); /* it may have been refused at the start */
     }
     if (!conf->one_user)
         return FAIL(error, error_size, SL_E_UNSUPPORTED,
@@ -233,6 +234,7 @@ static int open_socket(struct sl_mux_sockets *all, const struct sl_conf *conf, c
         free(s);
         return r;
     }
+    sl_listener_closed_by(s->listener, all->jobs);
     s->adhoc = target->adhoc;
     if (s->adhoc)
         all->adhoc++;
@@ -255,11 +257,10 @@ static bool is_wanted(const struct mux_socket *s, const struct sl_conf *conf)
            path_of(conf->mux.directory, target, path, error, sizeof error) == 0 && strcmp(path, s->path) == 0;
 }
 
-int sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf, char *error, size_t error_size)
+void sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf)
 {
     struct mux_socket *s, *next;
-    char path[PATH_ROOM], alias[PATH_ROOM], line[1024];
-    int first = SL_OK;
+    char path[PATH_ROOM], alias[PATH_ROOM], error[1024];
 
     for (s = TAILQ_FIRST(&all->list); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
@@ -267,16 +268,13 @@ int sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf, 
             close_socket(s);
     }
     for (size_t i = 0; conf->mux.directory != NULL && i < conf->target_count; i++) {
-        int r = path_of(conf->mux.directory, conf->target[i], path, line, sizeof line);
+        int r = path_of(conf->mux.directory, conf->target[i], path, error, sizeof error);
         alias_of(conf->mux.directory, conf->target[i], alias);
         if (r == 0)
-            r = open_socket(all, conf, conf->target[i], path, alias, line, sizeof line);
-        if (r != 0 && first == SL_OK) {
-            first = r;
-            (void)snprintf(error, error_size, "%s", line);
-        }
+            r = open_socket(all, conf, conf->target[i], path, alias, error, sizeof error);
+        if (r != 0)
+            sl_log(all->log, SL_LOG_ERROR, "listener", "target=%s has no mux socket: %s", conf->target[i]->name, error);
     }
-    return first;
 }
 
 int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf, const struct sl_target_conf *target,
@@ -299,8 +297,8 @@ int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf
     return r;
 }
 
-int sl_mux_sockets_new(
-    uv_loop_t *loop, const struct sl_log *log, sl_mux_accept_fn fn, void *arg, struct sl_mux_sockets **ret_sockets)
+int sl_mux_sockets_new(uv_loop_t *loop, const struct sl_log *log, struct sl_fd_jobs *jobs, sl_mux_accept_fn fn,
+    void *arg, struct sl_mux_sockets **ret_sockets)
 {
     struct sl_mux_sockets *all = calloc(1, sizeof *all);
 
@@ -308,6 +306,7 @@ int sl_mux_sockets_new(
         return SL_E_NOMEM;
     all->loop = loop;
     all->log = log;
+    all->jobs = jobs;
     all->fn = fn;
     all->arg = arg;
     TAILQ_INIT(&all->list);

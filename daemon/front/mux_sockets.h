@@ -5,6 +5,7 @@
 
 #include "config/conf.h"
 #include "daemon/base/log.h"
+#include "daemon/net/fd_jobs.h"
 
 #include <uv.h>
 
@@ -13,16 +14,16 @@ struct sl_mux_sockets;
 /* A client has connected to the socket of `target`; the rest as sl_listener_accept_fn says. */
 typedef void (*sl_mux_accept_fn)(void *arg, const char *target, int fd, int status);
 
-/* 0 or SL_E_NOMEM. */
-int sl_mux_sockets_new(
-    uv_loop_t *loop, const struct sl_log *log, sl_mux_accept_fn fn, void *arg, struct sl_mux_sockets **ret_sockets);
+/* Borrows `log` and `jobs`, which close the sockets. 0 or SL_E_NOMEM. */
+int sl_mux_sockets_new(uv_loop_t *loop, const struct sl_log *log, struct sl_fd_jobs *jobs, sl_mux_accept_fn fn,
+    void *arg, struct sl_mux_sockets **ret_sockets);
 /* Takes them all away; no callback after it. The listeners' handles close while the loop runs. NULL is fine. */
 void sl_mux_sockets_free(struct sl_mux_sockets *all);
 void sl_mux_sockets_close_all(struct sl_mux_sockets *all);
 
 /* As sl_mux_prepare(), sl_mux_configure() and sl_mux_ensure() in mux.h. */
 int sl_mux_sockets_prepare(const struct sl_conf *conf, char *error, size_t error_size);
-int sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf, char *error, size_t error_size);
+void sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf);
 int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf, const struct sl_target_conf *target,
     char *path, size_t size);
 

@@ -155,7 +155,7 @@ static void on_end(void *arg, int status, const char *text)
 {
     struct sl_client *c = arg;
 
-    if (status == SL_E_PROTOCOL) {
+    if (status == SL_E_PROTOCOL || status == SL_E_LIMIT) {
         end_client(c, status, text);
     } else if (status == SL_E_TIMEOUT) {
         end_client(c, SL_E_TIMEOUT, "no HELLO came within 10 s");
@@ -205,7 +205,7 @@ static void turn_away(struct sl_native *n, int fd, int status, const char *text)
                           .error = {.code = (uint32_t)-status, .unsent = true, .text = sl_bytes_of(text)},
                       });
     (void)send(fd, w.data, w.at, MSG_DONTWAIT | MSG_NOSIGNAL);
-    (void)close(fd);
+    sl_socket_refuse(sl_watch_jobs(n->watch), fd);
     sl_log(n->log, SL_LOG_WARNING, "client", "refused reason=%s text=\"%s\"", sl_status_name(status), text);
 }
 
@@ -218,6 +218,8 @@ static int add_client(struct sl_native *n, int fd)
     c->native = n;
     TAILQ_INIT(&c->streams);
     int r = sl_peer_read(fd, &c->peer);
+    if (r == 0 && sl_fd_jobs_stalled(sl_watch_jobs(n->watch), c->peer.uid))
+        r = SL_E_LIMIT;
     if (r == 0)
         r = sl_socket_open(n->loop, sl_watch_jobs(n->watch), fd, &socket_handler, c, &c->socket);
     if (r != 0) {
@@ -247,6 +249,8 @@ void sl_native_accept(struct sl_native *n, int fd, int status)
         int r = add_client(n, fd);
         if (r == SL_E_IO)
             turn_away(n, fd, SL_E_NOT_ALLOWED, "the kernel does not say who you are");
+        else if (r == SL_E_LIMIT)
+            turn_away(n, fd, r, SL_FD_STALLED_TEXT);
         else if (r != 0)
             turn_away(n, fd, r, sl_status_text(r));
     }
@@ -254,7 +258,7 @@ void sl_native_accept(struct sl_native *n, int fd, int status)
 
 /* --- start and end ------------------------------------------------------------------------------------------------ */
 
-int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driver,
+int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driver, struct sl_watch *watch,
     const struct sl_native_hooks *hooks, struct sl_native **ret_native)
 {
     struct sl_native *n = calloc(1, sizeof *n);
@@ -264,14 +268,10 @@ int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *d
     n->loop = loop;
     n->log = log;
     n->driver = driver;
+    n->watch = watch;
     n->hooks = *hooks;
     n->started_ms = uv_now(loop);
     TAILQ_INIT(&n->clients.head);
-    int r = sl_watch_new(loop, &n->watch);
-    if (r != SL_OK) {
-        free(n);
-        return r;
-    }
     *ret_native = n;
     return SL_OK;
 }
@@ -286,8 +286,6 @@ void sl_native_stop(struct sl_native *n)
         leave(c);
         sl_socket_finish(c->socket);
     }
-    sl_watch_free(n->watch);
-    n->watch = NULL;
 }
 
 void sl_native_free(struct sl_native *n)

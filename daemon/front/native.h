@@ -6,13 +6,14 @@
 #include "daemon/base/log.h"
 #include "daemon/driver.h"
 #include "daemon/front/native_hooks.h"
+#include "daemon/net/watch.h"
 
 #include <uv.h>
 
 struct sl_native;
 
-/* Borrows `log` and `driver`, copies `hooks`. 0, SL_E_NOMEM or SL_E_IO. */
-int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driver,
+/* Borrows `log`, `driver` and `watch`, copies `hooks`. 0 or SL_E_NOMEM. */
+int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driver, struct sl_watch *watch,
     const struct sl_native_hooks *hooks, struct sl_native **ret_native);
 /* When the last client's socket is closed. NULL is fine. */
 void sl_native_free(struct sl_native *native);

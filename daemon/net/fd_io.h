@@ -11,10 +11,10 @@
 
 enum sl_fd_way {
     SL_FD_SOCKET, /* MSG_DONTWAIT */
-    SL_FD_NOWAIT, /* RWF_NOWAIT: pipes from Linux 6.4 on, files in the page cache, /dev/null */
+    SL_FD_NOWAIT, /* RWF_NOWAIT: pipes from Linux 6.4 on, /dev/null */
     SL_FD_OWN,    /* non-blocking already: found so, or a description of our own, made by opening it again */
     SL_FD_MOMENT, /* non-blocking for the moment of the call: what we may not open again */
-    SL_FD_WORKER, /* what is never waited for by epoll: by a job */
+    SL_FD_WORKER, /* files, and what epoll refuses: by a job */
 };
 
 struct sl_fd_io {
@@ -23,7 +23,9 @@ struct sl_fd_io {
     int fd;     /* -1: closed */
     int access; /* O_RDONLY or O_WRONLY */
     enum sl_fd_way way;
-    bool drains;  /* a read of less than was asked for has emptied it */
+    bool
+        foreign; /* a pipe or a socket of a stranger's: whoever shares it can hold its lock, so jobs do all the calls */
+    bool drains; /* a read of less than was asked for has emptied it */
     bool working; /* a job has fd, or waits for a thread */
     bool closing; /* sl_fd_io_close() was called while one had */
     uint8_t *bytes;
@@ -39,17 +41,23 @@ void sl_fd_io_init(struct sl_fd_io *io, struct sl_fd_jobs *jobs, int fd, int acc
  * or it is a kind that would become another. */
 bool sl_fd_io_open_again(struct sl_fd_io *io);
 
-/* As read(2) and write(2), but never waiting; negative errno on failure. -EAGAIN: not now; with way SL_FD_WORKER: never
- * here, only by sl_fd_io_work(). Never raises SIGPIPE where the process ignores it. */
+/* Only sl_fd_io_work() reads and writes it. */
+bool sl_fd_io_by_job(const struct sl_fd_io *io);
+/* As read(2) and write(2), but never waiting; negative errno on failure. -EAGAIN: not now, or by a job only. Never
+ * raises SIGPIPE where the process ignores it. */
 ssize_t sl_fd_io_read(struct sl_fd_io *io, void *data, size_t len);
 ssize_t sl_fd_io_write(struct sl_fd_io *io, const void *data, size_t len);
 
 /* epoll refuses it: from now on jobs have it. */
 void sl_fd_io_hand_to_worker(struct sl_fd_io *io);
-/* Reads once, or writes all of it, in a job, then calls `done`, from the loop. `bytes` is borrowed until then. */
+/* Reads once, or writes all of it, in a job, then calls `done`, from the loop. With another way than SL_FD_WORKER it
+ * does not wait there either: less may be written, or -EAGAIN be the result. `bytes` is borrowed until then. */
 void sl_fd_io_work(struct sl_fd_io *io, uint8_t *bytes, size_t len, void (*done)(struct sl_fd_io *io, ssize_t result));
 
-/* Closes. False: a job has it, `done` follows with -ECANCELED when it is closed. Idempotent. */
+/* Closes, then calls `done` with 0, from the loop. */
+void sl_fd_io_end(struct sl_fd_io *io, void (*done)(struct sl_fd_io *io, ssize_t result));
+/* Closes, without telling when. False: a job has it, `done` follows, with -ECANCELED where it was not sl_fd_io_end()'s.
+ * Idempotent. */
 bool sl_fd_io_close(struct sl_fd_io *io);
 
 #endif

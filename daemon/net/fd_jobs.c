@@ -1,23 +1,74 @@
 #include "daemon/net/fd_jobs.h"
 
+#include "daemon/net/fd_threads.h"
 #include "proto/status.h"
 
 #include <assert.h>
-#include <fcntl.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
+#endif
+
 struct sl_fd_jobs {
-    uv_loop_t *loop;
-    unsigned busy; /* in threads, or on their way there or back */
-    TAILQ_HEAD(, sl_fd_job) waiting;
-    bool freed;
+    uv_async_t async;    /* jobs are done; keeps the loop alive while there are any */
+    uv_timer_t patience; /* runs at the end only */
+    unsigned handles;    /* not yet closed */
+    unsigned references;
+    unsigned busy; /* jobs started and not yet told of */
+    struct sl_fd_threads *threads;
 };
 
-struct closing {
-    struct sl_fd_job job; /* first: found by it */
-    int fd;
-};
+/* --- start and end ------------------------------------------------------------------------------------------------ */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct sl_fd_jobs *jobs = handle->data;
+
+    if (--jobs->handles == 0)
+        free(jobs);
+}
+
+static void leave(struct sl_fd_jobs *jobs)
+{
+    sl_fd_threads_leave(jobs->threads);
+    uv_close((uv_handle_t *)&jobs->async, on_handle_closed);
+    uv_close((uv_handle_t *)&jobs->patience, on_handle_closed);
+}
+
+static void leave_when_over(struct sl_fd_jobs *jobs)
+{
+    if (jobs->references == 0 && !uv_is_closing((uv_handle_t *)&jobs->async) && jobs->busy == 0 &&
+        sl_fd_threads_closing(jobs->threads) == 0)
+        leave(jobs);
+}
+
+static void on_patience_over(uv_timer_t *timer)
+{
+    leave(timer->data);
+}
+
+static void on_done(uv_async_t *async)
+{
+    struct sl_fd_jobs *jobs = async->data;
+    struct sl_fd_job *job;
+
+    while ((job = sl_fd_threads_done(jobs->threads)) != NULL) {
+        if (--jobs->busy == 0)
+            uv_unref((uv_handle_t *)async);
+        job->done(job); /* may start it anew */
+    }
+    leave_when_over(jobs);
+}
+
+static void wake(void *arg)
+{
+    (void)uv_async_send(&((struct sl_fd_jobs *)arg)->async);
+}
 
 int sl_fd_jobs_new(uv_loop_t *loop, struct sl_fd_jobs **ret_jobs)
 {
@@ -25,108 +76,154 @@ int sl_fd_jobs_new(uv_loop_t *loop, struct sl_fd_jobs **ret_jobs)
 
     if (jobs == NULL)
         return SL_E_NOMEM;
-    jobs->loop = loop;
-    TAILQ_INIT(&jobs->waiting);
+    if (sl_fd_threads_new(wake, jobs, &jobs->threads) != SL_OK) {
+        free(jobs);
+        return SL_E_NOMEM;
+    }
+    if (uv_async_init(loop, &jobs->async, on_done) != 0) {
+        sl_fd_threads_leave(jobs->threads);
+        free(jobs);
+        return SL_E_IO;
+    }
+    uv_unref((uv_handle_t *)&jobs->async);
+    (void)uv_timer_init(loop, &jobs->patience);
+    jobs->async.data = jobs->patience.data = jobs;
+    jobs->handles = 2;
+    jobs->references = 1;
     *ret_jobs = jobs;
     return SL_OK;
 }
 
-void sl_fd_jobs_free(struct sl_fd_jobs *jobs)
+struct sl_fd_jobs *sl_fd_jobs_ref(struct sl_fd_jobs *jobs)
 {
-    if (jobs == NULL)
+    if (jobs != NULL)
+        jobs->references++;
+    return jobs;
+}
+
+void sl_fd_jobs_unref(struct sl_fd_jobs *jobs)
+{
+    if (jobs == NULL || --jobs->references > 0)
         return;
-    jobs->freed = true;
-    if (jobs->busy == 0)
-        free(jobs); /* nobody waits while a thread is free */
+    sl_fd_threads_end(jobs->threads);
+    (void)uv_timer_start(&jobs->patience, on_patience_over, SL_FD_PATIENCE_MS, 0);
+    leave_when_over(jobs);
 }
 
-static void in_thread(uv_work_t *work)
-{
-    struct sl_fd_job *job = work->data;
+/* --- jobs --------------------------------------------------------------------------------------------------------- */
 
-    job->run(job);
+static void start(struct sl_fd_jobs *jobs, struct sl_fd_job *job, uid_t uid)
+{
+    if (jobs->busy++ == 0)
+        uv_ref((uv_handle_t *)&jobs->async);
+    sl_fd_threads_start(jobs->threads, job, uid);
 }
 
-static void send_to_thread(struct sl_fd_job *job);
-
-static void after_thread(uv_work_t *work, int status)
+void sl_fd_job_start(struct sl_fd_jobs *jobs, struct sl_fd_job *job, uid_t uid, void (*run)(struct sl_fd_job *job),
+    void (*done)(struct sl_fd_job *job))
 {
-    struct sl_fd_job *job = work->data;
-    struct sl_fd_jobs *jobs = job->jobs;
-
-    job->done(job, status == 0); /* may start it anew, behind those who wait */
-    jobs->busy--;
-    struct sl_fd_job *next = TAILQ_FIRST(&jobs->waiting);
-    if (next != NULL) {
-        TAILQ_REMOVE(&jobs->waiting, next, link);
-        next->waiting = false;
-        send_to_thread(next);
-    }
-    if (jobs->freed && jobs->busy == 0)
-        free(jobs);
+    *job = (struct sl_fd_job){.jobs = jobs, .class = SL_FD_WORK, .run = run, .done = done};
+    start(jobs, job, uid);
 }
 
-static void send_to_thread(struct sl_fd_job *job)
+void sl_fd_job_close(struct sl_fd_jobs *jobs, struct sl_fd_job *job, int fd, void (*done)(struct sl_fd_job *job))
 {
-    job->jobs->busy++;
-    int r = uv_queue_work(job->jobs->loop, &job->work, in_thread, after_thread);
-    assert(r == 0); /* refuses only work that is none */
-    (void)r;
+    *job = (struct sl_fd_job){.jobs = jobs, .class = SL_FD_CLOSE, .fd = fd, .done = done};
+    start(jobs, job, sl_fd_jobs_owner(jobs, fd));
 }
 
-void sl_fd_job_start(struct sl_fd_jobs *jobs, struct sl_fd_job *job, void (*run)(struct sl_fd_job *job),
-    void (*done)(struct sl_fd_job *job, bool ran))
+void sl_fd_job_moment(struct sl_fd_job *job, bool begins)
 {
-    *job = (struct sl_fd_job){.jobs = jobs, .run = run, .done = done};
-    job->work.data = job;
-    if (jobs->busy < SL_FD_JOBS_MAX) {
-        send_to_thread(job);
-        return;
-    }
-    job->waiting = true;
-    TAILQ_INSERT_TAIL(&jobs->waiting, job, link);
+    sl_fd_threads_moment(job->lane, begins);
 }
 
 bool sl_fd_job_cancel(struct sl_fd_job *job)
 {
-    if (!job->waiting) {
-        (void)uv_cancel((uv_req_t *)&job->work);
+    struct sl_fd_jobs *jobs = job->jobs;
+
+    if (!sl_fd_threads_cancel(jobs->threads, job))
         return false;
-    }
-    TAILQ_REMOVE(&job->jobs->waiting, job, link);
-    job->waiting = false;
+    if (--jobs->busy == 0)
+        uv_unref((uv_handle_t *)&jobs->async);
+    if (jobs->references == 0)
+        wake(jobs); /* not now: the caller may have a descriptor to close yet */
     return true;
 }
 
-int sl_fd_stat(int fd, struct statx *ret_stat)
+/* --- descriptors -------------------------------------------------------------------------------------------------- */
+
+int sl_fd_jobs_own(struct sl_fd_jobs *jobs, int fd, uid_t uid)
 {
-    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, ret_stat);
+    return jobs == NULL ? SL_OK : sl_fd_threads_own(jobs->threads, fd, uid);
 }
 
-static void close_in_thread(struct sl_fd_job *job)
+uid_t sl_fd_jobs_owner(struct sl_fd_jobs *jobs, int fd)
 {
-    (void)close(((struct closing *)job)->fd);
-}
-
-static void after_close(struct sl_fd_job *job, bool ran)
-{
-    assert(ran); /* nobody cancels it */
-    (void)ran;
-    free(job);
+    return jobs == NULL ? SL_FD_NOBODY : sl_fd_threads_owner(jobs->threads, fd);
 }
 
 void sl_fd_jobs_close(struct sl_fd_jobs *jobs, int fd)
 {
-    struct statx st;
+    if (jobs == NULL)
+        (void)close(fd);
+    else
+        sl_fd_threads_close(jobs->threads, fd);
+}
 
-    if (jobs != NULL && sl_fd_stat(fd, &st) == 0 &&
-        (S_ISREG(st.stx_mode) || S_ISDIR(st.stx_mode) || S_ISBLK(st.stx_mode))) {
-        struct closing *c = calloc(1, sizeof *c);
-        if (c != NULL) {
-            c->fd = fd;
-            sl_fd_job_start(jobs, &c->job, close_in_thread, after_close);
-            return;
+bool sl_fd_jobs_stalled(struct sl_fd_jobs *jobs, uid_t uid)
+{
+    return jobs != NULL && sl_fd_threads_stalled(jobs->threads, uid);
+}
+
+/* Whose the descriptors are that come by this one. */
+static uid_t sender_of(struct sl_fd_jobs *jobs, int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    const uid_t owner = sl_fd_jobs_owner(jobs, fd);
+
+    if (owner != SL_FD_NOBODY || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+        return owner;
+    return peer.uid;
+}
+
+static bool close_rights(struct sl_fd_jobs *jobs, int by, struct msghdr *msg)
+{
+    bool any = false;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || (c->cmsg_type != SCM_RIGHTS && c->cmsg_type != SCM_PIDFD))
+            continue;
+        const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            (void)sl_fd_jobs_own(jobs, fd, sender_of(jobs, by));
+            sl_fd_jobs_close(jobs, fd);
+            any = true;
         }
     }
-    (void)close(fd);
+    return any;
+}
+
+ssize_t sl_fd_recv(struct sl_fd_jobs *jobs, int fd, void *data, size_t len, bool *ret_rights)
+{
+    union {
+        struct cmsghdr align;
+        char room[SL_FD_RIGHTS_ROOM];
+    } control;
+    struct iovec iov = {.iov_base = data, .iov_len = len};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+    ssize_t n;
+
+    *ret_rights = false;
+    do
+        n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    *ret_rights = close_rights(jobs, fd, &msg);
+    /* What came cannot be closed any more: no more is taken. */
+    return *ret_rights && sl_fd_jobs_stalled(jobs, sender_of(jobs, fd)) ? -EMFILE : n;
 }

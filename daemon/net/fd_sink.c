@@ -1,5 +1,6 @@
-/* What is written at once is never copied. The rest waits in `queue` for epoll to say that there is room; kinds that
- * epoll refuses are written by a worker, which has `flying` meanwhile. */
+/* What is written at once is never copied. The rest waits in `queue` for epoll to say that there is room. Kinds that
+ * epoll refuses, and strangers' pipes and sockets, are written by a job, which has `flying` meanwhile; the latter's
+ * does not wait, and may leave some of it. */
 #include "daemon/net/fd_sink.h"
 
 #include "daemon/base/buf.h"
@@ -28,6 +29,7 @@ struct sl_fd_sink {
     void *arg;
     enum sink_state state;
     struct sl_buf queue, flying;
+    bool ready;        /* an edge came while a job was at it */
     int broken_status; /* why; 0 once it has been told */
     int broken_errno;  /* 0: broken_status says it all */
     bool shutdown;
@@ -84,35 +86,60 @@ static void tell_broken(struct sl_fd_sink *s)
     (void)end_call(s);
 }
 
-static void start_worker(struct sl_fd_sink *s);
+static void wait_for_room(struct sl_fd_sink *s);
+
+static size_t pending(const struct sl_fd_sink *s)
+{
+    return s->queue.len + s->flying.len;
+}
+
+static void start_job(struct sl_fd_sink *s);
+
+/* Closed, a file still gets what was given. */
+static void after_last_write(struct sl_fd_sink *s, ssize_t n)
+{
+    if (n >= 0 && s->io.way == SL_FD_WORKER && pending(s) > 0) {
+        start_job(s);
+        return;
+    }
+    (void)sl_fd_io_close(&s->io);
+    dispose(s);
+}
 
 static void after_write(struct sl_fd_io *io, ssize_t n)
 {
     struct sl_fd_sink *s = (struct sl_fd_sink *)io;
-    const size_t len = s->flying.len;
 
-    sl_buf_fini(&s->flying);
-    if (s->closed && (n < 0 || s->queue.len == 0)) {
-        (void)sl_fd_io_close(&s->io);
-        dispose(s);
-        return;
-    }
+    if (n > 0)
+        sl_buf_drop(&s->flying, (size_t)n);
+    if (s->flying.len == 0)
+        sl_buf_fini(&s->flying);
     if (s->closed) {
-        start_worker(s);
+        after_last_write(s, n);
         return;
     }
-    if (n < 0) {
+    if (n < 0 && n != -EAGAIN) {
+        sl_buf_fini(&s->flying);
         break_off(s, SL_E_IO, (int)-n);
         return;
     }
-    if (tell_written(s, len))
+    if (n > 0 && !tell_written(s, (size_t)n))
+        return;
+    if (s->io.working || s->state == SINK_BROKEN)
+        return; /* the callback wrote more */
+    if (s->flying.len > 0 && !s->ready)
+        wait_for_room(s);
+    else
         sl_watched_later(&s->watched);
 }
 
-static void start_worker(struct sl_fd_sink *s)
+static void start_job(struct sl_fd_sink *s)
 {
-    s->flying = s->queue;
-    sl_buf_init(&s->queue, SL_FD_SINK_MAX);
+    if (s->flying.len == 0) {
+        s->flying = s->queue;
+        sl_buf_init(&s->queue, SL_FD_SINK_MAX);
+    }
+    s->ready = false;
     sl_fd_io_work(&s->io, s->flying.mem + s->flying.at, s->flying.len, after_write);
 }
 
@@ -120,7 +147,7 @@ static void start_worker(struct sl_fd_sink *s)
 static void wait_for_room(struct sl_fd_sink *s)
 {
     if (s->io.way == SL_FD_WORKER) {
-        start_worker(s);
+        start_job(s);
         return;
     }
     if (s->watched.registered)
@@ -128,7 +155,7 @@ static void wait_for_room(struct sl_fd_sink *s)
     int r = sl_watched_register(&s->watched, s->io.fd, EPOLLOUT);
     if (r == SL_E_INVALID) {
         sl_fd_io_hand_to_worker(&s->io);
-        start_worker(s);
+        start_job(s);
     } else if (r != SL_OK) {
         break_off(s, r, 0);
     }
@@ -152,18 +179,37 @@ static size_t write_now(struct sl_fd_sink *s, const uint8_t *data, size_t len)
     return at;
 }
 
+static void after_end(struct sl_fd_io *io, ssize_t result)
+{
+    struct sl_fd_sink *s = (struct sl_fd_sink *)io;
+
+    (void)result;
+    if (!s->closed) {
+        s->in_call = true;
+        s->handler->on_finished(s->arg);
+        (void)end_call(s);
+    } else {
+        dispose(s);
+    }
+}
+
 static void on_event(struct sl_watched *watched, uint32_t events)
 {
     struct sl_fd_sink *s = (struct sl_fd_sink *)((char *)watched - offsetof(struct sl_fd_sink, watched));
 
-    (void)events;
     if (s->state == SINK_BROKEN) {
         if (s->broken_status != 0)
             tell_broken(s);
         return;
     }
+    if (events != 0)
+        s->ready = true;
     if (s->io.working)
         return; /* after_write() goes on */
+    if (pending(s) > 0 && sl_fd_io_by_job(&s->io)) {
+        start_job(s);
+        return;
+    }
     if (s->queue.len > 0) {
         size_t written = write_now(s, sl_buf_data(&s->queue), s->queue.len);
         if (s->state == SINK_BROKEN)
@@ -180,10 +226,7 @@ static void on_event(struct sl_watched *watched, uint32_t events)
         sl_watched_fini(&s->watched);
         if (s->shutdown)
             (void)shutdown(s->io.fd, SHUT_WR);
-        (void)sl_fd_io_close(&s->io);
-        s->in_call = true;
-        s->handler->on_finished(s->arg);
-        (void)end_call(s);
+        sl_fd_io_end(&s->io, after_end);
     }
 }
 
@@ -210,7 +253,7 @@ size_t sl_fd_sink_write(struct sl_fd_sink *s, const void *data, size_t len)
     assert(s->state == SINK_OPEN || s->state == SINK_BROKEN);
     if (s->state == SINK_BROKEN)
         return 0;
-    const bool waits = s->queue.len > 0 || s->io.working;
+    const bool waits = pending(s) > 0 || s->io.working;
     if (!waits)
         at = write_now(s, data, len);
     if (s->state == SINK_BROKEN || at == len)
@@ -218,6 +261,8 @@ size_t sl_fd_sink_write(struct sl_fd_sink *s, const void *data, size_t len)
     int r = sl_buf_put(&s->queue, (const uint8_t *)data + at, len - at);
     if (r != SL_OK)
         break_off(s, r, 0);
+    else if (!waits && sl_fd_io_by_job(&s->io))
+        start_job(s);
     else if (!waits)
         wait_for_room(s);
     return at;
@@ -225,7 +270,7 @@ size_t sl_fd_sink_write(struct sl_fd_sink *s, const void *data, size_t len)
 
 size_t sl_fd_sink_pending(const struct sl_fd_sink *s)
 {
-    return s->queue.len + s->flying.len;
+    return pending(s);
 }
 
 void sl_fd_sink_finish(struct sl_fd_sink *s, bool shut)
@@ -234,7 +279,7 @@ void sl_fd_sink_finish(struct sl_fd_sink *s, bool shut)
         return;
     s->state = SINK_FINISHING;
     s->shutdown = shut;
-    if (s->queue.len == 0 && !s->io.working)
+    if (pending(s) == 0 && !s->io.working)
         sl_watched_later(&s->watched);
 }
 
@@ -250,7 +295,7 @@ void sl_fd_sink_close(struct sl_fd_sink *s)
     s->closed = true;
     sl_watched_fini(&s->watched);
     if (s->io.working)
-        return; /* after_write() goes on */
+        return; /* after_write() or after_end() goes on */
     if (sl_fd_io_close(&s->io) && !s->in_call)
         dispose(s);
 }
@@ -259,6 +304,7 @@ void sl_fd_sink_disown(struct sl_fd_sink *s)
 {
     if (s == NULL)
         return;
+    assert(!s->io.working);
     s->io.fd = -1;
     sl_fd_sink_close(s);
 }

@@ -1,6 +1,6 @@
 /* Reads when something is allowed and something may be there. `ready` begins true, so that the first read asks the
- * kernel itself; where that says "not now", epoll tells of the next edge. Kinds that epoll refuses are read by a
- * worker. */
+ * kernel itself; where that says "not now", epoll tells of the next edge. Kinds that epoll refuses are read by a job,
+ * which waits; strangers' pipes and sockets by one that does not. */
 #include "daemon/net/fd_source.h"
 
 #include "daemon/net/fd_io.h"
@@ -28,7 +28,8 @@ struct sl_fd_source {
     bool ended;      /* on_end was called */
     bool in_call;    /* one of its callbacks runs */
     bool closed;     /* sl_fd_source_close() was called */
-    uint8_t *buffer; /* for the worker */
+    uint8_t *buffer; /* for the job */
+    size_t asked;    /* of it */
 };
 
 static void dispose(struct sl_fd_source *s)
@@ -64,28 +65,41 @@ static void tell_end(struct sl_fd_source *s, int status, const char *text)
     (void)end_call(s);
 }
 
+static void wait_for_more(struct sl_fd_source *s);
+
+/* Of a job. An edge that came meanwhile has set `ready`. */
 static void after_read(struct sl_fd_io *io, ssize_t n)
 {
     struct sl_fd_source *s = (struct sl_fd_source *)io;
 
     if (s->closed) {
         dispose(s);
+    } else if (n == -EAGAIN) {
+        if (s->ready)
+            sl_watched_later(&s->watched);
+        else
+            wait_for_more(s);
     } else if (n > 0) {
-        if (tell_data(s, s->buffer, (size_t)n) && s->allowed > 0)
+        const bool emptied = io->drains && (size_t)n < s->asked && !s->hung_up && s->watched.registered;
+        s->ready = s->ready || !emptied;
+        if (tell_data(s, s->buffer, (size_t)n) && s->allowed > 0 && (s->ready || io->way == SL_FD_WORKER))
             sl_watched_later(&s->watched);
     } else {
         tell_end(s, n == 0 ? SL_OK : SL_E_IO, n == 0 ? "its end" : strerror((int)-n));
     }
 }
 
-static void start_worker(struct sl_fd_source *s)
+static void start_job(struct sl_fd_source *s)
 {
     if (s->buffer == NULL)
         s->buffer = malloc(CHUNK);
-    if (s->buffer != NULL)
-        sl_fd_io_work(&s->io, s->buffer, s->allowed < CHUNK ? s->allowed : CHUNK, after_read);
-    else
+    if (s->buffer == NULL) {
         tell_end(s, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
+        return;
+    }
+    s->ready = false;
+    s->asked = s->allowed < CHUNK ? s->allowed : CHUNK;
+    sl_fd_io_work(&s->io, s->buffer, s->asked, after_read);
 }
 
 /* Nothing is there now. */
@@ -93,15 +107,17 @@ static void wait_for_more(struct sl_fd_source *s)
 {
     s->ready = false;
     if (s->io.way == SL_FD_WORKER) {
-        start_worker(s);
+        start_job(s);
         return;
     }
+    free(s->buffer); /* many are waited for */
+    s->buffer = NULL;
     if (s->watched.registered)
         return;
     int r = sl_watched_register(&s->watched, s->io.fd, EPOLLIN);
     if (r == SL_E_INVALID) {
         sl_fd_io_hand_to_worker(&s->io);
-        start_worker(s);
+        start_job(s);
     } else if (r != SL_OK) {
         tell_end(s, r, sl_status_text(r));
     }
@@ -116,12 +132,12 @@ static void on_event(struct sl_watched *watched, uint32_t events)
     if ((events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0)
         s->hung_up = true;
     for (int i = 0; s->allowed > 0 && !s->ended && !s->io.working; i++) {
-        if (s->io.way == SL_FD_WORKER) {
-            start_worker(s);
+        if (!s->ready && s->io.way != SL_FD_WORKER)
+            return;
+        if (sl_fd_io_by_job(&s->io)) {
+            start_job(s);
             return;
         }
-        if (!s->ready)
-            return;
         if (i == CHUNKS_AT_ONCE) {
             sl_watched_later(watched);
             return;

@@ -1,5 +1,6 @@
 /* Making the socket, step by step:
- *   1. lock the directory, so that two daemons that start at once cannot both find the name free
+ *   1. lock a file of our own beside it, so that two daemons that start at once cannot both find the name free: what
+ *      others may open, a directory for one, they may lock, and keep locked
  *   2. ask who is there: nobody, a dead daemon's socket, a live one, or a file of another kind
  *   3. bind to a temporary name beside it, set group and mode, listen
  *   4. move it to its name: a client sees either the old socket or a new one that answers
@@ -17,7 +18,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BACKLOG 512
@@ -25,9 +25,8 @@
 #define ACCEPTS_PER_TURN 32
 /* How long accepting rests when the system has no room for another socket. */
 #define REST_MS 100u
-/* How long another daemon that is just starting is waited for. */
-#define LOCK_TRIES    100
-#define LOCK_PAUSE_NS 10000000L
+/* Lock files that went away while they were being locked, until one stays. */
+#define LOCK_TRIES 8
 
 struct sl_listener {
     uv_poll_t poll;
@@ -38,6 +37,7 @@ struct sl_listener {
     int reserve; /* given up for a moment when descriptors run out, so that a client can be told; -1: gone */
     sl_listener_accept_fn fn;
     void *arg;
+    struct sl_fd_jobs *jobs; /* closes it; NULL: we do */
     /* The name that goes away with us; NULL when it is systemd's. */
     char *path;
     dev_t device;
@@ -88,7 +88,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     for (int i = 0; i < ACCEPTS_PER_TURN && uv_is_active((uv_handle_t *)&l->poll); i++) {
         int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            l->fn(l->arg, fd, SL_OK);
+            l->fn(l->arg, fd, sl_fd_is_spare(fd) ? SL_E_LIMIT : SL_OK);
             continue;
         }
         switch (errno) {
@@ -122,8 +122,14 @@ static void on_handle_closed(uv_handle_t *handle)
         return;
     if (l->reserve >= 0)
         (void)close(l->reserve);
+    sl_fd_jobs_unref(l->jobs);
     free(l->path);
     free(l);
+}
+
+void sl_listener_closed_by(struct sl_listener *l, struct sl_fd_jobs *jobs)
+{
+    l->jobs = sl_fd_jobs_ref(jobs);
 }
 
 int sl_listener_take(uv_loop_t *loop, const struct sl_log *log, int fd, sl_listener_accept_fn fn, void *arg,
@@ -176,7 +182,7 @@ int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_list
 struct place {
     struct sockaddr_un name;
     struct sockaddr_un temporary;
-    char directory[sizeof((struct sockaddr_un *)NULL)->sun_path];
+    char lock[sizeof((struct sockaddr_un *)NULL)->sun_path + 16]; /* ".sl-NAME.lock", in the same directory */
 };
 
 static int name_place(const char *path, struct place *ret_place, char *error, size_t error_size)
@@ -201,36 +207,64 @@ static int name_place(const char *path, struct place *ret_place, char *error, si
     memcpy(ret_place->name.sun_path, path, strlen(path) + 1);
     memcpy(ret_place->temporary.sun_path, path, directory_len);
     memcpy(ret_place->temporary.sun_path + directory_len, suffix, (size_t)suffix_len + 1);
-    if (directory_len == 0)
-        memcpy(ret_place->directory, ".", 2);
-    else
-        memcpy(ret_place->directory, path, directory_len); /* with its slash, NUL from the initialiser */
+    (void)snprintf(
+        ret_place->lock, sizeof ret_place->lock, "%.*s.sl-%s.lock", (int)directory_len, path, path + directory_len);
     return SL_OK;
 }
 
-/* The lock goes when the descriptor is closed. */
-static int lock_directory(const struct place *place, int *ret_fd, char *error, size_t error_size)
+/* Another user's file would be that user's to lock. */
+static int open_lock(const struct place *place, int *ret_fd, struct stat *ret_st, char *error, size_t error_size)
 {
-    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
     const char *path = place->name.sun_path;
 
-    int fd = open(place->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return FAIL(error, error_size, SL_E_IO, "%s: the directory %s cannot be used: %s", path, place->directory,
-            strerror(errno));
+    int fd = open(place->lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    if (fd < 0 || fstat(fd, ret_st) != 0) {
+        int r = FAIL(
+            error, error_size, SL_E_IO, "%s: its lock file %s cannot be used: %s", path, place->lock, strerror(errno));
+        if (fd >= 0)
+            (void)close(fd);
+        return r;
+    }
+    if (!S_ISREG(ret_st->st_mode) || ret_st->st_uid != geteuid() || (ret_st->st_mode & 077) != 0) {
+        (void)close(fd);
+        return FAIL(error, error_size, SL_E_IO,
+            "%s: its lock file %s belongs to somebody else, or others may open it; remove it", path, place->lock);
+    }
+    *ret_fd = fd;
+    return SL_OK;
+}
+
+static int lock_place(const struct place *place, int *ret_fd, char *error, size_t error_size)
+{
+    const char *path = place->name.sun_path;
+    struct stat locked, named;
+
     for (int i = 0; i < LOCK_TRIES; i++) {
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        int fd, r = open_lock(place, &fd, &locked, error, error_size);
+        if (r != 0)
+            return r;
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            r = errno == EWOULDBLOCK ? FAIL(error, error_size, SL_E_IO,
+                                           "%s: another daemon is starting there (it has locked %s)", path, place->lock)
+                                     : FAIL(error, error_size, SL_E_IO, "%s: its lock file %s cannot be locked: %s",
+                                           path, place->lock, strerror(errno));
+            (void)close(fd);
+            return r;
+        }
+        if (lstat(place->lock, &named) == 0 && named.st_dev == locked.st_dev && named.st_ino == locked.st_ino) {
             *ret_fd = fd;
             return SL_OK;
         }
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            break;
-        (void)nanosleep(&pause, NULL);
+        (void)close(fd); /* another daemon has removed it meanwhile */
     }
-    int r = FAIL(error, error_size, SL_E_IO, "%s: the directory %s cannot be locked: %s", path, place->directory,
-        strerror(errno));
+    return FAIL(error, error_size, SL_E_IO, "%s: its lock file %s does not stay", path, place->lock);
+}
+
+/* Whoever finds it gone has found it while it was locked. */
+static void unlock_place(const struct place *place, int fd)
+{
+    (void)unlink(place->lock);
     (void)close(fd);
-    return r;
 }
 
 /* 0 when the name may be taken. */
@@ -310,7 +344,7 @@ int sl_listener_open(uv_loop_t *loop, const struct sl_log *log, const struct sl_
     int lock = -1;
 
     int r = name_place(options->path, &place, error, error_size);
-    if (r != 0 || (r = lock_directory(&place, &lock, error, error_size)) != 0)
+    if (r != 0 || (r = lock_place(&place, &lock, error, error_size)) != 0)
         return r;
     char *path = strdup(options->path);
     int fd = -1;
@@ -332,7 +366,7 @@ int sl_listener_open(uv_loop_t *loop, const struct sl_log *log, const struct sl_
     r = sl_listener_adopt(loop, log, fd, fn, arg, error, error_size, &l);
     if (r != 0)
         goto err_published;
-    (void)close(lock);
+    unlock_place(&place, lock);
     l->path = path;
     l->device = st.st_dev;
     l->inode = st.st_ino;
@@ -345,7 +379,7 @@ err_socket:
     (void)close(fd);
 err_locked:
     free(path);
-    (void)close(lock);
+    unlock_place(&place, lock);
     return r;
 }
 
@@ -359,5 +393,8 @@ void sl_listener_close(struct sl_listener *l)
         (void)unlink(l->path);
     uv_close((uv_handle_t *)&l->poll, on_handle_closed);
     uv_close((uv_handle_t *)&l->rest, on_handle_closed);
-    (void)close(l->fd); /* now, so that nobody finds it open who has been told that it is not */
+    /* Now, so that nobody finds it open who has been told that it is not. */
+    if (l->path != NULL)
+        (void)shutdown(l->fd, SHUT_RDWR); /* not systemd's, who goes on listening */
+    sl_fd_jobs_close(l->jobs, l->fd);
 }

@@ -3,6 +3,7 @@
 #define SSHLEASE_NET_LISTENER_H
 
 #include "daemon/base/log.h"
+#include "daemon/net/fd_jobs.h"
 
 #include <sys/types.h>
 #include <uv.h>
@@ -10,7 +11,7 @@
 struct sl_listener;
 
 /* A client has connected; `fd` is the callee's from here on, non-blocking and close-on-exec. `status` is 0, or
- * SL_E_LIMIT when the process has run out of descriptors: then `fd` must be closed before the callee returns. */
+ * SL_E_LIMIT when the process is short of descriptors: then `fd` is to be let go at once. */
 typedef void (*sl_listener_accept_fn)(void *arg, int fd, int status);
 
 struct sl_listener_options {
@@ -21,9 +22,10 @@ struct sl_listener_options {
 };
 
 /* Listens at options->path. A socket that nobody listens on is replaced; one with a live daemon behind it, or a file of
- * another kind, is left alone. The socket gets its name only when mode and group are set and it listens. `log` is
- * borrowed. 0; SL_E_INVALID, SL_E_IO or SL_E_NOMEM with one line about it, which names the path, in `error`. Blocks for
- * a second at most. No callback before the loop runs. */
+ * another kind, is left alone. The socket gets its name only when mode and group are set and it listens. Meanwhile a
+ * lock file beside it, ".sl-NAME.lock", which only this user can open, keeps another daemon from doing the same; it
+ * does not wait for that one. `log` is borrowed. 0; SL_E_INVALID, SL_E_IO or SL_E_NOMEM with one line about it, which
+ * names the path, in `error`. No callback before the loop runs. */
 int sl_listener_open(uv_loop_t *loop, const struct sl_log *log, const struct sl_listener_options *options,
     sl_listener_accept_fn fn, void *arg, char *error, size_t error_size, struct sl_listener **ret_listener);
 
@@ -40,6 +42,10 @@ int sl_listener_take(uv_loop_t *loop, const struct sl_log *log, int fd, sl_liste
  * line about it, which names the address, in `error`. */
 int sl_listener_open_tcp(uv_loop_t *loop, const struct sl_log *log, const char *address, uint16_t port,
     sl_listener_accept_fn fn, void *arg, char *error, size_t error_size, struct sl_listener **ret_listener);
+
+/* A Unix socket is closed by `jobs`: clients that were not accepted yet go with it, and what they have sent. A
+ * reference is kept. */
+void sl_listener_closed_by(struct sl_listener *listener, struct sl_fd_jobs *jobs);
 
 /* Stops listening and removes the socket's name if it still is ours. The memory goes with the handles' close callbacks.
  * NULL is fine. */

@@ -1,10 +1,11 @@
 /* In: bytes are read into one buffer, frames are handed out from its front, what is left of a frame moves to its start.
  * The buffer begins small and grows to the frame that does not fit, whose length was checked before. There is always
- * room for descriptors: a read without drops them. Those that came wait in `fds` until they are taken. Out: little
- * things that are sent within one turn of the loop go out together at its end, others at once, with what waited before
- * them; what the kernel does not take stays in `out` until it does. End: a failed write shuts the socket down, so that
- * the end is always found, and told, from the loop. Close: the descriptor goes at once, memory with the last close
- * callback. */
+ * room for as many descriptors as can come: a read without it would close the others, on the loop. Those that came wait
+ * in `fds` until they are taken. Out: little things that are sent within one turn of the loop go out together at its
+ * end, others at once, with what waited before them; what the kernel does not take stays in `out` until it does. End: a
+ * failed write shuts the socket down, so that the end is always found, and told, from the loop. Close: the socket is
+ * shut down at once; a thread closes it, for it may have descriptors in its queue that nobody has read. Memory goes
+ * with the last close callback. */
 #include "daemon/net/socket.h"
 
 #include "proto/status.h"
@@ -48,6 +49,7 @@ struct sl_socket {
     void *arg;
 
     int fd;
+    uid_t uid; /* the client's */
     struct sl_fd_jobs *jobs;
     struct bytes in; /* at == 0 */
     int fds[SL_SOCKET_FDS_MAX];
@@ -180,6 +182,7 @@ static void on_handle_closed(uv_handle_t *handle)
         return;
     bytes_fini(&s->in);
     bytes_fini(&s->out);
+    sl_fd_jobs_unref(s->jobs);
     s->handler->on_closed(s->arg);
     free(s);
 }
@@ -202,7 +205,13 @@ void sl_socket_close(struct sl_socket *s)
     uv_close((uv_handle_t *)&s->poll, on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);
     uv_close((uv_handle_t *)&s->turn, on_handle_closed);
-    (void)close(s->fd);
+    sl_socket_refuse(s->jobs, s->fd);
+}
+
+void sl_socket_refuse(struct sl_fd_jobs *jobs, int fd)
+{
+    (void)shutdown(fd, SHUT_RDWR); /* what the client sees; the rest takes as long as it takes */
+    sl_fd_jobs_close(jobs, fd);
 }
 
 static void on_finish_late(uv_timer_t *timer)
@@ -274,10 +283,10 @@ static int make_room(struct sl_socket *s, bool was_full)
     return bytes_reserve(&s->in, want);
 }
 
-/* Takes what came along. False: more than may be held. */
-static bool keep_fds(struct sl_socket *s, struct msghdr *msg)
+/* Takes what came along. 0; SL_E_PROTOCOL: more than may be held; SL_E_LIMIT: more than there is room for. */
+static int keep_fds(struct sl_socket *s, struct msghdr *msg)
 {
-    bool all = (msg->msg_flags & MSG_CTRUNC) == 0;
+    int r = (msg->msg_flags & MSG_CTRUNC) == 0 ? SL_OK : SL_E_PROTOCOL;
 
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
@@ -286,15 +295,17 @@ static bool keep_fds(struct sl_socket *s, struct msghdr *msg)
         for (size_t i = 0; i < count; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            if (sl_fd_jobs_own(s->jobs, fd, s->uid) != SL_OK)
+                r = SL_E_LIMIT;
             if (s->fd_count < SL_SOCKET_FDS_MAX) {
                 s->fds[s->fd_count++] = fd;
             } else {
                 sl_fd_jobs_close(s->jobs, fd);
-                all = false;
+                r = r == SL_OK ? SL_E_PROTOCOL : r;
             }
         }
     }
-    return all;
+    return r;
 }
 
 /* One read. False: there was nothing, or it has ended. */
@@ -302,9 +313,13 @@ static bool read_in(struct sl_socket *s)
 {
     union {
         struct cmsghdr align;
-        char room[CMSG_SPACE(SL_SOCKET_FDS_MAX * sizeof(int))];
+        char room[SL_FD_RIGHTS_ROOM];
     } control;
 
+    if (sl_fd_jobs_stalled(s->jobs, s->uid)) {
+        end(s, SL_E_LIMIT, SL_FD_STALLED_TEXT);
+        return false;
+    }
     if (s->in.cap == 0 && bytes_reserve(&s->in, BUFFER_FIRST) != SL_OK) {
         end(s, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
         return false;
@@ -319,9 +334,10 @@ static bool read_in(struct sl_socket *s)
     while (n < 0 && errno == EINTR);
     if (n > 0) {
         s->in.len += (size_t)n;
-        if (keep_fds(s, &msg))
+        const int r = keep_fds(s, &msg);
+        if (r == SL_OK)
             return true;
-        end(s, SL_E_PROTOCOL, "too many descriptors came");
+        end(s, r, r == SL_E_LIMIT ? "no room for a descriptor is left" : "too many descriptors came");
     } else if (n == 0) {
         end(s, SL_OK, "closed by the client");
     } else if (errno != EAGAIN) {
@@ -510,6 +526,14 @@ bool sl_socket_congested(const struct sl_socket *s)
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
+static uid_t peer_uid(int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.uid : SL_FD_NOBODY;
+}
+
 int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struct sl_socket_handler *handler, void *arg,
     struct sl_socket **ret_socket)
 {
@@ -520,8 +544,10 @@ int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struc
     s->handler = handler;
     s->arg = arg;
     s->fd = fd;
-    s->jobs = jobs;
+    s->uid = peer_uid(fd);
+    s->jobs = sl_fd_jobs_ref(jobs);
     if (uv_poll_init(loop, &s->poll, fd) != 0) {
+        sl_fd_jobs_unref(s->jobs);
         free(s); /* the descriptor is still the caller's */
         return SL_E_IO;
     }

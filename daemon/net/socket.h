@@ -29,7 +29,8 @@ struct sl_socket_handler {
     void (*on_frame)(void *arg, const struct sl_frame *frame);
     /* Nothing will be read or written any more: the peer closed its end (status 0), the socket failed (SL_E_IO), a
      * length was out of bounds (SL_E_PROTOCOL; can still be written), memory ran out (SL_E_NOMEM), the deadline passed
-     * (SL_E_TIMEOUT; can still be written). Comes at most once; sl_socket_finish() or sl_socket_close() is left to do.
+     * (SL_E_TIMEOUT; can still be written), no more descriptors are taken of this user (SL_E_LIMIT; can still be
+     * written). Comes at most once; sl_socket_finish() or sl_socket_close() is left to do.
      */
     void (*on_end)(void *arg, int status, const char *text);
     /* It was congested and is not any more. */
@@ -40,8 +41,9 @@ struct sl_socket_handler {
     void (*on_fds)(void *arg);
 };
 
-/* Takes over `fd`, a connected Unix stream socket, on success. Reading begins. Passed descriptors that nobody takes are
- * closed by `jobs`, borrowed. 0, SL_E_NOMEM or SL_E_IO. No callback before the loop runs. */
+/* Takes over `fd`, a connected Unix stream socket, on success. Reading begins. `jobs` (NULL:
+ * none, for tests) closes it, and passed descriptors that nobody takes; a reference is kept. 0, SL_E_NOMEM or SL_E_IO.
+ * No callback before the loop runs. */
 int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struct sl_socket_handler *handler, void *arg,
     struct sl_socket **ret_socket);
 
@@ -66,5 +68,8 @@ void sl_socket_finish(struct sl_socket *socket);
 
 /* Closes at once. Idempotent, legal from any callback but on_closed, which follows. */
 void sl_socket_close(struct sl_socket *socket);
+
+/* Shuts down and closes what was never opened here, a socket just accepted. */
+void sl_socket_refuse(struct sl_fd_jobs *jobs, int fd);
 
 #endif

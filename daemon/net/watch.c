@@ -146,10 +146,10 @@ int sl_watch_new(uv_loop_t *loop, struct sl_watch **ret_watch)
     w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (w->epoll_fd < 0)
         goto err;
-    if (sl_fd_jobs_new(loop, &w->jobs) != SL_OK) {
-        r = SL_E_NOMEM;
+    r = sl_fd_jobs_new(loop, &w->jobs);
+    if (r != SL_OK)
         goto err_fd;
-    }
+    r = SL_E_IO;
     if (uv_poll_init(loop, &w->poll, w->epoll_fd) != 0)
         goto err_jobs;
     (void)uv_idle_init(loop, &w->idle);
@@ -161,7 +161,7 @@ int sl_watch_new(uv_loop_t *loop, struct sl_watch **ret_watch)
     return SL_OK;
 
 err_jobs:
-    sl_fd_jobs_free(w->jobs);
+    sl_fd_jobs_unref(w->jobs);
 err_fd:
     (void)close(w->epoll_fd);
 err:
@@ -174,7 +174,7 @@ void sl_watch_free(struct sl_watch *w)
     if (w == NULL)
         return;
     assert(w->entries == 0);
-    sl_fd_jobs_free(w->jobs);
+    sl_fd_jobs_unref(w->jobs);
     uv_close((uv_handle_t *)&w->poll, on_handle_closed);
     uv_close((uv_handle_t *)&w->idle, on_handle_closed);
 }

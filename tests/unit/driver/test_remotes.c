@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#define CONF "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {max_connections: 1}\n"
+#define CONF   "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {max_connections: 1}\n"
 #define SHARED "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {max_connections: 1, sharing: 2}\n"
 
 struct client {

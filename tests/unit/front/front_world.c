@@ -42,7 +42,8 @@ void sl_front_init(struct sl_front_world *f, const char *yaml)
 
     *f = (struct sl_front_world){.reload_refusal = 0};
     sl_world_init(&f->world, yaml, false);
-    assert_int_equal(sl_native_new(&f->world.loop, NULL, f->world.driver, &hooks, &f->native), 0);
+    assert_int_equal(sl_watch_new(&f->world.loop, &f->watch), 0);
+    assert_int_equal(sl_native_new(&f->world.loop, NULL, f->world.driver, f->watch, &hooks, &f->native), 0);
 }
 
 void sl_front_fini(struct sl_front_world *f)
@@ -50,6 +51,7 @@ void sl_front_fini(struct sl_front_world *f)
     sl_driver_shutdown(f->world.driver, true, sl_world_stopped, &f->world);
     WORLD_UNTIL(&f->world, f->world.stopped);
     sl_native_stop(f->native);
+    sl_watch_free(f->watch);
     uv_close((uv_handle_t *)&f->world.tick, NULL);
     (void)uv_run(&f->world.loop, UV_RUN_DEFAULT);
     sl_native_free(f->native);

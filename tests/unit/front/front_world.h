@@ -8,6 +8,7 @@
 
 struct sl_front_world {
     struct sl_world world;
+    struct sl_watch *watch;
     struct sl_native *native;
     /* The reload under way, until the test ends it. */
     sl_native_reloaded_fn reloaded;

@@ -190,6 +190,18 @@ static ssize_t hear(int fd, void *data, size_t size)
     return n;
 }
 
+/* A thread closes what is not told of; the other end sees it by and by. */
+static void await_end(int fd)
+{
+    char some[4096];
+    ssize_t n;
+
+    while ((n = hear(fd, some, sizeof some)) != 0) {
+        if (n < 0)
+            (void)usleep(100);
+    }
+}
+
 static void input_goes_in_and_output_comes_out(void **state)
 {
     static uint8_t content[700000], got[sizeof content];
@@ -356,7 +368,8 @@ static void a_refusal_is_told_and_the_descriptors_are_closed(void **state)
     WORLD_UNTIL(&o->world, o->ends == 1);
     assert_int_equal(o->open_status, SL_E_STREAM_REFUSED);
     assert_int_equal(hear(o->out, &byte, 1), 0);
-    assert_int_equal(write(o->in, "x", 1), -1);
+    while (write(o->in, "x", 1) == 1)
+        (void)usleep(100);
     stop(o);
 }
 
@@ -402,13 +415,12 @@ static void it_can_be_freed_from_its_callbacks(void **state)
     (void)state;
     for (int i = 0; i < 2; i++) {
         struct owner *o = start();
-        char byte;
 
         o->todo = i == 0 ? FREE_IN_OPEN : FREE_IN_INPUT;
         open_relay(o, "cat", &filtering);
         assert_int_equal(write(o->in, "abc", 3), 3);
         WORLD_UNTIL(&o->world, o->lease == NULL);
-        assert_int_equal(hear(o->out, &byte, 1), 0);
+        await_end(o->out);
         stop(o);
     }
 }
@@ -418,7 +430,6 @@ static void the_lease_may_end_at_any_moment(void **state)
     (void)state;
     for (int turns = 0; turns < 6; turns++) {
         struct owner *o = start();
-        char byte;
 
         open_relay(o, "flood 1000000", &plain);
         for (int i = 0; i < turns; i++)
@@ -426,9 +437,7 @@ static void the_lease_may_end_at_any_moment(void **state)
         sl_fake_lose_all(o->world.transport, "gone");
         WORLD_UNTIL(&o->world, o->lease == NULL);
         assert_true(o->ends == 0 || o->result.how == SL_RESULT_UNKNOWN); /* all was written before the lease was over */
-        while (hear(o->out, &byte, 1) > 0)
-            ;
-        assert_int_equal(hear(o->out, &byte, 1), 0); /* its end: closed */
+        await_end(o->out);                                               /* closed */
         stop(o);
     }
 }

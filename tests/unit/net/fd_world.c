@@ -19,6 +19,8 @@
 
 const char *const fd_kind_name[FD_KINDS] = {"pipe", "fifo", "socketpair", "tcp", "tty", "alien tty", "file", "null"};
 
+static uid_t owner;
+
 static void on_limit(uv_timer_t *timer)
 {
     (void)timer;
@@ -31,6 +33,16 @@ void fd_world_start(struct fd_world *w)
     assert_int_equal(sl_watch_new(&w->loop, &w->watch), 0);
     assert_int_equal(uv_timer_init(&w->loop, &w->limit), 0);
     assert_int_equal(uv_timer_start(&w->limit, on_limit, 10000, 0), 0);
+}
+
+void fd_own(struct fd_world *w, int fd)
+{
+    assert_int_equal(sl_fd_jobs_own(sl_watch_jobs(w->watch), fd, owner != 0 ? owner : geteuid()), 0);
+}
+
+void fd_make_strange(void)
+{
+    owner = 4711;
 }
 
 void fd_world_stop(struct fd_world *w)
@@ -58,6 +70,14 @@ unsigned fd_count(void)
         count++;
     (void)closedir(dir);
     return count;
+}
+
+void fd_await_closed(struct fd_world *w, int fd)
+{
+    while (fcntl(fd, F_GETFD) != -1) {
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+        (void)usleep(100);
+    }
 }
 
 int fd_flags(int fd)

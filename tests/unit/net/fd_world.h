@@ -17,10 +17,17 @@ void fd_world_start(struct fd_world *world);
 /* The loop runs out: whoever left something open makes it fail. */
 void fd_world_stop(struct fd_world *world);
 
+/* As if a client had passed it: every test runs once with descriptors of our own user's, and once with a stranger's,
+ * which fd_make_strange() begins. */
+void fd_own(struct fd_world *world, int fd);
+void fd_make_strange(void);
+
 /* Descriptors of this process. */
 unsigned fd_count(void);
 /* Non-blocking or not, as the description has it. */
 int fd_flags(int fd);
+/* Until a thread has closed it. */
+void fd_await_closed(struct fd_world *world, int fd);
 
 enum fd_kind { FD_PIPE, FD_FIFO, FD_SOCKETPAIR, FD_TCP, FD_TTY, FD_TTY_ALIEN, FD_FILE, FD_NULL, FD_KINDS };
 extern const char *const fd_kind_name[FD_KINDS];

@@ -70,6 +70,7 @@ static const struct sl_fd_sink_handler handler = {
 static void writer_open(struct writer *w, struct fd_world *world, int fd)
 {
     *w = (struct writer){.sink = NULL};
+    fd_own(world, fd);
     assert_int_equal(sl_fd_sink_open(world->watch, fd, &handler, w, &w->sink), 0);
 }
 
@@ -107,7 +108,8 @@ static void everything_arrives_in_order_at_a_slow_reader_and_flags_stay(void **s
                 writer_give(&w, content + w.given, part);
             }
             assert_true(sl_fd_sink_pending(w.sink) == w.given - w.written);
-            assert_int_equal(fd_flags(shared), 0);
+            while (fd_flags(shared) != 0) /* a stranger's, in the moment of a job */
+                (void)usleep(10);
             (void)uv_run(&world.loop, UV_RUN_NOWAIT);
             len += fd_read_some(reader, got + len, total - len < 9001 ? total - len : 9001);
         }
@@ -150,7 +152,7 @@ static void finishing_writes_the_rest_and_closes(void **state)
             (void)uv_run(&world.loop, UV_RUN_NOWAIT);
         }
         assert_int_equal(len, sizeof block);
-        assert_int_equal(w.finished, 1);
+        FD_RUN_UNTIL(&world, w.finished == 1);
         writer_close(&w);
         (void)close(reader);
         fd_world_stop(&world);
@@ -223,10 +225,9 @@ static void one_that_is_blocked_delays_nobody(void **state)
     writer_open(&quick, &world, fd);
     for (int i = 0; i < 100; i++) {
         writer_give(&quick, "abc", 3);
-        (void)uv_run(&world.loop, UV_RUN_NOWAIT);
+        FD_RUN_UNTIL(&world, quick.written == quick.given);
         assert_int_equal(read(reader, got, sizeof got), 3);
     }
-    assert_int_equal(quick.written, 300);
     assert_true(slow.written < sizeof block);
     writer_close(&slow);
     writer_close(&quick);
@@ -285,7 +286,7 @@ static void it_can_be_closed_whatever_is_under_way(void **state)
             const size_t written = w.written;
             writer_close(&w);
             if (kind != FD_FILE)
-                assert_int_equal(fcntl(fd, F_GETFD), -1);
+                fd_await_closed(&world, fd);
             if (reader >= 0) /* there is room again: nobody cares */
                 (void)fd_read_some(reader, (char[65536]){0}, 65536);
             fd_run_turns(&world, 3);
@@ -436,5 +437,8 @@ int main(void)
         cmocka_unit_test(who_ignores_credit_breaks_it),
     };
     (void)signal(SIGPIPE, SIG_IGN); /* as the daemon does */
-    return cmocka_run_group_tests_name("net.fd_sink", tests, fd_count_fixture, fd_count_fixture);
+    const int failed = cmocka_run_group_tests_name("net.fd_sink", tests, fd_count_fixture, fd_count_fixture);
+    fd_make_strange();
+    return failed +
+           cmocka_run_group_tests_name("net.fd_sink of a stranger's", tests, fd_count_fixture, fd_count_fixture);
 }

@@ -2,6 +2,7 @@
 
 #include "daemon/net/dial.h"
 #include "proto/status.h"
+#include "tests/unit/net/lingering.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -246,6 +248,107 @@ static void a_file_is_left_alone(void **state)
     assert_int_equal(access(w->path, F_OK), 0);
 }
 
+/* Anybody who may read a directory may lock it. */
+static void a_locked_directory_does_not_matter(void **state)
+{
+    struct world *w = *state;
+    int fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(open_it(w), 0);
+    (void)close(fd);
+}
+
+static int make_lock(const struct world *w, mode_t mode)
+{
+    char path[160];
+
+    (void)snprintf(path, sizeof path, "%s/.sl-s.sock.lock", w->dir);
+    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(fchmod(fd, mode), 0);
+    return fd;
+}
+
+static void a_daemon_that_is_starting_is_not_waited_for(void **state)
+{
+    struct world *w = *state;
+    int lock = make_lock(w, 0600);
+
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    const uint64_t began = uv_hrtime();
+    assert_int_equal(open_it(w), SL_E_IO);
+    assert_true(uv_hrtime() - began < UINT64_C(500000000));
+    assert_non_null(strstr(w->error, "another daemon is starting there"));
+    assert_non_null(strstr(w->error, ".sl-s.sock.lock"));
+    assert_int_equal(flock(lock, LOCK_UN), 0);
+    assert_int_equal(open_it(w), 0); /* one left behind is as good as a new one */
+    (void)close(lock);
+}
+
+static void a_lock_that_others_may_open_is_none(void **state)
+{
+    struct world *w = *state;
+    char path[160];
+
+    (void)close(make_lock(w, 0644));
+    assert_int_equal(open_it(w), SL_E_IO);
+    assert_non_null(strstr(w->error, "others may open it"));
+    (void)snprintf(path, sizeof path, "%s/.sl-s.sock.lock", w->dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("elsewhere", path), 0);
+    assert_int_equal(open_it(w), SL_E_IO);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* Clients that were never accepted go with the listener, and what they have sent: here what takes an hour to close. */
+static void who_was_not_accepted_goes_with_it(void **state)
+{
+    struct world *w = *state;
+    struct sl_fd_jobs *jobs;
+    int peer;
+
+    assert_int_equal(sl_fd_jobs_new(&w->loop, &jobs), 0);
+    assert_int_equal(open_it(w), 0);
+    sl_listener_closed_by(w->listener, jobs);
+    int fd = connect_to(w->path), one = lingering_socket(&peer);
+    pass_descriptor(fd, one);
+    (void)close(one);
+    const uint64_t began = uv_hrtime();
+    sl_listener_close(w->listener);
+    w->listener = NULL;
+    assert_true(uv_hrtime() - began < UINT64_C(500000000));
+    assert_int_equal(connect_to(w->path), -1);
+    sl_fd_jobs_unref(jobs);
+    (void)uv_run(&w->loop, UV_RUN_DEFAULT);
+    assert_true(uv_hrtime() - began < SL_FD_PATIENCE_MS * UINT64_C(1000000));
+    (void)close(fd);
+    (void)close(peer);
+}
+
+static void the_last_numbers_are_not_for_clients(void **state)
+{
+    struct world *w = *state;
+    struct rlimit old, low;
+    int fillers[128], count = 0;
+
+    assert_int_equal(open_it(w), 0);
+    int fd = connect_to(w->path);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    low = old;
+    low.rlim_cur = 128;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    while ((fillers[count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 115)
+        assert_true(fillers[count++] >= 0);
+    while (w->accepted == 0)
+        (void)uv_run(&w->loop, UV_RUN_ONCE);
+    assert_int_equal(w->status, SL_E_LIMIT);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    while (count >= 0)
+        (void)close(fillers[count--]);
+    (void)close(fd);
+}
+
 static void a_missing_directory_is_named(void **state)
 {
     struct world *w = *state;
@@ -347,6 +450,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_live_daemon_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_live_daemon_that_is_busy_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_is_left_alone, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_locked_directory_does_not_matter, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_daemon_that_is_starting_is_not_waited_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lock_that_others_may_open_is_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_was_not_accepted_goes_with_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_last_numbers_are_not_for_clients, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_directory_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_path_that_is_too_long_is_refused_with_its_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_that_is_somebody_elses_by_now_stays, setup, teardown),
