@@ -446,12 +446,18 @@ def test_a_directory_that_others_can_write_to_is_refused(make_daemon, sshd, targ
     directory = tmp_path / "mux"
     directory.mkdir()
     directory.chmod(0o777)
-    daemon = make_daemon({"mux": {"directory": str(directory)}, "targets": {"t": target(sshd)}}, start=False)
-    daemon.spawn()
-    assert daemon.process.wait(20) == 1
-    daemon.log.join()
-    assert any("others may write there (mode 0777)" in line for line in daemon.log.lines)
-    daemon.process = None
+    daemon = make_daemon({"mux": {"directory": str(directory)}, "targets": {"t": target(sshd)}})
+    daemon.log.find(r"no target has a mux socket: .*others may write there \(mode 0777\)")
+    done = daemon.cli("mux-ensure", "t")
+    assert done.returncode != 0 and b"others may write there" in done.stderr
+    assert not os.listdir(directory)
+    # The rest of the daemon is not concerned; told to read its file again, it says what is wrong with that.
+    assert daemon.cli("exec", "t", "--", "echo in").stdout == b"in\n"
+    done = daemon.cli("reload")
+    assert done.returncode != 0 and b"others may write there" in done.stderr
+    directory.chmod(0o755)
+    assert daemon.cli("reload").returncode == 0
+    assert (directory / "t").is_socket()
 
 
 def raw(tools, *frames):
@@ -514,5 +520,5 @@ def test_descriptors_that_do_not_come(tools):
             assert hear(client) is None
     with raw(tools, HELLO + session_frame(1, b"true")) as client, open(os.devnull, "rb") as null:
         socket.send_fds(client, [b"\0"], [null.fileno()])
-    until(lambda: procs.fd_count(tools.daemon.pid) == before, "no descriptor is left behind")
+    until(lambda: procs.fd_count(tools.daemon.pid) <= before, "no descriptor is left behind")
     assert tools.daemon.status()["leases"] == []

@@ -1,0 +1,167 @@
+"""A client that wants to stop the daemon for everybody. Run as a program, as a user of its own:
+    hostile.py ATTACK SOCKET [FILE [KIND]]
+It says "attacked" when the harm is done, and stays until its stdin ends."""
+
+import array
+import contextlib
+import mmap
+import os
+import socket
+import struct
+import sys
+import tempfile
+import threading
+
+import native
+
+
+def lingering():
+    """One end of a connection that has something to send, which nobody reads: its last close waits for an hour. The
+    other end is kept open for as long as this process lives."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        one = socket.create_connection(server.getsockname())
+        KEPT.append(server.accept()[0])
+    one.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            one.send(bytes(65536))
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+    return one
+
+
+KEPT = []
+PROTOCOL = 3
+
+
+def connect(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(path)
+    return s
+
+
+def pass_one(to, fd, data=b"\0"):
+    to.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+
+
+def linger(path):
+    """A part of a frame, a descriptor with it, and away."""
+    with connect(path) as s, lingering() as one:
+        pass_one(s, one.fileno())
+
+
+def nested(path):
+    """The same in the queue of another socket, which is what is passed."""
+    ends = socket.socketpair()
+    with connect(path) as s, lingering() as one, ends[0], ends[1]:
+        pass_one(ends[0], one.fileno())
+        pass_one(s, ends[1].fileno())
+
+
+def surplus(path):
+    """More than the daemon has ever room for."""
+    with connect(path) as s, lingering() as one:
+        s.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [one.fileno()] * 200))])
+
+
+def unread(path):
+    """The first bytes are a violation; the descriptors are still unread when the daemon closes its end."""
+    with connect(path) as s, lingering() as one:
+        s.send(b"\xff" * 8)
+        for _ in range(50):
+            pass_one(s, one.fileno())
+
+
+def drop_file(path, file):
+    """A file whose close is never answered."""
+    fd = os.open(file, os.O_RDONLY)
+    KEPT.append(fd)
+    with connect(path) as s:
+        pass_one(s, fd)
+        print("passed", flush=True)
+        sys.stdin.readline()  # until the daemon has it
+
+
+def drop_many(path, file):
+    """As many as it takes until the daemon has enough of this user; says what it said."""
+    fd = os.open(file, os.O_RDONLY)
+    KEPT.append(fd)
+    code = PROTOCOL
+    while code == PROTOCOL:
+        with connect(path) as s:
+            said = b""
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                for _ in range(8):
+                    pass_one(s, fd)
+                while data := s.recv(4096):
+                    said += data
+            (code,) = struct.unpack_from(">I", said, 12) if said else (PROTOCOL,)
+    print("told", code, flush=True)
+
+
+def open_stream(path, fd):
+    """A stream of a lease with that for its input."""
+    client = native.Client(path, hello=False)
+    KEPT.append(client)
+    client.send("HELLO", magic=native.MAGIC, version_min=2, version_max=2, program="hostile")
+    client.answer("WELCOME")
+    client.acquire("t")
+    body = struct.pack(">III", client.rid(), 1, native.EXEC) + native.string("cat >/dev/null") + struct.pack(">I", 1)
+    body += b"\0" + struct.pack(">I", 0)
+    pass_one(client.socket, fd, native.frame(native.MESSAGES["STREAM_OPEN_FDS"][0], body))
+
+
+def input_file(path, file):
+    """A file whose reads are never answered."""
+    fd = os.open(file, os.O_RDONLY)
+    KEPT.append(fd)
+    open_stream(path, fd)
+
+
+def hold_in_read(fd, file):
+    """A thread that reads from `fd` into memory which is a page of `file`, and so never comes back from the kernel."""
+    backing = os.open(file, os.O_RDONLY)
+    page = mmap.mmap(backing, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+    KEPT.extend([backing, page])
+    threading.Thread(target=os.readv, args=(fd, [page]), daemon=True).start()
+
+
+def made(kind):
+    """An honest descriptor of that kind, with something to read."""
+    if kind == "file":
+        honest = tempfile.TemporaryFile()
+        honest.write(bytes(65536))
+        honest.seek(0)
+        return honest
+    if kind == "pipe":
+        honest, other = (os.fdopen(fd, mode, 0) for fd, mode in zip(os.pipe(), ("rb", "wb")))
+        other.write(bytes(4096))
+    elif kind == "unix":
+        honest, other = socket.socketpair()
+        other.send(bytes(4096))
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            other = socket.create_connection(server.getsockname())
+            honest = server.accept()[0]
+        other.send(bytes(4096))
+    KEPT.append(other)
+    return honest
+
+
+def locked(path, file, kind):
+    """An honest descriptor, locked by a read that never ends."""
+    honest = made(kind)
+    KEPT.append(honest)
+    hold_in_read(honest.fileno(), file)
+    print("holding", flush=True)
+    sys.stdin.readline()
+    open_stream(path, honest.fileno())
+
+
+ATTACKS = {"linger": linger, "nested": nested, "surplus": surplus, "unread": unread, "drop-file": drop_file,
+           "drop-many": drop_many, "input-file": input_file, "locked": locked}
+
+if __name__ == "__main__":
+    ATTACKS[sys.argv[1]](*sys.argv[2:])
+    print("attacked", flush=True)
+    sys.stdin.read()
+    os._exit(0)  # what hangs in a thread is left to the kernel
