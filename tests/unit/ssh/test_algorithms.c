@@ -25,9 +25,15 @@ static void what_this_library_does_not_do_safely_is_not_offered(void **state)
 {
     (void)state;
     const struct sl_target_conf plain = {.name = NULL};
-    expect_offer(&plain, SL_ALGORITHM_MAC, &nobody_known, "hmac-sha2-256,hmac-sha2-512,hmac-sha1");
+    bool mended = !sl_algorithms_risky("hmac-sha2-256-etm@openssh.com", strlen("hmac-sha2-256-etm@openssh.com"));
+    expect_offer(&plain, SL_ALGORITHM_MAC, &nobody_known,
+        mended ? "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512,"
+                 "hmac-sha1-etm@openssh.com,hmac-sha1"
+               : "hmac-sha2-256,hmac-sha2-512,hmac-sha1");
     expect_offer(&plain, SL_ALGORITHM_CIPHER, &nobody_known,
-        "aes128-ctr,aes192-ctr,aes256-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com");
+        mended ? "aes128-ctr,aes192-ctr,aes256-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com,"
+                 "chacha20-poly1305@openssh.com"
+               : "aes128-ctr,aes192-ctr,aes256-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com");
     assert_null(strstr(sl_algorithms_default(SL_ALGORITHM_KEX), "sha1"));
     assert_null(strstr(sl_algorithms_default(SL_ALGORITHM_HOST_KEY), "cert"));
 }

@@ -1,5 +1,7 @@
 /* A server's offer against ours: what is read of the packet, which gap is found, and what is said about it. */
 #include "daemon/ssh/kexinit.h"
+
+#include "daemon/ssh/algorithms.h"
 #include "proto/status.h"
 
 #include <setjmp.h>
@@ -113,6 +115,9 @@ static void what_is_safe_here_is_named_first(void **state)
 {
     (void)state;
     struct offer offer = modern;
+    if (!sl_algorithms_risky("hmac-sha2-256-etm@openssh.com", strlen("hmac-sha2-256-etm@openssh.com"))) {
+        skip(); /* with a library that is mended nothing is a risk */
+    }
     offer.list[SL_KEXINIT_MAC_CS] = "hmac-sha2-256-etm@openssh.com";
     assert_string_equal(said(&offer, "hmac-sha2-256-etm@openssh.com"),
         "the server offers no MAC that this target allows: it offers hmac-sha2-256-etm@openssh.com; \"macs: "
