@@ -38,6 +38,12 @@ def is_sanitized():
         return re.search(rb"__(asan|tsan)_init", f.read()) is not None
 
 
+def libssh2_is_ours():
+    """Whether the daemon was built with the mended one of scripts/setup, not with the system's."""
+    done = subprocess.run([program("sshleased"), "--version"], capture_output=True, text=True, check=True)
+    return "(system)" not in done.stdout
+
+
 def sanitizer_env():
     return {
         # A small quarantine, so that memory which was freed does not look like memory in use.

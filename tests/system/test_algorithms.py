@@ -8,7 +8,7 @@ import pytest
 
 import native
 import sshd as sshd_module
-from daemon import is_sanitized, program
+from daemon import is_sanitized, libssh2_is_ours, program
 from waiting import until
 
 
