@@ -42,7 +42,8 @@ def finalizer(*where):
         def __init__(self):
             self.client = connect(*where)
             weakref.finalize(self, self.client.close)
-    _, stdout, _ = Host().client.exec_command("hostname")
+    host = Host()
+    _, stdout, _ = host.client.exec_command("hostname")
     return stdout.read().decode()
 
 
