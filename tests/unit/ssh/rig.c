@@ -249,7 +249,7 @@ static void on_exit_known(void *arg, const struct sl_stream_result *result)
 {
     struct rig_stream *stream = arg;
     stream->exited++;
-    stream->exit_how = result->how;
+    stream->exit_how = (int)result->how;
     stream->exit_code = result->exit_status;
     snprintf(stream->signal, sizeof stream->signal, "%s", result->signal != NULL ? result->signal : "");
 }
