@@ -1,11 +1,11 @@
 /* Streams.
- *  1. sl_stream_begin() checks the command and queues STREAM_OPEN; EOF may follow at once, data once STREAM_OPENED has
- * brought credit
- *  2. DATA goes into the stream's inbox, which cannot overflow: the daemon spends the credit that reading gives back
- *  3. STREAM_END (or ERROR to the open, or the end of the lease) makes it ENDED; what waits in the inbox can still be
- * read A stream that its caller frees before that is closed and stays in the list as DISCARDED until the daemon says
- * its end, so that late messages find it; what they bring is dropped and counts as read.
- */
+ *  1. sl_stream_begin() checks the command and queues STREAM_OPEN. EOF may follow at once, data once STREAM_OPENED has
+ *     brought credit.
+ *  2. DATA goes into the stream's inbox, which cannot overflow: the daemon spends the credit that reading gives back.
+ *  3. STREAM_END (or ERROR to the open, or the end of the lease) makes it ENDED. What waits in the inbox can still be
+ *     read.
+ * A stream that its caller frees before that is closed and stays in the list as DISCARDED until the daemon says its
+ * end, so that late messages find it. What they bring is dropped and counts as read. */
 #include "client/stream.h"
 
 #include "proto/status.h"

@@ -2,10 +2,10 @@
  * systemd is told. A step that fails takes the ones before it down in the way of a normal end.
  * End, in this order:
  *   1. SIGTERM or SIGINT: systemd is told, the socket goes away, the driver grants nothing more and waits for leases to
- * be given back (limits.shutdown_drain); a second signal takes them back at once
+ *      be given back (limits.shutdown_drain); a second signal takes them back at once
  *   2. the driver has stopped: clients are closed, then everything else that has a handle
  *   3. the loop has nothing left and returns; what has memory only is freed; uv_loop_close() proves that nothing was
- * forgotten */
+ *      forgotten */
 #include "daemon/app_internal.h"
 
 #include "proto/status.h"

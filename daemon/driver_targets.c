@@ -1,7 +1,8 @@
 /* The table of targets. A target's place in it is the core's name for it and stays for life; its name for clients is
- * looked up in a sorted table of those that can be asked for. configured   from the file, at start and at reload ad hoc
- * user@host[:port] of the one-user mode, made when first asked for, dropped when long unused removed      not to be
- * asked for any more; the place is free again when its last connection and lease are gone */
+ * looked up in a sorted table of those that can be asked for.
+ *   configured   from the file, at start and at reload
+ *   ad hoc       user@host[:port] of the one-user mode, made when first asked for, dropped when long unused
+ *   removed      not to be asked for any more; the place is free again when its last connection and lease are gone */
 #include "daemon/driver_state.h"
 
 #include "proto/status.h"

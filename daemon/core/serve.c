@@ -1,10 +1,10 @@
 /* One look at a target (settle) goes like this:
  *  1. Every waiter, in order of arrival, is matched with an idle connection that it may use, or else with a leased one
- * of its owner that has room: granted where the server was heard of lately, else pinged first. Connections that are
+ *     of its owner that has room: granted where the server was heard of lately, else pinged first. Connections that are
  *     dialing cover the next waiters, whoever they are, and where connections are shared others of the same owner, too.
  *  2. A waiter that nothing covers wants a dial, and others of its owner ride along. Where a limit is in the way and an
- * idle connection could leave, the longest idle one is closed for it, before anybody behind it can be given that
- * connection.
+ *     idle connection could leave, the longest idle one is closed for it, before anybody behind it can be given that
+ *     connection.
  *  3. What idled too long is closed; min_idle may want dials too.
  *  4. Wishes that its own limits allow put the target on the list of the hungry or the thin. dial_wanted() serves these
  *     in turn as far as the daemon-wide limits go, the hungry first.

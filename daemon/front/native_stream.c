@@ -1,8 +1,8 @@
 /* Streams of a client, and the credit both ways.
- *   in:   the client may send `in_credit` bytes more. What it sends goes to the transport at once, which takes as much
- * as the credit ever was; when it has left (on_sent), the client is told by WINDOW. out:  the client takes `out_credit`
- * bytes more. The transport is lent at most SL_NATIVE_LEND_MAX of them at a time, and nothing while the socket is
- * congested: so what waits for one slow client is bounded, whatever it promised. */
+ *   in    The client may send `in_credit` bytes more. What it sends goes to the transport at once, which takes as much
+ *         as the credit ever was. When it has left (on_sent), the client is told by WINDOW.
+ *   out   The client takes `out_credit` bytes more. The transport is lent at most SL_NATIVE_LEND_MAX of them at a time,
+ *         and nothing while the socket is congested: what waits for one slow client is bounded, whatever it promised. */
 #include "daemon/front/native_handlers.h"
 #include "daemon/front/relay.h"
 #include "daemon/front/texts.h"

@@ -1,11 +1,13 @@
-/* In: bytes are read into one buffer, frames are handed out from its front, what is left of a frame moves to its start.
- * The buffer begins small and grows to the frame that does not fit, whose length was checked before. There is always
- * room for as many descriptors as can come: a read without it would close the others, on the loop. Those that came wait
- * in `fds` until they are taken. Out: little things that are sent within one turn of the loop go out together at its
- * end, others at once, with what waited before them; what the kernel does not take stays in `out` until it does. End: a
- * failed write shuts the socket down, so that the end is always found, and told, from the loop. Close: the socket is
- * shut down at once; a thread closes it, for it may have descriptors in its queue that nobody has read. Memory goes
- * with the last close callback. */
+/* A client's socket.
+ *   In     Bytes are read into one buffer. Frames are handed out from its front. What is left of a frame moves to the
+ *          start. The buffer begins small and grows to the frame that does not fit, whose length was checked before.
+ *          There is always room for as many descriptors as can come: a read without it would close the others, on the
+ *          loop. Descriptors wait in `fds` until they are taken.
+ *   Out    Small messages of one turn of the loop go out together at its end. Others go out at once, with what waited
+ *          before them. What the kernel does not take stays in `out` until it does.
+ *   End    A failed write shuts the socket down, so that the end is always found, and told, from the loop.
+ *   Close  The socket is shut down at once. A thread closes it, for it may have descriptors in its queue that nobody
+ *          has read. Memory goes with the last close callback. */
 #include "daemon/net/socket.h"
 
 #include "proto/status.h"

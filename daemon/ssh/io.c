@@ -1,6 +1,6 @@
 /* The only file with both libssh2 and libuv. What it guarantees to libssh2 (each point undoes a defect of it):
  *   - SEND takes the whole packet, always: libssh2 keeps one half-sent packet per session and knows it by its address
- * only
+ *     only
  *   - RECV has bytes only while the gate is open, and says -EAGAIN otherwise: an answer must not be read while another
  *     channel's request happens to look for one of the same type
  *   - SEND and RECV touch this connection's own queue, counters and socket only, so that a step may run in a worker
