@@ -52,7 +52,6 @@ struct sl_app {
     const struct sl_app_options *options;
     struct sl_algorithms algorithms; /* what the transport has of them */
     enum sl_app_phase phase;
-    int exit_code;
     struct sl_transport *transport;
     struct sl_driver *driver;
     struct sl_watch *watch;

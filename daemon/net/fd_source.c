@@ -188,11 +188,6 @@ void sl_fd_source_allow(struct sl_fd_source *s, size_t bytes)
         sl_watched_later(&s->watched);
 }
 
-int sl_fd_source_fd(const struct sl_fd_source *s)
-{
-    return s->io.fd;
-}
-
 void sl_fd_source_close(struct sl_fd_source *s)
 {
     if (s == NULL || s->closed)

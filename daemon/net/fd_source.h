@@ -25,9 +25,6 @@ int sl_fd_source_open(struct sl_watch *watch, int fd, const struct sl_fd_source_
 /* So many bytes more may be delivered. Never calls back itself. */
 void sl_fd_source_allow(struct sl_fd_source *source, size_t bytes);
 
-/* Borrowed, for looking at it (a terminal's size); the same number all the time. */
-int sl_fd_source_fd(const struct sl_fd_source *source);
-
 /* Closes the descriptor, at once unless a worker is reading it, and frees; no callback comes any more. Legal from its
  * own callbacks. NULL is fine. */
 void sl_fd_source_close(struct sl_fd_source *source);
