@@ -8,47 +8,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The header's numbers are the protocol's. A status that the daemon alone uses has no name in the header. */
-#define SAME(name) _Static_assert((int)SSHLEASE_E_##name == (int)SL_E_##name, #name)
-SAME(NOMEM);
-SAME(INVALID);
-SAME(PROTOCOL);
-SAME(VERSION);
-SAME(NOT_ALLOWED);
-SAME(LIMIT);
-SAME(IO);
-SAME(INTERNAL);
-SAME(AGAIN);
-SAME(CONFIG);
-SAME(CANCELLED);
-SAME(NO_TARGET);
-SAME(TIMEOUT);
-SAME(QUEUE_FULL);
-SAME(TARGET_DOWN);
-SAME(SHUTDOWN);
-SAME(NO_LEASE);
-SAME(EXPIRED);
-SAME(REVOKED);
-SAME(CONNECTION_LOST);
-SAME(STREAM_LIMIT);
-SAME(STREAM_REFUSED);
-SAME(NO_STREAM);
-SAME(RESOLVE);
-SAME(CONNECT);
-SAME(CONNECT_TIMEOUT);
-SAME(LOGIN_TIMEOUT);
-SAME(HANDSHAKE);
-SAME(HOST_KEY_UNKNOWN);
-SAME(HOST_KEY_CHANGED);
-SAME(HOST_KEY_REVOKED);
-SAME(AUTH_FAILED);
-SAME(CREDENTIALS);
-SAME(PEER_DEAD);
-SAME(NO_ALGORITHM);
-SAME(NO_DAEMON);
-SAME(DAEMON_GONE);
-SAME(BUSY);
-SAME(FORKED);
+/* Every status of the table stands in the public header with the same number: a line that is missing there does not
+ * compile. */
+#define SAME(name, number, id, text, retryable) _Static_assert((int)SSHLEASE_E_##name == (int)SL_E_##name, #name);
+SL_STATUS_TABLE(SAME)
+#undef SAME
 
 const char *sshlease_status_name(int status)
 {
