@@ -30,4 +30,3 @@ elseif(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
   target_link_options(sshlease_flags INTERFACE -Wl,-z,relro,-z,now)
 endif()
 
-configure_file("${PROJECT_SOURCE_DIR}/cmake/version.h.in" "${PROJECT_BINARY_DIR}/generated/sshlease_version.h" @ONLY)
