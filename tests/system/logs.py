@@ -16,14 +16,15 @@ class Log:
         self.lines = []
         self.ended = False
         self._changed = threading.Condition()
+        self._file = open(path, "ab")  # now: who counts descriptors counts this one from the start
         self._thread = threading.Thread(target=self._follow, args=(stream,), daemon=True)
         self._thread.start()
 
     def _follow(self, stream):
-        with open(self.path, "ab") as f:
+        with self._file:
             for raw in stream:
-                f.write(raw)
-                f.flush()
+                self._file.write(raw)
+                self._file.flush()
                 with self._changed:
                     self.lines.append(raw.decode(errors="replace").rstrip("\n"))
                     self._changed.notify_all()

@@ -33,6 +33,12 @@ class Watch:
         os.close(self.fd)
 
 
+def interruptible(words):
+    """The command line under which a program hears SIGINT even where this process ignores it, as jobs in the background of
+    a shell without job control do: what is ignored is inherited."""
+    return ["env", "--default-signal=INT", *words]
+
+
 def cmdline(pid):
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as f:

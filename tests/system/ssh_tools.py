@@ -63,7 +63,8 @@ class Tools:
     def start(self, name, *args, **options):
         """Starts it, with pipes unless said otherwise, in a process group of its own."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen(self.words(name, *args), env=self.env(), cwd=self.dir, start_new_session=True, **pipes)
+        return subprocess.Popen(procs.interruptible(self.words(name, *args)), env=self.env(), cwd=self.dir,
+                                start_new_session=True, **pipes)
 
     def await_leases(self, count, state="granted", timeout=20.0):
         """Until so many leases are in that state; answers them."""

@@ -1,8 +1,11 @@
 """The harness itself: what the other tests lean on."""
 
+import os
+import signal
 import subprocess
 import time
 
+import logs
 import procs
 from sshd import fingerprint
 
@@ -45,3 +48,30 @@ def test_the_proxy_delays_and_cuts(sshd, keys, tmp_path, make_proxy):
     proxy.cut()
     assert child.wait(10) == 255
     child.communicate()
+
+
+def test_sigint_is_heard_where_it_is_ignored():
+    """As when the tests run as a job in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with subprocess.Popen(procs.interruptible(["sh", "-c", "echo up; exec sleep 300"]), stdout=subprocess.PIPE) as child:
+            child.stdout.readline()
+            child.send_signal(signal.SIGINT)
+            try:
+                assert child.wait(10) == -signal.SIGINT
+            finally:
+                child.kill()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_log_has_its_descriptor_from_the_start(tmp_path, monkeypatch):
+    """Not once its thread gets to it, when a test may have counted descriptors already."""
+    monkeypatch.setattr(logs.threading.Thread, "start", lambda thread: None)
+    ours, theirs = os.pipe()
+    os.close(theirs)
+    with open(ours, "rb") as stream:
+        log = logs.Log(stream, str(tmp_path / "log"))
+        assert str(tmp_path / "log") in [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
+                                         if os.path.exists(f"/proc/self/fd/{fd}")]
+        log._follow(stream)

@@ -25,6 +25,8 @@ sys.path[:0] = [SOURCE, os.path.join(ROOT, "tests", "system")]
 if "sshlease" in sys.modules:
     raise pytest.UsageError("the sshlease that is installed is loaded already: run this with -p no:sshlease")
 
+import procs  # noqa: E402
+
 _spec = importlib.util.spec_from_file_location("system_fixtures", os.path.join(ROOT, "tests", "system", "conftest.py"))
 _system = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_system)
@@ -121,7 +123,8 @@ def python(python_env):
 
     def start(code, *arguments, **more):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": python_env, **more}
-        started.append(subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], text=True, **pipes))
+        words = procs.interruptible([sys.executable, "-c", code, *map(str, arguments)])
+        started.append(subprocess.Popen(words, text=True, **pipes))
         return started[-1]
     yield start
     for one in started:

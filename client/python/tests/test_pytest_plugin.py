@@ -54,7 +54,7 @@ class Suite:
         return self.pytester.run(*self.words(*args), timeout=timeout)
 
     def start(self, *args):
-        return subprocess.Popen(self.words(*args), cwd=self.pytester.path, stdout=subprocess.PIPE,
+        return subprocess.Popen(procs.interruptible(self.words(*args)), cwd=self.pytester.path, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, start_new_session=True)
 
 
