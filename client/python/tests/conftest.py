@@ -25,11 +25,11 @@ sys.path[:0] = [SOURCE, os.path.join(ROOT, "tests", "system")]
 if "sshlease" in sys.modules:
     raise pytest.UsageError("the sshlease that is installed is loaded already: run this with -p no:sshlease")
 
-import procs  # noqa: E402
-
 _spec = importlib.util.spec_from_file_location("system_fixtures", os.path.join(ROOT, "tests", "system", "conftest.py"))
 _system = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_system)
+
+import procs  # noqa: E402  # once the line above has said that its assertions are to be explained
 
 account, keys, shared_sshd, sshd = _system.account, _system.keys, _system.shared_sshd, _system.sshd
 make_sshd, root_sshd, make_proxy = _system.make_sshd, _system.root_sshd, _system.make_proxy

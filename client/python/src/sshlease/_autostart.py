@@ -18,7 +18,9 @@ import time
 from typing import Iterator, Optional
 
 from ._connect import connect, user_socket
-from ._errors import NO_DAEMON, NoDaemon
+from ._errors import NO_DAEMON, NoDaemon, hidden
+
+__tracebackhide__ = hidden
 
 READY_SECONDS = 20.0
 

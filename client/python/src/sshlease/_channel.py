@@ -1,22 +1,25 @@
-"""paramiko's Channel and its files over a stream of a lease. What a program that was written for paramiko does with them
+"""paramiko's Channel over a stream of a lease. What a program that was written for paramiko does with them
 does the same here; see sshlease.paramiko."""
 
 from __future__ import annotations
 
-import io
 import socket
 import time
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, TypeVar, Union
+from typing import Any, Callable, Dict, NoReturn, Optional, TypeVar, Union
 
 from . import _wire as wire
-from ._errors import NoOrderlyEnd, SshleaseError
+from ._channel_file import ChannelFile, ChannelStderrFile, ChannelStdinFile
+from ._common import seconds
+from ._errors import NO_STREAM, NoOrderlyEnd, SshleaseError, hidden
 from ._lease import Lease
 from ._not_here import missing
 from ._process import Handle
 from ._readiness import Readiness
 from ._session import Stream
 from ._wire import Pty
+
+__tracebackhide__ = hidden
 
 # As much as paramiko lets wait unread, so that programs which read one output after the other go on working.
 WINDOW = 2097152
@@ -42,7 +45,7 @@ class Channel:
         self._readiness: Optional[Readiness] = None
         self._subsystem = False
         self._name = ""
-        self.closed = False
+        self._closed = False
 
     # --- starting ---
 
@@ -50,9 +53,14 @@ class Channel:
         try:
             return what()
         except SshleaseError as e:
-            raise self._translate(e) from e
+            raise self._translate(e) from None
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise self._translate(SshleaseError("Channel is not open", target=self._lease.target, code=NO_STREAM))
 
     def _start(self, kind: int, command: str) -> None:
+        self._check_open()
         if self._handle is not None:
             raise self._translate(SshleaseError("this channel runs something already", target=self._lease.target))
         bins = (self._out, self._out if self._combined else self._err)
@@ -70,18 +78,23 @@ class Channel:
 
     def get_pty(self, term: str = "vt100", width: int = 80, height: int = 24, width_pixels: int = 0,
                 height_pixels: int = 0) -> None:
+        """Before the command, or the shell."""
+        self._check_open()
         self._pty = Pty(term, width, height, width_pixels, height_pixels)
 
     def resize_pty(self, width: int = 80, height: int = 24, width_pixels: int = 0, height_pixels: int = 0) -> None:
+        self._check_open()
         handle = self._running()
         with handle.link.lock:
             handle.session.send_size(handle.stream, width, height, width_pixels, height_pixels)
             handle.link.flush()
 
     def set_environment_variable(self, name: str, value: str) -> None:
+        self._check_open()
         self._env[name] = value
 
     def update_environment(self, environment: Dict[str, str]) -> None:
+        self._check_open()
         self._env.update(environment)
 
     def set_combine_stderr(self, combine: bool) -> bool:
@@ -98,8 +111,10 @@ class Channel:
     # --- input and output ---
 
     def _running(self) -> Handle:
-        if self._handle is None or self.closed:
+        if self._closed:
             raise OSError("Socket is closed")
+        if self._handle is None:
+            raise OSError("nothing runs on this channel yet: exec_command(), invoke_shell() or invoke_subsystem() first")
         return self._handle
 
     @property
@@ -111,7 +126,7 @@ class Channel:
 
     def _recv(self, source: bytearray, most: int) -> bytes:
         handle = self._handle
-        if handle is None or self.closed and not source:
+        if handle is None or self._closed and not source:
             return b""
         try:
             data = self._call(partial(handle.read_some, source, most, self._deadline()))
@@ -132,7 +147,7 @@ class Channel:
 
     def _look(self) -> None:
         """Takes what has come, without waiting."""
-        if self._handle is not None and not self.closed:
+        if self._handle is not None and not self._closed:
             self._handle.link.look()
 
     def recv_ready(self) -> bool:
@@ -145,28 +160,31 @@ class Channel:
             self._look()
         return bool(self._err)
 
-    def send(self, data: Union[str, bytes, bytearray, memoryview]) -> int:
-        """Sends all of it, or raises: OSError when the command has ended, socket.timeout."""
-        raw = memoryview(data.encode() if isinstance(data, str) else data).cast("B")
+    def send(self, s: Union[str, bytes, bytearray, memoryview]) -> int:
+        """How much of it was sent: all, or what went before the channel's time ran out; socket.timeout where that is
+        nothing. OSError when the command has ended."""
+        raw = memoryview(s.encode() if isinstance(s, str) else s).cast("B")
         handle = self._running()
         if handle.stream.eof_sent:
             raise OSError("Socket is closed")
         done = self._call(lambda: handle.write_all(raw, self._deadline()))
-        if done < len(raw):
+        if raw and not done:
             raise socket.timeout("timed out")
         return done
 
-    def sendall(self, data: Union[str, bytes, bytearray, memoryview]) -> None:
-        self.send(data)
+    def sendall(self, s: Union[str, bytes, bytearray, memoryview]) -> None:
+        size = len(s.encode() if isinstance(s, str) else memoryview(s).cast("B"))
+        if self.send(s) < size:
+            raise socket.timeout("timed out")
 
     def send_ready(self) -> bool:
         self._look()
         stream = self._stream
-        return stream is not None and not self.closed and stream.credit_out > 0
+        return stream is not None and not self._closed and not stream.over and stream.credit_out > 0
 
     def shutdown_write(self) -> None:
         """No more input."""
-        if self._handle is not None and not self.closed:
+        if self._handle is not None and not self._closed:
             self._handle.end_input()
 
     def shutdown_read(self) -> None:
@@ -186,9 +204,9 @@ class Channel:
 
     def close(self) -> None:
         """Ends what still runs on the far side. A subsystem is given the end of its input, and a moment."""
-        if self.closed:
+        if self._closed:
             return
-        self.closed = True
+        self._closed = True
         if self._handle is not None:
             if self._subsystem:
                 self._handle.end_input()
@@ -215,7 +233,7 @@ class Channel:
     def exit_status_ready(self) -> bool:
         self._look()
         stream = self._stream
-        return self.closed or (stream is not None and stream.has_exited())
+        return self._closed or (stream is not None and stream.has_exited())
 
     def recv_exit_status(self) -> int:
         """Waits until the command has exited, whoever else has its output open. -1 when there is no exit status: it was
@@ -223,7 +241,7 @@ class Channel:
         if self._handle is None:
             return -1
         stream = self._handle.stream
-        if not self.closed:
+        if not self._closed:
             self._handle.link.wait(stream.has_exited)
         return stream.exit_status if stream.has_exited() and stream.how == wire.END_STATUS else -1
 
@@ -237,15 +255,32 @@ class Channel:
         return self.recv_exit_status() if self.exit_status_ready() else -1
 
     @property
+    def closed(self) -> bool:
+        """By close(), or by the server, which has said all it had to say: what has come can still be received."""
+        self._look()
+        stream = self._stream
+        return self._closed or (stream is not None and stream.over)
+
+    @property
+    def active(self) -> bool:
+        return not self.closed
+
+    @property
     def eof_received(self) -> bool:
+        self._look()
         stream = self._stream
         return stream is not None and stream.eof
+
+    @property
+    def eof_sent(self) -> bool:
+        stream = self._stream
+        return stream is not None and stream.eof_sent
 
     # --- what sockets have ---
 
     def settimeout(self, timeout: Optional[float]) -> None:
         """Seconds that receiving and sending may wait; None: for ever."""
-        self._timeout = timeout
+        self._timeout = seconds("timeout", timeout)
 
     def gettimeout(self) -> Optional[float]:
         return self._timeout
@@ -260,6 +295,21 @@ class Channel:
         stream = self._stream
         return 0 if stream is None else stream.id
 
+    chanid = property(get_id)
+    timeout = property(gettimeout)
+
+    @property
+    def combine_stderr(self) -> bool:
+        return self._combined
+
+    @property
+    def logger(self) -> Any:
+        return self._transport.logger
+
+    @property
+    def transport(self) -> Any:
+        return self._transport
+
     def set_name(self, name: str) -> None:
         self._name = name
 
@@ -269,13 +319,13 @@ class Channel:
     def get_transport(self) -> Any:
         return self._transport
 
-    def makefile(self, mode: str = "r", bufsize: int = -1) -> "ChannelFile":
+    def makefile(self, mode: str = "r", bufsize: int = -1) -> ChannelFile:
         return ChannelFile(self, mode, self.recv)
 
-    def makefile_stderr(self, mode: str = "r", bufsize: int = -1) -> "ChannelFile":
-        return ChannelFile(self, mode, self.recv_stderr)
+    def makefile_stderr(self, mode: str = "r", bufsize: int = -1) -> ChannelStderrFile:
+        return ChannelStderrFile(self, mode, self.recv_stderr)
 
-    def makefile_stdin(self, mode: str = "wb", bufsize: int = -1) -> "ChannelStdinFile":
+    def makefile_stdin(self, mode: str = "wb", bufsize: int = -1) -> ChannelStdinFile:
         return ChannelStdinFile(self, mode, self.recv)
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -296,104 +346,6 @@ class _StatusEvent:
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         handle = self._channel._handle
-        if handle is not None and not self._channel.closed:
+        if handle is not None and not self._channel._closed:
             handle.link.wait(handle.stream.has_exited, None if timeout is None else time.monotonic() + timeout)
         return self.is_set()
-
-
-class _Raw(io.RawIOBase):
-    """Closing it closes nothing else: the channel lives on."""
-
-    def __init__(self, recv: Callable[[int], bytes]) -> None:
-        self._recv = recv
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._recv(len(buffer))
-        buffer[:len(data)] = data
-        return len(data)
-
-
-class ChannelFile:
-    """As paramiko has it: read() gives bytes whatever the mode, lines are text unless the mode has a "b"; what is written
-    is sent at once."""
-
-    def __init__(self, channel: Channel, mode: str, recv: Callable[[int], bytes]) -> None:
-        self.channel, self.mode = channel, mode
-        self._reader = io.BufferedReader(_Raw(recv), 65536)
-        self.closed = False
-
-    def _line(self, line: bytes) -> Any:
-        return line if "b" in self.mode else line.decode("utf-8")
-
-    def _open(self) -> None:
-        if self.closed:
-            raise OSError("File is closed")
-
-    def readable(self) -> bool:
-        return "r" in self.mode or "+" in self.mode
-
-    def writable(self) -> bool:
-        return "w" in self.mode or "+" in self.mode
-
-    def seekable(self) -> bool:
-        return False
-
-    def read(self, size: Optional[int] = None) -> bytes:
-        self._open()
-        return self._reader.read(-1 if size is None else size)
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[:len(data)] = data
-        return len(data)
-
-    def readline(self, size: Optional[int] = None) -> Any:
-        self._open()
-        return self._line(self._reader.readline(-1 if size is None else size))
-
-    def readlines(self, sizehint: Optional[int] = None) -> List[Any]:
-        self._open()
-        return [self._line(line) for line in self._reader.readlines(-1 if sizehint is None else sizehint)]
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        line = self.readline()
-        if not line:
-            raise StopIteration
-        return line
-
-    def write(self, data: Union[str, bytes]) -> None:
-        self._open()
-        self.channel.sendall(data)
-
-    def writelines(self, lines: Any) -> None:
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        """Nothing waits here."""
-
-    def close(self) -> None:
-        self.closed = True
-
-    def __enter__(self) -> "ChannelFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<sshlease.{type(self).__name__} of {self.channel!r}>"
-
-
-class ChannelStdinFile(ChannelFile):
-    """Closing it ends the command's input."""
-
-    def close(self) -> None:
-        super().close()
-        self.channel.shutdown_write()

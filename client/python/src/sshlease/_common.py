@@ -33,32 +33,68 @@ PROGRAM = f"sshlease-python {__version__}"
 _HERE = os.path.dirname(__file__)
 
 
+# --- what arguments mean; a wrong one raises a TypeError or ValueError that names it and says what would be right ---
+
 def command_line(command: Command) -> str:
     """A list is quoted for the remote user's shell; a text is a command line as it is."""
-    return command if isinstance(command, str) else shlex.join(command)
+    if isinstance(command, str):
+        return command
+    if isinstance(command, (bytes, bytearray)) or not isinstance(command, Sequence):
+        raise TypeError(f"the command is {command!r}; it may be a command line, or a list of words, which is quoted for the "
+                        "remote shell")
+    words = [os.fspath(word) if isinstance(word, os.PathLike) else word for word in command]
+    for word in words:
+        if not isinstance(word, str):
+            raise TypeError(f"a word of the command is {word!r}; words are texts")
+    return shlex.join(words)
 
 
-def milliseconds(what: str, seconds: Optional[float]) -> int:
+def seconds(what: str, value: Optional[float]) -> Optional[float]:
+    """A number of seconds, or None."""
+    if value is None:
+        return None
+    if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{what} is {value!r}; it may be a number of seconds, such as 5 or 0.5")
+    if math.isnan(value):
+        raise ValueError(f"{what} is not a number; it may be a number of seconds, such as 5 or 0.5")
+    return float(value)
+
+
+def milliseconds(what: str, value: Optional[float]) -> int:
     """For the protocol, where 0 means the target's setting, as None does here. No time at all becomes a millisecond."""
-    if seconds is None:
+    value = seconds(what, value)
+    if value is None:
         return 0
-    if not 0 <= seconds < 4294967:
-        raise ValueError(f"{what} is {seconds} seconds")
-    return max(1, math.ceil(seconds * 1000))
+    if not 0 <= value < 4294967:
+        raise ValueError(f"{what} is {value:g} seconds; it may be 0 to 4294966")
+    return max(1, math.ceil(value * 1000))
 
 
 def terminal(pty: Terminal) -> Optional[Pty]:
     """True: a vt100 of 80 x 24; (columns, lines): a vt100 of that size."""
     if isinstance(pty, bool):
         return Pty() if pty else None
-    return pty if isinstance(pty, Pty) else Pty(cols=pty[0], rows=pty[1])
+    if isinstance(pty, Pty):
+        return pty
+    if not isinstance(pty, (tuple, list)) or len(pty) != 2 or not all(isinstance(one, int) for one in pty):
+        raise TypeError(f"pty is {pty!r}; it may be True, False, (columns, lines), or a Pty")
+    return Pty(cols=pty[0], rows=pty[1])
 
 
 def environment(env: Optional[Mapping[str, str]]) -> wire.Env:
-    return list(env.items()) if env else ()
+    if env is None:
+        return ()
+    if not isinstance(env, Mapping):
+        raise TypeError(f"env is {env!r}; it may be a dict of names and values")
+    for name, value in env.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"env has {name!r}: {value!r}; names and values are texts")
+    return list(env.items())
 
 
 def encoded(data: Input, encoding: Optional[str], errors: str) -> memoryview:
+    if not isinstance(data, (str, bytes, bytearray, memoryview)):
+        raise TypeError(f"input is {data!r}; it may be a text or bytes")
     if isinstance(data, str):
         if encoding is None:
             raise TypeError("input is text, but there is no encoding")

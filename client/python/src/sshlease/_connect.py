@@ -9,7 +9,9 @@ import struct
 import time
 from typing import Optional
 
-from ._errors import INVALID, IO, NO_DAEMON, TIMEOUT, SshleaseError, error_for, no_daemon
+from ._errors import INVALID, IO, NO_DAEMON, TIMEOUT, SshleaseError, error_for, hidden, no_daemon
+
+__tracebackhide__ = hidden
 
 SYSTEM_SOCKET = "/run/sshleased/sshleased.sock"
 _PATH_MAX = 107

@@ -120,6 +120,12 @@ def _restore(kind: Type[SshleaseError], args: Tuple[Any, ...], state: Dict[str, 
     return error
 
 
+def hidden(caught: Any) -> bool:
+    """`__tracebackhide__` of this package's modules: pytest shows where a test met an error of ours, not the steps within
+    the package. Those of another error, which may be the package's fault, it shows."""
+    return caught is not None and isinstance(caught.value, SshleaseError)
+
+
 class Busy(SshleaseError):
     """A limit is reached: programs that wait for the target, streams of the lease, clients of the daemon."""
 

@@ -11,15 +11,17 @@ from . import _label
 from . import _wire as wire
 from ._autostart import start_daemon
 from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Command, Input, LeaseBase, Terminal, Waiting,
-                      abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end, terminal,
-                      timed_out)
+                      abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end, seconds,
+                      terminal, timed_out)
 from ._connect import connect, default_socket
-from ._errors import NO_LEASE, TIMEOUT, LeaseEnded, NoDaemon, SshleaseError, error_for
+from ._errors import NO_LEASE, TIMEOUT, LeaseEnded, NoDaemon, SshleaseError, error_for, hidden
 from ._link import Link
 from ._process import DEVNULL, PIPE, Handle, Process, bins_for, give_input
 from ._result import Result
 from ._session import STREAM_WINDOW, Session, Stream
 from ._wire import Pty
+
+__tracebackhide__ = hidden
 
 
 class Lease(LeaseBase):
@@ -160,6 +162,7 @@ class Lease(LeaseBase):
         """
         line = command_line(command)
         data = None if input is None else encoded(input, encoding, errors)
+        timeout = seconds("timeout", timeout)
         out, err = bytearray(), bytearray()
         session, link = self._session, self._link
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -11,11 +11,13 @@ import weakref
 from typing import IO, Any, Callable, List, Optional, Protocol, Tuple, Union, cast
 
 from . import _wire as wire
-from ._common import carry
-from ._errors import CommandTimeout, SshleaseError
+from ._common import carry, seconds
+from ._errors import CommandTimeout, SshleaseError, hidden
 from ._link import Link
 from ._result import returncode_of
 from ._session import Session, Stream, no_stream
+
+__tracebackhide__ = hidden
 
 PIPE, STDOUT, DEVNULL = subprocess.PIPE, subprocess.STDOUT, subprocess.DEVNULL
 
@@ -229,6 +231,7 @@ class Process:
 
     def wait(self, timeout: Optional[float] = None) -> int:
         """Waits until it has exited, for `timeout` seconds at most: then CommandTimeout, and it runs on."""
+        timeout = seconds("timeout", timeout)
         return self._await(self._handle.stream.has_exited, None if timeout is None else time.monotonic() + timeout, timeout)
 
     def _await(self, done: Callable[[], bool], deadline: Optional[float], timeout: Optional[float]) -> int:
@@ -242,6 +245,7 @@ class Process:
         `timeout` seconds: CommandTimeout; it runs on, and calling again loses nothing of its output. What it raises has
         the output that nobody had read."""
         handle, stream = self._handle, self._handle.stream
+        timeout = seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         with handle.link.lock:
             if not stream.collect:

@@ -19,6 +19,10 @@ from ._link import Link
 from ._session import Stream
 
 
+# The parent's own: a forked child must not put anything into them, nor take anything out.
+_pipes: "weakref.WeakSet[_Pipe]" = weakref.WeakSet()
+
+
 class _Pipe:
     """Readable or not, whoever asks however often."""
 
@@ -26,6 +30,7 @@ class _Pipe:
         self.reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self._full = False
+        _pipes.add(self)
 
     def set(self, full: bool) -> None:
         if full != self._full and self._writer >= 0:
@@ -34,6 +39,19 @@ class _Pipe:
                 os.write(self._writer, b"*")
             else:
                 os.read(self.reader, 1)
+
+    def forget(self) -> None:
+        """In a forked child: a pipe of its own under the same numbers, readable for good, for there is nothing to wait for."""
+        with contextlib.suppress(OSError):
+            pipe = os.pipe()
+            for old, new in zip((self.reader, self._writer), pipe):
+                if old >= 0:
+                    os.dup2(new, old, inheritable=False)
+                os.close(new)
+            self._full = False
+            self.set(True)
+            os.close(self._writer)
+        self._writer = -1
 
     def close(self) -> None:
         for fd in (self.reader, self._writer):
@@ -73,3 +91,11 @@ class Readiness:
         """After somebody has read something."""
         with self._link.lock:
             self._step()
+
+
+def _after_fork() -> None:
+    for pipe in list(_pipes):
+        pipe.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -6,8 +6,10 @@ import signal as signals
 from typing import Any, AnyStr, Generic, Optional, cast
 
 from . import _wire as wire
-from ._errors import CommandFailed
+from ._errors import CommandFailed, hidden
 from ._session import Stream
+
+__tracebackhide__ = hidden
 
 
 def returncode_of(stream: Stream) -> int:

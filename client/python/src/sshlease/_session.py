@@ -10,8 +10,10 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from . import _wire as wire
-from ._errors import DAEMON_GONE, NO_LEASE, NO_STREAM, PROTOCOL, SshleaseError, VERSION, error_for
+from ._errors import DAEMON_GONE, NO_LEASE, NO_STREAM, PROTOCOL, SshleaseError, VERSION, error_for, hidden
 from ._history import History, Record
+
+__tracebackhide__ = hidden
 
 ASKING, GRANTED, RELEASING, OVER = "asking", "granted", "releasing", "over"
 NEVER = float("inf")
@@ -392,7 +394,9 @@ class Session:
 
 
 def check_text(what: str, text: str, most: int, least: int = 0) -> None:
-    """ValueError for what the protocol does not take as a text."""
+    """ValueError for what the protocol does not take as a text, TypeError for what is none."""
+    if not isinstance(text, str):
+        raise TypeError(f"{what} is {text!r}; it may be a text")
     size = len(text) if text.isascii() else len(wire.to_bytes(text))
     if not least <= size <= most:
         raise ValueError(f"{what} has {size} bytes; it may have {least} to {most}")

@@ -23,15 +23,16 @@ from . import _wire as wire
 from ._aiolink import AioLink
 from ._autostart import start_daemon
 from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Command, Input, LeaseBase, Terminal, Waiting,
-                      abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end, terminal,
-                      timed_out)
+                      abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end, seconds,
+                      terminal, timed_out)
 from ._connect import CONNECT_SECONDS, attempt, default_socket, failed
-from ._errors import NO_LEASE, TIMEOUT, CommandTimeout, LeaseEnded, NoDaemon, SshleaseError, error_for
+from ._errors import NO_LEASE, TIMEOUT, CommandTimeout, LeaseEnded, NoDaemon, SshleaseError, error_for, hidden
 from ._process import DEVNULL, PIPE, Bins, bins_for
 from ._result import Result, returncode_of
 from ._session import STREAM_WINDOW, Session, Stream, no_stream
 
 __all__ = ["lease", "connect", "Lease", "Process", "Reader", "Writer"]
+__tracebackhide__ = hidden
 
 
 class _Leasing:
@@ -182,6 +183,7 @@ class Lease(LeaseBase):
         """As sshlease.Lease.run(). Cancelled, it ends the command on the far side."""
         line = command_line(command)
         data = None if input is None else encoded(input, encoding, errors)
+        timeout = seconds("timeout", timeout)
         out, err = bytearray(), bytearray()
         link = self._link
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
@@ -368,6 +370,7 @@ class Process:
 
     async def wait(self, timeout: Optional[float] = None) -> int:
         """Waits until it has exited, for `timeout` seconds at most: then CommandTimeout, and it runs on."""
+        timeout = seconds("timeout", timeout)
         return await self._await(self._stream.has_exited, timeout)
 
     async def _await(self, done: Callable[[], bool], timeout: Optional[float]) -> int:

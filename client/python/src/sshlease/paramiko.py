@@ -29,13 +29,18 @@ are not defined here, which come from it. Nothing else does.
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, Type
 
-from ._channel import Channel, ChannelFile, ChannelStdinFile
-from ._errors import AuthenticationError, HostKeyError, SshleaseError
+from ._channel import WINDOW, Channel
+from ._channel_file import ChannelFile, ChannelStderrFile, ChannelStdinFile
+from ._errors import AuthenticationError, HostKeyError, SshleaseError, hidden
 from ._history import History
 from ._lease import Lease
 from ._not_here import NotHere, missing
+
+__tracebackhide__ = hidden
 
 _NO_TARGET = 20
 _CHANGED_OR_REVOKED = (56, 57)
@@ -63,7 +68,7 @@ else:
     AuthenticationException = _AuthenticationException
     BadHostKeyException = _BadHostKeyException
 
-__all__ = ["SSHClient", "Transport", "Channel", "ChannelFile", "ChannelStdinFile", "SSHException",
+__all__ = ["SSHClient", "Transport", "Channel", "ChannelFile", "ChannelStderrFile", "ChannelStdinFile", "SSHException",
            "AuthenticationException", "BadHostKeyException", "MissingHostKeyPolicy", "AutoAddPolicy", "RejectPolicy",
            "WarningPolicy", "NotHere"]
 
@@ -115,6 +120,17 @@ class Transport:
         sftp = paramiko.SFTPClient.from_transport(transport)
     """
 
+    # For programs to set, as they do for slow servers, and to read: the target's settings count.
+    banner_timeout = handshake_timeout = auth_timeout = clear_to_send_timeout = 30.0
+    default_window_size, default_max_packet_size = WINDOW, 32768
+    disabled_algorithms: Any = None
+    gss_host: Any = None
+    gss_kex_used = use_gss_kex = server_mode = False
+    saved_exception = None
+    # What it has of a thread there: none is behind it here.
+    daemon = True
+    name = "sshlease transport"
+
     def __init__(self, sock: Any, *_: Any, **__: Any) -> None:
         """`sock`: (host, port), or "host:port"; nothing is leased before connect() or one of the auth_…(). A socket is
         refused: it would be another way to the server than the daemon's."""
@@ -144,7 +160,7 @@ class Transport:
                 return
             except SshleaseError as e:
                 if e.code != _NO_TARGET or name == names[-1]:
-                    raise _translated(e) from e
+                    raise _translated(e) from None
 
     def _held(self) -> Lease:
         if self._lease is None:
@@ -186,6 +202,15 @@ class Transport:
     def auth_interactive_dumb(self, username: str, handler: Any = None, submethods: str = "") -> List[str]:
         return self._auth(username)
 
+    def auth_gssapi_with_mic(self, username: str, gss_host: str, gss_deleg_creds: bool) -> List[str]:
+        return self._auth(username)
+
+    def auth_gssapi_keyex(self, username: str) -> List[str]:
+        return self._auth(username)
+
+    def set_gss_host(self, gss_host: Any, trust_dns: bool = True, gssapi_requested: bool = True) -> None:
+        """Does nothing: the daemon logs in."""
+
     def is_active(self) -> bool:
         """Whether there is a lease, as the daemon says by now. (A connection that is lost while nothing runs on it is no
         end of it: the next command gets another one.)"""
@@ -207,6 +232,26 @@ class Transport:
         """Gives the connection back."""
         if self._lease is not None:
             self._lease.close()
+
+    stop_thread = close
+
+    def atfork(self) -> None:
+        """Does nothing: a forked child's copy holds nothing, and its calls raise."""
+
+    def join(self, timeout: Optional[float] = None) -> None:
+        """Returns at once."""
+
+    def getName(self) -> str:
+        return self.name
+
+    def setName(self, name: str) -> None:
+        self.name = name
+
+    def isDaemon(self) -> bool:
+        return self.daemon
+
+    def setDaemon(self, daemonic: bool) -> None:
+        self.daemon = daemonic
 
     def __enter__(self) -> "Transport":
         return self
@@ -237,6 +282,19 @@ class Transport:
     def getpeername(self) -> Tuple[str, int]:
         """The host as this program named it, and the port: where that leads the daemon knows."""
         return self._host, self._port
+
+    @property
+    def hostname(self) -> str:
+        return self._host
+
+    @property
+    def log_name(self) -> str:
+        return self._log_name
+
+    @property
+    def logger(self) -> Any:
+        """Nothing is logged here: the daemon has the log."""
+        return importlib.import_module("logging").getLogger(self._log_name)
 
     def get_username(self) -> Optional[str]:
         """As which user it was asked for; None: as whom the target says."""
@@ -380,3 +438,22 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}"
                              + ("" if name.startswith("__") else ", and paramiko is not installed"))
     return getattr(_real, name)
+
+
+def _part(name: str) -> types.ModuleType:
+    """paramiko.client and its like: with the classes of ours, for paramiko's own would connect by themselves, past the
+    daemon; the rest is theirs."""
+    module = types.ModuleType(f"{__name__}.{name}", f"As paramiko.{name}, with the classes of {__name__}.")
+
+    def get(wanted: str) -> Any:
+        if wanted in __all__:
+            return globals()[wanted]
+        if wanted.startswith("__") or _real is None:
+            raise AttributeError(f"module {module.__name__!r} has no attribute {wanted!r}")
+        return getattr(getattr(_real, name), wanted)
+    module.__dict__["__getattr__"] = get
+    sys.modules[module.__name__] = module
+    return module
+
+
+client, transport, channel = _part("client"), _part("transport"), _part("channel")

@@ -20,7 +20,7 @@ import pytest
 
 from . import _daemon, _label, testinfra
 from ._connect import default_socket
-from ._errors import NoDaemon, SshleaseError
+from ._errors import NoDaemon, SshleaseError, hidden
 from ._history import History, Record
 from ._lease import Lease
 
@@ -179,7 +179,7 @@ class LeaseFactory:
                  lease_timeout: Optional[float] = None, label: Optional[str] = None) -> Lease:
         """A lease of `target` (else the marker's, else --sshlease-target's), to be used with `with`, closed by hand, or
         left to the fixture. `ssh_session_lease` answers the lease it has, where it has one. Times are in seconds."""
-        __tracebackhide__ = True
+        __tracebackhide__ = hidden
         target = target or self._marked.get("target") or _TARGET.value(self._config)
         if not target:
             raise pytest.UsageError("which target? Say ssh_lease(\"web1\"), mark the test with @pytest.mark.sshlease(\"web1\"), "
