@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import os
 import signal
 import time
@@ -256,3 +257,69 @@ def test_no_exit_status(silent):
                 await p.stdout.read()
             assert caught.value.stdout == b"out of show version\n"
     asyncio.run(main())
+
+
+def public(kind):
+    return {name: getattr(kind, name) for name in dir(kind) if not name.startswith("_")}
+
+
+def parameters(call):
+    return [(one.name, one.kind, one.default) for one in inspect.signature(call).parameters.values() if one.name != "self"]
+
+
+@pytest.mark.parametrize("kind", ["Lease", "Process"])
+def test_the_same_names_and_arguments(kind):
+    theirs, ours = public(getattr(sshlease, kind)), public(getattr(sshlease.aio, kind))
+    assert sorted(ours) == sorted(theirs)
+    for name, call in theirs.items():
+        if inspect.isfunction(call):
+            assert parameters(ours[name]) == parameters(call), name
+    assert parameters(sshlease.aio.lease) == parameters(sshlease.lease)
+
+
+def test_poll_and_a_subsystem(daemon):
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path) as c:
+            p = await c.popen("read line; exit 3")
+            assert await p.poll() is None and p.returncode is None
+            await p.stdin.write("go\n")
+            while await p.poll() is None:  # nothing else gives the loop a turn
+                time.sleep(0.01)
+            assert await p.poll() == p.returncode == 3
+            async with await c.subsystem("sftp") as p:
+                await p.stdin.write(b"\0\0\0\5\1\0\0\0\3")  # SSH_FXP_INIT
+                assert (await p.stdout.read(5))[4] == 2            # SSH_FXP_VERSION
+    on_loop(main())
+
+
+# Reads a line only when told to: until then the input does not fit.
+SLOW_READER = "echo begun; until [ -e {0} ]; do sleep 0.02; done; rm {0}; echo err >&2; wc -c"
+
+
+def test_communicate_goes_on_where_it_was(daemon):
+    """After its time, or a cancelled task: nothing of the input is lost or sent twice, nothing of the output lost. As the
+    other side has it."""
+    go, size = f"/tmp/sshlease-go.{os.getpid()}", 9_000_000
+    data = bytes(size)
+
+    def until_begun(error):
+        assert error.stdout in (b"", b"begun\n") and error.stderr == b""
+
+    async def main():
+        async with sshlease.aio.lease("t", socket=daemon.path) as c:
+            p = await c.popen(SLOW_READER.format(go))
+            with pytest.raises(sshlease.CommandTimeout) as caught:
+                await p.communicate(data, timeout=0.3)
+            until_begun(caught.value)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(p.communicate(), 0.1)
+            assert (await c.run(["touch", go])).succeeded
+            assert await p.communicate(timeout=30) == (f"begun\n{size}\n".encode(), b"err\n")
+    on_loop(main())
+    with sshlease.lease("t", socket=daemon.path) as c:
+        p = c.popen(SLOW_READER.format(go))
+        with pytest.raises(sshlease.CommandTimeout) as caught:
+            p.communicate(data, timeout=0.3)
+        until_begun(caught.value)
+        assert c.run(["touch", go]).succeeded
+        assert p.communicate(timeout=30) == (f"begun\n{size}\n".encode(), b"err\n")

@@ -1,9 +1,13 @@
 """autostart=True: a daemon of the user's own, exactly one however many want it at once."""
 
+import asyncio
+import errno
 import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 
 import pytest
@@ -11,6 +15,8 @@ import pytest
 import daemon as daemons
 import procs
 import sshlease
+import sshlease.aio
+from sshlease import _daemon
 
 WORKER = """
 import os, sys, sshlease
@@ -92,3 +98,69 @@ def test_what_goes_wrong_is_said(home, monkeypatch):
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     with pytest.raises(sshlease.NoDaemon, match="XDG_RUNTIME_DIR"):
         sshlease.lease("t", autostart=True)
+
+
+def test_the_users_own_whatever_the_system_has(home, daemon, monkeypatch):
+    """A system service that listens is not what autostart means, whether this user may lease from it or not."""
+    monkeypatch.setattr(sshlease._connect, "SYSTEM_SOCKET", daemon.path)
+    own = os.path.join(home, "sshleased.sock")
+    with sshlease.lease("t") as c:
+        assert c.run("true").succeeded and not daemons_at(own)
+
+    async def main():
+        async with sshlease.aio.lease("t", autostart=True) as c:
+            return await c.output("echo aio")
+    assert asyncio.run(main()) == "aio\n"
+    (pid,) = daemons_at(own)
+    with sshlease.lease("t", autostart=True) as c:
+        assert c.run("true").succeeded and not daemon.status()["leases"]
+    _daemon.ensure()
+    assert daemons_at(own) == [pid]
+
+
+def test_a_system_service_that_is_not_for_this_user(monkeypatch, tmp_path):
+    """Is none for him: he is told how to have one, and pytest's --sshlease-no-daemon goes for him, too."""
+    (tmp_path / "s.sock").touch()
+    path = str(tmp_path / "s.sock")
+    assert sshlease._connect.failed(errno.EACCES, path, "t").name == "not-allowed"
+    monkeypatch.setattr(sshlease._connect, "SYSTEM_SOCKET", path)
+    error = sshlease._connect.failed(errno.EACCES, path, "t")
+    assert isinstance(error, sshlease.NoDaemon)
+    assert f"no permission to connect to {path}, which is for the group " in str(error) and "sshleased --user" in str(error)
+
+
+def test_from_the_command_line(home, python_env, daemon):
+    """python -m sshlease: what answers, starting one, stopping it; of another user's it keeps its hands."""
+    def run(*words):
+        return subprocess.run([sys.executable, "-m", "sshlease", *words], env={**python_env, **os.environ, "PYTHONPATH":
+                              python_env["PYTHONPATH"]}, capture_output=True, text=True, timeout=30, check=False)
+    own = os.path.join(home, "sshleased.sock")
+    done = run("stop")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"no sshleased is listening at {own}\n", "")
+    done = run("start")
+    assert done.returncode == 0 and done.stdout.endswith(f" at {own}\n") and done.stdout.startswith("sshleased "), done
+    (pid,) = daemons_at(own)
+    assert run().stdout == done.stdout
+    done = run("stop")
+    assert (done.returncode, done.stdout, daemons_at(own)) == (0, f"stopped process {pid}\n", [])
+    done = run("--socket", own)
+    assert done.returncode == 1 and done.stderr.startswith(f"sshlease: no sshleased is listening at {own}")
+    done = run("status", "--socket", daemon.path)
+    assert done.stdout.endswith(f" at {daemon.path}\n")
+
+
+def test_stopping_waits_for_leases_no_longer_than_asked(home):
+    own = os.path.join(home, "sshleased.sock")
+    with sshlease.lease("t", autostart=True) as c:
+        process = c.popen("exec sleep 4000")
+        (pid,) = daemons_at(own)
+        assert _daemon.stop(own, 0.0) == (pid, False)
+        with pytest.raises(sshlease.SshleaseError):
+            process.wait(20)
+
+
+def test_another_users_is_not_stopped(daemon, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(sshlease.SshleaseError, match=r"process \d+\) is not yours; .*systemctl stop sshleased"):
+        _daemon.stop(daemon.path, 1.0)
+    assert daemon.process.poll() is None

@@ -234,7 +234,9 @@ NEEDS_ONE = """
 def test_no_daemon_fails_the_tests_that_need_one(suite, absent, options):
     result = suite.at(absent).write(NEEDS_ONE).run(*options)
     result.assert_outcomes(passed=1, failed=3)
-    result.stdout.fnmatch_lines([f"t: {NO_DAEMON} at {absent}; start one of your own with `sshleased --user &`*"])
+    result.stdout.fnmatch_lines([f"t: {NO_DAEMON} at {absent}; start one of your own with `sshleased --user &`*, "
+                                 "or run pytest with --sshlease-autostart"])
+    assert "autostart=True" not in result.stdout.str()
     assert "Traceback" not in result.stdout.str() and "pytest_plugin.py" not in result.stdout.str()
 
 
@@ -297,6 +299,41 @@ def test_autostart_that_fails_is_told_by_the_tests(suite, tmp_path, absent):
 
 
 # --- reports ---
+
+def test_an_error_is_shown_where_the_test_met_it(suite, pool):
+    """Not with the steps within the package; those of an error that may be the package's are there."""
+    result = suite.at(pool.path).write("""
+        import pytest, sshlease, sshlease.aio, asyncio
+        from sshlease import paramiko
+
+        def test_refused(ssh_lease):
+            ssh_lease("nowhere")
+
+        def test_refused_without_a_fixture():
+            sshlease.lease("nowhere")
+
+        def test_command(ssh_lease):
+            ssh_lease("t").output("exit 3")
+
+        def test_process(ssh_lease):
+            ssh_lease("t").popen("sleep 9").wait(0.01)
+
+        def test_paramiko():
+            paramiko.SSHClient().connect("nowhere")
+
+        def test_asyncio():
+            async def main():
+                await sshlease.aio.lease("nowhere")
+            asyncio.run(main())
+
+        def test_bug(ssh_lease, monkeypatch):
+            monkeypatch.setattr("sshlease._lease.Result", None)
+            ssh_lease("t").run("true")
+    """).run("-W", "ignore")
+    result.assert_outcomes(failed=7)
+    rest, _, bug = result.stdout.str().partition("_ test_bug _")
+    assert "src/sshlease/" not in rest and "direct cause" not in rest and "During handling" not in rest
+    assert "src/sshlease/_lease.py" in bug
 
 def test_a_failing_test_shows_what_was_run(suite, pool):
     result = suite.at(pool.path).write("""

@@ -68,6 +68,11 @@ class AioLink:
                 self._loop.remove_writer(self._sock.fileno())
         self._plan_renewal()
 
+    def look(self) -> None:
+        """Takes what has come, without waiting."""
+        if not self.session.is_over():
+            self._on_readable()
+
     def changed(self) -> None:
         """Wakes whoever has what it waits for."""
         for future, done in list(self._waiters.items()):

@@ -15,9 +15,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from typing import Iterator, Optional
+from typing import Iterator
 
-from ._connect import connect, user_socket
+from ._connect import connect
 from ._errors import NO_DAEMON, NoDaemon, hidden
 
 __tracebackhide__ = hidden
@@ -49,13 +49,9 @@ def _lock(path: str, target: str) -> Iterator[None]:
         os.close(fd)
 
 
-def start_daemon(path: Optional[str], target: str = "") -> socket.socket:
-    """A connection to the user's daemon at `path` (None: $SSHLEASE_SOCKET, else in $XDG_RUNTIME_DIR), which is started if
-    it does not listen. The program is $SSHLEASE_DAEMON, else sshleased in $PATH. NoDaemon says what went wrong."""
-    path = path or os.environ.get("SSHLEASE_SOCKET") or user_socket()
-    if not path:
-        raise _fail("cannot start a sshleased: neither XDG_RUNTIME_DIR nor SSHLEASE_SOCKET says where its socket goes",
-                    target)
+def start_daemon(path: str, target: str = "") -> socket.socket:
+    """A connection to the user's daemon at `path`, which is started if it does not listen. The program is $SSHLEASE_DAEMON,
+    else sshleased in $PATH. NoDaemon says what went wrong."""
     path = os.path.abspath(path)
     program = os.environ.get("SSHLEASE_DAEMON") or shutil.which("sshleased") or shutil.which(
         "sshleased", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")

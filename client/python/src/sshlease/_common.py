@@ -20,6 +20,7 @@ from ._wire import Pty
 Command = Union[str, Sequence[str]]
 Input = Union[str, bytes, bytearray, memoryview]
 Terminal = Union[bool, Pty, Tuple[int, int]]
+SocketPath = Union[str, "os.PathLike[str]", None]
 Buffer = Union[bytes, bytearray]
 Waiting = Callable[[int, float, str], Any]
 

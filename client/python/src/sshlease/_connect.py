@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import socket
 import struct
 import time
-from typing import Optional
+from typing import Optional, Union
 
-from ._errors import INVALID, IO, NO_DAEMON, TIMEOUT, SshleaseError, error_for, hidden, no_daemon
+from ._errors import INVALID, IO, NO_DAEMON, TIMEOUT, NoDaemon, SshleaseError, error_for, hidden, no_daemon
 
 __tracebackhide__ = hidden
 
@@ -32,6 +33,22 @@ def default_socket() -> str:
         return named
     own = user_socket()
     return own if own and os.path.exists(own) else SYSTEM_SOCKET
+
+
+def socket_for(named: Union[str, "os.PathLike[str]", None], own: bool, target: str = "") -> str:
+    """The socket at `named`; None: default_socket(), or, with `own`, where the user's own daemon listens or would listen,
+    whatever the system has. NoDaemon where no place is known for that."""
+    if named is not None and named != "":
+        if not isinstance(named, (str, os.PathLike)):
+            raise TypeError(f"socket is {named!r}; it may be the path of the daemon's socket")
+        return os.fspath(named)
+    if own and not os.environ.get("SSHLEASE_SOCKET"):
+        path = user_socket()
+        if path is None:
+            raise NoDaemon("there is no place for a sshleased of your own: neither XDG_RUNTIME_DIR nor SSHLEASE_SOCKET says "
+                           "where its socket goes", target=target, code=NO_DAEMON, unsent=True)
+        return path
+    return default_socket()
 
 
 def connect(path: str, target: str = "") -> socket.socket:
@@ -63,6 +80,13 @@ def attempt(sock: socket.socket, path: str, target: str) -> int:
     return 0 if error == errno.EISCONN else error
 
 
+def _group_of(path: str) -> str:
+    try:
+        return f", which is for the group {grp.getgrgid(os.stat(path).st_gid).gr_name}"
+    except (OSError, KeyError):
+        return ""
+
+
 def failed(error: int, path: str, target: str) -> SshleaseError:
     """What an errno of connect(2) means."""
     if error in (errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR):
@@ -70,7 +94,10 @@ def failed(error: int, path: str, target: str) -> SshleaseError:
     if error == errno.EPROTOTYPE:
         return error_for(NO_DAEMON, f"{path} is not sshleased's socket", target=target, unsent=True)
     if error in (errno.EACCES, errno.EPERM):
-        return error_for(5, f"no permission to connect to {path}", target=target, unsent=True)
+        # The system's daemon, which nobody has named: there is none for this user, then.
+        if path == SYSTEM_SOCKET:
+            return no_daemon(path, target, f"no permission to connect to {path}{_group_of(path)}")
+        return error_for(5, f"no permission to connect to {path}{_group_of(path)}", target=target, unsent=True)
     if error == errno.EAGAIN:
         return error_for(TIMEOUT, f"sshleased at {path} does not accept connections in time", target=target, unsent=True)
     return error_for(IO, f"cannot connect to {path}: {os.strerror(error)}", target=target, unsent=True)

@@ -248,8 +248,12 @@ def error_for(code: int, text: str = "", *, target: str = "", unsent: bool = Fal
     return _KINDS.get(code, SshleaseError)(reason, target=target, code=code, unsent=unsent)
 
 
-def no_daemon(path: str, target: Optional[str]) -> NoDaemon:
+# What else than starting one by hand would do; pytest's plugin says how for its part.
+BY_ITSELF = "or pass autostart=True"
+
+
+def no_daemon(path: str, target: Optional[str], why: str = "") -> NoDaemon:
     """One clear error, with the command that starts one."""
-    return NoDaemon(f"no sshleased is listening at {path}; start one of your own with `sshleased --user &` or "
-                    "`systemctl --user start sshleased.socket`, or pass autostart=True",
+    return NoDaemon(f"{why or f'no sshleased is listening at {path}'}; start one of your own with `sshleased --user &` or "
+                    f"`systemctl --user start sshleased.socket`, {BY_ITSELF}",
                     target=target or "", code=NO_DAEMON, unsent=True)

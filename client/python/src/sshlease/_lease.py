@@ -10,10 +10,10 @@ from typing import Any, Mapping, Optional, Tuple, overload
 from . import _label
 from . import _wire as wire
 from ._autostart import start_daemon
-from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Command, Input, LeaseBase, Terminal, Waiting,
-                      abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end, seconds,
-                      terminal, timed_out)
-from ._connect import connect, default_socket
+from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Command, Input, LeaseBase, SocketPath, Terminal,
+                      Waiting, abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end,
+                      seconds, terminal, timed_out)
+from ._connect import connect, socket_for
 from ._errors import NO_LEASE, TIMEOUT, LeaseEnded, NoDaemon, SshleaseError, error_for, hidden
 from ._link import Link
 from ._process import DEVNULL, PIPE, Handle, Process, bins_for, give_input
@@ -38,13 +38,14 @@ class Lease(LeaseBase):
     """
 
     def __init__(self, target: str, *, timeout: Optional[float] = None, lease_timeout: Optional[float] = None,
-                 label: Optional[str] = None, socket: Optional[str] = None, autostart: bool = False,
+                 label: Optional[str] = None, socket: SocketPath = None, autostart: bool = False,
                  on_waiting: Optional[Waiting] = None) -> None:
         """Waits until the lease is granted. Times are in seconds, None is the target's setting.
 
         timeout: how long to wait for a connection at most. lease_timeout: how long the lease lasts unless renewed. label:
         shown by `sshlease status`; None is the test's name under pytest, else nothing. socket: the daemon's, instead of the
-        default. autostart: start a daemon of the user's own if none is listening. on_waiting(position, seconds, reason)
+        default. autostart: use a daemon of the user's own, even where the system has one, and start it if none is listening
+        ($SSHLEASE_SOCKET or `socket` say where else). on_waiting(position, seconds, reason)
         is called when the wait gets long, perhaps again later.
 
         Raises NoDaemon, Timeout, Busy, Refused (Unreachable, HostKeyError, AuthenticationError), DaemonGone.
@@ -53,13 +54,13 @@ class Lease(LeaseBase):
         self.label = label = _label.default() if label is None else label
         session = Session(target)
         session.start(PROGRAM, milliseconds("timeout", timeout), milliseconds("lease_timeout", lease_timeout), label)
-        path = socket or default_socket()
+        path = socket_for(socket, autostart, target)
         try:
             sock = connect(path, target)
         except NoDaemon:
             if not autostart:
                 raise
-            sock = start_daemon(socket, target)
+            sock = start_daemon(path, target)
         self._session = session
         self._link = link = Link(sock, session)
         self._finalizer = weakref.finalize(self, abandoned, link.drop, target, caller())

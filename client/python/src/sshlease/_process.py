@@ -11,7 +11,7 @@ import weakref
 from typing import IO, Any, Callable, List, Optional, Protocol, Tuple, Union, cast
 
 from . import _wire as wire
-from ._common import carry, seconds
+from ._common import carry, encoded, seconds
 from ._errors import CommandTimeout, SshleaseError, hidden
 from ._link import Link
 from ._result import returncode_of
@@ -195,14 +195,15 @@ class Process:
     The two outputs share a window (256 KiB unless said otherwise): a command that fills it with the output nobody reads
     waits. communicate() reads both; stderr=STDOUT makes one of them.
 
-    At the end of a `with` it is waited for, and what it has left behind with its output open; after an exception it is ended, and so it is when this
-    object and its files go.
+    At the end of a `with` it is waited for, and what it has left behind with its output open; after an exception it is
+    ended, and so it is when this object and its files go.
     """
 
     def __init__(self, handle: Handle, args: str, stdin: bool, bins: Bins, encoding: Optional[str], errors: str) -> None:
         self._handle, self.args = handle, args
         self._bins, self._encoding, self._errors = bins, encoding, errors
         self.returncode: Optional[int] = None
+        self._unsent = memoryview(b"")  # of communicate()'s input
         out, err = bins
         self.stdin: Optional[IO[Any]] = _text(_Input(handle), encoding, errors) if stdin else None
         self.stdout: Optional[IO[Any]] = None
@@ -242,8 +243,8 @@ class Process:
 
     def communicate(self, input: Union[str, bytes, None] = None, timeout: Optional[float] = None) -> Tuple[Any, Any]:
         """Sends the input, ends it, reads both outputs to their end, and waits for the end of the command. After
-        `timeout` seconds: CommandTimeout; it runs on, and calling again loses nothing of its output. What it raises has
-        the output that nobody had read."""
+        `timeout` seconds: CommandTimeout; it runs on, and calling again goes on where that was: with the rest of the
+        input, and nothing of the output lost. What it raises has the output that nobody had read."""
         handle, stream = self._handle, self._handle.stream
         timeout = seconds("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -253,11 +254,12 @@ class Process:
                 out, err = self._bins
                 waiting = len(out or b"") + (len(err or b"") if err is not out else 0)
                 handle.session.took(stream, waiting)
-        if input and self.stdin is not None:
-            data = input.encode(self._encoding or "utf-8") if isinstance(input, str) else input
-            give_input(handle.link, stream, memoryview(data).cast("B"), deadline)
         if self.stdin is not None:
-            self.stdin.close()
+            if input is not None and not self._unsent and not stream.eof_sent:
+                self._unsent = encoded(input, self._encoding or "utf-8", self._errors)
+            self._unsent = give_input(handle.link, stream, self._unsent, deadline)
+            if not self._unsent or stream.over:
+                self.stdin.close()
         try:
             self._await(stream.is_over, deadline, timeout)
         except SshleaseError as error:

@@ -22,10 +22,10 @@ from . import _label
 from . import _wire as wire
 from ._aiolink import AioLink
 from ._autostart import start_daemon
-from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Command, Input, LeaseBase, Terminal, Waiting,
-                      abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end, seconds,
-                      terminal, timed_out)
-from ._connect import CONNECT_SECONDS, attempt, default_socket, failed
+from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Command, Input, LeaseBase, SocketPath, Terminal,
+                      Waiting, abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end,
+                      seconds, terminal, timed_out)
+from ._connect import CONNECT_SECONDS, attempt, failed, socket_for
 from ._errors import NO_LEASE, TIMEOUT, CommandTimeout, LeaseEnded, NoDaemon, SshleaseError, error_for, hidden
 from ._process import DEVNULL, PIPE, Bins, bins_for
 from ._result import Result, returncode_of
@@ -38,7 +38,7 @@ __tracebackhide__ = hidden
 class _Leasing:
     """What lease() gives: `async with` it, or `await` it for a lease to be closed later."""
 
-    def __init__(self, lease: "Lease", socket: Optional[str], autostart: bool, on_waiting: Optional[Waiting]) -> None:
+    def __init__(self, lease: "Lease", socket: SocketPath, autostart: bool, on_waiting: Optional[Waiting]) -> None:
         self._lease, self._socket, self._autostart, self._on_waiting = lease, socket, autostart, on_waiting
 
     def __await__(self) -> Generator[Any, None, "Lease"]:
@@ -52,7 +52,7 @@ class _Leasing:
 
 
 def lease(target: str, *, timeout: Optional[float] = None, lease_timeout: Optional[float] = None,
-          label: Optional[str] = None, socket: Optional[str] = None, autostart: bool = False,
+          label: Optional[str] = None, socket: SocketPath = None, autostart: bool = False,
           on_waiting: Optional[Waiting] = None) -> _Leasing:
     """As sshlease.lease(): `async with aio.lease(…) as c:`, or `c = await aio.lease(…)` and `await c.close()`. Starting a
     daemon (autostart) is left to a thread of the loop's default executor."""
@@ -90,16 +90,16 @@ class Lease(LeaseBase):
         self._most = None if timeout is None else timeout + ANSWER_SECONDS
         self._where = caller()
 
-    async def _acquire(self, socket: Optional[str], autostart: bool, on_waiting: Optional[Waiting]) -> "Lease":
+    async def _acquire(self, socket: SocketPath, autostart: bool, on_waiting: Optional[Waiting]) -> "Lease":
         if hasattr(self, "_link"):
             raise RuntimeError("this lease was taken already")
-        path = socket or default_socket()
+        path = socket_for(socket, autostart, self.target)
         try:
             sock = await _connect(path, self.target)
         except NoDaemon:
             if not autostart:
                 raise
-            sock = await asyncio.get_running_loop().run_in_executor(None, start_daemon, socket, self.target)
+            sock = await asyncio.get_running_loop().run_in_executor(None, start_daemon, path, self.target)
         self._link = link = AioLink(sock, self._session)
         self._finalizer = weakref.finalize(self, abandoned, link.drop, self.target, self._where)
         try:
@@ -232,6 +232,10 @@ class Lease(LeaseBase):
         """As sshlease.Lease.shell()."""
         return await self._start(wire.SHELL, "", PIPE, PIPE, PIPE, env, pty, encoding, errors, STREAM_WINDOW)
 
+    async def subsystem(self, name: str, *, window: int = STREAM_WINDOW) -> "Process":
+        """As sshlease.Lease.subsystem()."""
+        return await self._start(wire.SUBSYSTEM, name, PIPE, PIPE, DEVNULL, None, False, None, "strict", window)
+
     async def _start(self, kind: int, command: str, stdin: int, stdout: int, stderr: int, env: Optional[Mapping[str, str]],
                      pty: Terminal, encoding: Optional[str], errors: str, window: int) -> "Process":
         if stdin not in (PIPE, DEVNULL) or not 1024 <= window <= wire.WINDOW_MAX:
@@ -356,8 +360,9 @@ class Process:
                  errors: str) -> None:
         self._lease, self._link, self._stream, self._bins = lease, lease._link, stream, bins
         weakref.finalize(self, self._link.discard_later, stream).atexit = False  # the lease ends then, and this with it
-        self.args, self._encoding = args, encoding
+        self.args, self._encoding, self._errors = args, encoding, errors
         self.returncode: Optional[int] = None
+        self._unsent = memoryview(b"")  # of communicate()'s input
         out, err = bins
         self.stdin = Writer(self, encoding, errors) if stdin else None
         self.stdout = Reader(self, out, encoding, errors) if out is not None else None
@@ -371,10 +376,15 @@ class Process:
     async def wait(self, timeout: Optional[float] = None) -> int:
         """Waits until it has exited, for `timeout` seconds at most: then CommandTimeout, and it runs on."""
         timeout = seconds("timeout", timeout)
-        return await self._await(self._stream.has_exited, timeout)
-
-    async def _await(self, done: Callable[[], bool], timeout: Optional[float]) -> int:
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        return await self._await(self._stream.has_exited, deadline, timeout)
+
+    async def poll(self) -> Optional[int]:
+        """The returncode if it has exited, else None; waits for nothing. Raises if it was cut short."""
+        self._link.look()
+        return await self._await(self._stream.has_exited, None, None) if self._stream.has_exited() else None
+
+    async def _await(self, done: Callable[[], bool], deadline: Optional[float], timeout: Optional[float]) -> int:
         stream = self._stream
         if not await self._link.wait(done, deadline):
             assert timeout is not None
@@ -384,34 +394,32 @@ class Process:
         self.returncode = returncode_of(stream)
         return self.returncode
 
-    async def communicate(self, input: Union[str, bytes, None] = None) -> Tuple[Any, Any]:
-        """Sends the input, ends it, reads both outputs to their end, and waits for the end of the command."""
-        async def feed() -> None:
-            if self.stdin is not None:
-                try:
-                    if input:
-                        await self.stdin.write(input)
-                except BrokenPipeError:
-                    pass
+    async def communicate(self, input: Union[str, bytes, None] = None, timeout: Optional[float] = None) -> Tuple[Any, Any]:
+        """Sends the input, ends it, reads both outputs to their end, and waits for the end of the command. After
+        `timeout` seconds, or cancelled, it runs on, and calling again goes on where that was: with the rest of the input,
+        and nothing of the output lost. What it raises has the output that nobody had read."""
+        timeout = seconds("timeout", timeout)
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        stream, link = self._stream, self._link
+        out, err = self._bins
+        if not stream.collect:
+            stream.collect = True
+            link.session.took(stream, len(out or b"") + (len(err or b"") if err is not out else 0))
+        if self.stdin is not None:
+            if input is not None and not self._unsent and not stream.eof_sent:
+                self._unsent = encoded(input, self._encoding or "utf-8", self._errors)
+            while self._unsent and not stream.over:
+                if not await link.wait(lambda: stream.over or link.session.room(stream) > 0, deadline):
+                    break
+                self._unsent = self._unsent[link.session.send(stream, self._unsent):]
+            if not self._unsent or stream.over:
                 self.stdin.close()
-
-        out: List[bytes] = []
-        err: List[bytes] = []
-
-        async def read(reader: Optional[Reader], parts: List[bytes]) -> None:
-            if reader is not None:
-                await reader._collect(parts)
         try:
-            for raised in await asyncio.gather(feed(), read(self.stdout, out), read(self.stderr, err),
-                                               return_exceptions=True):
-                if raised is not None:
-                    raise raised
-            await self._await(self._stream.is_over, None)
+            await self._await(stream.is_over, deadline, timeout)
         except SshleaseError as error:
-            raise carry(error, None if self.stdout is None else b"".join(out),
-                        None if self.stderr is None else b"".join(err), self._encoding)
-        return (None if self.stdout is None else self.stdout._decoded(b"".join(out), True),
-                None if self.stderr is None else self.stderr._decoded(b"".join(err), True))
+            raise carry(error, out, err if err is not out else None, self._encoding)
+        return (None if self.stdout is None else await self.stdout.read(),
+                None if self.stderr is None else await self.stderr.read())
 
     def send_signal(self, number: Union[int, str]) -> None:
         """A signal by number or name. The server may ignore it, and does not say so."""
@@ -457,6 +465,6 @@ class Process:
                 if self.stdin is not None:
                     self.stdin.close()
                 self._drop_output()
-                await self._await(self._stream.is_over, None)
+                await self._await(self._stream.is_over, None, None)
         finally:
             self.close()

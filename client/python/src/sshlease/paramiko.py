@@ -35,6 +35,7 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple, Type
 
 from ._channel import WINDOW, Channel
 from ._channel_file import ChannelFile, ChannelStderrFile, ChannelStdinFile
+from ._common import SocketPath
 from ._errors import AuthenticationError, HostKeyError, SshleaseError, hidden
 from ._history import History
 from ._lease import Lease
@@ -355,7 +356,7 @@ class SSHClient:
     def connect(self, hostname: str, port: int = 22, username: Optional[str] = None, password: Optional[str] = None,
                 pkey: Any = None, key_filename: Any = None, timeout: Optional[float] = None, allow_agent: bool = True,
                 look_for_keys: bool = True, compress: bool = False, sock: Any = None, *,
-                lease_timeout: Optional[float] = None, label: Optional[str] = None, socket: Optional[str] = None,
+                lease_timeout: Optional[float] = None, label: Optional[str] = None, socket: SocketPath = None,
                 autostart: bool = False, **ignored: Any) -> None:
         """Leases a connection; see above for which, and for what is ignored. What paramiko does not know (lease_timeout,
         label, socket, autostart) is as for sshlease.lease()."""

@@ -19,8 +19,8 @@ from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, NoR
 import pytest
 
 from . import _daemon, _label, testinfra
-from ._connect import default_socket
-from ._errors import NoDaemon, SshleaseError, hidden
+from ._connect import socket_for
+from ._errors import BY_ITSELF, NoDaemon, SshleaseError, hidden
 from ._history import History, Record
 from ._lease import Lease
 
@@ -96,7 +96,8 @@ _LEASE_TIMEOUT = _Setting("lease-timeout", _seconds, None, "how long a lease may
                           metavar="SECONDS")
 _NO_DAEMON = _Setting("no-daemon", _skip_or_fail, "fail", "what becomes of tests when no daemon runs: skip or fail (default)",
                       metavar="skip|fail")
-_AUTOSTART = _Setting("autostart", _flag, False, "start a daemon for this user when none runs", action="store_const",
+_AUTOSTART = _Setting("autostart", _flag, False, "use a daemon of this user's own, which is started when none "
+                      "runs", action="store_const",
                       const=True)
 _SETTINGS = (_TARGET, _SOCKET, _TIMEOUT, _LEASE_TIMEOUT, _NO_DAEMON, _AUTOSTART)
 
@@ -155,11 +156,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    path = default_socket()
     try:
+        path = socket_for(None, own=_AUTOSTART.value(config))
         return f"sshlease: {_daemon.name_and_version(path, HEADER_WAIT_S)} at {path}"
     except SshleaseError as error:
-        return f"sshlease: {error}"
+        return f"sshlease: {_advice(error)}"
+
+
+def _advice(error: SshleaseError) -> str:
+    return str(error).replace(BY_ITSELF, "or run pytest with --sshlease-autostart")
 
 
 # --- the fixtures ---
@@ -278,7 +283,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, None]:
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
     if call.excinfo is not None and isinstance(call.excinfo.value, NoDaemon):
-        call.excinfo = _without_daemon(str(call.excinfo.value), _NO_DAEMON.value(item.config))
+        call.excinfo = _without_daemon(_advice(call.excinfo.value), _NO_DAEMON.value(item.config))
     outcome = yield
     report = outcome.get_result()
     if report.failed:
