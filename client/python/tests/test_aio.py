@@ -177,6 +177,7 @@ def fds():
 
 
 def test_never_closed(daemon):
+    gc.collect()  # of what went before
     before = fds()
 
     async def forget():
@@ -323,3 +324,30 @@ def test_communicate_goes_on_where_it_was(daemon):
         until_begun(caught.value)
         assert c.run(["touch", go]).succeeded
         assert p.communicate(timeout=30) == (f"begun\n{size}\n".encode(), b"err\n")
+
+
+def test_what_came_before_the_cut(daemon):
+    """Lines come, and the last part of one; then it raises and goes on raising."""
+    async def main():
+        for encoding, half in ((None, b"gr\xc3"), ("utf-8", None)):
+            async with sshlease.aio.lease("t", socket=daemon.path) as c:
+                p = await c.popen("printf 'one\\ntwo gr\\303'; printf 'a\\nbc' >&2; exec sleep 4000", encoding=encoding)
+                while list(map(len, p._bins)) != [11, 4]:
+                    await asyncio.sleep(0.01)
+                with daemon.client() as admin:
+                    admin.end(c.id)
+                lines = []
+                with pytest.raises(sshlease.Revoked):
+                    async for line in p.stderr:
+                        lines.append(line)
+                assert lines == ([b"a\n", b"bc"] if encoding is None else ["a\n", "bc"])
+                with pytest.raises(sshlease.Revoked):
+                    await p.stderr.readline()
+                await p.stdout.readline()
+                if half is not None:
+                    assert await p.stdout.readline() == b"two " + half
+                else:
+                    with pytest.raises(sshlease.Revoked) as caught:
+                        await p.stdout.readline()
+                    assert caught.value.stdout == "two gr\ufffd"
+    on_loop(main())

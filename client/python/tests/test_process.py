@@ -331,3 +331,50 @@ def test_a_daemon_of_an_old_version_tells_at_the_end(lease, monkeypatch):
         with pytest.raises(sshlease.CommandTimeout):
             p.wait(0.1)
         assert p.wait() == 3 and p.stdout.read() == b"x\n"
+
+
+CUT = "printf 'one\\ntwo gr\\303'; printf 'a\\nbc' >&2; exec sleep 4000"
+
+
+@pytest.mark.parametrize("encoding", [None, "utf-8"])
+def test_what_came_before_the_cut(daemon, encoding):
+    """Where a lease ends in mid-output: lines come, and the last part of one; then it raises and goes on raising. What
+    collects carries what it had. As for asyncio."""
+    def text(data):
+        return data if encoding is None else data.decode(encoding, "replace")
+
+    def cut():
+        one = sshlease.lease("t", socket=daemon.path)
+        p = one.popen(CUT, encoding=encoding, stderr=sshlease.PIPE)
+        until(lambda: one._link.look() or list(map(len, p._bins)) == [11, 4], "the output")
+        with daemon.client() as admin:
+            admin.end(one.id)
+        return one, p
+
+    def raises(call, *carried):
+        with pytest.raises(sshlease.Revoked) as caught:
+            call()
+        assert (caught.value.stdout, caught.value.stderr) == (carried or (None, None))
+
+    one, p = cut()
+    lines = []
+    with pytest.raises(sshlease.Revoked):
+        for line in p.stderr:
+            lines.append(line)
+    assert lines == [text(b"a\n"), text(b"bc")]
+    raises(p.stderr.readline)
+    raises(lambda: p.stderr.read(1))
+    assert p.stderr.read(0) == p.stderr.readline(0) == text(b"")
+    assert p.stdout.read(8) == text(b"one\ntwo ")
+    if encoding is None:
+        assert p.stdout.read(100) == b"gr\xc3"
+        raises(lambda: p.stdout.readinto(bytearray(3)))
+        raises(lambda: p.stdout.read1(3))
+    raises(p.stdout.read, text(b"gr\xc3")[3:] if encoding is None else text(b"\xc3"), None)
+    one.close()
+
+    one, p = cut()
+    raises(p.stderr.readlines, None, text(b"a\nbc"))
+    raises(p.stderr.readlines, None, text(b""))
+    raises(p.stdout.read, text(b"one\ntwo gr\xc3"), None)
+    one.close()

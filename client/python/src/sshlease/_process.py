@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import io
 import signal as signals
@@ -118,14 +119,24 @@ class Handle:
 
 
 class _Output(io.RawIOBase):
+    """Where the end is none, it looks like one from here, so that whoever buffers gives what he has got; `error` says why it
+    is none."""
+
     def __init__(self, handle: Handle, source: bytearray, fd: int) -> None:
-        self._handle, self._source, self._fd = handle, source, fd
+        self._handle, self._source, self.fd = handle, source, fd
+        self.error: Optional[SshleaseError] = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._handle.read_some(self._source, len(buffer), None)
+        if self.error is not None:
+            return 0
+        try:
+            data = self._handle.read_some(self._source, len(buffer), None)
+        except SshleaseError as error:
+            self.error = error
+            return 0
         assert data is not None
         buffer[:len(data)] = data
         return len(data)
@@ -133,27 +144,102 @@ class _Output(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             super().close()
-            self._handle.drop_output(self._fd)
+            self._handle.drop_output(self.fd)
 
 
-class _Reader(io.BufferedReader):
-    """Where the end is none, what read() had got by then is not lost: the exception has it."""
+def _cut(raw: _Output, got: Any) -> SshleaseError:
+    """Why the end of the output is none, with what was read for nothing."""
+    assert raw.error is not None
+    error = copy.copy(raw.error)
+    error.stdout, error.stderr = (got, None) if raw.fd == 0 else (None, got)
+    return error
 
-    def __init__(self, raw: _Output, encoding: Optional[str], fd: int) -> None:
-        super().__init__(raw, 65536)
-        self._encoding, self._fd = encoding, fd
 
-    def read(self, size: Optional[int] = -1) -> bytes:
-        if size is not None and size >= 0:
-            return super().read(size)
-        got = bytearray()
+class _Checked:
+    """What a reader of either kind does where the end of the output is none: a part of a line, or less than was asked for, is
+    given as it is, and what would be empty then raises. What was to be all raises at once, and the exception has what there
+    was."""
+
+    def __init__(self, raw: _Output, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._output = raw
+
+    def _checked(self, got: Any) -> Any:
+        if not got and self._output.error is not None:
+            raise copy.copy(self._output.error)
+        return got
+
+    def read(self, size: Optional[int] = -1) -> Any:
+        whole = size is None or size < 0
+        got = super().read(size)  # type: ignore[misc]
+        if whole and self._output.error is not None:
+            raise _cut(self._output, got)
+        return got if size == 0 else self._checked(got)
+
+    def readline(self, size: Optional[int] = -1) -> Any:
+        got = super().readline(-1 if size is None else size)  # type: ignore[misc]
+        return got if size == 0 else self._checked(got)
+
+    def readlines(self, hint: Optional[int] = -1) -> List[Any]:
+        lines: List[Any] = []
+        size = 0
+        while hint is None or hint <= 0 or size < hint:
+            try:
+                line = self.readline()
+            except SshleaseError:
+                raise _cut(self._output, (lines[0][:0] if lines else self._empty()).join(lines)) from None
+            if not line:
+                break
+            lines.append(line)
+            size += len(line)
+        return lines
+
+    def _empty(self) -> Any:
+        return b""
+
+
+class _Reader(_Checked, io.BufferedReader):  # type: ignore[misc]
+    def __init__(self, raw: _Output) -> None:
+        super().__init__(raw, raw, 65536)
+
+    def read1(self, size: int = -1) -> bytes:
+        got: bytes = self._checked(super().read1(size))
+        return got
+
+    def readinto(self, buffer: Any) -> int:
+        got: int = self._checked(super().readinto(buffer))
+        return got
+
+
+class _TextReader(_Checked, io.TextIOWrapper):  # type: ignore[misc]
+    def __init__(self, raw: _Output, encoding: str, errors: str) -> None:
+        super().__init__(raw, io.BufferedReader(raw, 65536), encoding, errors)
+
+    def _empty(self) -> Any:
+        return ""
+
+    def read(self, size: Optional[int] = -1) -> Any:
         try:
-            while part := self.read1(65536):
-                got += part
-        except SshleaseError as error:
-            carry(error, got if self._fd == 0 else None, got if self._fd == 1 else None, self._encoding)
-            raise
-        return bytes(got)
+            return super().read(size)
+        except UnicodeDecodeError as e:
+            raise self._half(e) from None
+
+    def readline(self, size: Optional[int] = -1) -> Any:
+        try:
+            return super().readline(size)
+        except UnicodeDecodeError as e:
+            raise self._half(e) from None
+
+    def _half(self, error: UnicodeDecodeError) -> Exception:
+        """A character that was cut in two where the output was is no reason to fail in another way."""
+        if self._output.error is None:
+            return error
+        return _cut(self._output, error.object.decode(self.encoding, "replace"))
+
+
+def _reader(handle: Handle, source: bytearray, fd: int, encoding: Optional[str], errors: str) -> IO[Any]:
+    raw = _Output(handle, source, fd)
+    return cast(IO[Any], _Reader(raw) if encoding is None else _TextReader(raw, encoding, errors))
 
 
 class _Input(io.RawIOBase):
@@ -176,10 +262,9 @@ class _Input(io.RawIOBase):
             self._handle.end_input()
 
 
-def _text(raw: Any, encoding: Optional[str], errors: str) -> IO[Any]:
-    if encoding is None:
-        return cast(IO[Any], raw)
-    return io.TextIOWrapper(raw, encoding, errors, newline=None if raw.readable() else "\n", write_through=True)
+def _writer(handle: Handle, encoding: Optional[str], errors: str) -> IO[Any]:
+    raw: Any = _Input(handle)
+    return cast(IO[Any], raw if encoding is None else io.TextIOWrapper(raw, encoding, errors, newline="\n", write_through=True))
 
 
 class Process:
@@ -205,13 +290,13 @@ class Process:
         self.returncode: Optional[int] = None
         self._unsent = memoryview(b"")  # of communicate()'s input
         out, err = bins
-        self.stdin: Optional[IO[Any]] = _text(_Input(handle), encoding, errors) if stdin else None
+        self.stdin: Optional[IO[Any]] = _writer(handle, encoding, errors) if stdin else None
         self.stdout: Optional[IO[Any]] = None
         self.stderr: Optional[IO[Any]] = None
         if out is not None:
-            self.stdout = _text(_Reader(_Output(handle, out, 0), encoding, 0), encoding, errors)
+            self.stdout = _reader(handle, out, 0, encoding, errors)
         if err is not None and err is not out:
-            self.stderr = _text(_Reader(_Output(handle, err, 1), encoding, 1), encoding, errors)
+            self.stderr = _reader(handle, err, 1, encoding, errors)
 
     @property
     def signal(self) -> str:

@@ -332,20 +332,33 @@ class Reader:
             while data := await self._take(1 << 20):
                 parts.append(data)
         except SshleaseError as error:
-            got = b"".join(parts)
-            own = self._source is self._process._bins[0]
-            carry(error, got if own else None, None if own else got, self._encoding)
-            raise
+            raise self._carrying(error, b"".join(parts))
 
     async def readline(self) -> Any:
-        """A line with its end; the last may have none; empty at the end."""
+        """A line with its end; the last may have none; empty at the end. Where that is none, the part of a line before it
+        is given as it is, and the next call raises."""
         parts: List[bytes] = []
+        cut: Optional[SshleaseError] = None
         while not (parts and parts[-1].endswith(b"\n")):
-            data = await self._take(1 << 20, line=True)
+            try:
+                data = await self._take(1 << 20, line=True)
+            except SshleaseError as error:
+                if not parts:
+                    raise
+                data, cut = b"", error
             if not data:
                 break
             parts.append(data)
-        return self._decoded(b"".join(parts), True)
+        try:
+            return self._decoded(b"".join(parts), True)
+        except UnicodeDecodeError:
+            if cut is None:
+                raise
+            raise self._carrying(cut, b"".join(parts)) from None  # a character that was cut in two
+
+    def _carrying(self, error: SshleaseError, got: bytes) -> SshleaseError:
+        own = self._source is self._process._bins[0]
+        return carry(error, got if own else None, None if own else got, self._encoding)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         while line := await self.readline():
