@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import os
 import re
+import select
 import selectors
 import socket
 import time
@@ -169,6 +170,20 @@ def test_selectors_and_an_event_loop(client, channel):
     asyncio.run(main())
 
 
+def test_not_blocking(channel):
+    """As an interactive shell has it: select() over the channel and the terminal, and a time of 0.0."""
+    channel.exec_command("cat")
+    for unblock in (lambda: channel.setblocking(0), lambda: channel.settimeout(0.0)):
+        channel.settimeout(None)
+        unblock()
+        with pytest.raises(socket.timeout):
+            channel.recv(100)
+        channel.send("x")
+        assert select.select([channel], [], [], 10)[0] == [channel] and channel.recv(100) == b"x"
+    channel.shutdown(2)
+    assert channel.recv_exit_status() == 0 and channel.recv(1) == b""
+
+
 # --- input ---
 
 def test_input_ends_with_its_file(client):
@@ -278,6 +293,50 @@ def test_a_forked_child(client, daemon):
 
 
 # --- programs ---
+
+@pytest.mark.paramiko
+@pytest.mark.pty
+def test_fabric_as_it_is(daemon, account, monkeypatch, tmp_path):
+    """Its connections make a client of ours: commands, a terminal, files, groups."""
+    fabric = pytest.importorskip("fabric")
+    monkeypatch.setattr("fabric.connection.SSHClient", paramiko.SSHClient)
+    monkeypatch.setenv("SSHLEASE_SOCKET", daemon.path)
+    quiet = {"hide": True, "in_stream": False}
+    path = f"/tmp/sshlease-fabric.{os.getpid()}"
+    (tmp_path / "here").write_bytes(b"content")
+    with fabric.Connection("t", user=account.pw_name) as connection:
+        assert not connection.is_connected
+        assert connection.run("echo $((6 * 7))", **quiet).stdout == "42\n" and connection.is_connected
+        assert connection.run("test -t 1; echo $?", pty=True, **quiet).stdout.strip() == "0"
+        assert connection.run("exit 3", warn=True, **quiet).exited == 3
+        connection.put(str(tmp_path / "here"), path)
+        connection.get(path, str(tmp_path / "back"))
+        connection.run(f"rm {path}", **quiet)
+    assert (tmp_path / "back").read_bytes() == b"content" and not connection.is_connected
+    group = fabric.ThreadingGroup("t", "t", user=account.pw_name)
+    assert [one.stdout for one in group.run("echo all", **quiet).values()] == ["all\n"]
+    group.close()
+    daemon.await_connections(leased=0)
+
+
+
+@pytest.mark.paramiko
+@pytest.mark.testinfra
+def test_testinfras_own_paramiko_backend(daemon, account, monkeypatch):
+    """paramiko://, with paramiko changed for ours: all it does is what ours does, too."""
+    import testinfra
+    import testinfra.backend.paramiko as backend
+    monkeypatch.setattr(backend, "paramiko", paramiko)
+    monkeypatch.setenv("SSHLEASE_SOCKET", daemon.path)
+    monkeypatch.setenv("HOME", account.pw_dir)  # no ~/.ssh/config of whoever runs the tests
+    host = testinfra.get_host(f"paramiko://{account.pw_name}@t")
+    said = host.run("echo out; echo err >&2; exit 3")
+    assert (said.rc, said.stdout, said.stderr) == (3, "out\n", "err\n")
+    assert host.run("head -c 300000 /dev/zero").stdout_bytes == bytes(300000)
+    assert host.file("/etc/passwd").exists and host.user().name == account.pw_name
+    host.backend.client.close()
+    daemon.await_connections(leased=0)
+
 
 @pytest.mark.paramiko
 @pytest.mark.pty
