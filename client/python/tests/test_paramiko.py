@@ -349,10 +349,12 @@ def test_is_active(client, daemon):
 
 
 def test_is_active_after_the_connection_was_lost(client, sshd):
-    _, stdout, _ = client.exec_command("echo begun; exec cat")
+    stdin, stdout, _ = client.exec_command("echo begun; exec cat")
     stdout.readline()
     sshd.signal_sessions(signal.SIGKILL)
     until(lambda: not client.get_transport().is_active(), "the transport to see that its connection was lost")
+    with pytest.raises((OSError, sshlease.ConnectionLost)):
+        stdin.write("it ran until then, for its input was open")
 
 
 def _readable(channel, seconds):

@@ -10,12 +10,11 @@ from ._connect import socket_for
 from ._errors import NoDaemon, SshleaseError
 from ._version import __version__
 
-_ANSWER_SECONDS = 10.0
 _STOP_SECONDS = 90.0  # longer than shutdown_drain is, unless the configuration says more
 
 
 def _status(path: str) -> str:
-    return f"{_daemon.name_and_version(path, _ANSWER_SECONDS)} at {path}"
+    return f"{_daemon.name_and_version(path, _daemon.ANSWER_SECONDS)} at {path}"
 
 
 def _stop(path: str) -> str:

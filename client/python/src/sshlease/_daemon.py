@@ -20,6 +20,9 @@ from ._version import __version__
 
 __tracebackhide__ = hidden
 
+# The daemon answers at once; one that has not by then hangs.
+ANSWER_SECONDS = 10.0
+
 
 def name_and_version(path: str, seconds: float) -> str:
     """What the daemon at `path` calls itself, "sshleased 0.1.0". Raises as a lease does, and Timeout after `seconds`."""
@@ -78,7 +81,7 @@ def stop(path: str, seconds: float) -> Tuple[int, bool]:
     """Asks the user's daemon at `path` to end, as the system does when it goes down: leases in use have the time of
     `shutdown_drain`. Its process' number, and whether it has ended within `seconds`. Raises as name_and_version() does, and
     where the daemon is another user's."""
-    pid = int(status(path, seconds)["pid"])
+    pid = int(status(path, ANSWER_SECONDS)["pid"])
     process = os.pidfd_open(pid)
     try:
         if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
