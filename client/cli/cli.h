@@ -27,6 +27,7 @@ int cli_status(const struct cli_verb *verb, int argc, char **argv, const char *s
 int cli_ssh_config(const struct cli_verb *verb, int argc, char **argv, const char *socket);
 int cli_mux_ensure(const struct cli_verb *verb, int argc, char **argv, const char *socket);
 int cli_admin(const struct cli_verb *verb, int argc, char **argv, const char *socket); /* end, reload */
+int cli_stop(const struct cli_verb *verb, int argc, char **argv, const char *socket);
 
 /* One line on standard error, "sshlease: " before it. */
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

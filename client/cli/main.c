@@ -73,6 +73,13 @@ static const struct cli_verb verbs[] = {
         "Makes the daemon read its configuration again. One with errors changes nothing; they are shown.\n"
         "\n" HELP_COMMON,
         cli_admin},
+    {"stop", "end a daemon of your own",
+        "usage: sshlease stop\n"
+        "Ends your own daemon, however it was started, and waits for its end. Leases in use have the time of\n"
+        "shutdown_drain to be given back. A system service is stopped by systemctl.\n"
+        "\n" HELP_COMMON "\n"
+        "Exit status: 0, also where none was running.\n",
+        cli_stop},
 };
 #define VERBS (sizeof verbs / sizeof verbs[0])
 
@@ -120,10 +127,10 @@ int main(int argc, char **argv)
     }
     if (at == argc)
         return cli_usage(
-            &none, CLI_EXIT_USAGE, "what shall I do? exec, shell, status, ssh-config, mux-ensure, end or reload");
+            &none, CLI_EXIT_USAGE, "what shall I do? exec, shell, status, ssh-config, mux-ensure, end, reload or stop");
     for (size_t i = 0; i < VERBS; i++)
         if (strcmp(argv[at], verbs[i].name) == 0)
             return verbs[i].run(&verbs[i], argc - at, argv + at, socket);
     return cli_usage(&none, CLI_EXIT_USAGE,
-        "there is no verb %s; there are exec, shell, status, ssh-config, mux-ensure, end and reload", argv[at]);
+        "there is no verb %s; there are exec, shell, status, ssh-config, mux-ensure, end, reload and stop", argv[at]);
 }

@@ -364,3 +364,24 @@ def test_the_notice_of_a_long_wait(make_daemon, sshd, target):
     assert line.startswith("sshlease: ") and "wait" in line
     holder.release()
     assert child.communicate(timeout=20)[0] == b"mine\n" and child.returncode == 0
+
+
+def test_stop(daemon):
+    """One's own daemon, and its lease is given back before; where none runs, there is nothing to do."""
+    holder = daemon.cli_start("exec", "t", "--", "echo held; sleep 0.2")
+    assert read_line(holder.stdout) == "held\n"
+    done = daemon.cli("stop")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert daemon.process.poll() == 0  # over when the command is
+    holder.communicate(timeout=30)
+    done = daemon.cli("stop")
+    assert done.returncode == 0 and "no sshleased is listening" in done.stderr.decode()
+    assert daemon.cli("stop", "it").returncode == 2
+
+
+@pytest.mark.root
+def test_another_users_is_not_stopped(make_daemon, account):
+    daemon = make_daemon(user=account)
+    line = one_line(daemon.cli("stop"), code=1)
+    assert re.search(rf"process {daemon.pid}\) is not yours; .*systemctl stop sshleased", line)
+    assert daemon.process.poll() is None

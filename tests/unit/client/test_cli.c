@@ -26,7 +26,7 @@ static void wrong_arguments(void **state)
         int status;
         const char *text;
     } cases[] = {
-        {{NULL}, 2, "exec, shell, status, ssh-config, mux-ensure, end or reload (see sshlease --help)"},
+        {{NULL}, 2, "exec, shell, status, ssh-config, mux-ensure, end, reload or stop (see sshlease --help)"},
         {{"frobnicate"}, 2, "no verb frobnicate"},
         {{"--frobnicate"}, 2, "unknown option --frobnicate"},
         {{"--socket"}, 2, "--socket needs a path"},
@@ -50,6 +50,7 @@ static void wrong_arguments(void **state)
         {{"end", "1x"}, 2, "1x is not the id"},
         {{"end", "99999999999999999999"}, 2, "is not the id"},
         {{"reload", "now"}, 2, "takes no argument"},
+        {{"stop", "now"}, 2, "takes no argument"},
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -64,7 +65,7 @@ static void wrong_arguments(void **state)
 static void help_and_version_everywhere(void **state)
 {
     (void)state;
-    static const char *const verbs[] = {"exec", "shell", "status", "ssh-config", "mux-ensure", "end", "reload"};
+    static const char *const verbs[] = {"exec", "shell", "status", "ssh-config", "mux-ensure", "end", "reload", "stop"};
     char expected[64];
 
     RUN("--help");
