@@ -129,6 +129,7 @@ def test_a_system_service_that_is_not_for_this_user(monkeypatch, tmp_path):
     assert f"no permission to connect to {path}, which is for the group " in str(error) and "sshleased --user" in str(error)
 
 
+@pytest.mark.once
 def test_from_the_command_line(home, python_env, daemon):
     """python -m sshlease: what answers, starting one, stopping it; of another user's it keeps its hands."""
     def run(*words):

@@ -300,6 +300,7 @@ def test_autostart_that_fails_is_told_by_the_tests(suite, tmp_path, absent):
 
 # --- reports ---
 
+@pytest.mark.once
 def test_an_error_is_shown_where_the_test_met_it(suite, pool):
     """Not with the steps within the package; those of an error that may be the package's are there."""
     result = suite.at(pool.path).write("""
