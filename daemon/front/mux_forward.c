@@ -169,6 +169,7 @@ static void on_looked(void *arg, const struct sl_mux_words *words)
 
     fs->look = NULL;
     fs->looked = SL_ASKER_LOOKED;
+    fs->limited = words->limited;
     if (words->known && !words->control)
         fs->asker = SL_ASKER_SESSION;
     else if (words->known && words->forward)

@@ -56,6 +56,7 @@ struct sl_mux_forwards {
     struct sl_mux_look *look; /* under way; NULL: none */
     enum { SL_ASKER_UNSEEN, SL_ASKER_LOOKED } looked;
     enum sl_forward_asker asker;
+    bool limited; /* by a PermitRemoteOpen that was seen */
     enum { SL_FORWARDS_NOT_ASKED, SL_FORWARDS_ASKING, SL_FORWARDS_GRANTED, SL_FORWARDS_OVER } lease;
     TAILQ_HEAD(, sl_forward) forwards;
     TAILQ_HEAD(, sl_forward_conn) conns;
@@ -65,6 +66,8 @@ struct sl_mux_forwards {
 
 /* --- mux_forward_list.c: forwards as such --- */
 
+/* A remote forward without a destination: who connects there says by SOCKS where to. */
+bool sl_forward_is_socks_there(const struct sl_forward *f);
 /* Whether `f` is what `fwd` names. */
 bool sl_forward_is(const struct sl_forward *f, const struct sl_mux_fwd *fwd);
 /* A new one in the client's list; makes the list. NULL when out of memory. */

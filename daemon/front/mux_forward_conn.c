@@ -1,8 +1,9 @@
 /* One connection of a forward.
  *   from here   accepted; on a dynamic forward SOCKS says where it leads (SOCKS); the server is asked to connect there,
  *               and bytes go between the socket and the stream (RELAYING)
- *   from there  the stream is accepted at once, so that the next one can be seen; where it leads is dialed (DIALING);
- *               what the stream says meanwhile is kept for the relay, which is made with the socket
+ *   from there  the stream is accepted at once, so that the next one can be seen; where the forward has no destination,
+ *               SOCKS says it (SOCKS_THERE); where it leads is dialed (DIALING); what the stream says meanwhile is kept
+ *               for the relay, which is made with the socket
  * It ends with its relay; its memory goes with the handle of its timer. */
 #include "daemon/front/mux_forward.h"
 #include "daemon/front/mux_socks.h"
@@ -16,11 +17,18 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* For a SOCKS client to say what it wants, and for what a remote forward leads to. */
+/* For a SOCKS client to say what it wants and to take its answer, and for what a remote forward leads to. */
 #define SOCKS_TIMEOUT_MS 10000u
 #define DIAL_TIMEOUT_MS  10000u
 
-enum conn_phase { CONN_NEW, CONN_SOCKS, CONN_DIALING, CONN_RELAYING, CONN_CLOSING };
+enum conn_phase {
+    CONN_NEW,
+    CONN_SOCKS,
+    CONN_SOCKS_THERE,
+    CONN_DIALING,
+    CONN_RELAYING,
+    CONN_CLOSING, /* of its own stream: when the last answer is sent, or at once */
+};
 
 struct sl_forward_conn {
     TAILQ_ENTRY(sl_forward_conn) link;
@@ -29,16 +37,20 @@ struct sl_forward_conn {
     uv_timer_t timer;
     int fd; /* while it is nobody else's; -1 */
 
-    /* from here, dynamic */
-    struct sl_watched watched;
+    /* dynamic */
     struct sl_socks socks;
     uint8_t heard[SL_SOCKS_REQUEST_MAX];
     size_t heard_len;
+
+    /* from here, dynamic */
+    struct sl_watched watched;
     int answer_fd; /* the socket once more, for the answer; -1 */
 
     /* from there */
     struct sl_dial *dial;
     bool stream_open, stream_eof; /* said before there was a relay */
+    size_t credit;                /* what the stream may say before there is one */
+    size_t answered;              /* bytes of SOCKS that the stream was given without one, and are not sent */
 
     struct sl_stream *stream; /* before it is the relay's */
     struct sl_relay *relay;
@@ -125,7 +137,7 @@ static void note(const struct sl_forward_conn *conn, const char *text)
         (long)c->peer.pid, (unsigned long)c->peer.uid, sl_log_quote(quoted, sizeof quoted, text));
 }
 
-/* --- relaying ----------------------------------------------------------------------------------------------------- */
+/* --- SOCKS -------------------------------------------------------------------------------------------------------- */
 
 /* The socket's buffer is empty, and has room for the few bytes of it. */
 static void say_socks(int fd, const uint8_t *reply, size_t len)
@@ -133,6 +145,30 @@ static void say_socks(int fd, const uint8_t *reply, size_t len)
     if (len > 0)
         (void)!write(fd, reply, len);
 }
+
+static void say_socks_there(struct sl_forward_conn *conn, const uint8_t *reply, size_t len)
+{
+    if (len > 0 && sl_stream_write(conn->stream, reply, len) == SL_OK)
+        conn->answered += len;
+}
+
+static void feed_socks(struct sl_forward_conn *conn)
+{
+    uint8_t reply[SL_SOCKS_REPLY_MAX];
+    size_t used, reply_len;
+
+    do {
+        used = sl_socks_feed(&conn->socks, conn->heard, conn->heard_len, reply, &reply_len);
+        if (conn->stream != NULL)
+            say_socks_there(conn, reply, reply_len);
+        else
+            say_socks(conn->fd, reply, reply_len);
+        conn->heard_len -= used;
+        memmove(conn->heard, conn->heard + used, conn->heard_len);
+    } while (used > 0 && conn->socks.phase < SL_SOCKS_ASKED);
+}
+
+/* --- relaying ----------------------------------------------------------------------------------------------------- */
 
 static void on_open(void *arg, int status, const char *text)
 {
@@ -207,15 +243,7 @@ static void connect_as_asked(struct sl_forward_conn *conn)
 /* Feeds what was heard; true when the phase of SOCKS is over, and `conn` perhaps with it. */
 static bool understand(struct sl_forward_conn *conn)
 {
-    uint8_t reply[SL_SOCKS_REPLY_MAX];
-    size_t used, reply_len;
-
-    do {
-        used = sl_socks_feed(&conn->socks, conn->heard, conn->heard_len, reply, &reply_len);
-        say_socks(conn->fd, reply, reply_len);
-        conn->heard_len -= used;
-        memmove(conn->heard, conn->heard + used, conn->heard_len);
-    } while (used > 0 && conn->socks.phase < SL_SOCKS_ASKED);
+    feed_socks(conn);
     if (conn->socks.phase == SL_SOCKS_ASKED) {
         connect_as_asked(conn);
         return true;
@@ -250,11 +278,13 @@ static void on_heard(struct sl_watched *watched, uint32_t events)
     }
 }
 
+static const char late_for_socks[] = "a SOCKS client that does not say what it wants";
+
 static void on_late(uv_timer_t *timer)
 {
     struct sl_forward_conn *conn = timer->data;
 
-    note(conn, "a SOCKS client that does not say what it wants");
+    note(conn, late_for_socks);
     over(conn);
 }
 
@@ -295,85 +325,69 @@ void sl_forward_conn_local(struct sl_forward *f, int fd)
 
 /* --- from there --------------------------------------------------------------------------------------------------- */
 
-/* The stream's word goes to the relay where there is one. */
-static void on_stream_open(void *arg, int status, const char *text)
-{
-    struct sl_forward_conn *conn = arg;
+static void on_late_there(uv_timer_t *timer);
 
-    if (conn->relay != NULL)
-        sl_relay_stream_handler.on_open(conn->relay, status, text);
+/* Its stream is closed, and ends it; where it was told something, when that is sent. */
+static void close_stream(struct sl_forward_conn *conn)
+{
+    sl_dial_cancel(conn->dial);
+    conn->dial = NULL;
+    conn->phase = CONN_CLOSING;
+    (void)uv_timer_stop(&conn->timer);
+    if (conn->answered > 0)
+        (void)uv_timer_start(&conn->timer, on_late_there, SOCKS_TIMEOUT_MS, 0);
     else
-        conn->stream_open = true;
+        sl_stream_close(conn->stream);
 }
 
-static void on_stream_data(void *arg, int fd, const uint8_t *data, size_t len)
-{
-    const struct sl_forward_conn *conn = arg;
-
-    sl_relay_stream_handler.on_data(conn->relay, fd, data, len); /* credit comes from there only */
-}
-
-static void on_stream_eof(void *arg)
-{
-    struct sl_forward_conn *conn = arg;
-
-    if (conn->relay != NULL)
-        sl_relay_stream_handler.on_eof(conn->relay);
-    else
-        conn->stream_eof = true;
-}
-
-static void on_stream_sent(void *arg, size_t len)
-{
-    const struct sl_forward_conn *conn = arg;
-
-    if (conn->relay != NULL)
-        sl_relay_stream_handler.on_sent(conn->relay, len);
-}
-
-static void on_stream_end(void *arg, const struct sl_stream_result *result)
-{
-    struct sl_forward_conn *conn = arg;
-
-    if (conn->relay != NULL)
-        sl_relay_stream_handler.on_end(conn->relay, result);
-    else
-        over(conn);
-}
-
-static const struct sl_stream_handler stream_handler = {
-    .on_open = on_stream_open,
-    .on_data = on_stream_data,
-    .on_eof = on_stream_eof,
-    .on_sent = on_stream_sent,
-    .on_end = on_stream_end,
-};
-
-/* Nobody is there to talk to: its stream is closed, and ends it. */
+/* Nobody is there to talk to. */
 static void give_up(struct sl_forward_conn *conn, const char *text)
 {
+    uint8_t reply[SL_SOCKS_REPLY_MAX];
+
     note(conn, text);
-    conn->phase = CONN_CLOSING;
-    sl_stream_close(conn->stream);
+    if (conn->phase == CONN_DIALING && conn->socks.phase == SL_SOCKS_ASKED)
+        say_socks_there(conn, reply, sl_socks_answer(&conn->socks, SL_SOCKS_REFUSED, reply));
+    close_stream(conn);
 }
 
-static void connected_here(struct sl_forward_conn *conn, int fd)
+static void on_late_there(uv_timer_t *timer)
+{
+    struct sl_forward_conn *conn = timer->data;
+
+    if (conn->phase == CONN_CLOSING)
+        sl_stream_close(conn->stream);
+    else
+        give_up(conn, late_for_socks);
+}
+
+/* What SOCKS has to say goes first, then what its client said too early. */
+static void start_relaying(struct sl_forward_conn *conn)
 {
     struct sl_stream *stream = conn->stream;
+    uint8_t reply[SL_SOCKS_REPLY_MAX];
 
-    conn->fd = fd;
-    if (make_relay(conn) != 0) {
-        give_up(conn, sl_status_text(SL_E_NOMEM));
-        return;
-    }
     conn->phase = CONN_RELAYING;
     conn->stream = NULL;
     sl_relay_take_stream(conn->relay, stream);
+    if (conn->socks.phase == SL_SOCKS_ASKED)
+        sl_relay_input(conn->relay, reply, sl_socks_answer(&conn->socks, SL_SOCKS_CONNECTED, reply));
+    sl_stream_credit(stream, SL_RELAY_CREDIT - conn->credit - conn->heard_len); /* the relay gives credit for these */
+    if (conn->heard_len > 0)
+        sl_relay_stream_handler.on_data(conn->relay, 0, conn->heard, conn->heard_len);
     if (conn->stream_open)
         sl_relay_stream_handler.on_open(conn->relay, 0, "");
     if (conn->stream_eof)
         sl_relay_stream_handler.on_eof(conn->relay);
-    sl_stream_credit(stream, SL_RELAY_CREDIT);
+}
+
+static void connected_here(struct sl_forward_conn *conn, int fd)
+{
+    conn->fd = fd;
+    if (make_relay(conn) == 0)
+        start_relaying(conn);
+    else
+        give_up(conn, sl_status_text(SL_E_NOMEM));
 }
 
 static void on_resolved(void *arg)
@@ -402,32 +416,128 @@ static void on_dial_failed(void *arg, int status, const char *text)
 static const struct sl_dial_handler dial_handler = {
     .on_resolved = on_resolved, .on_connected = on_dialed, .on_failed = on_dial_failed};
 
+static void dial(struct sl_forward_conn *conn, const char *host, uint16_t port)
+{
+    conn->phase = CONN_DIALING;
+    if (sl_dial_start(
+            conn->owner->client->mux->loop, host, port, DIAL_TIMEOUT_MS, 0, &dial_handler, conn, &conn->dial) != 0)
+        give_up(conn, sl_status_text(SL_E_NOMEM));
+}
+
 static void connect_here(struct sl_forward_conn *conn, const struct sl_forward_end *to)
 {
     char error[256];
     int fd;
 
+    if (to->port != SL_MUX_PORT_PATH) {
+        dial(conn, to->host, (uint16_t)to->port);
+        return;
+    }
     conn->phase = CONN_DIALING;
-    if (to->port == SL_MUX_PORT_PATH) {
-        if (sl_dial_unix(to->host, error, sizeof error, &fd) == 0)
-            connected_here(conn, fd);
-        else
-            give_up(conn, error);
-    } else if (sl_dial_start(conn->owner->client->mux->loop, to->host, (uint16_t)to->port, DIAL_TIMEOUT_MS, 0,
-                   &dial_handler, conn, &conn->dial) != 0) {
-        give_up(conn, sl_status_text(SL_E_NOMEM));
+    if (sl_dial_unix(to->host, error, sizeof error, &fd) == 0)
+        connected_here(conn, fd);
+    else
+        give_up(conn, error);
+}
+
+/* What a stream says without a relay: SOCKS, or what comes behind it too early. No more than its credit. */
+static void hear_there(struct sl_forward_conn *conn, const uint8_t *data, size_t len)
+{
+    memcpy(conn->heard + conn->heard_len, data, len);
+    conn->heard_len += len;
+    conn->credit -= len;
+    if (conn->phase != CONN_SOCKS_THERE)
+        return;
+    feed_socks(conn);
+    if (conn->socks.phase == SL_SOCKS_ASKED) {
+        (void)uv_timer_stop(&conn->timer);
+        dial(conn, conn->socks.host, conn->socks.port);
+    } else if (conn->socks.phase == SL_SOCKS_FAILED) {
+        give_up(conn, conn->socks.why);
     }
 }
+
+/* The stream's word goes to the relay where there is one. */
+static void on_stream_open(void *arg, int status, const char *text)
+{
+    struct sl_forward_conn *conn = arg;
+
+    if (conn->relay != NULL)
+        sl_relay_stream_handler.on_open(conn->relay, status, text);
+    else
+        conn->stream_open = true;
+}
+
+static void on_stream_data(void *arg, int fd, const uint8_t *data, size_t len)
+{
+    struct sl_forward_conn *conn = arg;
+
+    if (conn->relay != NULL)
+        sl_relay_stream_handler.on_data(conn->relay, fd, data, len);
+    else if (conn->phase != CONN_CLOSING)
+        hear_there(conn, data, len);
+}
+
+static void on_stream_eof(void *arg)
+{
+    struct sl_forward_conn *conn = arg;
+
+    if (conn->relay != NULL)
+        sl_relay_stream_handler.on_eof(conn->relay);
+    else if (conn->phase == CONN_SOCKS_THERE)
+        close_stream(conn); /* it went without asking for anything */
+    else
+        conn->stream_eof = true;
+}
+
+/* What was said before there was a relay is sent before what it says. */
+static void on_stream_sent(void *arg, size_t len)
+{
+    struct sl_forward_conn *conn = arg;
+    const size_t ours = len < conn->answered ? len : conn->answered;
+
+    conn->answered -= ours;
+    if (conn->relay != NULL && len > ours)
+        sl_relay_stream_handler.on_sent(conn->relay, len - ours);
+    else if (conn->phase == CONN_CLOSING && conn->answered == 0)
+        sl_stream_close(conn->stream);
+}
+
+static void on_stream_end(void *arg, const struct sl_stream_result *result)
+{
+    struct sl_forward_conn *conn = arg;
+
+    if (conn->relay != NULL)
+        sl_relay_stream_handler.on_end(conn->relay, result);
+    else
+        over(conn);
+}
+
+static const struct sl_stream_handler stream_handler = {
+    .on_open = on_stream_open,
+    .on_data = on_stream_data,
+    .on_eof = on_stream_eof,
+    .on_sent = on_stream_sent,
+    .on_end = on_stream_end,
+};
 
 int sl_forward_conn_remote(struct sl_forward *f)
 {
     struct sl_forward_conn *conn = new_conn(f->owner, -1);
-    int r = conn == NULL ? SL_E_NOMEM : sl_lease_accept(f->remote, &stream_handler, conn, 0, &conn->stream);
+    const bool socks = sl_forward_is_socks_there(f);
+    const size_t credit = socks ? SL_SOCKS_REQUEST_MAX : 0;
+    int r = conn == NULL ? SL_E_NOMEM : sl_lease_accept(f->remote, &stream_handler, conn, credit, &conn->stream);
 
-    if (r == 0)
+    if (r == 0 && socks) {
+        sl_socks_init(&conn->socks);
+        conn->credit = credit;
+        conn->phase = CONN_SOCKS_THERE;
+        (void)uv_timer_start(&conn->timer, on_late_there, SOCKS_TIMEOUT_MS, 0);
+    } else if (r == 0) {
         connect_here(conn, &f->connect);
-    else if (conn != NULL)
+    } else if (conn != NULL) {
         drop(conn);
+    }
     return r == SL_E_NOMEM ? SL_E_STREAM_LIMIT : r; /* it waits just so */
 }
 
@@ -442,10 +552,7 @@ void sl_forward_conns_close(struct sl_mux_forwards *fs)
         if (conn->relay != NULL) {
             sl_relay_close(conn->relay);
         } else if (conn->stream != NULL) {
-            sl_dial_cancel(conn->dial);
-            conn->dial = NULL;
-            conn->phase = CONN_CLOSING;
-            sl_stream_close(conn->stream);
+            close_stream(conn);
         } else {
             drop(conn);
         }

@@ -8,6 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool sl_forward_is_socks_there(const struct sl_forward *f)
+{
+    return f->kind == SL_MUX_FWD_REMOTE && f->connect.port == 0;
+}
+
 static bool same_end(const struct sl_forward_end *end, struct sl_bytes host, uint32_t port)
 {
     return end->port == port && strlen(end->host) == host.len && memcmp(end->host, host.data, host.len) == 0;
@@ -77,8 +82,8 @@ const char *sl_forward_name(const struct sl_forward *f, char *buf, size_t size)
 
     put_end(listen, sizeof listen, &f->listen);
     put_end(connect, sizeof connect, &f->connect);
-    if (f->kind == SL_MUX_FWD_DYNAMIC)
-        (void)snprintf(buf, size, "-D %s", listen);
+    if (f->kind == SL_MUX_FWD_DYNAMIC || sl_forward_is_socks_there(f))
+        (void)snprintf(buf, size, "-%c %s", option[f->kind], listen);
     else
         (void)snprintf(buf, size, "-%c %s:%s", option[f->kind], listen, connect);
     return buf;

@@ -1,6 +1,6 @@
 /* Where a forward listens, and what may be had at all:
  *   -L, -D  a port or a Unix socket of this machine
- *   -R      a port of the server's: it is asked, and says yes or no
+ *   -R      a port of the server's: it is asked, and says yes or no; where it leads may be for SOCKS to say
  * The daemon must not be made to do for a client what the client may not do itself: where it runs as another user than
  * the client, it makes no Unix socket for it and connects to none, and listens on loopback addresses only. */
 #include "daemon/front/mux_forward.h"
@@ -56,8 +56,9 @@ static const char *check_listening_there(const struct sl_forward *f)
         return "sshleased cannot have the server listen on a Unix socket; use a port";
     if (f->listen.port > UINT16_MAX)
         return "there is no such port to listen on";
-    if (f->connect.port == 0)
-        return "a remote forward without a destination (SOCKS from the server's side) is not available; name one";
+    if (sl_forward_is_socks_there(f))
+        return f->owner->limited ? "sshleased does not limit where SOCKS leads (PermitRemoteOpen); name a destination"
+                                 : NULL;
     return is_path(&f->connect) ? check_path(f, &f->connect) : NULL;
 }
 
@@ -65,8 +66,9 @@ bool sl_forward_allowed(const struct sl_forward *f, char *text, size_t size)
 {
     const char *why = f->kind == SL_MUX_FWD_REMOTE ? check_listening_there(f) : check_listening_here(f);
 
-    if (why == NULL && f->kind != SL_MUX_FWD_DYNAMIC && !is_path(&f->connect) &&
-        (f->connect.port == 0 || f->connect.port > UINT16_MAX))
+    const bool socks = f->kind == SL_MUX_FWD_DYNAMIC || sl_forward_is_socks_there(f);
+
+    if (why == NULL && !socks && !is_path(&f->connect) && (f->connect.port == 0 || f->connect.port > UINT16_MAX))
         why = "there is no such port to connect to";
     if (why != NULL)
         (void)snprintf(text, size, "%s", why);

@@ -11,6 +11,7 @@ struct sl_mux_words {
     bool forward;  /* -O forward */
     bool no_shell; /* -N, or -o SessionType=none */
     bool fork;     /* -f, or -o ForkAfterAuthentication=yes */
+    bool limited;  /* -o PermitRemoteOpen, and not =any */
 };
 
 /* Reads an ssh's arguments, its name the first, each ended by a NUL. Pure. */

@@ -50,6 +50,8 @@ static void take_argument(struct sl_mux_words *w, char option, const char *argum
         *session_type_said = true;
     } else if (option == 'o' && (value = value_of(argument, "ForkAfterAuthentication")) != NULL) {
         w->fork |= strcasecmp(value, "yes") == 0 || strcasecmp(value, "true") == 0;
+    } else if (option == 'o' && (value = value_of(argument, "PermitRemoteOpen")) != NULL) {
+        w->limited |= strcasecmp(value, "any") != 0;
     }
 }
 

@@ -261,6 +261,65 @@ def test_remote_to_a_unix_socket_and_to_nobody(pooled, tmp_path):
         assert_carries(port)
 
 
+def test_remote_without_a_destination(pooled):
+    """SOCKS from the server's side, as -D from this one."""
+    port = free_port()
+    with Far(serve=digest) as near, forwarding(pooled, "-R", str(port)) as process:
+        client, answer = socks5(port, b"localhost", near.port, behind=b"sent at once, ")
+        with client:
+            assert answer[:2] == b"\5\0"
+            client.sendall(b"and later")
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == hashlib.sha256(b"sent at once, and later").digest()
+        data = os.urandom(8 << 20)
+        with await_port(port) as client:  # SOCKS 4a
+            client.sendall(struct.pack(">BBH", 4, 1, near.port) + b"\0\0\0\1me\0" + b"127.0.0.1\0")
+            assert client.recv(8, socket.MSG_WAITALL)[:2] == b"\0\x5a"
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == hashlib.sha256(data).digest()
+        client, answer = socks5(port, b"127.0.0.1", free_port())
+        with client:
+            assert answer[:2] == b"\5\1"
+            assert client.recv(1) == b""
+        for said in (b"GET / HTTP/1.1\r\n\r\n", b"\5\1\2", b"\4\1" + b"x" * 1100):
+            with await_port(port) as client:
+                client.sendall(said)
+                client.shutdown(socket.SHUT_WR)
+                assert read_all(client) == (b"\5\xff" if said[0] == 5 else b""), said
+        await_port(port).close()
+        leave(process)
+    until(lambda: dial(port) is None, "the port is free")
+    pooled.await_leases(0)
+    assert pooled.good("ssh", "t", "echo fine") == b"fine\n"
+    assert logins(pooled) == 1
+
+
+def test_a_remote_one_without_a_destination_that_stands(pooled):
+    with Far(serve=digest) as near:
+        port = int(pooled.good("ssh", "-O", "forward", "-R", "0", "t"))
+        assert [lease["label"] for lease in pooled.await_leases(1)] == ["mux -R 0"]
+        client, answer = socks5(port, b"127.0.0.1", near.port)
+        with client:
+            assert answer[:2] == b"\5\0"
+            pooled.good("ssh", "-O", "cancel", "-R", str(port), "t")
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == hashlib.sha256(b"").digest()
+    until(lambda: dial(port) is None, "the port is free")
+    pooled.await_leases(0)
+
+
+def test_where_socks_may_lead_is_not_limited_in_silence(pooled):
+    """No master is told of PermitRemoteOpen; where it is seen it must not be passed over."""
+    for command in (["t", "echo must not be seen"], ["-O", "forward", "t"]):
+        done = pooled.run("ssh", "-o", "PermitRemoteOpen=none", "-R", str(free_port()), *command)
+        assert (done.returncode, done.stdout) == (255, b""), done
+        assert b"target t: sshleased does not limit where SOCKS leads (PermitRemoteOpen)" in done.stderr
+    with Far() as near:
+        pooled.good("ssh", "-o", "PermitRemoteOpen=none", "-R", f"{free_port()}:127.0.0.1:{near.port}", "t", "true")
+    pooled.good("ssh", "-o", "PermitRemoteOpen=any", "-R", str(free_port()), "t", "true")
+
+
 # --- those that stand ----------------------------------------------------------------------------------------------------
 
 def test_a_forward_that_stands_until_it_is_cancelled(pooled):
@@ -354,7 +413,6 @@ def test_a_forward_that_stands_renews_its_lease(make_tools, sshd, target):
     (["-L", "127.0.0.300:{free}:127.0.0.1:1"], "loopback addresses only"),
     (["-R", "127.0.0.1:{taken}:127.0.0.1:1"], "the server does not listen"),
     (["-R", "/tmp/there.sock:127.0.0.1:1"], "cannot have the server listen on a Unix socket"),
-    (["-R", "{free}"], "without a destination"),
 ])
 def test_refused_loudly(pooled, args, reason):
     with Far() as taken:

@@ -83,6 +83,16 @@ static void a_session_with_one(void **state)
     expect_session("ssh|-i|N|-pN|t", false, false);
 }
 
+static void where_socks_may_lead(void **state)
+{
+    (void)state;
+    assert_true(words_of("ssh|-oPermitRemoteOpen=none|-R|1080|t").limited);
+    assert_true(words_of("ssh|-R|1080|-o|permitremoteopen web:80 web:443|t").limited);
+    assert_false(words_of("ssh|-R|1080|-o|PermitRemoteOpen=any|t").limited);
+    assert_false(words_of("ssh|-R|1080|-o|PermitLocalCommand=yes|t").limited);
+    assert_false(words_of("ssh|-R|1080|t|ls|-oPermitRemoteOpen=none").limited);
+}
+
 static void what_is_no_command_line_of_ssh_is_not_judged(void **state)
 {
     (void)state;
@@ -107,6 +117,7 @@ int main(void)
         cmocka_unit_test(control_commands_are_told_apart),
         cmocka_unit_test(a_session_without_a_shell),
         cmocka_unit_test(a_session_with_one),
+        cmocka_unit_test(where_socks_may_lead),
         cmocka_unit_test(what_is_no_command_line_of_ssh_is_not_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
