@@ -24,8 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define EXIT_FAILED 255u
@@ -526,13 +524,6 @@ static void on_looked(void *arg, const struct sl_mux_words *words)
     ask(s);
 }
 
-static bool is_null(int fd)
-{
-    struct stat st;
-
-    return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
-}
-
 void sl_mux_on_session_fds(struct sl_mux_client *c, const int fd[SL_MUX_SESSION_FDS])
 {
     struct sl_mux_session *s = c->session;
@@ -541,7 +532,7 @@ void sl_mux_on_session_fds(struct sl_mux_client *c, const int fd[SL_MUX_SESSION_
     assert(s->phase == SESSION_FDS);
     look_at_terminal(s, fd[0]);
     s->stderr_is_tty = sl_tty_is(fd[2]);
-    s->stdin_is_null = is_null(fd[0]);
+    s->stdin_is_null = sl_tty_is_null(fd[0]);
     s->phase = SESSION_LOOKING;
     int r = sl_relay_new(c->mux->watch, fd, SL_RELAY_COMMAND, escapes ? &typed_handler : &plain_handler, s, &s->relay);
     if (r != 0) {

@@ -3,6 +3,7 @@
 #include "daemon/net/fd_jobs.h"
 
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 bool sl_tty_is(int fd)
@@ -11,6 +12,14 @@ bool sl_tty_is(int fd)
 
     /* What is asked of a file is passed on to its file system. */
     return sl_fd_stat(fd, &st) == 0 && S_ISCHR(st.stx_mode) && isatty(fd) == 1;
+}
+
+bool sl_tty_is_null(int fd)
+{
+    struct statx st;
+
+    return sl_fd_stat(fd, &st) == 0 && S_ISCHR(st.stx_mode) &&
+           makedev(st.stx_rdev_major, st.stx_rdev_minor) == makedev(1, 3);
 }
 
 bool sl_tty_size(int fd, struct sl_tty_size *ret_size)

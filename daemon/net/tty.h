@@ -1,4 +1,4 @@
-/* tty.h - what a passed terminal is like: its size, its modes as SSH encodes them. Never changes it. */
+/* tty.h - what a passed terminal is like, or /dev/null in its place: its size, its modes as SSH has them. Changes nothing. */
 #ifndef SSHLEASE_NET_TTY_H
 #define SSHLEASE_NET_TTY_H
 
@@ -11,6 +11,8 @@ struct sl_tty_size {
 };
 
 bool sl_tty_is(int fd);
+/* Whether it is /dev/null. */
+bool sl_tty_is_null(int fd);
 /* False, and nothing changed, when `fd` is no terminal or does not know its size. */
 bool sl_tty_size(int fd, struct sl_tty_size *ret_size);
 /* The modes as RFC 4254 section 8 encodes them, in `modes`, SL_TTY_MODES_MAX bytes; how many were used: 0 when `fd` is

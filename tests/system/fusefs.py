@@ -1,6 +1,7 @@
 """A file system of one file that does not answer what it is told not to: /dev/fuse spoken from the kernel's header, no
 library needed. Needs root for the mount; the files are `uid`'s, and nobody else may ask for them, as with a mount of
-that user's own. Run as a program it is the server."""
+that user's own; but where attributes are not answered, everybody may, as on a file server that has gone. Run as a
+program it is the server."""
 
 import ctypes
 import os
@@ -23,14 +24,14 @@ def attributes(node, uid):
     return struct.pack("=6Q10I", node, SIZE if node == NODE else 0, 0, 0, 0, 0, 0, 0, 0, mode, 1, uid, uid, 0, 4096, 0)
 
 
-def answer(opcode, node, body, uid):
+def answer(opcode, node, body, uid, attributes_last):
     """(error, body) for one request."""
     if opcode == INIT:
         return 0, struct.pack("=4I2H2I2H8I", 7, 31, 0, 0, 12, 10, 65536, 1, 16, 0, *[0] * 8)
     if opcode == LOOKUP:
         if body.rstrip(b"\0") != NAME:
             return -2, b""
-        return 0, struct.pack("=4Q2I", NODE, 0, 3600, 3600, 0, 0) + attributes(NODE, uid)
+        return 0, struct.pack("=4Q2I", NODE, 0, 3600, attributes_last, 0, 0) + attributes(NODE, uid)
     if opcode == GETATTR:
         return 0, struct.pack("=Q2I", 3600, 0, 0) + attributes(node, uid)
     if opcode == OPEN:
@@ -43,8 +44,10 @@ def answer(opcode, node, body, uid):
 def serve(directory, uid, ignored):
     libc = ctypes.CDLL(None, use_errno=True)
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-    options = f"fd={device},rootmode=40000,user_id={uid},group_id={uid}".encode()
-    if libc.mount(b"fuse-test", directory.encode(), b"fuse", 6, options) != 0:  # MS_NOSUID | MS_NODEV
+    options = f"fd={device},rootmode=40000,user_id={uid},group_id={uid}"
+    if GETATTR in ignored:
+        options += ",allow_other"
+    if libc.mount(b"fuse-test", directory.encode(), b"fuse", 6, options.encode()) != 0:  # MS_NOSUID | MS_NODEV
         raise OSError(ctypes.get_errno(), "mount")
     print("mounted", flush=True)
     while True:
@@ -53,7 +56,7 @@ def serve(directory, uid, ignored):
         if opcode in ignored:
             print("ignored", opcode, flush=True)
         elif opcode not in (FORGET, BATCH_FORGET, INTERRUPT):
-            error, body = answer(opcode, node, request[40:], uid)
+            error, body = answer(opcode, node, request[40:], uid, 0 if GETATTR in ignored else 3600)
             os.write(device, struct.pack("=IiQ", 16 + len(body), error, unique) + body)
 
 

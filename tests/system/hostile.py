@@ -157,8 +157,21 @@ def locked(path, file, kind):
     open_stream(path, honest.fileno())
 
 
+def session_input(path, file):
+    """A session at a mux socket with such a file for its input."""
+    fds = [os.open(file, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY), os.open(os.devnull, os.O_WRONLY)]
+    s = connect(path)
+    KEPT.extend([fds, s])
+    body = struct.pack(">6I", 0, 0, 0, 0, 0, 0) + struct.pack(">I", 0xFFFFFFFF) + native.string("") + native.string("cat")
+    for frame in (struct.pack(">II", 1, 4), struct.pack(">I", 0x10000002) + body):
+        s.sendall(struct.pack(">I", len(frame)) + frame)
+    for fd in fds:
+        pass_one(s, fd)
+
+
 ATTACKS = {"linger": linger, "nested": nested, "surplus": surplus, "unread": unread, "drop-file": drop_file,
-           "drop-many": drop_many, "input-file": input_file, "locked": locked}
+           "drop-many": drop_many, "input-file": input_file, "locked": locked,
+           "session-input": session_input}
 
 if __name__ == "__main__":
     ATTACKS[sys.argv[1]](*sys.argv[2:])

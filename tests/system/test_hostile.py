@@ -166,6 +166,14 @@ def test_input_from_a_file_that_does_not_answer(victim, attack, hanging):
 
 
 @pytest.mark.root
+def test_a_sessions_input_from_a_file_that_does_not_say_what_it_is(victim, attack, hanging):
+    files = hanging(fusefs.GETATTR)
+    await_attacked(attack("session-input", socket_of(victim, "mux"), files.path))
+    until(lambda: victim.status()["leases"], "the attacker's lease")
+    assert_serves(victim)
+
+
+@pytest.mark.root
 @pytest.mark.parametrize("kind", ["file", "pipe", "unix", "tcp"])
 def test_input_that_is_locked(victim, attack, hanging, kind):
     """The kernel has a lock on what is read while it copies into the reader's memory, which the attacker's file is."""
