@@ -142,8 +142,8 @@ static void on_stop_listening(struct sl_mux_client *c, const struct sl_mux_msg *
     sl_driver_reset(c->mux->driver, c->target, c->peer.uid);
 }
 
-/* The same; and of what its user has there, a master would end with it what nobody else can: forwards without a client.
- */
+/* The same; and a master would end with it what its user has there. Of that, what only holds forwards ends here too: whether
+ * an ssh is left that could be killed for it, its version decides. */
 static void on_terminate(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     struct sl_mux_client *other, *next;
@@ -152,8 +152,12 @@ static void on_terminate(struct sl_mux_client *c, const struct sl_mux_msg *msg)
         return;
     for (other = TAILQ_FIRST(&c->mux->clients.head); other != NULL; other = next) {
         next = TAILQ_NEXT(other, link);
-        if (other->phase == SL_MUX_STANDING && other->peer.uid == c->peer.uid && strcmp(other->target, c->target) == 0)
+        if (other->peer.uid != c->peer.uid || strcmp(other->target, c->target) != 0)
+            continue;
+        if (other->phase == SL_MUX_STANDING)
             sl_mux_forwards_end(other);
+        else
+            sl_mux_session_terminate(other);
     }
     sl_mux_client_ok(c, msg->rid);
     sl_driver_reset(c->mux->driver, c->target, c->peer.uid);
@@ -161,7 +165,8 @@ static void on_terminate(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 
 static void on_proxy(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
-    sl_mux_client_refuse(c, SL_MUX_FAILURE, msg->rid, "sshleased does not speak the proxy mode of OpenSSH's sockets");
+    sl_mux_client_refuse(c, SL_MUX_FAILURE, msg->rid,
+        "sshleased does not speak the proxy mode of OpenSSH's sockets; leave out -O proxy");
 }
 
 /* --- frames and descriptors --------------------------------------------------------------------------------------- */

@@ -15,6 +15,8 @@ void sl_mux_on_session_fds(struct sl_mux_client *client, const int fd[SL_MUX_SES
 void sl_mux_session_look(struct sl_mux_client *client);
 /* Whether its terminal has to be looked at, because the client cannot tell. */
 bool sl_mux_session_unwatched(const struct sl_mux_client *client);
+/* A session without a shell, which is there for its forwards: it ends. */
+void sl_mux_session_terminate(struct sl_mux_client *client);
 /* The client is gone, or the daemon stops: frees the session. Where `tell`, what can be said is said first. */
 void sl_mux_session_drop(struct sl_mux_client *client, bool tell);
 

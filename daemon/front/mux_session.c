@@ -570,6 +570,17 @@ bool sl_mux_session_unwatched(const struct sl_mux_client *c)
 
 /* --- dropped ------------------------------------------------------------------------------------------------------ */
 
+void sl_mux_session_terminate(struct sl_mux_client *c)
+{
+    struct sl_mux_session *s = c->session;
+
+    if (s == NULL || !s->no_shell || s->phase != SESSION_RUNNING)
+        return;
+    s->phase = SESSION_ENDING;
+    sl_relay_finish(
+        s->relay); /* on_relayed() follows; without EXIT_MESSAGE the client says 255, as of a master's end */
+}
+
 void sl_mux_session_drop(struct sl_mux_client *c, bool tell)
 {
     struct sl_mux_session *s = c->session;

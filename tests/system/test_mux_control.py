@@ -1,13 +1,16 @@
 """`ssh -O …` at the mux sockets: what a master is asked for besides sessions and forwards."""
 
+import contextlib
 import os
 import subprocess
+import sys
 
 import pytest
 
 from ssh_tools import other_user
 from sshd import free_port
 from tunnels import Far, assert_carries, dial, digest
+from waiting import until
 
 
 @pytest.fixture
@@ -111,10 +114,55 @@ def test_exit_ends_the_forwards_that_have_no_ssh(tools):
     tools.await_leases(0)
 
 
+def test_exit_ends_what_only_holds_forwards(tools, server):
+    """Whichever ssh it is: one that is in the foreground, one that went to the background, one that has returned."""
+    ports = [free_port(), free_port(), free_port()]
+    with Far(serve=digest) as far, contextlib.ExitStack() as stack:
+        def start(*args):
+            process = tools.start("ssh", *args, stdout=subprocess.DEVNULL)
+            stack.callback(end, process)
+            return process
+        to = f"127.0.0.1:{far.port}"
+        held, bare = start("-N", "-L", f"{ports[0]}:{to}", "t"), start("-N", "t")
+        other = start("-N", "-L", f"{ports[1]}:{to}", "other")
+        command = start("-L", f"{ports[2]}:{to}", "t", "cat")
+        background = go_to_the_background(tools, free_port(), far.port)
+        for port in ports:
+            assert_carries(port)
+        tools.await_leases(5)
+        tools.good("ssh", "-O", "stop", "t")  # which lets them be
+        assert_carries(ports[0])
+        assert held.poll() is None and bare.poll() is None
+        tools.good("ssh", "-O", "exit", "t")
+        assert (held.wait(20), held.stderr.read()) == (255, b"")  # as of a master's end
+        assert (bare.wait(20), bare.stderr.read()) == (255, b"")
+        until(lambda: not os.path.exists(f"/proc/{background}"), "what is in the background has ended")
+        assert dial(ports[0]) is None
+        assert_carries(ports[1])
+        assert_carries(ports[2])
+        tools.await_leases(2)
+        assert other.poll() is None and command.poll() is None
+
+
+def end(process):
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stderr.close()
+
+
+def go_to_the_background(tools, port, far):
+    """`ssh -fN -L` as newer ones than Debian 12's do it: the process that holds the forward."""
+    env = {**tools.env(), "SOCKET": os.path.join(tools.dir, "mux", "t"), "PORT": str(port), "FAR": str(far)}
+    forker = os.path.join(os.path.dirname(__file__), "mux_forker.py")
+    return int(subprocess.run([sys.executable, forker, "-fN"], env=env, capture_output=True, check=True,
+                              timeout=20).stdout)
+
+
 def test_proxy_mode_is_refused(tools):
     done = tools.run("ssh", "-O", "proxy", "t")
     assert (done.returncode, done.stdout) == (255, b"")
-    assert b"target t: sshleased does not speak the proxy mode of OpenSSH's sockets" in done.stderr
+    assert b"target t: sshleased does not speak the proxy mode of OpenSSH's sockets; leave out -O proxy" in done.stderr
 
 
 @pytest.mark.root
