@@ -30,6 +30,7 @@ void sl_target_conf_unref(struct sl_target_conf *t)
     for (size_t i = 0; i < SL_ALGORITHM_KINDS; i++)
         free(t->algorithms[i].names);
     sl_strv_fini(&t->send_env);
+    sl_strv_fini(&t->permit_remote_open);
     free(t->allow_uid);
     free(t->allow_gid);
     free(t);

@@ -135,7 +135,9 @@ int sl_target_conf_copy(const struct sl_target_conf *from, struct sl_target_conf
         (r = copy_secret(&from->password, &t->password)) != SL_OK ||
         (r = sl_strv_copy(&from->known_hosts, &t->known_hosts)) != SL_OK ||
         (r = copy_text(from->host_key_alias, &t->host_key_alias)) != SL_OK || (r = copy_algorithms(from, t)) != SL_OK ||
-        (r = sl_strv_copy(&from->send_env, &t->send_env)) != SL_OK || (r = copy_allowed(from, t)) != SL_OK) {
+        (r = sl_strv_copy(&from->send_env, &t->send_env)) != SL_OK ||
+        (r = sl_strv_copy(&from->permit_remote_open, &t->permit_remote_open)) != SL_OK ||
+        (r = copy_allowed(from, t)) != SL_OK) {
         sl_target_conf_unref(t);
         return r;
     }

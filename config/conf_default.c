@@ -94,6 +94,7 @@ int sl_conf_new_default_in(const struct sl_conf_world *world, bool one_user, str
     if ((r = sl_target_conf_new(&conf->defaults)) != SL_OK ||
         (r = sl_strv_add(&conf->defaults->send_env, "LANG")) != SL_OK ||
         (r = sl_strv_add(&conf->defaults->send_env, "LC_*")) != SL_OK ||
+        (r = sl_strv_add(&conf->defaults->permit_remote_open, "any")) != SL_OK ||
         (r = one_user ? set_one_user_defaults(world, conf->defaults) : set_system_defaults(world, conf->defaults)) !=
             SL_OK) {
         sl_conf_free(conf);

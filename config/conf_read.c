@@ -107,6 +107,11 @@ static bool read_name(struct sl_conf_reader *r, const struct sl_setting *s, int 
     return sl_read_keep_text(r, sl_read_member(s, base), text);
 }
 
+static const char *wrong_pattern(const struct sl_setting *s, const char *text)
+{
+    return s->kind == SL_SETTING_DESTINATIONS ? sl_value_destination_wrong(text) : sl_value_pattern_wrong(text);
+}
+
 static bool read_patterns(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     struct sl_strv list = {0};
@@ -114,7 +119,7 @@ static bool read_patterns(struct sl_conf_reader *r, const struct sl_setting *s, 
     int item;
     for (size_t i = 0; (item = sl_read_nth(r, node, i)) != 0; i++) {
         const char *text = sl_read_text(r, s, item);
-        const char *wrong = text == NULL ? NULL : sl_value_pattern_wrong(text);
+        const char *wrong = text == NULL ? NULL : wrong_pattern(s, text);
         if (text == NULL)
             good = false;
         else if (wrong != NULL)
@@ -205,6 +210,7 @@ static bool read_value(struct sl_conf_reader *r, const struct sl_setting *s, int
         [SL_SETTING_USER_KNOWN_HOSTS] = sl_read_known_hosts,
         [SL_SETTING_GLOBAL_KNOWN_HOSTS] = sl_read_known_hosts,
         [SL_SETTING_PATTERNS] = read_patterns,
+        [SL_SETTING_DESTINATIONS] = read_patterns,
         [SL_SETTING_ALGORITHMS] = sl_read_algorithms,
         [SL_SETTING_SECRET] = read_secret,
         [SL_SETTING_ALLOW] = read_allow,

@@ -76,6 +76,8 @@ static const struct sl_setting target_settings[] = {
         .fallback = false,
         .choice = owners_words},
     TARGET("send_env", SL_SETTING_PATTERNS, send_env, "give a variable's name or a list of them, * and ? allowed"),
+    TARGET("permit_remote_open", SL_SETTING_DESTINATIONS, permit_remote_open,
+        "give any, none, HOST:PORT or a list of them, * and ? allowed"),
     TARGET("allow", SL_SETTING_ALLOW, allow_uid, ACCESS_RIGHT),
     COUNT("max_connections", policy.max_connections, 1, 1000, 4),
     COUNT("min_idle", policy.min_idle, 0, 1000, 0),

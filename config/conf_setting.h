@@ -20,7 +20,8 @@ enum sl_setting_kind {
     SL_SETTING_CERTIFICATES,
     SL_SETTING_USER_KNOWN_HOSTS,
     SL_SETTING_GLOBAL_KNOWN_HOSTS,
-    SL_SETTING_PATTERNS,   /* texts into struct sl_strv */
+    SL_SETTING_PATTERNS, /* texts into struct sl_strv */
+    SL_SETTING_DESTINATIONS,
     SL_SETTING_ALGORITHMS, /* texts into struct sl_algorithm_choice */
     SL_SETTING_SECRET,     /* mappings */
     SL_SETTING_ALLOW,

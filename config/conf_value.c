@@ -189,6 +189,16 @@ const char *sl_value_pattern_wrong(const char *text)
     return wrong != NULL ? wrong : charset_wrong(text, "_*?");
 }
 
+const char *sl_value_destination_wrong(const char *text)
+{
+    if (strcmp(text, "any") == 0 || strcmp(text, "none") == 0)
+        return NULL;
+    const char *wrong = name_wrong(text, 300);
+    if (wrong != NULL || (wrong = charset_wrong(text, ".-_*?:[]")) != NULL)
+        return wrong;
+    return strchr(text, ':') == NULL ? "has no port" : NULL;
+}
+
 const char *sl_value_credential_wrong(const char *text)
 {
     const char *wrong = name_wrong(text, 255);

@@ -32,6 +32,7 @@ const char *sl_value_duration_format(char buf[SL_DURATION_SIZE], uint64_t ms);
 const char *sl_value_target_name_wrong(const char *text); /* letters, digits, . _ -; no leading - */
 const char *sl_value_host_wrong(const char *text);        /* a host name or an address, IPv6 without brackets */
 const char *sl_value_user_wrong(const char *text);
+const char *sl_value_destination_wrong(const char *text);
 const char *sl_value_pattern_wrong(const char *text);    /* a variable's name with * and ? */
 const char *sl_value_variable_wrong(const char *text);   /* a variable's name */
 const char *sl_value_credential_wrong(const char *text); /* a file name without a directory */

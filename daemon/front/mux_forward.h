@@ -101,6 +101,11 @@ void sl_forward_conns_close(struct sl_mux_forwards *fs);
 /* At once; the lease is over, its streams do not call any more. */
 void sl_forward_conns_drop(struct sl_mux_forwards *fs);
 
+/* --- mux_forward_permit.c --- */
+
+/* Whether a SOCKS client of the server's side may be led there (permit_remote_open). */
+bool sl_forward_permits(const struct sl_mux_client *client, const char *host, uint16_t port);
+
 /* --- mux_forward_open.c --- */
 
 /* The lease is there: listens here, or asks the server to; sl_forward_opened() or sl_forward_refused() follows, or was

@@ -57,8 +57,9 @@ static const char *check_listening_there(const struct sl_forward *f)
     if (f->listen.port > UINT16_MAX)
         return "there is no such port to listen on";
     if (sl_forward_is_socks_there(f))
-        return f->owner->limited ? "sshleased does not limit where SOCKS leads (PermitRemoteOpen); name a destination"
-                                 : NULL;
+        return f->owner->limited
+                   ? "ssh tells nobody of PermitRemoteOpen; leave it out, the target's permit_remote_open counts"
+                   : NULL;
     return is_path(&f->connect) ? check_path(f, &f->connect) : NULL;
 }
 

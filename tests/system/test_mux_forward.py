@@ -314,10 +314,34 @@ def test_where_socks_may_lead_is_not_limited_in_silence(pooled):
     for command in (["t", "echo must not be seen"], ["-O", "forward", "t"]):
         done = pooled.run("ssh", "-o", "PermitRemoteOpen=none", "-R", str(free_port()), *command)
         assert (done.returncode, done.stdout) == (255, b""), done
-        assert b"target t: sshleased does not limit where SOCKS leads (PermitRemoteOpen)" in done.stderr
+        assert b"target t: ssh tells nobody of PermitRemoteOpen; leave it out, the target's permit_remote_open" in done.stderr
     with Far() as near:
         pooled.good("ssh", "-o", "PermitRemoteOpen=none", "-R", f"{free_port()}:127.0.0.1:{near.port}", "t", "true")
     pooled.good("ssh", "-o", "PermitRemoteOpen=any", "-R", str(free_port()), "t", "true")
+
+
+@pytest.mark.parametrize("permit, allowed", [
+    ("any", "yyyy"), ("none", "nnnn"), ("localhost:{port}", "yynn"), (["127.0.0.1:{port}", "[::1]:{port}"], "nnyy"),
+    ("*:1", "nnnn"), ("*:*", "yyyy"), ("1?7.*.1:{port}", "nnyn"), ("LOCALHOST:*", "yynn"),
+], ids=str)
+def test_where_socks_may_lead(make_tools, sshd, target, permit, allowed):
+    """As it is spelled. On ::1 nobody listens: that it was not permitted is in the log only."""
+    with Far(serve=digest) as near:
+        def fill(text):
+            return text.format(port=near.port)
+        permit = fill(permit) if isinstance(permit, str) else [fill(p) for p in permit]
+        tools = make_tools({"t": target(sshd, max_connections=1, permit_remote_open=permit)})
+        port = free_port()
+        with forwarding(tools, "-R", str(port)):
+            for host, answer in zip((b"localhost", b"LocalHost", b"127.0.0.1", b"::1"), allowed):
+                client, said = socks5(port, host, near.port)
+                with client:
+                    assert said[:2] == (b"\5\0" if answer == "y" and host != b"::1" else b"\5\1"), (host, said)
+            until(lambda: refusals(tools) == allowed.count("n"), lambda: f"{refusals(tools)} refusals for {allowed}")
+
+
+def refusals(tools):
+    return sum(1 for _ in tools.daemon.log.matches(r"permit_remote_open does not let it"))
 
 
 # --- those that stand ----------------------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ static void each_setting_changes_one_or_the_other(void **state)
         {"remote_cleanup: signal", "policy"},
         {"owners: shared", "policy"},
         {"send_env: X", "policy"},
+        {"permit_remote_open: none", "policy"},
         {"allow: {users: ci}", "policy"},
         {"allow: {groups: testers}", "policy"},
         {"max_connections: 5", "policy"},
@@ -82,6 +83,7 @@ static void each_setting_changes_one_or_the_other(void **state)
         {"idle_timeout: 300s", "same"},
         {"identity_agent: SSH_AUTH_SOCK", "same"},
         {"send_env: [LANG, LC_*]", "same"},
+        {"permit_remote_open: [any]", "same"},
         {"identity_file: [~/.ssh/id_ed25519, ~/.ssh/id_rsa]", "same"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -172,6 +172,10 @@ static void names(void **state)
         "22: send_env \"A=B\" has a character in it that does not belong there; give a variable's name or a list of "
         "them, * and ? allowed\n"
         "f:3:27: send_env is a list; give a variable's name or a list of them, * and ? allowed\n");
+    target_bad("permit_remote_open: [web1, w@b:80, \"[::1]:*\"]",
+        "26: permit_remote_open \"web1\" has no port; give any, none, HOST:PORT or a list of them, * and ? allowed\n"
+        "f:3:32: permit_remote_open \"w@b:80\" has a character in it that does not belong there; give any, none, "
+        "HOST:PORT or a list of them, * and ? allowed\n");
     target_bad("host_key_alias: \"a b\"",
         "21: host_key_alias \"a b\" has a space in it; give the name that known_hosts has the host under\n");
 }

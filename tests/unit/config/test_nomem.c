@@ -92,7 +92,8 @@ static void a_good_file(void **state)
         "defaults: {user: ci, identity_file: [/keys/a, /keys/b], certificate_file: [/keys/c, /keys/d],\n"
         "  allow: {users: ci, groups: testers}}\n"
         "targets:\n"
-        "  a: {host: b, password: {file: /keys/p}, passphrase: {env: KEY_PASSPHRASE}, send_env: [A, B]}\n"
+        "  a: {host: b, password: {file: /keys/p}, passphrase: {env: KEY_PASSPHRASE}, send_env: [A, B], "
+        "permit_remote_open: [a:1, b:2]}\n"
         "  b: {user_known_hosts_file: [/k, /l], global_known_hosts_file: /g, host_key_alias: x}\n"
         "  c: {identity_agent: SSH_AUTH_SOCK, password: {credential: db}}\n"
         "  d: {ciphers: aes128-cbc, macs: +hmac-md5, kex_algorithms: [^*-sha1], host_key_algorithms: -rsa-*}\n";
