@@ -1,7 +1,8 @@
 /* out: the stream may deliver SL_RELAY_CREDIT bytes; what a descriptor has taken is given back as credit, so a slow one
- *      holds up its own stream and nobody else. A command whose output has lost its reader goes on, as with ssh: there
- *      the writer gets SIGPIPE and the rest of a script runs. libssh2 cannot tell the server (eow@openssh.com), so the
- *      output is dropped, within limits: a writer that never stops must not run for ever.
+ *      holds up its own stream and nobody else. A command whose output has lost its reader goes on, as with ssh:
+ *      what it writes is dropped, within limits, for a writer that never stops must not run for ever. Beyond them
+ *      OpenSSH's server is told: the writer gets SIGPIPE and the rest of a script runs, but its errors are not read any
+ *      more, so that is not done at once. With another server it is the end.
  * in:  the source may read what fits into the stream's window; what the stream has sent is allowed to be read again.
  * end: the output's end finishes fd[1]. The stream's end closes fd[0] and finishes the rest; when all is written and
  *      closed, the owner is told. */
@@ -19,7 +20,7 @@
 /* Unsent input; less than the stream takes, for what a filter adds. */
 #define INPUT_MAX (SL_STREAM_WINDOW - SL_RELAY_INPUT_EXTRA)
 
-/* Output that nobody reads: so much of it, or any that comes so long after its reader was missed, is the end. */
+/* Output that nobody reads: so much of it, or any that comes so long after its reader was missed, is too much. */
 #define UNREAD_MAX         (64u << 20)
 #define UNREAD_PATIENCE_NS (10 * UINT64_C(1000000000))
 
@@ -168,15 +169,21 @@ static void put_out(struct relay_output *out, const void *data, size_t len, bool
         give_credit(out->relay, written);
 }
 
-/* Closes the stream because of its output. False: the owner has freed the relay, and it is gone, or will be. */
-static bool give_up(struct sl_relay *r, int status, const char *text)
+/* False: the owner has freed the relay, and it is gone, or will be. */
+static bool tell_broken(struct sl_relay *r, int status, const char *text)
 {
-    sl_relay_close(r);
     if (r->handler->on_broken == NULL)
         return true;
     begin_call(r);
     r->handler->on_broken(r->arg, status, text);
     return end_call(r);
+}
+
+/* Closes the stream because of its output. False as above. */
+static bool give_up(struct sl_relay *r, int status, const char *text)
+{
+    sl_relay_close(r);
+    return tell_broken(r, status, text);
 }
 
 /* Bytes that nobody will read. */
@@ -185,6 +192,11 @@ static void count_unread(struct sl_relay *r, size_t len)
     r->unread += len;
     if (r->dropping || (r->unread <= UNREAD_MAX && uv_hrtime() - r->unread_since_ns <= UNREAD_PATIENCE_NS))
         return;
+    if (r->stream != NULL && sl_stream_unread(r->stream)) {
+        r->unread = 0; /* what is under way still comes */
+        r->unread_since_ns = uv_hrtime();
+        return;
+    }
     (void)give_up(r, SL_E_CLIENT_GONE, sl_status_text(SL_E_CLIENT_GONE));
 }
 
@@ -340,6 +352,10 @@ static void on_stream_end(void *arg, const struct sl_stream_result *result)
 {
     struct sl_relay *r = arg;
 
+    /* The signal that the lost reader was to give. */
+    if (r->unread_since_ns != 0 && result->how == SL_RESULT_SIGNAL && strcmp(result->signal, "PIPE") == 0 &&
+        !tell_broken(r, SL_E_CLIENT_GONE, sl_status_text(SL_E_CLIENT_GONE)))
+        return;
     r->result = *result;
     (void)snprintf(r->signal, sizeof r->signal, "%s", result->signal != NULL ? result->signal : "");
     (void)snprintf(r->text, sizeof r->text, "%s", result->text != NULL ? result->text : "");

@@ -93,10 +93,19 @@ bool sl_compat_is(const struct sl_compat *compat, uint32_t number)
     return compat->number == number;
 }
 
+static bool is_openssh(const struct sl_compat *compat)
+{
+    return strncmp(compat->server, "SSH-2.0-OpenSSH_", 16) == 0;
+}
+
 bool sl_compat_is_well_known(const struct sl_compat *compat)
 {
-    return strncmp(compat->server, "SSH-2.0-OpenSSH_", 16) == 0 ||
-           strncmp(compat->server, "SSH-2.0-dropbear_", 17) == 0;
+    return is_openssh(compat) || strncmp(compat->server, "SSH-2.0-dropbear_", 17) == 0;
+}
+
+bool sl_compat_takes_eow(const struct sl_compat *compat)
+{
+    return is_openssh(compat);
 }
 
 /* --- the handshake --- */

@@ -43,6 +43,8 @@ bool sl_compat_is(const struct sl_compat *compat, uint32_t number);
 /* OpenSSH and dropbear refuse a channel of an unknown type as they should, and never end a connection by themselves
  * after a command. */
 bool sl_compat_is_well_known(const struct sl_compat *compat);
+/* Whether it is told that nobody reads a command's output any more (eow@openssh.com). ssh tells only its own kin. */
+bool sl_compat_takes_eow(const struct sl_compat *compat);
 
 /* --- the handshake --- */
 

@@ -64,6 +64,7 @@ struct sl_stream {
     size_t credit;
     const char *urgent; /* a signal of ours on its way, ahead of all items; NULL: none */
     enum { SL_INPUT_OPEN, SL_INPUT_EOF_ASKED, SL_INPUT_ENDED } input;
+    enum { SL_UNREAD_NO, SL_UNREAD_ASKED, SL_UNREAD_SAID } unread; /* output has lost its reader */
     enum { SL_OUTPUT_OPEN, SL_OUTPUT_EOF_TOLD } output;
     bool exit_told;
     uint64_t deadline_ms; /* of the state, or of the ending's stage; UINT64_MAX: none */

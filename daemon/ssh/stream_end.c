@@ -1,8 +1,8 @@
 /* How a stream ends. An end that is asked for goes the way of a connection that breaks off, first of all: the command
- * sees the end of its input, or its terminal hang up, and has a moment to make of it what it makes of that. Only what
- * is still there then is sent TERM, and KILL. (rsync's receiver is gone at the end of its input; on TERM it waits, and
- * then moves a part of a file over the whole one.) The result is worth something only once the server has closed the
- * channel: libssh2 has a status of 0 for a command of which none came. */
+ * sees the end of its input and finds its output without a reader, or its terminal hangs up, and it has a moment to
+ * make of it what it makes of that. Only what is still there then is sent TERM, and KILL. (rsync's receiver is gone at
+ * the end of its input; on TERM it waits, and then moves a part of a file over the whole one.) The result is worth
+ * something only once the server has closed the channel: libssh2 has a status of 0 for a command of which none came. */
 #include "daemon/ssh/session.h"
 #include "daemon/ssh/stream_send.h"
 #include "daemon/ssh/stream_steps.h"
@@ -159,8 +159,9 @@ static bool has_sent(struct sl_stream *stream)
     if (stream->urgent != NULL && sl_stream_send_signal(stream, stream->urgent)) {
         stream->urgent = NULL;
     }
-    if (stream->ending == SL_ENDING_HANGUP && !stream->has_pty && stream->input != SL_INPUT_ENDED) {
-        return sl_stream_send_eof(stream);
+    if (stream->ending == SL_ENDING_HANGUP && !stream->has_pty) {
+        return (stream->input == SL_INPUT_ENDED || sl_stream_send_eof(stream)) && !sl_stream_is_over(stream) &&
+               sl_stream_send_unread(stream);
     }
     return stream->urgent == NULL;
 }
@@ -169,8 +170,8 @@ static void start_ending(struct sl_stream *stream)
 {
     uint64_t half_ms = stream->conn->target->policy.kill_grace_ms / 2;
     stream->ending = SL_ENDING_HANGUP;
-    /* Who has seen the end of input already has had the moment. */
-    bool seen = !stream->has_pty && stream->input == SL_INPUT_ENDED;
+    /* Who has seen all of the hang-up already has had the moment. */
+    bool seen = !stream->has_pty && stream->input == SL_INPUT_ENDED && !sl_stream_can_say_unread(stream);
     uint64_t wait_ms = half_ms < HANGUP_WAIT_MS ? half_ms : HANGUP_WAIT_MS;
     stream->deadline_ms = sl_stream_in_ms(stream, seen ? 0 : wait_ms);
     stream->urgent = stream->has_pty ? "HUP" : NULL;

@@ -97,6 +97,9 @@ static void run_running(struct sl_stream *stream)
     struct sl_chan *chan = stream->chan;
     size_t budget = TURN_BYTES;
     run_input(stream);
+    if (!sl_stream_is_over(stream) && stream->unread == SL_UNREAD_ASKED) {
+        (void)sl_stream_send_unread(stream);
+    }
     if (!sl_stream_is_over(stream)) {
         run_output(stream, 0, &budget);
     }

@@ -1,11 +1,16 @@
 #include "daemon/ssh/stream_send.h"
 
+#include "daemon/ssh/compat.h"
 #include "daemon/ssh/io.h"
 #include "daemon/ssh/session.h"
 
 #include <libssh2.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifndef SL_LIBSSH2_SENDS_EOW
+#define SL_LIBSSH2_SENDS_EOW 0
+#endif
 
 /* libssh2's answer: true when what was sent is done with, false when it has to wait. */
 static bool is_done(struct sl_stream *stream, int r)
@@ -41,6 +46,38 @@ bool sl_stream_send_eof(struct sl_stream *stream)
         stream->input = SL_INPUT_ENDED;
     }
     return is_done(stream, r);
+}
+
+bool sl_stream_can_say_unread(const struct sl_stream *stream)
+{
+    return SL_LIBSSH2_SENDS_EOW && stream->unread != SL_UNREAD_SAID && !stream->has_pty &&
+           !sl_stream_is_forward(stream) && stream->chan->end == SL_END_NONE &&
+           sl_compat_takes_eow(stream->conn->compat);
+}
+
+bool sl_stream_unread(struct sl_stream *stream)
+{
+    if (stream->unread != SL_UNREAD_NO || stream->state != SL_STREAM_RUNNING || !sl_stream_can_say_unread(stream)) {
+        return false;
+    }
+    stream->unread = SL_UNREAD_ASKED;
+    sl_conn_schedule(stream->conn);
+    return true;
+}
+
+bool sl_stream_send_unread(struct sl_stream *stream)
+{
+    if (!sl_stream_can_say_unread(stream)) {
+        return true;
+    }
+#if SL_LIBSSH2_SENDS_EOW
+    int r = libssh2_channel_eow(stream->chan->ch);
+    if (!is_done(stream, r)) {
+        return false;
+    }
+#endif
+    stream->unread = SL_UNREAD_SAID;
+    return true;
 }
 
 bool sl_stream_send_signal(struct sl_stream *stream, const char *name)

@@ -191,11 +191,15 @@ int sl_stream_write(struct sl_stream *stream, const void *data, size_t len);
 void sl_stream_eof(struct sl_stream *stream);
 /* So many bytes more may be delivered by on_data. */
 void sl_stream_credit(struct sl_stream *stream, size_t len);
+/* Nobody reads the output any more: true where the server will be told so (OpenSSH's, once). Then the command gets
+ * SIGPIPE at its next write, and the server stops reading its errors, too. What is under way is delivered. */
+bool sl_stream_unread(struct sl_stream *stream);
 /* Name without SIG. Sent in order with data; no answer exists (RFC 4254 section 6.9). */
 void sl_stream_signal(struct sl_stream *stream, const char *name);
 void sl_stream_resize(struct sl_stream *stream, uint32_t cols, uint32_t rows, uint32_t width_px, uint32_t height_px);
-/* The client wants no more of it: TERM and, after kill_grace, KILL where the command has not ended, then the channel's
- * close; on_end when the server confirmed, or could not in time. Output is dropped from here on. Idempotent. */
+/* The client wants no more of it: a hang-up, then TERM and, after kill_grace, KILL where the command has not ended,
+ * then the channel's close; on_end when the server confirmed, or could not in time. Output is dropped from here on.
+ * Idempotent. */
 void sl_stream_close(struct sl_stream *stream);
 
 /* --- ports of the server's (tcpip-forward) --- */

@@ -239,6 +239,12 @@ void sl_stream_credit(struct sl_stream *s, size_t len)
     sl_fake_pump(s->conn);
 }
 
+bool sl_stream_unread(struct sl_stream *s)
+{
+    (void)s;
+    return false; /* as of a server that cannot be told */
+}
+
 void sl_stream_signal(struct sl_stream *s, const char *name)
 {
     (void)name;

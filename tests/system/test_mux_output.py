@@ -49,7 +49,20 @@ def test_its_status_and_its_errors_arrive(through):
     assert through.way == "plain" or err == b"after\n"  # ssh itself loses it
 
 
-def test_a_writer_without_an_end_is_ended(through, sshd):
+@pytest.mark.skipif(not daemon_module.libssh2_is_ours(), reason="the system's libssh2 cannot tell the server")
+def test_a_writer_without_an_end_is_ended_and_its_script_goes_on(through, remote_dir, full):
+    if not full and through.way.startswith("exec"):
+        pytest.skip("the others have the same relay; --full")
+    if through.way == "exec-frames":
+        pytest.skip("there sshlease itself dies of the first write that nobody reads")
+    status, _ = through(f"yes; echo done >{remote_dir}/done; exit 7", "head -1")
+    assert status == 7
+    assert os.path.exists(f"{remote_dir}/done")
+
+
+def test_a_writer_without_an_end_is_ended(through, sshd, full):
+    if not full and through.way == "mux":
+        pytest.skip("the test before is of the same relay; --full")
     status, _ = through("yes", "head -1")
     # A program that is run here dies of the signal, as one does whose output nobody reads.
     assert status == (141 if through.way.startswith("exec") else 255)
