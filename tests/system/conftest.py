@@ -18,6 +18,7 @@ pytest.register_assert_rewrite("daemon", "native", "procs", "ssh_tools", "sshd",
 import account as account_module  # noqa: E402
 import daemon as daemon_module    # noqa: E402
 import holders as holders_module  # noqa: E402
+import lanes as lanes_module      # noqa: E402
 import proxy as proxy_module      # noqa: E402
 import ssh_tools as tools_module  # noqa: E402
 import sshd as sshd_module        # noqa: E402
@@ -32,11 +33,14 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "root: needs root")
+    config.addinivalue_line("markers", "full: slow, or wants programs that a check does without; runs with --full")
     config.addinivalue_line("markers", "pty: needs an sshd that can give out terminals")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     for item in items:
+        if item.get_closest_marker("full") and not config.getoption("--full"):
+            item.add_marker(pytest.mark.skip(reason="slow; --full"))
         if item.get_closest_marker("root") and not IS_ROOT:
             item.add_marker(pytest.mark.skip(reason="needs root"))
         if item.get_closest_marker("pty") and not sshd_module.gives_terminals():
@@ -200,6 +204,13 @@ def make_tools(make_daemon):
 def tools(make_tools, sshd, target):
     """The same with one target `t` at the worker's sshd."""
     return make_tools({"t": target(sshd)})
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.full] if name != "us" else []) for name in lanes_module.NAMES])
+def lane(request, make_tools, sshd, keys, target, tmp_path):
+    """ssh and its kin by one way: with a login each, over a real master, and over ours. The others are with --full."""
+    with lanes_module.make(request.param, make_tools, sshd, keys, target, tmp_path / "lane") as one:
+        yield one
 
 
 @pytest.fixture
