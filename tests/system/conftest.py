@@ -34,6 +34,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "root: needs root")
     config.addinivalue_line("markers", "full: slow, or wants programs that a check does without; runs with --full")
+    config.addinivalue_line("markers", "needs(program): of a full test, which fails without it")
     config.addinivalue_line("markers", "pty: needs an sshd that can give out terminals")
 
 

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from daemon import is_sanitized
+from lanes import Us
 from sshd import free_port
 from test_mux_tools import MIB, digest, random_file
 from waiting import until
@@ -47,7 +48,7 @@ def shared(directory):
 
 # --- rsync ---
 
-def check_rsync(lane, remote_dir, way, number, moments, restart=()):
+def check_rsync(lane, remote_dir, way, number, moments):
     size = 3 * MIB
     source = random_file(f"{lane.dir}/source", size)
     interrupted = 0
@@ -56,7 +57,7 @@ def check_rsync(lane, remote_dir, way, number, moments, restart=()):
         after = size * (step + 1) // (moments + 2)
         interrupted += interrupt(lane, number, lambda there=there, after=after: bytes_there(there) >= after, "rsync",
                                  *WAYS[way], "--bwlimit=4000", source, f"t:{there}/file")
-        lane.good("rsync", *WAYS[way], *restart, source, f"t:{there}/file")
+        lane.good("rsync", *WAYS[way], source, f"t:{there}/file")
         # Whatever is still to end has ended by now, and has written what it writes.
         lane.await_all_over()
         assert digest(f"{there}/file") == digest(source), f"after {after} bytes"
@@ -65,8 +66,15 @@ def check_rsync(lane, remote_dir, way, number, moments, restart=()):
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
 @pytest.mark.parametrize("way", sorted(WAYS))
-def test_an_rsync_that_is_interrupted_and_run_again_at_once(lane, remote_dir, full, way, number):
-    check_rsync(lane, remote_dir, way, number, 20 if full else 2)
+def test_an_rsync_that_is_interrupted_and_run_again_at_once(tools, remote_dir, way, number):
+    check_rsync(Us(tools), remote_dir, way, number, 2)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda n: n.name)
+@pytest.mark.parametrize("way", sorted(WAYS))
+def test_an_rsync_that_is_interrupted_at_twenty_moments(lane, remote_dir, way, number):
+    check_rsync(lane, remote_dir, way, number, 20)
 
 
 @pytest.mark.full
