@@ -40,6 +40,7 @@ struct sl_target_conf {
     gid_t *allow_gid;
     size_t allow_gid_count;
     struct sl_policy policy;
+    bool acquire_timeout_set; /* by the file: it then bounds what has no such limit of its own, too */
     bool adhoc;        /* user@host[:port] of the one-user mode; not from the file */
     unsigned refcount; /* touched on the loop's thread only */
 };

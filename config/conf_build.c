@@ -128,6 +128,7 @@ int sl_target_conf_copy(const struct sl_target_conf *from, struct sl_target_conf
     t->user_known_hosts_count = from->user_known_hosts_count;
     t->allow_everyone = from->allow_everyone;
     t->adhoc = from->adhoc;
+    t->acquire_timeout_set = from->acquire_timeout_set;
     if ((r = copy_text(from->name, &t->name)) != SL_OK || (r = copy_text(from->host, &t->host)) != SL_OK ||
         (r = copy_text(from->user, &t->user)) != SL_OK || (r = copy_identities(from, t)) != SL_OK ||
         (r = copy_text(from->identity_agent, &t->identity_agent)) != SL_OK ||

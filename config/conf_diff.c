@@ -35,8 +35,8 @@ static bool same_policy(const struct sl_target_conf *a, const struct sl_target_c
         if (sl_setting_is_number(s) && sl_setting_get(s, a) != sl_setting_get(s, b))
             return false;
     }
-    return sl_strv_equal(&a->send_env, &b->send_env) && sl_strv_equal(&a->permit_remote_open, &b->permit_remote_open) &&
-           a->allow_everyone == b->allow_everyone &&
+    return a->acquire_timeout_set == b->acquire_timeout_set && sl_strv_equal(&a->send_env, &b->send_env) &&
+           sl_strv_equal(&a->permit_remote_open, &b->permit_remote_open) && a->allow_everyone == b->allow_everyone &&
            ids_equal(a->allow_uid, a->allow_uid_count, b->allow_uid, b->allow_uid_count) &&
            ids_equal(a->allow_gid, a->allow_gid_count, b->allow_gid, b->allow_gid_count);
 }

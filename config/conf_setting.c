@@ -91,7 +91,7 @@ static const struct sl_setting target_settings[] = {
         .fallback = SL_OPEN_AHEAD_AUTO,
         .choice = open_ahead_words},
     COUNT("handshakes", policy.handshakes, 1, 1000, 4),
-    COUNT("waiters", policy.waiters, 0, 10000, 64),
+    COUNT("waiters", policy.waiters, 0, 10000, 1000),
     DURATION("acquire_timeout", policy.acquire_timeout_ms, 1, DAY, 30 * SECOND, NULL),
     DURATION("acquire_notice", policy.acquire_notice_ms, 1, DAY, 5 * SECOND, NULL),
     DURATION("connect_timeout", policy.connect_timeout_ms, 10, 10 * MINUTE, 10 * SECOND, NULL),

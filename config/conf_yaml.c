@@ -94,6 +94,8 @@ static void read_target(struct sl_conf_reader *r, const char *where, const char 
     struct sl_target_conf *t, struct sl_seen seen[SL_SECTION_SETTINGS_MAX])
 {
     sl_read_section(r, &sl_section_target, where, right, map, t, seen);
+    if (seen_of(seen, sl_section_find(&sl_section_target, "acquire_timeout"))->given == SL_GIVEN_GOOD)
+        t->acquire_timeout_set = true;
     join_certificates(r, t, seen);
     check_orders(r, t, seen);
     check_accept_new(r, t, seen);

@@ -16,7 +16,7 @@ struct sl_policy {
     uint32_t max_uses;                 /* 0: any number of commands on one connection */
     enum sl_open_ahead open_ahead;     /* auto; session channels opened before a command asks for one */
     uint32_t handshakes;               /* 4 dials at once to this target */
-    uint32_t waiters;                  /* 64 */
+    uint32_t waiters;                  /* 1000: as many as limits.clients; a queue costs nothing */
     uint64_t acquire_timeout_ms;       /* 30 s */
     uint64_t acquire_notice_ms;        /* 5 s until a waiter is told that it waits */
     uint64_t connect_timeout_ms;       /* 10 s to TCP established */

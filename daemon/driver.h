@@ -73,6 +73,10 @@ struct sl_lease_handler {
     void (*on_ended)(void *arg, int status, const char *text);
 };
 
+/* An acquire_timeout_ms, for clients that know none: where the file does not set acquire_timeout, the wait for a free
+ * connection has no end; that for a target that cannot be reached ends as others'. */
+#define SL_ACQUIRE_PATIENTLY UINT64_MAX
+
 /* Asks for a lease of the target named `target`. Authorises by `owner`. 0, or SL_E_NOMEM. Any refusal, an unknown
  * target included, comes as on_refused. */
 int sl_lease_acquire(struct sl_driver *driver, const char *target, const struct sl_lease_owner *owner,

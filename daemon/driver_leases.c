@@ -240,7 +240,8 @@ int sl_lease_acquire(struct sl_driver *d, const char *target, const struct sl_le
     lease->uid = owner->uid;
     lease->label = strdup(owner->label);
     lease->asked_ms = uv_now(d->loop);
-    lease->acquire_timeout_ms = acquire_timeout_ms;
+    lease->patient = acquire_timeout_ms == SL_ACQUIRE_PATIENTLY;
+    lease->acquire_timeout_ms = lease->patient ? 0 : acquire_timeout_ms;
     lease->lease_timeout_ms = lease_timeout_ms;
     if (lease->label == NULL || sl_driver_lease_name(d, lease) != 0) {
         free(lease->label);
@@ -362,6 +363,7 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
             .tag = sl_id_pack(lease->slot),
             .acquire_timeout_ms = lease->acquire_timeout_ms,
             .lease_timeout_ms = lease->lease_timeout_ms,
+            .patient = lease->patient && !lease->target->conf->acquire_timeout_set,
         };
         return true;
     case SL_TODO_RENEW:

@@ -125,6 +125,7 @@ struct sl_lease {
     uid_t uid;
     char *label;
     uint64_t asked_ms, acquire_timeout_ms, lease_timeout_ms, renew_ms;
+    bool patient; /* its client knows no acquire timeout */
     int refuse_status;
     char *refuse_text; /* NULL: no memory for it */
 };

@@ -43,6 +43,15 @@ static void last_dial(const struct sl_lease *lease, int status, char *buf, size_
         (void)snprintf(buf, size, "%s", error);
 }
 
+/* No connection is there that could become free: the first is being made. */
+static bool is_only_dialing(const struct sl_lease *lease)
+{
+    struct sl_pool_target_info info;
+
+    return sl_pool_target_info(lease->driver->pool, lease->target->index, &info) && info.counts.dialing > 0 &&
+           info.counts.idle + info.counts.leased + info.counts.draining == 0;
+}
+
 void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int status, char *buf, size_t size)
 {
     const struct sl_target_conf *conf = lease->target->conf;
@@ -64,7 +73,10 @@ void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int 
         break;
     case SL_REASON_TIMEOUT:
         (void)wait_of(lease, time, sizeof time);
-        if (status == SL_E_TIMEOUT) {
+        if (status == SL_E_TIMEOUT && is_only_dialing(lease)) {
+            (void)snprintf(buf, size, "target %s: no connection within %s: still connecting to %s port %u", conf->name,
+                time, conf->host, (unsigned)conf->port);
+        } else if (status == SL_E_TIMEOUT) {
             (void)snprintf(buf, size, "target %s: no connection became free within %s", conf->name, time);
         } else {
             last_dial(lease, status, dial, sizeof dial);
@@ -98,8 +110,14 @@ void sl_driver_waiting(const struct sl_lease *lease, int status, char *buf, size
 void sl_driver_ending(const struct sl_lease *lease, enum sl_reason reason, int status, char *buf, size_t size)
 {
     const struct sl_driver_conn *conn = lease->conn;
-    char time[32];
+    char dial[SL_REFUSAL_SIZE - 256], time[32];
 
+    if (reason == SL_REASON_TIMEOUT && status != SL_E_TIMEOUT) {
+        last_dial(lease, status, dial, sizeof dial);
+        (void)snprintf(buf, size, "lease %llu of %s: its connection was over, and there was no other within %s: %s",
+            (unsigned long long)lease->number, lease->target->conf->name, wait_of(lease, time, sizeof time), dial);
+        return;
+    }
     if (reason == SL_REASON_TIMEOUT) {
         (void)snprintf(buf, size,
             "lease %llu of %s: the server opens no session for it on the connection it shared, and within %s no other "

@@ -69,8 +69,6 @@ static void view_lease(void *arg, struct sl_id id)
     if (lease == NULL || lease->target == NULL || (!walk->admin && lease->uid != walk->uid))
         return;
     const bool granted = info.state == SL_LEASE_GRANTED || info.state == SL_LEASE_MOVING;
-    const uint64_t wait_ms =
-        lease->acquire_timeout_ms != 0 ? lease->acquire_timeout_ms : lease->target->conf->policy.acquire_timeout_ms;
     const struct sl_lease_view view = {
         .id = lease->number,
         .target = lease->target->conf->name,
@@ -80,7 +78,7 @@ static void view_lease(void *arg, struct sl_id id)
         .start_time = lease->start_time,
         .uid = lease->uid,
         .age_ms = now - (granted ? info.granted_ms : lease->asked_ms),
-        .expires_in_ms = until(granted ? info.deadline_ms : lease->asked_ms + wait_ms, now),
+        .expires_in_ms = until(info.deadline_ms, now),
         .streams = has_party(lease) ? sl_party_streams(lease->party) : 0,
         .position = info.position,
     };

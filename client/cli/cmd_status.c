@@ -109,7 +109,10 @@ static bool print_leases(const json_t *leases, const struct cli_style *style)
         else
             cli_table_add_number(table, CLI_PLAIN, number(lease, "uid"));
         cli_table_add_duration(table, CLI_PLAIN, number(lease, "age_ms"));
-        cli_table_add_duration(table, CLI_PLAIN, number(lease, "expires_ms"));
+        if (number(lease, "expires_ms") > LONG_MS)
+            cli_table_add(table, CLI_PLAIN, "-");
+        else
+            cli_table_add_duration(table, CLI_PLAIN, number(lease, "expires_ms"));
         cli_table_add_number(table, CLI_PLAIN, number(lease, "streams"));
         cli_table_add(table, CLI_PLAIN, text(lease, "label"));
         cli_table_add(table, CLI_PLAIN, text(lease, "command"));

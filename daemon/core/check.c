@@ -144,8 +144,10 @@ static bool anything_unreserved(const struct sl_pool *pool)
 /* Some waiters of this target have neither a connection on its way nor one reserved: what stops a dial for them? */
 static const char *check_uncovered(const struct sl_pool *pool, const struct sl_target_slot *target)
 {
-    if (sl_serve_held_back(pool, target))
-        return target->timer.due_ms <= target->retry_at_ms ? NULL : "nobody will retry for those who wait";
+    if (target->demand_at_ms > target->retry_at_ms)
+        return "those who wait are held back longer than nobody";
+    if (sl_serve_demand_held_back(pool, target))
+        return target->timer.due_ms <= target->demand_at_ms ? NULL : "nobody will retry for those who wait";
     if (target->conns[SL_CONN_DIALING].length >= sl_serve_handshakes(target))
         return NULL;
     if (sl_target_alive(target) >= target->policy.max_connections)

@@ -18,7 +18,7 @@ bool sl_pool_target_info(const struct sl_pool *pool, uint32_t index, struct sl_p
             },
         .failures = target->failures,
         .last_status = target->last_status,
-        .retry_at_ms = target->retry_at_ms > pool->now_ms ? target->retry_at_ms : 0,
+        .retry_at_ms = target->demand_at_ms > pool->now_ms ? target->demand_at_ms : 0,
     };
     return true;
 }
@@ -29,6 +29,7 @@ bool sl_pool_lease_info(const struct sl_pool *pool, struct sl_id id, struct sl_p
     if (lease == NULL)
         return false;
     bool waiting = lease->state == SL_LEASE_WAITING;
+    uint64_t wait_ms = lease->patient ? SL_NEVER : lease->wait_ms;
     *ret_info = (struct sl_pool_lease_info){
         .state = lease->state,
         .target = lease->target->index,
@@ -36,8 +37,8 @@ bool sl_pool_lease_info(const struct sl_pool *pool, struct sl_id id, struct sl_p
         .tag = lease->tag,
         .since_ms = lease->since_ms,
         .granted_ms = lease->granted_ms,
-        .deadline_ms = waiting ? lease->wait_ms : lease->deadline_ms,
-        .max_deadline_ms = waiting ? lease->wait_ms : lease->max_deadline_ms,
+        .deadline_ms = waiting ? wait_ms : lease->deadline_ms,
+        .max_deadline_ms = waiting ? wait_ms : lease->max_deadline_ms,
         .conn = lease->state == SL_LEASE_GRANTED ? lease->conn->id : SL_ID_NONE,
         .position = lease->state == SL_LEASE_GRANTED ? 0 : sl_leases_position(lease),
     };

@@ -168,6 +168,7 @@ void sl_leases_queue(struct sl_pool *pool, struct sl_target_slot *target, const 
     lease->notice_ms = sl_after(pool->now_ms, policy->acquire_notice_ms);
     lease->failures_seen = target->failure_serial;
     lease->lease_timeout_ms = ev->lease_timeout_ms;
+    lease->patient = ev->patient;
     lease->granted_ms = lease->deadline_ms = lease->max_deadline_ms = 0;
     sl_leases_move(pool, lease, SL_LEASE_WAITING, SL_REASON_ASKED, 0);
     struct sl_action *act = sl_pool_act(pool, SL_ACT_QUEUED);
@@ -367,12 +368,34 @@ uint32_t sl_leases_position(const struct sl_lease_slot *lease)
     return position;
 }
 
+/* Why nobody served it in its time: the last dial, where that failed and a place to dial in was not what was missing.
+ */
+static int fault(const struct sl_lease_slot *lease)
+{
+    const struct sl_target_slot *target = lease->target;
+    uint32_t in_use =
+        sl_target_alive(target) - target->conns[SL_CONN_DIALING].length - target->conns[SL_CONN_CLOSING].length;
+    bool seen = target->failure_serial != lease->failures_seen;
+    bool has_failed = target->last_status != 0 && (seen || in_use < target->policy.max_connections);
+    return has_failed ? target->last_status : SL_E_TIMEOUT;
+}
+
+static void end_wait(struct sl_pool *pool, struct sl_lease_slot *lease)
+{
+    int status = fault(lease);
+    if (status != SL_E_TIMEOUT || !lease->patient) {
+        sl_leases_refuse(pool, lease, SL_REASON_TIMEOUT, status);
+        return;
+    }
+    lease->wait_ms = wait_end_ms(pool, lease);
+    arm(pool, lease);
+}
+
 static void on_waited(struct sl_pool *pool, struct sl_lease_slot *lease)
 {
     const struct sl_target_slot *target = lease->target;
     if (lease->wait_ms <= pool->now_ms) {
-        bool seen = target->failure_serial != lease->failures_seen && target->last_status != 0;
-        sl_leases_refuse(pool, lease, SL_REASON_TIMEOUT, seen ? target->last_status : SL_E_TIMEOUT);
+        end_wait(pool, lease);
         return;
     }
     lease->notice_ms = SL_NEVER;

@@ -46,9 +46,11 @@ struct sl_pool_counts {
 };
 struct sl_pool_target_info {
     struct sl_pool_counts counts;
-    uint32_t failures;    /* failed dials in a row */
-    int last_status;      /* why the last one failed, or 0 */
-    uint64_t retry_at_ms; /* no dial before; 0: none held back; UINT64_MAX: until the next configure */
+    uint32_t failures; /* failed dials in a row */
+    int last_status;   /* why the last one failed, or 0 */
+    uint64_t
+        retry_at_ms; /* no dial for somebody who waits before; 0: none held back; UINT64_MAX: until the next configure
+                      */
 };
 /* False when there is no such target; a removed one is there until its last connection is gone. */
 bool sl_pool_target_info(const struct sl_pool *pool, uint32_t target, struct sl_pool_target_info *ret_info);

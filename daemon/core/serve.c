@@ -23,6 +23,11 @@ bool sl_serve_held_back(const struct sl_pool *pool, const struct sl_target_slot 
     return pool->now_ms < target->retry_at_ms;
 }
 
+bool sl_serve_demand_held_back(const struct sl_pool *pool, const struct sl_target_slot *target)
+{
+    return pool->now_ms < target->demand_at_ms;
+}
+
 static bool is_standing(int status)
 {
     enum sl_dial_failure failure = sl_dial_failure_of(status);
@@ -39,18 +44,36 @@ uint32_t sl_serve_handshakes(const struct sl_target_slot *target)
     return target->credentials_work ? target->policy.handshakes : 1;
 }
 
-/* Dials that were under way together fail together: that is one round and doubles the wait once. */
-static void hold_back(struct sl_pool *pool, struct sl_target_slot *target, uint64_t dialed_ms)
+static void hold_until(struct sl_target_slot *target, uint64_t due_ms)
 {
+    target->retry_at_ms = target->demand_at_ms = due_ms;
+}
+
+/* Dials that were under way together fail together: that is one round and doubles the wait once. With somebody waiting
+ * it doubles to `demand_max_ms` only. */
+static void hold_back(struct sl_pool *pool, struct sl_target_slot *target, uint64_t dialed_ms, uint64_t demand_max_ms)
+{
+    const struct sl_policy *policy = &target->policy;
+    uint64_t chance = sl_prng_next(&pool->prng);
     if (target->failures == 0 || dialed_ms > target->failed_ms) {
         target->failures++;
         target->failed_ms = pool->now_ms;
     }
-    uint64_t wait = sl_backoff_ms(
-        target->failures, target->policy.retry_min_ms, target->policy.retry_max_ms, sl_prng_next(&pool->prng));
+    uint64_t wait = sl_backoff_ms(target->failures, policy->retry_min_ms, policy->retry_max_ms, chance);
+    uint64_t demand_wait =
+        sl_backoff_ms(target->failures, policy->retry_min_ms, sl_min_u64(policy->retry_max_ms, demand_max_ms), chance);
     uint64_t retry_at = sl_after(pool->now_ms, wait);
+    uint64_t demand_at = sl_min_u64(retry_at, sl_after(pool->now_ms, demand_wait));
     if (target->retry_at_ms < retry_at)
         target->retry_at_ms = retry_at;
+    if (target->demand_at_ms < demand_at)
+        target->demand_at_ms = demand_at;
+}
+
+static uint64_t demand_max_ms(const struct sl_target_slot *target)
+{
+    uint64_t min = target->policy.retry_min_ms;
+    return min > SL_DEMAND_RETRY_MS ? min : SL_DEMAND_RETRY_MS;
 }
 
 void sl_serve_dial_failed(struct sl_pool *pool, struct sl_target_slot *target, uint64_t dialed_ms, int status)
@@ -63,23 +86,23 @@ void sl_serve_dial_failed(struct sl_pool *pool, struct sl_target_slot *target, u
     case SL_DIAL_MISMATCHED:
         target->credentials_work = target->credentials_work && failure != SL_DIAL_REJECTED;
         if (blocked == 0) {
-            hold_back(pool, target, dialed_ms);
+            hold_back(pool, target, dialed_ms, SL_NEVER);
             target->last_status = status;
-            target->retry_at_ms = sl_after(
-                pool->now_ms, failure == SL_DIAL_REJECTED ? target->policy.auth_retry_ms : target->policy.retry_max_ms);
+            hold_until(target, sl_after(pool->now_ms, failure == SL_DIAL_REJECTED ? target->policy.auth_retry_ms
+                                                                                  : target->policy.retry_max_ms));
         }
         sl_leases_refuse_all(pool, target, SL_REASON_TARGET_DOWN, target->last_status);
         break;
     case SL_DIAL_UNTRUSTED:
-        hold_back(pool, target, dialed_ms);
+        hold_back(pool, target, dialed_ms, SL_NEVER);
         target->last_status = status;
-        target->retry_at_ms = SL_NEVER;
+        hold_until(target, SL_NEVER);
         sl_leases_refuse_all(pool, target, SL_REASON_TARGET_DOWN, status);
         break;
     case SL_DIAL_DEFINITE:
         if (blocked != 0)
             break;
-        hold_back(pool, target, dialed_ms);
+        hold_back(pool, target, dialed_ms, demand_max_ms(target));
         target->last_status = status;
         if (target->conns[SL_CONN_DIALING].length + target->conns[SL_CONN_IDLE].length +
                 target->conns[SL_CONN_LEASED].length ==
@@ -89,7 +112,7 @@ void sl_serve_dial_failed(struct sl_pool *pool, struct sl_target_slot *target, u
     case SL_DIAL_TRANSIENT:
         if (blocked != 0)
             break;
-        hold_back(pool, target, dialed_ms);
+        hold_back(pool, target, dialed_ms, demand_max_ms(target));
         target->last_status = status;
         break;
     }
@@ -101,7 +124,7 @@ void sl_serve_forgive(struct sl_pool *pool, struct sl_target_slot *target)
     target->failures = 0;
     target->last_status = 0;
     target->failed_ms = 0;
-    target->retry_at_ms = 0;
+    hold_until(target, 0);
     sl_target_mark(pool, target);
 }
 
@@ -113,7 +136,7 @@ void sl_serve_dial_succeeded(struct sl_pool *pool, struct sl_target_slot *target
     if (blocked != 0 && sl_dial_failure_of(blocked) == SL_DIAL_UNTRUSTED)
         return;
     target->last_status = 0;
-    target->retry_at_ms = 0;
+    hold_until(target, 0);
     sl_target_mark(pool, target);
 }
 
@@ -135,7 +158,7 @@ void sl_serve_login_wasted(struct sl_pool *pool, struct sl_target_slot *target, 
     if (sl_serve_blocked(pool, target) != 0)
         return;
     target->failure_serial++;
-    hold_back(pool, target, ready_ms);
+    hold_back(pool, target, ready_ms, SL_NEVER); /* each is one more login to a server that counts them */
     target->last_status = status;
     sl_target_mark(pool, target);
 }
@@ -383,7 +406,7 @@ static uint32_t match_all(struct sl_pool *pool, struct sl_target_slot *target, u
 {
     pool->passes++;
     uint32_t dialing = target->conns[SL_CONN_DIALING].length;
-    bool may_dial = !sl_serve_held_back(pool, target);
+    bool may_dial = !sl_serve_demand_held_back(pool, target);
     struct means means = {
         .dialing = TAILQ_FIRST(&target->conns[SL_CONN_DIALING].head),
         .handshakes = may_dial ? sl_less(sl_serve_handshakes(target), dialing) : 0,
@@ -509,8 +532,10 @@ static void settle(struct sl_pool *pool, struct sl_target_slot *target)
     }
 
     uint64_t due = SL_NEVER;
-    if (sl_serve_held_back(pool, target) && (target->waiting.length > 0 || missing > 0))
-        due = target->retry_at_ms;
+    if (sl_serve_demand_held_back(pool, target) && target->waiting.length > 0)
+        due = target->demand_at_ms;
+    if (sl_serve_held_back(pool, target) && missing > 0)
+        due = sl_min_u64(due, target->retry_at_ms);
     const struct sl_conn_slot *conn = next_to_time_out(target);
     if (conn != NULL)
         due = sl_min_u64(due, sl_after(conn->since_ms, target->policy.idle_timeout_ms));

@@ -9,8 +9,10 @@
  * The last thing of every step. */
 void sl_serve(struct sl_pool *pool);
 
-/* Whether dials are held back by backoff or by a standing failure. */
+/* Whether dials are held back by backoff or by a standing failure: those that nobody waits for, and those that somebody
+ * does, for whom the pauses grow less. */
 bool sl_serve_held_back(const struct sl_pool *pool, const struct sl_target_slot *target);
+bool sl_serve_demand_held_back(const struct sl_pool *pool, const struct sl_target_slot *target);
 /* The standing failure (credentials, host key) that every acquire is refused with at once, or 0. */
 int sl_serve_blocked(const struct sl_pool *pool, const struct sl_target_slot *target);
 

@@ -21,6 +21,10 @@
 /* A connection that has lasted so long after its login was worth it: there are servers that let one in and hang up. */
 #define SL_TRIAL_MS 10000u
 
+/* Somebody who waits for a target that could not be reached has it tried at least so often (where retry_min is more, as
+ * often as that says): a host that is back is found within seconds, however long it was away. */
+#define SL_DEMAND_RETRY_MS 3000u
+
 /* Leases reserved beyond limits.clients, for clients that the driver has accepted while others are on their way out. */
 #define SL_CLIENT_SLACK 64u
 
@@ -104,6 +108,7 @@ struct sl_lease_slot {
     uint64_t failures_seen;      /* target->failure_serial on arrival: tells failures during the wait from older ones */
     uint64_t acquire_timeout_ms; /* what the client asked for, 0: the target's */
     uint64_t lease_timeout_ms;   /* the same */
+    bool patient;                /* its wait has no end while what is missing is a free connection */
     uint64_t granted_ms, deadline_ms, max_deadline_ms;
     struct sl_lease_slot *next_lead; /* of those that this pass over the queue wants a dial for */
     uint32_t seats;                  /* of that connection to be, for others of the same owner */
@@ -129,7 +134,8 @@ struct sl_target_slot {
     uint32_t failures;       /* rounds of failed dials in a row, until a connection has proved itself */
     int last_status;         /* of the last failed dial; 0 after a success */
     uint64_t failed_ms;      /* when the last round failed */
-    uint64_t retry_at_ms;    /* no dial before */
+    uint64_t retry_at_ms;    /* no dial ahead of demand before */
+    uint64_t demand_at_ms;   /* no dial for those who wait before; not later than retry_at_ms */
     uint64_t failure_serial; /* counts failed dials; never reset */
     enum sl_want want;
     uint32_t dials_wanted; /* how many more dials its own limits allow for what it wants */

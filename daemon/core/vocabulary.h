@@ -69,7 +69,7 @@ const char *sl_reason_name(enum sl_reason reason);
 
 enum sl_event_type {
     SL_EV_TIME,         /* time passed; nothing else */
-    SL_EV_ACQUIRE,      /* target, owner, tag, acquire_timeout_ms, lease_timeout_ms */
+    SL_EV_ACQUIRE,      /* target, owner, tag, acquire_timeout_ms, lease_timeout_ms, patient */
     SL_EV_CLIENT_GONE,  /* lease: its socket closed; ends a wait as well as a lease */
     SL_EV_RELEASE,      /* lease, clean, spent; ends a wait too */
     SL_EV_RENEW,        /* lease, lease_timeout_ms */
@@ -123,6 +123,7 @@ struct sl_event {
     struct sl_id conn;
     int status;
     bool clean;
+    bool patient;                /* acquire_timeout_ms bounds its wait only where dials fail */
     bool spent;                  /* the connection serves no command more */
     uint64_t acquire_timeout_ms; /* 0: the target's */
     uint64_t lease_timeout_ms;   /* 0: the target's; RENEW: what ACQUIRE said */
@@ -135,7 +136,8 @@ enum sl_action_type {
     SL_ACT_GRANT,  /* lease, tag, conn, deadline_ms, max_deadline_ms */
     SL_ACT_MOVE,   /* lease, tag, conn: a lease that was moving goes on there */
     SL_ACT_REFUSE, /* lease (none if it was never queued; then no LEASE_MOVED either), tag, reason, status: on a timeout
-                    * the last failed dial's, if one failed meanwhile. The lease id is dead now */
+                    * the last dial's, where that failed and a free place was not what was missing. The lease id is
+                    * dead now */
     SL_ACT_RENEWED,  /* lease, tag, deadline_ms */
     SL_ACT_RELEASED, /* lease, tag, reason (released, unclean): the answer to RELEASE of a granted lease. The id is dead
                         now */

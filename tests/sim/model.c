@@ -120,8 +120,33 @@ static void look_at_conn(struct model *m, uint32_t index)
         model_broken(m, "conn %u idles too long", index);
 }
 
-static void look_at_request(struct model *m, const struct m_request *r)
+int model_fault(const struct model *m, const struct m_request *r)
 {
+    const struct m_target *t = &m->target[r->target];
+    uint32_t in_use = 0;
+    for (uint32_t i = 0; i < m->conn_high; i++) {
+        const struct m_conn *c = &m->conn[i];
+        in_use += c->target == r->target && c->state >= SL_CONN_IDLE && c->state <= SL_CONN_DRAINING;
+    }
+    bool failed = t->last_status != 0 && (t->failures != r->failures_seen || in_use < t->policy.max_connections);
+    return failed ? t->last_status : SL_E_TIMEOUT;
+}
+
+/* Whoever is patient begins anew where a dial is not what fails. */
+static void wait_on(struct model *m, struct m_request *r)
+{
+    if (!r->patient || r->wait_ms > m->now_ms)
+        return;
+    if (m->ev->type == SL_EV_TIME && r->fault_before != SL_E_TIMEOUT && model_fault(m, r) != SL_E_TIMEOUT)
+        model_broken(m, "request %llu waits on for a target that is down", (unsigned long long)r->tag);
+    uint64_t timeout_ms = r->acquire_timeout_ms;
+    r->wait_ms = m->now_ms + (timeout_ms > 0 ? timeout_ms : m->target[r->target].policy.acquire_timeout_ms);
+}
+
+static void look_at_request(struct model *m, struct m_request *r)
+{
+    if (r->state == M_WAITING || r->state == M_MOVING)
+        wait_on(m, r);
     if (r->state == M_WAITING || r->state == M_MOVING) {
         needs_waking(m, r->wait_ms, "the timeout of", r->tag);
         if (r->state == M_MOVING)
@@ -298,7 +323,7 @@ static void outdate(struct m_target *t)
 static void forgive(struct m_target *t)
 {
     t->blocked_status = 0;
-    t->blocked_ms = t->held_ms = 0;
+    t->blocked_ms = t->held_ms = t->demand_held_ms = 0;
     t->last_status = 0;
     t->streak = 0;
     t->failed_ms = 0;

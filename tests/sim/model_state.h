@@ -14,7 +14,8 @@ struct m_request {
     struct m_conn *conn;
     uint64_t asked_ms, wait_ms, notice_ms, acquire_timeout_ms, lease_timeout_ms, deadline_ms, max_deadline_ms;
     uint64_t failures_seen;
-    bool noticed;
+    int fault_before; /* the step: what its wait would have ended with */
+    bool noticed, patient;
 };
 
 struct m_conn {
@@ -54,7 +55,8 @@ struct m_target {
     uint64_t failed_ms; /* when the last of them failed */
     int blocked_status; /* a standing failure, until blocked_ms */
     uint64_t blocked_ms;
-    uint64_t held_ms; /* the least backoff lets no dial begin before */
+    uint64_t held_ms;        /* the least backoff lets no dial begin before */
+    uint64_t demand_held_ms; /* nor one that somebody waits for before */
     int last_status;
     uint64_t failures;
 };
@@ -92,12 +94,16 @@ __attribute__((format(printf, 2, 3))) void model_broken(struct model *m, const c
 /* Leases that the connection may have at once. */
 uint32_t model_room(const struct model *m, const struct m_conn *c);
 
+/* What a wait for it that is over ends with. */
+int model_fault(const struct model *m, const struct m_request *r);
+
 /* Dials that may be under way for it at once. */
 uint32_t model_handshakes(const struct m_target *t);
 
 /* replay_conns.c */
-/* A dial, or a login that came to nothing, which began at `began_ms`. */
-void model_hold_back(struct model *m, struct m_target *t, uint64_t began_ms);
+/* A dial, or a login that came to nothing, which began at `began_ms`; where somebody waits, no longer than `most_ms`.
+ */
+void model_hold_back(struct model *m, struct m_target *t, uint64_t began_ms, uint64_t most_ms);
 bool model_is_logged_in(const struct m_conn *c);
 void model_prove(struct model *m, struct m_conn *c);
 void model_prove_by_time(struct model *m);

@@ -120,7 +120,7 @@ static void client_does_something(struct world *w)
     struct client *c = &w->client[client];
     if (!c->busy) {
         world_acquire(w, client, (uint32_t)below(TARGETS + (one_in(20) ? 1 : 0)), below(OWNERS),
-            one_in(3) ? between(1, 10000) : 0, one_in(3) ? between(1, 20000) : 0);
+            one_in(3) ? between(1, 10000) : 0, one_in(3) ? between(1, 20000) : 0, one_in(3));
         return;
     }
     switch (below(8)) {

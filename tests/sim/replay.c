@@ -44,7 +44,7 @@ static void dial_over(struct model *m, const struct m_conn *c, int status)
             return;
         t->blocked_status = 0;
         t->last_status = 0;
-        t->held_ms = 0;
+        t->held_ms = t->demand_held_ms = 0;
         m->readied = t;
         return;
     }
@@ -54,9 +54,9 @@ static void dial_over(struct model *m, const struct m_conn *c, int status)
     if (status == SL_E_AUTH_FAILED)
         t->credentials_work = false;
     if (is_untrusted(status) || !blocked)
-        model_hold_back(m, t, c->dialed_ms);
+        model_hold_back(m, t, c->dialed_ms, t->policy.retry_min_ms > 3000 ? t->policy.retry_min_ms : 3000);
     if (is_rejected(status))
-        t->held_ms = 0; /* auth_retry or retry_max takes the place of backoff, be it shorter */
+        t->held_ms = t->demand_held_ms = 0; /* auth_retry or retry_max takes the place of backoff, be it shorter */
     if (is_untrusted(status) || (is_rejected(status) && !blocked)) {
         t->blocked_status = status;
         t->blocked_ms = is_untrusted(status) ? UINT64_MAX : m->now_ms + block_ms(t, status);
@@ -117,6 +117,8 @@ void model_replay_event(struct model *m, const struct sl_event *ev)
     m->asked_about = NULL;
     m->asked_while = M_FREE;
     m->renewed = m->moved = 0;
+    for (uint32_t i = 0; i < MODEL_REQUESTS; i++)
+        m->request[i].fault_before = m->request[i].state != M_FREE ? model_fault(m, &m->request[i]) : 0;
     model_prove_by_time(m);
     drains_over(m, ev);
     m->readied = NULL;
@@ -141,6 +143,7 @@ void model_replay_event(struct model *m, const struct sl_event *ev)
             .acquire_timeout_ms = ev->acquire_timeout_ms,
             .lease_timeout_ms = ev->lease_timeout_ms,
             .failures_seen = m->target[ev->target % MODEL_TARGETS].failures,
+            .patient = ev->patient,
         };
         m->asked_about = r;
         break;
@@ -282,9 +285,9 @@ static void check_refusal(struct model *m, const struct m_request *r, const stru
     const struct m_target *t = &m->target[r->target];
     switch (act->reason) {
     case SL_REASON_TIMEOUT: {
-        int expected = t->failures != r->failures_seen && t->last_status != 0 ? t->last_status : SL_E_TIMEOUT;
+        int expected = model_fault(m, r);
         /* A dial may end in the very step in which the wait does: deadlines come first. */
-        if (m->now_ms < r->wait_ms ||
+        if (m->now_ms < r->wait_ms || (r->patient && act->status == SL_E_TIMEOUT) ||
             (act->status != expected && m->ev->type != SL_EV_CONN_FAILED && m->ev->type != SL_EV_CONN_READY &&
                 m->ev->type != SL_EV_CONN_LOST && m->ev->type != SL_EV_CONN_GONE))
             model_broken(m, "%llu is refused for time: %s, not %s", TAG(r), sl_status_name(act->status),
@@ -372,7 +375,7 @@ static bool moving_may_end(const struct model *m, const struct m_request *r, con
     case SL_REASON_EXPIRED:
         return m->now_ms >= r->deadline_ms && act->status == SL_E_EXPIRED;
     case SL_REASON_TIMEOUT:
-        return m->now_ms >= r->wait_ms;
+        return m->now_ms >= r->wait_ms && !(r->patient && act->status == SL_E_TIMEOUT);
     case SL_REASON_REVOKED:
         return m->asked_about == r && m->ev->type == SL_EV_REVOKE && act->status == SL_E_REVOKED;
     case SL_REASON_TARGET_DOWN:

@@ -28,7 +28,7 @@ void model_forget_drain(struct model *m, struct m_drain *d)
 
 /* --- logins that were worth it --- */
 
-void model_hold_back(struct model *m, struct m_target *t, uint64_t began_ms)
+void model_hold_back(struct model *m, struct m_target *t, uint64_t began_ms, uint64_t most_ms)
 {
     if (t->streak == 0 || began_ms > t->failed_ms) {
         t->streak++;
@@ -42,6 +42,11 @@ void model_hold_back(struct model *m, struct m_target *t, uint64_t began_ms)
     uint64_t held_ms = m->now_ms + base - base / 5;
     if (t->held_ms < held_ms)
         t->held_ms = held_ms;
+    if (base > most_ms)
+        base = most_ms;
+    held_ms = m->now_ms + base - base / 5;
+    if (t->demand_held_ms < held_ms)
+        t->demand_held_ms = held_ms;
 }
 
 void model_prove(struct model *m, struct m_conn *c)
@@ -75,12 +80,12 @@ static void login_wasted(struct model *m, const struct m_conn *c, int status)
     if (c->proved || c->edition != t->edition || (t->blocked_status != 0 && m->now_ms < t->blocked_ms))
         return;
     t->failures++;
-    model_hold_back(m, t, c->ready_ms);
+    model_hold_back(m, t, c->ready_ms, UINT64_MAX);
     t->last_status = status;
     /* Deadlines come before events: the dial that went well in this step did so after this. */
     if (m->readied == t) {
         t->last_status = 0;
-        t->held_ms = 0;
+        t->held_ms = t->demand_held_ms = 0;
     }
 }
 
@@ -193,7 +198,8 @@ void model_on_dial(struct model *m, const struct sl_action *act)
         model_broken(m, "DIAL ahead for target %u, whose logins came to nothing, beside one on trial", act->target);
     if (!t->present || m->stopping)
         model_broken(m, "DIAL for target %u, which is not there any more", act->target);
-    if (m->now_ms < t->held_ms || (t->blocked_status != 0 && m->now_ms < t->blocked_ms))
+    uint64_t held_ms = act->reason == SL_REASON_MIN_IDLE ? t->held_ms : t->demand_held_ms;
+    if (m->now_ms < held_ms || (t->blocked_status != 0 && m->now_ms < t->blocked_ms))
         model_broken(m, "DIAL for target %u before its time", act->target);
 }
 

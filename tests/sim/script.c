@@ -225,6 +225,10 @@ static void do_client(struct world *w, uint32_t client, char **save)
             more.spent = true;
             continue;
         }
+        if (strcmp(word, "patient") == 0) {
+            more.patient = true;
+            continue;
+        }
         if (strcmp(word, "lost") == 0) {
             more.status = SL_E_CONNECTION_LOST;
             continue;
@@ -240,7 +244,7 @@ static void do_client(struct world *w, uint32_t client, char **save)
             bad("'%s' is not known here", word);
     }
     if (target != NULL)
-        world_acquire(w, client, target_of(w, target, false), owner, timeout, lease);
+        world_acquire(w, client, target_of(w, target, false), owner, timeout, lease, more.patient);
     else if (strcmp(verb, "release") == 0) {
         more.type = SL_EV_RELEASE;
         world_lease_event(w, client, more);
@@ -332,7 +336,7 @@ void sim_warm(struct world *w)
         uint32_t target = w->targets[i].target;
         struct server *server = &w->server[target], as_it_is = *server;
         *server = (struct server){0};
-        world_acquire(w, 0, target, 0, 0, 0);
+        world_acquire(w, 0, target, 0, 0, 0, false);
         sim_run_until(w, w->now_ms);
         struct sl_id conn = w->client[0].conn;
         world_conn_event(w, conn, SL_EV_CONN_ALIVE, 0);

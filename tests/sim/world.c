@@ -328,7 +328,7 @@ void world_run_until(struct world *w, uint64_t until_ms)
 /* --- clients and connections --- */
 
 void world_acquire(struct world *w, uint32_t client, uint32_t target, uint64_t owner, uint64_t acquire_timeout_ms,
-    uint64_t lease_timeout_ms)
+    uint64_t lease_timeout_ms, bool patient)
 {
     struct client *c = &w->client[client];
     *c = (struct client){.busy = true,
@@ -341,7 +341,8 @@ void world_acquire(struct world *w, uint32_t client, uint32_t target, uint64_t o
                       .owner = owner,
                       .tag = c->tag,
                       .acquire_timeout_ms = acquire_timeout_ms,
-                      .lease_timeout_ms = lease_timeout_ms});
+                      .lease_timeout_ms = lease_timeout_ms,
+                      .patient = patient});
 }
 
 void world_lease_event(struct world *w, uint32_t client, struct sl_event ev)

@@ -95,7 +95,7 @@ void world_run_until(struct world *w, uint64_t until_ms);
 
 /* Clients. acquire: `client` is not busy. */
 void world_acquire(struct world *w, uint32_t client, uint32_t target, uint64_t owner, uint64_t acquire_timeout_ms,
-    uint64_t lease_timeout_ms);
+    uint64_t lease_timeout_ms, bool patient);
 /* An event about what it has; nothing when that is nothing. world_client() for SL_EV_RELEASE, RENEW, REVOKE, CROWDED
  * and CLIENT_GONE. */
 void world_lease_event(struct world *w, uint32_t client, struct sl_event ev);

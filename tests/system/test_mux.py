@@ -12,6 +12,7 @@ import subprocess
 
 import pytest
 
+import native
 import procs
 import ssh_tools
 from ssh_tools import on_terminal, other_user
@@ -224,6 +225,34 @@ def test_who_waits_too_long_is_told(make_tools, sshd, target):
         done = tools.run("ssh", "t", "echo never")
         assert (done.returncode, done.stdout) == (255, b"")
         assert done.stderr == b"sshlease: target t: no connection became free within 300 ms\r\n"
+
+
+def test_ssh_waits_for_a_free_connection_as_long_as_it_lives(make_tools, sshd, target, full):
+    """It knows no acquire timeout; one that a program gives is for that program."""
+    tools = make_tools({"t": target(sshd, max_connections=1)})
+    with started(tools, "t", "echo up; cat") as first:
+        assert first.stdout.readline() == b"up\n"
+        with started(tools, "t", "echo served") as second:
+            tools.await_leases(1, state="waiting")
+
+            def waiting():
+                return next(x for x in tools.daemon.status()["leases"] if x["state"] == "waiting")
+            assert waiting()["expires_ms"] == 2 ** 53 - 1
+            until(lambda: waiting()["age_ms"] > (31000 if full else 100), "longer than acquire_timeout", timeout=60)
+            with pytest.raises(native.Error) as e:
+                tools.daemon.client().acquire("t", acquire_timeout_ms=50)
+            assert e.value.name == "timeout"
+            first.stdin.close()
+            assert (second.stdout.read(), second.wait(20)) == (b"served\n", 0)
+
+
+def test_seventy_at_once(make_tools, sshd, target):
+    """Unchanged tools, with settings that nobody has touched."""
+    tools = make_tools({"t": target(sshd)})
+    processes = [tools.start("ssh", "t", f"sleep 0.1; echo {n}", stdin=subprocess.DEVNULL) for n in range(70)]
+    for number, process in enumerate(processes):
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (0, b"%d\n" % number, b"")
 
 
 def test_who_waits_at_a_terminal_is_told_so(make_tools, sshd, target):

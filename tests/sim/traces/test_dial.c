@@ -136,7 +136,7 @@ TRACE(a_passing_failure_is_retried_until_the_waiters_time_is_over)
                   "[ 3008] close a.3 dial-failed\n");
 }
 
-TRACE(a_failure_from_before_the_wait_is_not_its_reason)
+TRACE(a_failure_from_before_the_wait_is_its_reason_where_nothing_else_is_missing)
 {
     sim_targets(w, "a: max=1 dial=10 fail=handshake retry=4000 retry_max=4000 acquire=100");
     sim_do(w, "c1 acquire a");
@@ -146,7 +146,96 @@ TRACE(a_failure_from_before_the_wait_is_not_its_reason)
     sim_expect(w, "[    0] dial a.1\n"
                   "[   10] close a.1 dial-failed\n"
                   "[  100] refuse c1 timeout: handshake\n"
-                  "[  300] refuse c2 timeout: timeout\n");
+                  "[  300] refuse c2 timeout: handshake\n");
+}
+
+TRACE(a_failure_from_before_the_wait_is_not_its_reason_where_every_place_is_leased)
+{
+    sim_targets(w, "a: max=2 dial=10 retry=4 retry_max=4 acquire=100");
+    sim_do(w, "c1 acquire a");
+    sim_run_until(w, 20);
+    sim_do(w, "server a fail=handshake; c2 acquire a");
+    sim_run_until(w, 31);
+    sim_do(w, "c2 gone");
+    sim_targets(w, "a: max=1 dial=10 retry=4 retry_max=4 acquire=100");
+    sim_run_until(w, 40);
+    sim_do(w, "c3 acquire a");
+    sim_run_until(w, 200);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[   10] grant c1 a.1\n"
+                  "[   20] dial a.2\n"
+                  "[   30] close a.2 dial-failed\n"
+                  "[  140] refuse c3 timeout: timeout\n");
+}
+
+/* ssh has no acquire timeout: it waits for a place as long as it lives, and for a target that is down as others do. */
+TRACE(who_is_patient_waits_for_a_place_as_long_as_it_takes)
+{
+    sim_targets(w, "a: max=1 dial=10 acquire=100 notice=50");
+    sim_do(w, "c1 acquire a; c2 acquire a patient; c3 acquire a");
+    sim_run_until(w, 5000);
+    sim_do(w, "c1 release");
+    sim_run_until(w, 5100);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[   10] grant c1 a.1\n"
+                  "[   50] notice c2 #1 ok\n"
+                  "[   50] notice c3 #2 ok\n"
+                  "[  100] refuse c3 timeout: timeout\n"
+                  "[ 5000] released c1\n"
+                  "[ 5000] grant c2 a.1\n");
+}
+
+TRACE(who_is_patient_is_refused_in_time_where_dials_fail)
+{
+    sim_targets(w, "a: max=1 dial=40 fail=handshake retry=4 retry_max=4 acquire=100");
+    sim_do(w, "c1 acquire a patient");
+    sim_run_until(w, 105);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[   40] close a.1 dial-failed\n"
+                  "[   44] dial a.2\n"
+                  "[   84] close a.2 dial-failed\n"
+                  "[   88] dial a.3\n"
+                  "[  100] refuse c1 timeout: handshake\n");
+}
+
+/* A host that is back is found within seconds by who waits, however long it was away; nobody else dials it more often.
+ */
+TRACE(for_who_waits_the_pauses_between_dials_grow_to_seconds_only)
+{
+    sim_targets(w, "a: max=1 dial=10 fail=handshake retry=1000 retry_max=60000 acquire=300000 min_idle=1");
+    sim_run_until(w, 200000);
+    uint32_t alone = w->dials[0];
+    if (alone < 7 || alone > 11)
+        fail_msg("%u dials in 200 seconds that nobody waits in", alone);
+    sim_do(w, "c1 acquire a");
+    sim_run_until(w, 260000);
+    uint32_t waited = w->dials[0] - alone;
+    if (waited < 19 || waited > 26)
+        fail_msg("%u dials in a minute that somebody waits in", waited);
+    sim_do(w, "server a fail=ok");
+    world_trace_clear(w);
+    sim_run_until(w, 263100);
+    assert_non_null(strstr(w->trace, "grant c1"));
+}
+
+TRACE(who_comes_while_a_target_is_down_is_told_by_a_dial_of_his_own_within_seconds)
+{
+    sim_targets(w, "a: max=1 dial=10 fail=connect retry=1000 retry_max=60000");
+    for (int i = 0; i < 20; i++) {
+        sim_do(w, "c1 acquire a");
+        sim_run_until(w, w->now_ms + 3010);
+        assert_false(w->client[1].busy);
+    }
+}
+
+/* retry_min is the operator's word. */
+TRACE(for_who_waits_the_pauses_are_not_less_than_retry_min)
+{
+    sim_targets(w, "a: max=1 dial=10 fail=handshake retry=20000 retry_max=60000 acquire=300000");
+    sim_do(w, "c1 acquire a");
+    sim_run_until(w, 100000);
+    if (w->dials[0] < 5 || w->dials[0] > 7)
+        fail_msg("%u dials in 100 seconds", w->dials[0]);
 }
 
 TRACE(dials_that_fail_together_are_one_failure)
@@ -400,7 +489,13 @@ int main(void)
         cmocka_unit_test(a_target_that_is_down_refuses_all_who_wait),
         cmocka_unit_test(with_another_connection_leased_a_failed_dial_keeps_nobody_from_waiting),
         cmocka_unit_test(a_passing_failure_is_retried_until_the_waiters_time_is_over),
-        cmocka_unit_test(a_failure_from_before_the_wait_is_not_its_reason),
+        cmocka_unit_test(a_failure_from_before_the_wait_is_its_reason_where_nothing_else_is_missing),
+        cmocka_unit_test(a_failure_from_before_the_wait_is_not_its_reason_where_every_place_is_leased),
+        cmocka_unit_test(who_is_patient_waits_for_a_place_as_long_as_it_takes),
+        cmocka_unit_test(who_is_patient_is_refused_in_time_where_dials_fail),
+        cmocka_unit_test(for_who_waits_the_pauses_between_dials_grow_to_seconds_only),
+        cmocka_unit_test(who_comes_while_a_target_is_down_is_told_by_a_dial_of_his_own_within_seconds),
+        cmocka_unit_test(for_who_waits_the_pauses_are_not_less_than_retry_min),
         cmocka_unit_test(dials_that_fail_together_are_one_failure),
         cmocka_unit_test(a_successful_dial_clears_the_backoff_and_the_first_answer_the_count),
         cmocka_unit_test(until_credentials_have_worked_one_dial_goes_alone),

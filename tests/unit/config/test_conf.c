@@ -31,7 +31,7 @@ static void defaults_are_those_of_the_design(void **state)
     assert_int_equal(p->streams, 8);
     assert_int_equal(p->sharing, 1);
     assert_int_equal(p->handshakes, 4);
-    assert_int_equal(p->waiters, 64);
+    assert_int_equal(p->waiters, 1000);
     assert_int_equal(p->acquire_timeout_ms, 30000);
     assert_int_equal(p->acquire_notice_ms, 5000);
     assert_int_equal(p->connect_timeout_ms, 10000);
