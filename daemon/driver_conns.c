@@ -160,6 +160,7 @@ static struct sl_driver_conn *take_slot(struct sl_driver *d, const struct sl_act
     slot->target = d->target[act->target];
     TAILQ_INIT(&slot->leases);
     slot->answered = false;
+    slot->identity = slot->target->identity;
     slot->lost_status = 0;
     TAILQ_INSERT_TAIL(&slot->target->conns, slot, of_target);
     return slot;
@@ -259,6 +260,8 @@ void sl_driver_conn_moved(struct sl_driver *d, const struct sl_action *act)
     }
     if (act->conn_to == SL_CONN_CLOSING)
         sl_driver_leases_uncleaned(slot, act);
+    if (act->conn_to == SL_CONN_CLOSING && act->reason == SL_REASON_DIAL_FAILED)
+        sl_driver_basis_failed(slot, act->status);
     if (act->conn_to == SL_CONN_CLOSING && (act->reason == SL_REASON_DIAL_FAILED || was_wasted(slot, act)))
         remember_error(slot);
     if (act->conn_to == SL_CONN_GONE)

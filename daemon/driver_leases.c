@@ -356,6 +356,8 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
     case SL_TODO_ACQUIRE:
         if (lease->phase != SL_PHASE_ASKING)
             return false; /* its release, or its client's end, is noted down as well */
+        if (sl_driver_basis_awaits(lease))
+            return false;
         *ret_event = (struct sl_event){
             .type = SL_EV_ACQUIRE,
             .target = lease->target->index,

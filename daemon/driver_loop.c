@@ -129,7 +129,9 @@ static void on_handle_closed(uv_handle_t *handle)
 static void close_handles(struct sl_driver *d)
 {
     uv_close((uv_handle_t *)&d->timer, on_handle_closed);
+    sl_driver_basis_forget_all(d);
     uv_close((uv_handle_t *)&d->sweep_timer, on_handle_closed);
+    uv_close((uv_handle_t *)&d->look_timer, on_handle_closed);
     uv_close((uv_handle_t *)&d->prepare, on_handle_closed);
     uv_close((uv_handle_t *)&d->check, on_handle_closed);
 }
@@ -214,10 +216,11 @@ int sl_driver_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport
     }
     (void)uv_timer_init(loop, &d->timer);
     (void)uv_timer_init(loop, &d->sweep_timer);
+    (void)uv_timer_init(loop, &d->look_timer);
     (void)uv_prepare_init(loop, &d->prepare);
     (void)uv_check_init(loop, &d->check);
-    d->timer.data = d->sweep_timer.data = d->prepare.data = d->check.data = d;
-    d->handles = 4;
+    d->timer.data = d->sweep_timer.data = d->look_timer.data = d->prepare.data = d->check.data = d;
+    d->handles = 5;
     (void)uv_prepare_start(&d->prepare, on_prepare);
     (void)uv_check_start(&d->check, on_check);
     *ret_driver = d;
@@ -251,6 +254,7 @@ int sl_driver_reload(struct sl_driver *d, struct sl_conf *conf)
         return r;
     sl_conf_free(d->conf);
     d->conf = conf;
+    sl_driver_basis_verify(d);
     return SL_OK;
 }
 

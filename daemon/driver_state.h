@@ -60,6 +60,12 @@ struct sl_driver_target {
     struct sl_compat *compat;              /* what its server was seen to do */
     uint64_t used_ms;                      /* last asked for */
     char *last_error;                      /* what the last failed dial said; NULL: nothing */
+    struct sl_driver *driver;
+    uint64_t pardons;                      /* of this target alone */
+    struct sl_basis refused;               /* what the last dial that was refused for good was made of */
+    uint64_t refused_ms;                   /* when */
+    struct sl_basis_look *look;            /* under way; NULL: none */
+    uint64_t looked_ms;                    /* when the last one began */
     TAILQ_ENTRY(sl_driver_target) removed; /* driver->removed */
     struct sl_driver_lease_list leases;
     struct sl_driver_conn_list conns;
@@ -76,6 +82,7 @@ struct sl_driver_conn {
     struct sl_conn *conn;               /* NULL: the transport could not begin, or it is gone again */
     struct sl_driver_lease_list leases; /* on it, those that are cleaned up after included */
     bool answered;                      /* a request made after the login */
+    uint64_t identity;                  /* the target's when it was dialed */
     int lost_status;
     char *lost_text; /* for the log line about the loss; NULL: none */
 };
@@ -126,6 +133,8 @@ struct sl_lease {
     char *label;
     uint64_t asked_ms, acquire_timeout_ms, lease_timeout_ms, renew_ms;
     bool patient; /* its client knows no acquire timeout */
+    /* Fed to the core after a look at its target: driver_basis.c. */
+    enum { SL_LOOKING_NOT, SL_LOOKING_AWAITED, SL_LOOKING_DONE } looking;
     int refuse_status;
     char *refuse_text; /* NULL: no memory for it */
 };
@@ -169,6 +178,7 @@ struct sl_driver {
 
     uv_timer_t timer;       /* the core's next deadline */
     uv_timer_t sweep_timer; /* runs while there are ad-hoc targets, to drop unused ones */
+    uv_timer_t look_timer;  /* runs while targets are looked at, to let go of who waits for that */
     uv_prepare_t prepare;
     uv_check_t check;
     unsigned handles; /* not yet closed */
@@ -226,6 +236,25 @@ void sl_driver_targets_sweep(struct sl_driver *d, uint64_t unused_ms);
 bool sl_driver_targets_configure(struct sl_driver *d);
 /* Frees removed targets that nothing refers to any more. */
 void sl_driver_targets_collect(struct sl_driver *d);
+
+/* Connections made before are not leased again. */
+void sl_driver_target_renew(struct sl_driver *d, struct sl_driver_target *target);
+
+/* driver_basis.c */
+/* Whoever asks is not refused for want of something that he has just mended, without an operator's reload. Where the
+ * server has the mending done, it is asked so often. */
+#define SL_KNOCK_MS 15000u
+/* A dial has failed with `status`. */
+void sl_driver_basis_failed(struct sl_driver_conn *slot, int status);
+/* Whether the lease is to be fed to the core later, after a look at its target: it is then noted again. */
+bool sl_driver_basis_awaits(struct sl_lease *lease);
+/* When a target that refuses everybody with `status` until `retry_at_ms` is tried for who asks. */
+uint64_t sl_driver_basis_retry_ms(
+    const struct sl_driver *d, const struct sl_driver_target *target, int status, uint64_t retry_at_ms);
+/* After a reload: what was made of other files, or leads to an address that is no longer the host's, goes. */
+void sl_driver_basis_verify(struct sl_driver *d);
+void sl_driver_basis_forget(struct sl_driver_target *target);
+void sl_driver_basis_forget_all(struct sl_driver *d);
 
 /* driver_conns.c */
 struct sl_driver_conn *sl_driver_conn_find(struct sl_driver *d, struct sl_id id);

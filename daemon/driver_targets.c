@@ -95,6 +95,7 @@ static int new_target(struct sl_driver *d, struct sl_target_conf *conf, struct s
         return SL_E_NOMEM;
     }
     target->compat = compat;
+    target->driver = d;
     target->index = index;
     target->phase = SL_PHASE_NEW;
     target->identity = ++d->identities;
@@ -110,6 +111,7 @@ static int new_target(struct sl_driver *d, struct sl_target_conf *conf, struct s
 static void free_target(struct sl_driver *d, struct sl_driver_target *target)
 {
     assert(TAILQ_EMPTY(&target->leases) && TAILQ_EMPTY(&target->conns));
+    sl_driver_basis_forget(target);
     d->target[target->index] = NULL;
     sl_target_conf_unref(target->conf);
     sl_compat_free(target->compat);
@@ -167,7 +169,7 @@ static int tell_core(
         told[i] = (struct sl_pool_target){
             .target = plan[i].target->index,
             .identity = plan[i].identity,
-            .pardon = pardon,
+            .pardon = pardon + plan[i].target->pardons,
             .policy = plan[i].conf->policy,
         };
     }

@@ -35,10 +35,13 @@ static void last_dial(const struct sl_lease *lease, int status, char *buf, size_
 
     if (!sl_pool_target_info(d->pool, target->index, &info))
         info.retry_at_ms = 0;
-    if (info.retry_at_ms == UINT64_MAX)
-        (void)snprintf(buf, size, "%s; not tried again before a reload", error);
-    else if (info.retry_at_ms > now)
-        (void)snprintf(buf, size, "%s; next try in %s", error, duration(when, sizeof when, info.retry_at_ms - now));
+    uint64_t retry_at_ms = sl_driver_basis_retry_ms(d, target, status, info.retry_at_ms);
+    if (retry_at_ms == UINT64_MAX)
+        (void)snprintf(
+            buf, size, "%s; tried again when known_hosts says something else, or after: sshlease reload", error);
+    else if (retry_at_ms > now)
+        (void)snprintf(buf, size, "%s; next try in %s%s", error, duration(when, sizeof when, retry_at_ms - now),
+            status == SL_E_AUTH_FAILED ? ", or after: sshlease reload" : "");
     else
         (void)snprintf(buf, size, "%s", error);
 }

@@ -1,6 +1,7 @@
 /* The invariants, said a second time: from the lists alone, by other means than the code that keeps them. */
 #include "daemon/core/conns.h"
 #include "daemon/core/leases.h"
+#include "daemon/core/retry.h"
 #include "daemon/core/serve.h"
 
 static bool conn_list_ok(const struct sl_conn_list *list, enum sl_conn_state state, const struct sl_target_slot *target)
@@ -146,9 +147,9 @@ static const char *check_uncovered(const struct sl_pool *pool, const struct sl_t
 {
     if (target->demand_at_ms > target->retry_at_ms)
         return "those who wait are held back longer than nobody";
-    if (sl_serve_demand_held_back(pool, target))
+    if (sl_retry_demand_held_back(pool, target))
         return target->timer.due_ms <= target->demand_at_ms ? NULL : "nobody will retry for those who wait";
-    if (target->conns[SL_CONN_DIALING].length >= sl_serve_handshakes(target))
+    if (target->conns[SL_CONN_DIALING].length >= sl_retry_handshakes(target))
         return NULL;
     if (sl_target_alive(target) >= target->policy.max_connections)
         return unreserved(target) == NULL || target->conns[SL_CONN_CLOSING].length > 0

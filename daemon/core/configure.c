@@ -1,6 +1,7 @@
 #include "daemon/core/conns.h"
 #include "daemon/core/leases.h"
 #include "daemon/core/reserve.h"
+#include "daemon/core/retry.h"
 #include "daemon/core/serve.h"
 #include "proto/status.h"
 
@@ -22,7 +23,7 @@ static void remove_target(struct sl_pool *pool, struct sl_target_slot *target)
     target->state = SL_TARGET_ABSENT;
     sl_leases_refuse_all(pool, target, SL_REASON_NO_TARGET, SL_E_NO_TARGET);
     retire(pool, target);
-    sl_serve_forgive(pool, target);
+    sl_retry_forgive(pool, target);
 }
 
 static void set_target(struct sl_pool *pool, struct sl_target_slot *target, const struct sl_pool_target *conf)
@@ -39,7 +40,7 @@ static void set_target(struct sl_pool *pool, struct sl_target_slot *target, cons
     if (retired)
         retire(pool, target);
     if (pardoned)
-        sl_serve_forgive(pool, target);
+        sl_retry_forgive(pool, target);
     else
         sl_target_mark(pool, target);
 }

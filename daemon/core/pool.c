@@ -3,6 +3,7 @@
 #include "daemon/core/conns.h"
 #include "daemon/core/leases.h"
 #include "daemon/core/reserve.h"
+#include "daemon/core/retry.h"
 #include "daemon/core/serve.h"
 #include "proto/status.h"
 
@@ -35,7 +36,7 @@ static void on_acquire(struct sl_pool *pool, const struct sl_event *ev)
         refuse_unqueued(pool, ev, SL_REASON_SHUTDOWN, SL_E_SHUTDOWN);
     else if (target == NULL)
         refuse_unqueued(pool, ev, SL_REASON_NO_TARGET, SL_E_NO_TARGET);
-    else if ((blocked = sl_serve_blocked(pool, target)) != 0)
+    else if ((blocked = sl_retry_blocked(pool, target)) != 0)
         refuse_unqueued(pool, ev, SL_REASON_TARGET_DOWN, blocked);
     else if (target->waiting.length >= target->policy.waiters)
         refuse_unqueued(pool, ev, SL_REASON_QUEUE_FULL, SL_E_QUEUE_FULL);
@@ -134,7 +135,7 @@ static void on_conn_ready(struct sl_pool *pool, const struct sl_event *ev)
         return;
     conn->ready_ms = pool->now_ms;
     conn->heard_ms = pool->now_ms;
-    sl_serve_dial_succeeded(pool, conn->target);
+    sl_retry_dial_succeeded(pool, conn->target);
     enum sl_reason unfit = sl_conns_unfit(pool, conn);
     if (unfit != SL_REASON_NONE)
         sl_conns_close(pool, conn, unfit, 0);
@@ -147,7 +148,7 @@ static void dial_failed(struct sl_pool *pool, struct sl_conn_slot *conn, int sta
     struct sl_target_slot *target = conn->target;
     uint64_t dialed_ms = conn->since_ms;
     sl_conns_close(pool, conn, SL_REASON_DIAL_FAILED, status);
-    sl_serve_dial_failed(pool, target, dialed_ms, status);
+    sl_retry_dial_failed(pool, target, dialed_ms, status);
 }
 
 /* The trial ends with the first answer, or by time. */
@@ -155,7 +156,7 @@ static void end_trial(struct sl_pool *pool, struct sl_conn_slot *conn, bool answ
 {
     bool logged_in = conn->state != SL_CONN_DIALING && conn->state != SL_CONN_CLOSING;
     if (logged_in && !conn->proved && (answered || sl_conns_trial_end_ms(conn) <= pool->now_ms))
-        sl_serve_proved(pool, conn);
+        sl_retry_proved(pool, conn);
 }
 
 /* Lost before its login was worth it. */
@@ -170,7 +171,7 @@ static void hang_up(struct sl_pool *pool, struct sl_conn_slot *conn, int status)
     bool wasted = is_wasted(pool, conn);
     sl_leases_lose(pool, conn, status);
     if (wasted)
-        sl_serve_login_wasted(pool, conn->target, conn->ready_ms, status);
+        sl_retry_login_wasted(pool, conn->target, conn->ready_ms, status);
 }
 
 static void lose(struct sl_pool *pool, struct sl_conn_slot *conn, int status)
@@ -194,7 +195,7 @@ static void on_displaced(struct sl_pool *pool, const struct sl_event *ev)
     bool wasted = last && is_wasted(pool, conn);
     sl_leases_displace(pool, lease, ev->status);
     if (wasted)
-        sl_serve_login_wasted(pool, conn->target, conn->ready_ms, ev->status);
+        sl_retry_login_wasted(pool, conn->target, conn->ready_ms, ev->status);
 }
 
 static void on_conn_failed(struct sl_pool *pool, const struct sl_event *ev)

@@ -129,8 +129,7 @@ static int acquire(struct sl_mux_client *c, const struct sl_mux_user *user)
         .label = user->label != NULL ? user->label : "mux",
     };
 
-    int r = sl_lease_acquire(
-        c->mux->driver, c->target, &owner, SL_ACQUIRE_PATIENTLY, 0, &lease_handler, c, &c->lease);
+    int r = sl_lease_acquire(c->mux->driver, c->target, &owner, SL_ACQUIRE_PATIENTLY, 0, &lease_handler, c, &c->lease);
     if (r == 0)
         c->holding = SL_MUX_HOLDS_REQUEST;
     return r;

@@ -97,7 +97,7 @@ static void fail(struct sl_dial *dial, int status, const char *text)
     handler->on_failed(arg, status, text);
 }
 
-static void format_address(const struct sockaddr *sa, socklen_t len, char *out, size_t size)
+const char *sl_dial_address(const struct sockaddr *sa, socklen_t len, char *out, size_t size)
 {
     char host[INET6_ADDRSTRLEN + 32], port[8];
     if (getnameinfo(sa, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
@@ -107,6 +107,7 @@ static void format_address(const struct sockaddr *sa, socklen_t len, char *out, 
     } else {
         snprintf(out, size, "%s:%s", host, port);
     }
+    return out;
 }
 
 /* Addresses still to come share what time is left, so that a black hole among them does not eat it all. */
@@ -206,7 +207,7 @@ static void try_next(struct sl_dial *dial)
     while (dial->next != NULL) {
         const struct addrinfo *ai = dial->next;
         dial->next = ai->ai_next;
-        format_address(ai->ai_addr, ai->ai_addrlen, dial->last_address, sizeof dial->last_address);
+        (void)sl_dial_address(ai->ai_addr, ai->ai_addrlen, dial->last_address, sizeof dial->last_address);
         int error = start_attempt(dial, ai);
         if (error == 0) {
             arm_timer(dial);

@@ -8,6 +8,10 @@
 
 struct sl_dial;
 
+/* "192.0.2.7:22", "[2001:db8::7]:22", or "?". Returns `buf`. */
+#define SL_DIAL_ADDRESS_SIZE 96u
+const char *sl_dial_address(const struct sockaddr *sa, socklen_t len, char *buf, size_t size);
+
 struct sl_dial_handler {
     void (*on_resolved)(void *arg);
     /* Connected: `fd` (non-blocking, TCP_NODELAY) is the callee's, `address` is "192.0.2.7:22". The dial is gone. */

@@ -10,6 +10,7 @@
 
 #include "daemon/ssh/algorithms.h"
 #include "daemon/ssh/auth_method.h"
+#include "daemon/ssh/basis.h"
 #include "daemon/ssh/io.h"
 #include "daemon/ssh/job.h"
 #include "daemon/ssh/session.h"
@@ -28,12 +29,14 @@
 struct load {
     struct sl_target_conf *target; /* a reference is held by the loop's side for the job's life */
     struct sl_credentials *credentials;
+    struct sl_basis basis;
     int status;
 };
 
 static void load_work(void *data)
 {
     struct load *load = data;
+    sl_basis_of_files(load->target, &load->basis); /* before: what is changed meanwhile is another */
     load->status = sl_credentials_load(load->target, &load->credentials);
 }
 
@@ -42,6 +45,8 @@ static void load_done(void *arg, void *data)
     struct sl_auth *auth = arg;
     struct load *load = data;
     auth->job = NULL;
+    auth->conn->basis.keys = load->basis.keys;
+    auth->conn->basis.password = load->basis.password;
     auth->credentials = load->credentials;
     load->credentials = NULL;
     if (load->status != 0) {

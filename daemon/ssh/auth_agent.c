@@ -2,6 +2,7 @@
  * answer is there, and is then repeated. */
 #include "daemon/ssh/algorithms.h"
 #include "daemon/ssh/auth_method.h"
+#include "daemon/ssh/basis.h"
 #include "daemon/ssh/io.h"
 #include "daemon/ssh/known_hosts.h"
 #include "daemon/ssh/session.h"
@@ -23,6 +24,9 @@ static enum sl_auth_result give_up(struct sl_auth *auth, const char *why)
     sl_auth_note_trouble(auth, "agent %s: %s", auth->conn->target->identity_agent, why);
     sl_agent_close(auth->agent);
     auth->agent = NULL;
+    if (auth->agent_asked == SL_AGENT_UNASKED) {
+        auth->conn->basis.agent = SL_BASIS_NO_AGENT;
+    }
     auth->agent_asked = SL_AGENT_GIVEN_UP;
     auth->agent_key_at = auth->agent_key_count = 0;
     return SL_AUTH_UNUSABLE;
@@ -82,6 +86,7 @@ enum sl_auth_result sl_auth_agent_list_step(struct sl_auth *auth)
         sl_agent_ask(auth->agent, message, w.at);
         return SL_AUTH_WAIT;
     }
+    conn->basis.agent = sl_basis_of_agent(answer);
     auth->agent_list = malloc(answer.len);
     if (auth->agent_list == NULL) {
         return give_up(auth, "out of memory");

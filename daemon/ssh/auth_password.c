@@ -21,6 +21,7 @@ enum sl_auth_result sl_auth_password_step(struct sl_auth *auth)
     struct sl_conn *conn = auth->conn;
     const char *user = conn->target->user, *password = auth->credentials->password;
     auth->secret = SL_SECRET_GIVEN;
+    auth->conn->basis.password_sent = true;
     int r = libssh2_userauth_password_ex(
         conn->session, user, (unsigned)strlen(user), password, (unsigned)strlen(password), on_change);
     if (r == LIBSSH2_ERROR_PASSWORD_EXPIRED) {
@@ -74,6 +75,7 @@ static void on_prompt(const char *name, int name_len, const char *instruction, i
             response[0].length = (unsigned)len;
         }
         auth->secret = SL_SECRET_GIVEN;
+        auth->conn->basis.password_sent = true;
     }
 }
 

@@ -80,7 +80,9 @@ static const struct sl_dial_handler dial_handler = {on_resolved, on_connected, o
 
 static void on_known_hosts(void *arg)
 {
-    sl_conn_schedule(arg);
+    struct sl_conn *conn = arg;
+    conn->basis.host_keys = sl_hostkey_basis(conn->hostkey);
+    sl_conn_schedule(conn);
 }
 
 static void on_exit_seen(void *arg, uint32_t channel, enum sl_witness_exit seen)
@@ -232,6 +234,7 @@ static void on_key_checked(void *arg, int status, const char *text)
         sl_log(conn->transport->log, SL_LOG_WARNING, "ssh", "conn=%p host=%s text=%s", (void *)conn,
             sl_conn_name(conn, name, sizeof name), sl_log_quote(quoted, sizeof quoted, text));
     }
+    conn->basis.host_keys = sl_hostkey_basis(conn->hostkey);
     sl_hostkey_free(conn->hostkey);
     conn->hostkey = NULL;
     if (sl_auth_new(conn, &conn->auth) != 0) {

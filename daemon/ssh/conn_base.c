@@ -36,6 +36,11 @@ const char *sl_conn_name(const struct sl_conn *conn, char *buf, size_t size)
     return buf;
 }
 
+void sl_conn_basis(const struct sl_conn *conn, struct sl_basis *ret_basis)
+{
+    *ret_basis = conn->basis;
+}
+
 uint64_t sl_conn_now(const struct sl_conn *conn)
 {
     return uv_now(conn->transport->loop);

@@ -100,6 +100,7 @@ struct sl_conn {
     char *server;
     char *fingerprint;
     uint64_t login_deadline_ms;
+    struct sl_basis basis;
 
     /* io */
     struct _LIBSSH2_SESSION *session;

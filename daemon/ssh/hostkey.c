@@ -1,6 +1,7 @@
 /* What a job needs is copied into it, so that a connection may go while a file system still thinks about its file. */
 #include "daemon/ssh/hostkey.h"
 
+#include "daemon/ssh/basis.h"
 #include "daemon/ssh/file.h"
 #include "daemon/ssh/job.h"
 #include "proto/status.h"
@@ -31,6 +32,7 @@ struct work {
     char *unwritten; /* what could not be written */
     uint8_t *add;    /* a key's blob, or NULL */
     size_t add_len;
+    uint64_t basis;
     int status;
 };
 
@@ -42,6 +44,7 @@ struct sl_hostkey {
     char *first_file; /* where new keys go; NULL: none */
     char *keyscan;    /* the command that shows the host's keys */
     char *trouble;
+    uint64_t basis;
     int status; /* of the reading; not 0: some lines are not in `keys` */
     bool accept_new;
     enum { HOSTKEY_LOADING, HOSTKEY_LOADED, HOSTKEY_ADDING } state;
@@ -126,6 +129,19 @@ static void read_files(void *data)
     for (size_t i = 0; i < work->file_count; i++) {
         scan_file(work, work->file[i]);
     }
+    work->basis = sl_basis_of_lines(&work->keys) + (work->trouble != NULL);
+}
+
+uint64_t sl_hostkey_basis_now(const struct sl_target_conf *target)
+{
+    struct work *work = new_work(target);
+    if (work == NULL) {
+        return 0;
+    }
+    read_files(work);
+    uint64_t basis = work->status == 0 ? work->basis : 0;
+    dispose(work);
+    return basis;
 }
 
 /* ~/.ssh may not be there yet. */
@@ -195,6 +211,8 @@ static void add_key(void *data)
         free(line);
         if (error != 0) {
             note(&work->unwritten, file, error);
+        } else {
+            work->basis += sl_basis_of_line(&(struct sl_known_key){.blob = work->add, .blob_len = work->add_len});
         }
     }
     if (fd >= 0) {
@@ -212,6 +230,7 @@ static void on_loaded(void *arg, void *data)
     hostkey->keys = work->keys;
     hostkey->trouble = work->trouble;
     hostkey->status = work->status;
+    hostkey->basis = work->basis;
     work->keys = (struct sl_known_keys){0};
     work->trouble = NULL;
     hostkey->state = HOSTKEY_LOADED;
@@ -281,6 +300,11 @@ void sl_hostkey_free(struct sl_hostkey *hostkey)
 bool sl_hostkey_loaded(const struct sl_hostkey *hostkey)
 {
     return hostkey->state != HOSTKEY_LOADING;
+}
+
+uint64_t sl_hostkey_basis(const struct sl_hostkey *hostkey)
+{
+    return hostkey->basis;
 }
 
 const struct sl_known_keys *sl_hostkey_keys(const struct sl_hostkey *hostkey)
@@ -391,6 +415,7 @@ static void on_added(void *arg, void *data)
     enum sl_known_verdict verdict = sl_known_keys_judge(&work->keys, work->add, work->add_len, &line);
     char text[600] = "", shown[KEY_TEXT_SIZE];
     hostkey->job = NULL;
+    hostkey->basis = work->basis;
     sl_hostkey_fn fn = hostkey->checked;
     if (work->status != 0) {
         const char *why = work->trouble != NULL ? work->trouble : work->unwritten;

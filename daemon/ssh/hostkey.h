@@ -18,6 +18,10 @@ int sl_hostkey_load(uv_loop_t *loop, const struct sl_target_conf *target, void (
 void sl_hostkey_free(struct sl_hostkey *hostkey);
 
 bool sl_hostkey_loaded(const struct sl_hostkey *hostkey);
+/* What they come to, with a key that was written down since. */
+uint64_t sl_hostkey_basis(const struct sl_hostkey *hostkey);
+/* What they would come to now. Blocks: for a worker. 0 where that cannot be known. */
+uint64_t sl_hostkey_basis_now(const struct sl_target_conf *target);
 /* What the files say about the host. Borrowed. */
 const struct sl_known_keys *sl_hostkey_keys(const struct sl_hostkey *hostkey);
 

@@ -85,6 +85,28 @@ uint64_t sl_conn_last_received_ms(const struct sl_conn *conn);
  * first. Idempotent, legal in every state, from any callback but on_closed. on_closed follows. */
 void sl_conn_close(struct sl_conn *conn);
 
+/* What a login is made of, as numbers that change when it does; 0: not known, or it did not get that far. */
+struct sl_basis {
+    uint64_t host_keys; /* what known_hosts says of the host */
+    uint64_t keys;      /* the files: keys, certificates, the passphrase */
+    uint64_t password;  /* the file that it is in */
+    uint64_t agent;     /* the keys that it lists, or that it cannot be asked */
+    bool password_sent;
+};
+/* What this connection was made of, as it was read for it. */
+void sl_conn_basis(const struct sl_conn *conn, struct sl_basis *ret_basis);
+
+/* Looks what a login would be made of now. `addresses`, where they were asked for and the name resolves: each as in
+ * sl_conn_info() and a line feed; else NULL. Both are valid during the call. */
+struct sl_basis_look;
+typedef void (*sl_basis_fn)(void *arg, const struct sl_basis *basis, const char *addresses);
+/* Calls `fn` once, on the loop, never before this returns. It may take as long as a file system, a resolver or an agent
+ * does. Takes a reference to `target`. 0 or SL_E_NOMEM. */
+int sl_basis_look(struct sl_transport *transport, struct sl_target_conf *target, bool resolves, sl_basis_fn fn,
+    void *arg, struct sl_basis_look **ret_look);
+/* `fn` will not be called. NULL is fine. Not after `fn`. */
+void sl_basis_forget(struct sl_basis_look *look);
+
 struct sl_conn_info {
     const char *server;      /* the server's identification string, "" before it is known */
     const char *fingerprint; /* "SHA256:…" of its host key, "" before */

@@ -48,6 +48,7 @@ struct sl_remote {
 };
 
 struct sl_conn {
+    struct sl_basis basis;
     TAILQ_ENTRY(sl_conn) link;
     struct sl_transport *transport;
     struct sl_target_conf *target;
@@ -73,6 +74,8 @@ struct sl_transport {
     unsigned sessions; /* a connection opens at once; 0: any number */
     int dial_status;
     char dial_text[128];
+    struct sl_basis basis;
+    bool looks_hang;
     struct sl_fake_counts counts;
 };
 

@@ -45,6 +45,12 @@ void sl_fake_sessions(struct sl_transport *t, unsigned count)
     t->sessions = count;
 }
 
+void sl_fake_basis(struct sl_transport *t, const struct sl_basis *basis, bool looks_hang)
+{
+    t->basis = *basis;
+    t->looks_hang = looks_hang;
+}
+
 void sl_fake_drain(struct sl_transport *t, uint64_t ms)
 {
     t->drain_ms = ms;
@@ -189,6 +195,7 @@ int sl_conn_open(struct sl_transport *t, struct sl_target_conf *target, struct s
     c->handler = handler;
     c->arg = arg;
     c->status = t->dial_status;
+    c->basis = t->basis;
     memcpy(c->text, t->dial_text, sizeof c->text);
     TAILQ_INIT(&c->streams);
     TAILQ_INIT(&c->parties);
@@ -201,6 +208,59 @@ int sl_conn_open(struct sl_transport *t, struct sl_target_conf *target, struct s
     (void)uv_timer_start(&c->dial, on_dialed, t->dial_ms, 0);
     TAILQ_INSERT_TAIL(&t->conns, c, link);
     *ret_conn = c;
+    return SL_OK;
+}
+
+void sl_conn_basis(const struct sl_conn *c, struct sl_basis *ret_basis)
+{
+    *ret_basis = c->basis;
+}
+
+struct sl_basis_look {
+    uv_timer_t timer;
+    struct sl_transport *transport;
+    sl_basis_fn fn;
+    void *arg;
+};
+
+static void on_look_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void sl_basis_forget(struct sl_basis_look *look)
+{
+    if (look != NULL)
+        uv_close((uv_handle_t *)&look->timer, on_look_closed);
+}
+
+static void on_look(uv_timer_t *timer)
+{
+    struct sl_basis_look *look = timer->data;
+    const struct sl_basis basis = look->transport->basis;
+
+    sl_basis_forget(look);
+    look->fn(look->arg, &basis, NULL);
+}
+
+int sl_basis_look(struct sl_transport *t, struct sl_target_conf *target, bool resolves, sl_basis_fn fn, void *arg,
+    struct sl_basis_look **ret_look)
+{
+    struct sl_basis_look *look = calloc(1, sizeof *look);
+
+    (void)target;
+    (void)resolves;
+    if (look == NULL)
+        return SL_E_NOMEM;
+    t->counts.looks++;
+    look->transport = t;
+    look->fn = fn;
+    look->arg = arg;
+    look->timer.data = look;
+    (void)uv_timer_init(t->loop, &look->timer);
+    if (!t->looks_hang)
+        (void)uv_timer_start(&look->timer, on_look, 0, 0);
+    *ret_look = look;
     return SL_OK;
 }
 

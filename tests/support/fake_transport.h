@@ -24,6 +24,9 @@ void sl_fake_sessions(struct sl_transport *transport, unsigned count);
 /* Every connection that is up is lost now. */
 void sl_fake_lose_all(struct sl_transport *transport, const char *text);
 
+/* What logins are made of from now on. Looks end in the loop's next turn, or never. */
+void sl_fake_basis(struct sl_transport *transport, const struct sl_basis *basis, bool looks_hang);
+
 /* Somebody connects to every port that is listened on. */
 void sl_fake_knock(struct sl_transport *transport);
 
@@ -32,6 +35,7 @@ struct sl_fake_counts {
     unsigned remotes; /* ports listened on now */
     size_t written;   /* bytes given to sl_stream_write() */
     unsigned signals;
+    unsigned looks;
     char last_env[64]; /* "NAME=value" of the last stream's first variable */
 };
 struct sl_fake_counts sl_fake_counts(const struct sl_transport *transport);

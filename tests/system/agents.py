@@ -13,6 +13,16 @@ def add(agent, *words):
     subprocess.run(["ssh-add", "-q", *words], env={**os.environ, "SSH_AUTH_SOCK": agent}, check=True, capture_output=True)
 
 
+def answers(path):
+    """Its socket is there before it listens."""
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.connect(path)
+        except OSError:
+            return False
+    return True
+
+
 def _message(sock):
     head = b""
     while len(head) < 4:

@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "fault"))
 pytest.register_assert_rewrite("daemon", "native", "procs", "ssh_tools", "sshd", "tunnels")
 
 import account as account_module  # noqa: E402
+import agents as agents_module    # noqa: E402
 import daemon as daemon_module    # noqa: E402
 import holders as holders_module  # noqa: E402
 import lanes as lanes_module      # noqa: E402
@@ -229,7 +230,7 @@ def agent(tmp_path):
     """The socket of an ssh-agent without keys."""
     path = str(tmp_path / "agent")
     process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until(lambda: os.path.exists(path), "the agent's socket")
+    until(lambda: agents_module.answers(path), "the agent's socket")
     yield path
     process.terminate()
     process.wait()

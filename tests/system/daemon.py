@@ -55,7 +55,7 @@ def sanitizer_env():
 
 class Daemon:
     """One sshleased. `config` is the configuration as a dict; `listen` is filled in. `user`: run it as that account in
-    its one-user mode. `wrap`: words before the command line."""
+    its one-user mode. `wrap`, set before the start: words before the command line."""
 
     def __init__(self, config=None, user=None, args=(), env=None, start=True, use_config=True):
         self.dir = tempfile.mkdtemp(prefix="sshlease-test.")
@@ -67,6 +67,7 @@ class Daemon:
         self.config_file = os.path.join(self.dir, "config.yaml")
         self.use_config = use_config
         self.args, self.env = list(args), dict(env or {})
+        self.wrap = []
         self.process = self.log = None
         self.started = 0
         self.sane_end = True
@@ -92,7 +93,7 @@ class Daemon:
         words = [program("sshleased")]
         if self.use_config:
             words += ["--config", self.config_file]
-        words += self.args
+        words = [*self.wrap, *words, *self.args]
         if self.user is not None and os.geteuid() != self.user.pw_uid:
             words = ["setpriv", f"--reuid={self.user.pw_uid}", f"--regid={self.user.pw_gid}", "--clear-groups", *words]
         return words
