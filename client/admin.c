@@ -1,4 +1,4 @@
-/* The administrative requests: status, end, reload, and where a mux socket is. One at a time on a handle. */
+/* The administrative requests: status, end, reload, reconnect, and where a mux socket is. One at a time on a handle. */
 #include "client/handle.h"
 
 #include "proto/status.h"
@@ -75,9 +75,9 @@ int sshlease_admin_reload(struct sshlease *lease, int timeout_ms)
     return status;
 }
 
-int sshlease_mux_path(struct sshlease *lease, const char *target, int timeout_ms, char **ret_path)
+/* A request about a target that not every daemon knows. */
+static int ask_about(struct sshlease *lease, struct sl_msg *request, const char *target, int timeout_ms)
 {
-    struct sl_msg request = {.type = SL_MSG_MUX};
     int64_t deadline_ms = sl_deadline(timeout_ms);
     int status = sl_link_check(lease);
 
@@ -85,13 +85,30 @@ int sshlease_mux_path(struct sshlease *lease, const char *target, int timeout_ms
         return status;
     if (target == NULL || strlen(target) > SL_MSG_NAME_MAX)
         return sl_refuse(lease, SL_E_INVALID, "a target's name has at most %u bytes", SL_MSG_NAME_MAX);
-    status = sl_loop_need(lease, sl_msg_since(SL_MSG_MUX), deadline_ms);
+    status = sl_loop_need(lease, sl_msg_since(request->type), deadline_ms);
     if (status == SL_E_AGAIN && timeout_ms != 0)
         return sl_fail(lease, SL_E_TIMEOUT, "sshleased did not answer within %d ms", timeout_ms);
     if (status != 0)
         return status;
-    request.mux.target = sl_bytes_of(target);
-    status = ask(lease, &request, 0, target, &request.mux.rid, timeout_ms);
+    request->mux.target = sl_bytes_of(target);
+    return ask(lease, request, 0, target, &request->mux.rid, timeout_ms);
+}
+
+int sshlease_admin_reconnect(struct sshlease *lease, const char *target, int timeout_ms)
+{
+    struct sl_msg request = {.type = SL_MSG_RECONNECT};
+    int status = ask_about(lease, &request, target, timeout_ms);
+
+    if (status != SL_E_AGAIN && status != SL_E_BUSY)
+        sl_asked_fini(lease);
+    return status;
+}
+
+int sshlease_mux_path(struct sshlease *lease, const char *target, int timeout_ms, char **ret_path)
+{
+    struct sl_msg request = {.type = SL_MSG_MUX};
+    int status = ask_about(lease, &request, target, timeout_ms);
+
     if (status == SL_E_AGAIN || status == SL_E_BUSY)
         return status;
     if (status == 0) {

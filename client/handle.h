@@ -84,9 +84,9 @@ struct sl_held {
 
 struct sl_asked {
     uint32_t rid;                     /* 0: nothing is asked */
-    uint32_t type;                    /* SL_MSG_STATUS, SL_MSG_END, SL_MSG_RELOAD or SL_MSG_MUX */
+    uint32_t type;                    /* SL_MSG_STATUS, SL_MSG_END, SL_MSG_RELOAD, SL_MSG_MUX or SL_MSG_RECONNECT */
     uint64_t id;                      /* END: which lease */
-    char target[SL_MSG_NAME_MAX + 1]; /* MUX: of which */
+    char target[SL_MSG_NAME_MAX + 1]; /* MUX, RECONNECT: of which */
     int status;                       /* AGAIN until answered */
     char *text;                       /* STATUS: the JSON so far; MUX: the path; else the error's text */
     size_t len, cap;

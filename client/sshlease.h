@@ -284,6 +284,9 @@ int sshlease_stream_output_status(struct sshlease_stream *stream);
 int sshlease_admin_status(struct sshlease *lease, int timeout_ms, char **ret_json);
 /* Takes a lease back. Status: NO_LEASE, NOT_ALLOWED. */
 int sshlease_admin_end(struct sshlease *lease, uint64_t id, int timeout_ms);
+/* Drops the connections of a target: idle ones at once, those in use when they are given back. The caller's, or, for an
+ * administrator, everybody's. Status: NO_TARGET, NOT_ALLOWED, VERSION (an older daemon). */
+int sshlease_admin_reconnect(struct sshlease *lease, const char *target, int timeout_ms);
 /* Makes the daemon read its configuration again. Status: CONFIG, with all the errors in sshlease_error(). */
 int sshlease_admin_reload(struct sshlease *lease, int timeout_ms);
 

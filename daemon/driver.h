@@ -113,6 +113,10 @@ int sl_driver_revoke(struct sl_driver *driver, uint64_t lease_id, uid_t uid, con
  * happens where there is no such target. Callbacks may run; not from within one of the driver's. */
 void sl_driver_reset(struct sl_driver *driver, const char *target, uid_t uid);
 
+/* The same as a request: for an administrator all connections of the target are dropped so, whoever's they are, and its
+ * failed dials are forgotten. 0, SL_E_NO_TARGET, SL_E_NOT_ALLOWED, SL_E_SHUTDOWN, SL_E_LIMIT or SL_E_NOMEM. */
+int sl_driver_reconnect(struct sl_driver *driver, const char *target, const struct sl_lease_owner *owner);
+
 /* --- looking, for front/admin --- */
 struct sl_target_view {
     const char *name;

@@ -271,6 +271,27 @@ void sl_driver_reset(struct sl_driver *d, const char *name, uid_t uid)
     sl_driver_note(d, &d->work, SL_TODO_TIME); /* the rest of a flush follows */
 }
 
+int sl_driver_reconnect(struct sl_driver *d, const char *name, const struct sl_lease_owner *owner)
+{
+    struct sl_driver_target *target = NULL;
+
+    if (d->phase != SL_PHASE_RUNNING)
+        return SL_E_SHUTDOWN;
+    sl_driver_flush(d); /* what was given back before is idle by then */
+    int r = sl_driver_targets_find(d, name, owner, &target);
+    if (r != 0)
+        return r;
+    sl_log(d->log, SL_LOG_NOTICE, "targets", "target=%s: new logins, asked for by pid=%ld uid=%lu", target->conf->name,
+        (long)owner->pid, (unsigned long)owner->uid);
+    if (sl_conf_is_admin(d->conf, owner->uid, owner->gid, owner->gid_count)) {
+        sl_driver_target_renew(d, target);
+        sl_driver_flush(d);
+    } else {
+        sl_driver_reset(d, target->conf->name, owner->uid);
+    }
+    return SL_OK;
+}
+
 const struct sl_conf *sl_driver_conf(const struct sl_driver *d)
 {
     return d->conf;

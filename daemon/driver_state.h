@@ -57,9 +57,9 @@ struct sl_driver_target {
     enum sl_driver_target_phase phase;
     uint64_t identity;
     struct sl_target_conf *conf;
-    struct sl_compat *compat;              /* what its server was seen to do */
-    uint64_t used_ms;                      /* last asked for */
-    char *last_error;                      /* what the last failed dial said; NULL: nothing */
+    struct sl_compat *compat; /* what its server was seen to do */
+    uint64_t used_ms;         /* last asked for */
+    char *last_error;         /* what the last failed dial said; NULL: nothing */
     struct sl_driver *driver;
     uint64_t pardons;                      /* of this target alone */
     struct sl_basis refused;               /* what the last dial that was refused for good was made of */

@@ -223,6 +223,7 @@ static const struct layout layouts[] = {
     [SL_MSG_END] = {"END", CLIENT, 1, false, FIELDS(end_fields)},
     [SL_MSG_RELOAD] = {"RELOAD", CLIENT, 1, false, FIELDS(request_fields)},
     [SL_MSG_MUX] = {"MUX", CLIENT, 2, false, FIELDS(mux_fields)},
+    [SL_MSG_RECONNECT] = {"RECONNECT", CLIENT, 4, false, FIELDS(mux_fields)},
     [SL_MSG_DATA] = {"DATA", BOTH, 1, false, FIELDS(data_fields)},
     [SL_MSG_WINDOW] = {"WINDOW", BOTH, 1, false, FIELDS(window_fields)},
     [SL_MSG_EOF] = {"EOF", BOTH, 1, false, FIELDS(stream_fields)},

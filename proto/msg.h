@@ -7,7 +7,7 @@
 /* The first string of a HELLO; whatever else speaks to the socket by mistake does not say it. */
 #define SL_MSG_MAGIC "sshlease"
 /* The newest and oldest version this code speaks. */
-#define SL_MSG_VERSION     3u
+#define SL_MSG_VERSION     4u
 #define SL_MSG_VERSION_MIN 1u
 
 /* Maxima, in bytes where not said otherwise; a message over one is a protocol violation. */
@@ -38,6 +38,7 @@ enum sl_msg_type {
     SL_MSG_END = 31,             /* -> OK or ERROR */
     SL_MSG_RELOAD = 32,          /* -> OK or ERROR */
     SL_MSG_MUX = 33,             /* -> MUX_PATH or ERROR; version 2 */
+    SL_MSG_RECONNECT = 34,       /* -> OK or ERROR; version 4 */
     SL_MSG_DATA = 40,            /* both ways */
     SL_MSG_WINDOW = 41,          /* both ways */
     SL_MSG_EOF = 42,             /* both ways */

@@ -26,7 +26,7 @@ int cli_exec(const struct cli_verb *verb, int argc, char **argv, const char *soc
 int cli_status(const struct cli_verb *verb, int argc, char **argv, const char *socket);
 int cli_ssh_config(const struct cli_verb *verb, int argc, char **argv, const char *socket);
 int cli_mux_ensure(const struct cli_verb *verb, int argc, char **argv, const char *socket);
-int cli_admin(const struct cli_verb *verb, int argc, char **argv, const char *socket); /* end, reload */
+int cli_admin(const struct cli_verb *verb, int argc, char **argv, const char *socket); /* end, reconnect, reload */
 int cli_stop(const struct cli_verb *verb, int argc, char **argv, const char *socket);
 
 /* One line on standard error, "sshlease: " before it. */

@@ -68,6 +68,13 @@ static const struct cli_verb verbs[] = {
         "connection is closed.\n"
         "\n" HELP_COMMON,
         cli_admin},
+    {"reconnect", "have the next leases of a target log in anew",
+        "usage: sshlease reconnect TARGET\n"
+        "Drops your connections to the target (an administrator: everybody's): those that nobody uses at once, those "
+        "in\n"
+        "use when they are given back. Nothing that runs is ended.\n"
+        "\n" HELP_COMMON,
+        cli_admin},
     {"reload", "make the daemon read its configuration again",
         "usage: sshlease reload\n"
         "Makes the daemon read its configuration again. One with errors changes nothing; they are shown.\n"
@@ -126,11 +133,12 @@ int main(int argc, char **argv)
             return cli_usage(&none, CLI_EXIT_USAGE, "unknown option %s", option);
     }
     if (at == argc)
-        return cli_usage(
-            &none, CLI_EXIT_USAGE, "what shall I do? exec, shell, status, ssh-config, mux-ensure, end, reload or stop");
+        return cli_usage(&none, CLI_EXIT_USAGE,
+            "what shall I do? exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload or stop");
     for (size_t i = 0; i < VERBS; i++)
         if (strcmp(argv[at], verbs[i].name) == 0)
             return verbs[i].run(&verbs[i], argc - at, argv + at, socket);
     return cli_usage(&none, CLI_EXIT_USAGE,
-        "there is no verb %s; there are exec, shell, status, ssh-config, mux-ensure, end, reload and stop", argv[at]);
+        "there is no verb %s; there are exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload and stop",
+        argv[at]);
 }

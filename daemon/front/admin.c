@@ -291,6 +291,27 @@ void sl_client_on_end(struct sl_client *c, const struct sl_msg *msg)
         sl_client_error(c, end->rid, r, true, sl_status_text(r));
 }
 
+void sl_client_on_reconnect(struct sl_client *c, const struct sl_msg *msg)
+{
+    char name[SL_MSG_NAME_MAX + 1], quoted[SL_LOG_QUOTE_SIZE], text[SL_LOG_QUOTE_SIZE + 64];
+    const struct sl_lease_owner owner = {
+        .pid = c->peer.pid, .uid = c->peer.uid, .gid = c->peer.gid, .gid_count = c->peer.gid_count, .label = ""};
+
+    int r = sl_driver_reconnect(c->native->driver, sl_client_text(msg->mux.target, name, sizeof name), &owner);
+    if (r == 0) {
+        sl_client_ok(c, msg->mux.rid);
+        return;
+    }
+    (void)sl_log_quote(quoted, sizeof quoted, name);
+    if (r == SL_E_NO_TARGET)
+        (void)snprintf(text, sizeof text, "no such target: %s", quoted);
+    else if (r == SL_E_NOT_ALLOWED)
+        (void)snprintf(text, sizeof text, "not allowed to lease %s", quoted);
+    else
+        (void)snprintf(text, sizeof text, "%s", sl_status_text(r));
+    sl_client_error(c, msg->mux.rid, r, true, text);
+}
+
 static void on_reloaded(void *arg, int status, const char *text)
 {
     struct sl_reload_job *job = arg;

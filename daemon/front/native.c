@@ -104,6 +104,7 @@ static const struct {
     {sl_client_on_end, SL_MSG_END, true},
     {sl_client_on_reload, SL_MSG_RELOAD, false},
     {sl_client_on_mux, SL_MSG_MUX, false},
+    {sl_client_on_reconnect, SL_MSG_RECONNECT, false},
     {sl_client_on_data, SL_MSG_DATA, false},
     {sl_client_on_window, SL_MSG_WINDOW, false},
     {sl_client_on_eof, SL_MSG_EOF, false},

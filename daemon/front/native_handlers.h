@@ -43,6 +43,7 @@ void sl_client_on_stream_open_fds(struct sl_client *client, const struct sl_msg 
 void sl_client_on_status(struct sl_client *client, const struct sl_msg *msg);
 void sl_client_on_end(struct sl_client *client, const struct sl_msg *msg);
 void sl_client_on_reload(struct sl_client *client, const struct sl_msg *msg);
+void sl_client_on_reconnect(struct sl_client *client, const struct sl_msg *msg);
 /* Sends as much of a status as the socket takes. */
 void sl_client_send_status(struct sl_client *client);
 /* The client is gone: jobs under way have nobody to answer. */

@@ -255,3 +255,51 @@ def test_a_reload_follows_a_host_that_has_moved(make_daemon, make_sshd, target):
         assert address() == "127.0.0.1", "a name is not looked up for a connection that is there"
         assert reload_and_count(daemon, server) == 1
         assert address() == "127.0.0.2"
+
+
+# --- reconnect --------------------------------------------------------------------------------------------------------
+
+def test_reconnect(make_daemon, make_sshd, target):
+    """For whoever runs the daemon it drops all of them; what is leased goes when it is given back."""
+    server = make_sshd()
+    daemon = make_daemon({"targets": {"t": target(server), "u": target(server)}})
+    held, idle, other = daemon.leased(), daemon.leased(), daemon.leased("u")
+    idle.release()
+    other.release()
+    done = daemon.cli("reconnect", "t")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    until(lambda: server.connections() == 2, "the idle connection closed, and no other")
+    logs_in(daemon).release()
+    assert logins(server) == 4
+    assert held.run("echo mine").stdout == b"mine\n"
+    held.release()
+    daemon.await_connections(idle=1, leased=0, closing=0)
+    done = daemon.cli("reconnect", "nowhere")
+    assert done.returncode == 1 and b"no such target" in done.stderr
+    assert daemon.cli("reconnect").returncode == 2
+
+
+def test_reconnect_forgets_failed_logins(make_daemon, make_sshd, target, keys, key):
+    server = make_sshd()
+    daemon = make_daemon({"targets": {"t": target(server, identity_file=key)}})
+    assert refusal(daemon).name == "auth-failed"
+    with open(server.authorized_keys, "a", encoding="ascii") as f:
+        f.write(keys.public(keys.stranger) + "\n")
+    assert daemon.cli("reconnect", "t").returncode == 0
+    soon(daemon)
+
+
+@pytest.mark.root
+def test_reconnect_is_for_ones_own_connections(make_daemon, make_sshd, target, account, reachable):
+    server = make_sshd()
+    allow = {"users": [account.pw_name]}
+    daemon = make_daemon({"targets": {"t": target(server, allow=allow), "hidden": target(server)}})
+    daemon.leased().release()
+    assert daemon.cli("exec", "t", "--", "true", user=account).returncode == 0
+    assert logins(server) == 2
+    assert daemon.cli("reconnect", "t", user=account).returncode == 0
+    until(lambda: server.connections() == 1, "one's own connection closed")
+    logs_in(daemon).release()
+    assert logins(server) == 2, "it was somebody else's"
+    done = daemon.cli("reconnect", "hidden", user=account)
+    assert done.returncode == 1 and b"not allowed" in done.stderr

@@ -26,7 +26,8 @@ static void wrong_arguments(void **state)
         int status;
         const char *text;
     } cases[] = {
-        {{NULL}, 2, "exec, shell, status, ssh-config, mux-ensure, end, reload or stop (see sshlease --help)"},
+        {{NULL}, 2,
+            "exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload or stop (see sshlease --help)"},
         {{"frobnicate"}, 2, "no verb frobnicate"},
         {{"--frobnicate"}, 2, "unknown option --frobnicate"},
         {{"--socket"}, 2, "--socket needs a path"},

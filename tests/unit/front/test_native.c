@@ -50,8 +50,8 @@ static void versions_are_agreed_on_or_both_named(void **state)
     assert_int_equal(c->msg.welcome.version, 1);
     sl_raw_close(c);
     c = sl_raw_connect(&f);
-    say_hello(c, 4, 5);
-    sl_raw_expect_fatal(c, SL_E_VERSION, "versions 1 to 3 of the protocol, the client 4 to 5");
+    say_hello(c, 5, 6);
+    sl_raw_expect_fatal(c, SL_E_VERSION, "versions 1 to 4 of the protocol, the client 5 to 6");
     sl_raw_close(c);
     c = sl_raw_connect(&f);
     say_hello(c, 0, 0);

@@ -108,6 +108,8 @@ static const struct {
     MEMBER("EXITED", "core_dumped", BOOL, exited.core_dumped),
     MEMBER("MUX", "rid", U32, mux.rid),
     MEMBER("MUX", "target", STRING, mux.target),
+    MEMBER("RECONNECT", "rid", U32, mux.rid),
+    MEMBER("RECONNECT", "target", STRING, mux.target),
     MEMBER("MUX_PATH", "rid", U32, mux_path.rid),
     MEMBER("MUX_PATH", "path", STRING, mux_path.path),
     MEMBER("pty", "term", STRING, stream_open.pty_req.term),
