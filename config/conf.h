@@ -41,8 +41,8 @@ struct sl_target_conf {
     size_t allow_gid_count;
     struct sl_policy policy;
     bool acquire_timeout_set; /* by the file: it then bounds what has no such limit of its own, too */
-    bool adhoc;        /* user@host[:port] of the one-user mode; not from the file */
-    unsigned refcount; /* touched on the loop's thread only */
+    bool adhoc;               /* user@host[:port] of the one-user mode; not from the file */
+    unsigned refcount;        /* touched on the loop's thread only */
 };
 
 struct sl_target_conf *sl_target_conf_ref(struct sl_target_conf *t);

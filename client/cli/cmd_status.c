@@ -49,7 +49,8 @@ static bool print_targets(const json_t *targets, const struct cli_style *style)
         cli_table_add_number(table, waiters > 0 ? CLI_WARNING : CLI_PLAIN, waiters);
         snprintf(error, sizeof error, "%s", text(target, "last_error"));
         if (error[0] != '\0' && retry_ms > LONG_MS)
-            snprintf(error, sizeof error, "%.900s (no dial before a reload)", text(target, "last_error"));
+            snprintf(error, sizeof error, "%.900s (no dial before known_hosts changes, or a reload)",
+                text(target, "last_error"));
         else if (error[0] != '\0' && retry_ms > 0)
             snprintf(error, sizeof error, "%.900s (no dial for %s)", text(target, "last_error"),
                 cli_duration(retry_ms, retry));

@@ -341,6 +341,23 @@ TRACE(a_server_that_lets_in_and_hangs_up_is_dialed_less_and_less)
     assert_true(info.retry_at_ms > 60000);
 }
 
+/* Somebody waiting makes that no better: each dial is a login. */
+TRACE(who_waits_for_a_server_that_lets_in_and_hangs_up_has_it_dialed_less_and_less)
+{
+    sim_targets(w, "a: max=1 dial=10 retry=1000 retry_max=60000 acquire=600000");
+    sim_do(w, "c1 acquire a");
+    sim_run_until(w, 20);
+    for (int i = 0; i < 8; i++) {
+        sim_do(w, "c1 displaced lost");
+        uint32_t dials = w->dials[0];
+        while (w->dials[0] == dials)
+            assert_true(world_happen(w, UINT64_MAX));
+        sim_run_until(w, w->now_ms + 20);
+    }
+    if (w->now_ms < 120000)
+        fail_msg("eight logins in %u s", (unsigned)(w->now_ms / 1000));
+}
+
 /* Or it would be dialed as fast as it hangs up, for as long as somebody waits. retry=4: no jitter to speak of. */
 TRACE(who_moves_off_a_connection_that_hung_up_waits_as_after_a_failed_dial)
 {
@@ -502,6 +519,7 @@ int main(void)
         cmocka_unit_test(after_a_rejection_one_dial_goes_alone_again),
         cmocka_unit_test(other_credentials_are_tried_alone),
         cmocka_unit_test(a_server_that_lets_in_and_hangs_up_is_dialed_less_and_less),
+        cmocka_unit_test(who_waits_for_a_server_that_lets_in_and_hangs_up_has_it_dialed_less_and_less),
         cmocka_unit_test(who_moves_off_a_connection_that_hung_up_waits_as_after_a_failed_dial),
         cmocka_unit_test(a_connection_that_answered_was_worth_its_login),
         cmocka_unit_test(a_connection_that_lasted_was_worth_its_login),
