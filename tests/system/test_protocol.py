@@ -129,7 +129,7 @@ def test_a_frame_cut_short_by_the_end(daemon):
     assert daemon.leased().run("echo alive").stdout == b"alive\n"
 
 
-@pytest.mark.parametrize("low,high", [(4, 9), (0, 0), (5, 2), (0xffffffff, 0xffffffff)])
+@pytest.mark.parametrize("low,high", [(5, 9), (0, 0), (5, 2), (0xffffffff, 0xffffffff)])
 def test_a_version_we_do_not_speak_names_both(raw, low, high):
     error = fatal(raw(encode("HELLO", magic=b"sshlease", version_min=low, version_max=high, program="new")))
     assert error.name in ("version", "protocol")
@@ -137,7 +137,7 @@ def test_a_version_we_do_not_speak_names_both(raw, low, high):
         assert error.name == "version" and str(low) in error.text and str(high) in error.text and "1" in error.text
 
 
-@pytest.mark.parametrize("low, high, spoken", [(1, 7, 3), (2, 2, 2), (0, 1, 1)])
+@pytest.mark.parametrize("low, high, spoken", [(1, 7, 4), (2, 2, 2), (0, 1, 1)])
 def test_a_range_of_versions_gets_the_newest_we_speak(daemon, low, high, spoken):
     client = daemon.client(hello=False)
     client.send("HELLO", magic=b"sshlease", version_min=low, version_max=high, program="new")
