@@ -108,6 +108,8 @@ static void stop(struct sl_app *app, bool now)
     if (app->phase == SL_APP_RUNNING) {
         app->phase = SL_APP_STOPPING;
         sl_notify_stopping();
+        sl_dir_watch_free(app->place);
+        app->place = NULL;
         sl_listener_close(app->listener);
         app->listener = NULL;
         if (app->mux != NULL)
@@ -134,6 +136,11 @@ static void on_reload_signal(uv_signal_t *handle, int number)
 
     (void)number;
     (void)sl_app_reload(app, NULL, NULL);
+}
+
+static void on_out_of_reach(struct sl_app *app)
+{
+    stop(app, false);
 }
 
 static int on_reload_asked(void *arg, sl_native_reloaded_fn done, void *done_arg)
@@ -181,8 +188,11 @@ static int listen_on(struct sl_app *app)
             .mode = conf->mode,
             .group_set = conf->group_set,
             .group = conf->group,
+            .guarded = true,
         };
         r = sl_listener_open(&app->loop, &app->log, &options, on_accept, app, error, sizeof error, &app->listener);
+        if (r == 0)
+            sl_app_keep_place(app, options.path, on_out_of_reach);
         if (named != NULL)
             (void)snprintf(path, sizeof path, "%s", named);
     }

@@ -8,6 +8,7 @@
 #include "daemon/driver.h"
 #include "daemon/front/mux.h"
 #include "daemon/front/native.h"
+#include "daemon/net/dir_watch.h"
 #include "daemon/net/listener.h"
 #include "daemon/net/notify.h"
 #include "daemon/net/watch.h"
@@ -58,6 +59,9 @@ struct sl_app {
     struct sl_native *native;
     struct sl_mux *mux;
     struct sl_listener *listener;
+    struct sl_dir_watch *place; /* of the listener's socket; NULL: systemd's */
+    void (*end)(struct sl_app *app);
+    uint64_t lost_ms; /* since when that socket cannot be made again; 0: it is there */
     struct sl_notify *notify;
     uv_signal_t sigterm, sigint, sighup;
 
@@ -66,6 +70,11 @@ struct sl_app {
     struct sl_load load;
     struct sl_reload_waiters now, next; /* answered by this reading, by the one after it */
 };
+
+/* app_place.c */
+
+/* From now on the socket at `path`, which app->listener has, is looked after. `end` ends the daemon in good order. */
+void sl_app_keep_place(struct sl_app *app, const char *path, void (*end)(struct sl_app *app));
 
 /* app_config.c */
 

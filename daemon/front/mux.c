@@ -425,6 +425,14 @@ static void on_winch(uv_signal_t *handle, int number)
     sl_mux_session_look(c);
 }
 
+static void on_again(void *arg)
+{
+    struct sl_mux *mux = arg;
+
+    if (!mux->stopped && !sl_driver_stopping(mux->driver))
+        sl_mux_configure(mux);
+}
+
 int sl_mux_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driver, struct sl_watch *watch,
     struct sl_mux **ret_mux)
 {
@@ -437,7 +445,7 @@ int sl_mux_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driv
     mux->driver = driver;
     mux->watch = watch;
     TAILQ_INIT(&mux->clients.head);
-    int r = sl_mux_sockets_new(loop, log, sl_watch_jobs(watch), on_accept, mux, &mux->sockets);
+    int r = sl_mux_sockets_new(loop, log, sl_watch_jobs(watch), on_accept, on_again, mux, &mux->sockets);
     if (r != 0)
         goto err_mux;
     if (uv_signal_init(loop, &mux->winch) != 0) {
@@ -477,6 +485,11 @@ int sl_mux_ensure(struct sl_mux *mux, const struct sl_target_conf *target, char 
         return SL_E_SHUTDOWN;
     }
     return sl_mux_sockets_ensure(mux->sockets, sl_driver_conf(mux->driver), target, path, size);
+}
+
+bool sl_mux_is_reachable(const struct sl_mux *mux)
+{
+    return sl_mux_sockets_reachable(mux->sockets);
 }
 
 void sl_mux_stop_listening(struct sl_mux *mux)

@@ -22,7 +22,8 @@ void sl_mux_free(struct sl_mux *mux);
  * SL_E_IO or SL_E_INVALID with one line about it, which names the path, in `error`. */
 int sl_mux_prepare(const struct sl_conf *conf, char *error, size_t error_size);
 /* Makes the sockets what the driver's configuration says now: one for each target in mux.directory, none for those that
- * are gone. One that cannot be made is logged; it is tried again the next time, and by sl_mux_ensure(). */
+ * are gone. One that cannot be made is logged; it is tried again now and then, the next time, and by sl_mux_ensure().
+ * From then on they are looked after: one that somebody removes is made again. */
 void sl_mux_configure(struct sl_mux *mux);
 
 /* Writes the path of the socket of `target` (borrowed; the caller has looked whether its client may lease it) to
@@ -33,6 +34,9 @@ void sl_mux_configure(struct sl_mux *mux);
  * SL_E_UNSUPPORTED (no directory), SL_E_INVALID (a name that no socket can have, a path too long), SL_E_LIMIT, SL_E_IO,
  * SL_E_NOMEM or SL_E_SHUTDOWN with the reason in `path`. */
 int sl_mux_ensure(struct sl_mux *mux, const struct sl_target_conf *target, char *path, size_t size);
+
+/* One of its sockets is where clients look for it. */
+bool sl_mux_is_reachable(const struct sl_mux *mux);
 
 /* Takes the sockets away. Those who are connected stay. */
 void sl_mux_stop_listening(struct sl_mux *mux);

@@ -1,5 +1,6 @@
 #include "daemon/front/mux_sockets.h"
 
+#include "daemon/net/dir_watch.h"
 #include "daemon/net/listener.h"
 #include "proto/status.h"
 
@@ -13,6 +14,8 @@
 #include <unistd.h>
 
 #define PATH_ROOM sizeof((struct sockaddr_un *)NULL)->sun_path
+/* Between two tries to make what the configuration wants and could not be made. */
+#define AGAIN_MS 30000u
 /* In $XDG_RUNTIME_DIR, for the one-user mode without mux.directory. */
 #define USER_DIRECTORY "sshleased-mux"
 
@@ -22,6 +25,7 @@ struct mux_socket {
     struct sl_listener *listener;
     char *target;
     bool adhoc;
+    bool lost; /* somebody removed it, and it cannot be made again yet */
     char path[PATH_ROOM];
     char alias[PATH_ROOM]; /* USER@TARGET, a link to `path`; "": none */
 };
@@ -32,9 +36,15 @@ struct sl_mux_sockets {
     const struct sl_log *log;
     struct sl_fd_jobs *jobs;
     sl_mux_accept_fn fn;
+    sl_mux_again_fn again;
     void *arg;
     struct mux_socket_list list;
-    uint32_t adhoc; /* how many of them are of targets that no configuration names */
+    struct sl_dir_watch *watch; /* of the directory where sockets are made now; NULL: none yet */
+    bool one_user;
+    bool trying_again;
+    uint32_t failed;   /* sockets that the configuration wants and that could not be made */
+    uint64_t tried_ms; /* the last time */
+    uint32_t adhoc;    /* how many of them are of targets that no configuration names */
 };
 
 /* One line about what went wrong for the caller's `error`; its value is `status`. */
@@ -48,6 +58,11 @@ static void on_accept(void *arg, int fd, int status)
 }
 
 /* --- the directory ------------------------------------------------------------------------------------------------ */
+
+static mode_t directory_mode(bool one_user)
+{
+    return one_user ? 0700 : 0755;
+}
 
 /* A client that may write there could put its own socket in a target's place; and ssh with ControlMaster=auto removes
  * one that refuses it. */
@@ -85,7 +100,7 @@ int sl_mux_sockets_prepare(const struct sl_conf *conf, char *error, size_t error
 {
     if (conf->mux.directory == NULL)
         return SL_OK;
-    return make_directory(conf->mux.directory, conf->one_user ? 0700 : 0755, error, error_size);
+    return make_directory(conf->mux.directory, directory_mode(conf->one_user), error, error_size);
 }
 
 /* Where sockets made on demand go. */
@@ -107,7 +122,7 @@ static int demand_directory(const struct sl_conf *conf, char *directory, size_t 
             "configuration");
     if ((size_t)snprintf(directory, size, "%s/%s", runtime, USER_DIRECTORY) >= size)
         return FAIL(error, error_size, SL_E_INVALID, "XDG_RUNTIME_DIR: the path is too long for a socket in it");
-    return make_directory(directory, 0700, error, error_size);
+    return make_directory(directory, directory_mode(true), error, error_size);
 }
 
 /* --- one socket --------------------------------------------------------------------------------------------------- */
@@ -198,12 +213,60 @@ static struct mux_socket *find(const struct sl_mux_sockets *all, const char *pat
     return NULL;
 }
 
-/* Somebody may have cleaned up. */
-static bool is_there(const struct mux_socket *s)
+/* Somebody may have cleaned up. 0: it is where it was made. */
+static int keep_socket(struct mux_socket *s, char *error, size_t error_size)
 {
-    struct stat st;
+    const struct sl_log *log = s->sockets->log;
+    char alias[PATH_ROOM];
+    bool made;
 
-    return lstat(s->path, &st) == 0 && S_ISSOCK(st.st_mode);
+    int r = sl_listener_keep(s->listener, &made, error, error_size);
+    if (r != 0 && !s->lost)
+        sl_log(log, SL_LOG_ERROR, "listener", "target=%s its mux socket was removed, and cannot be made again yet: %s",
+            s->target, error);
+    else if (r == 0 && made)
+        sl_log(
+            log, SL_LOG_WARNING, "listener", "socket=%s target=%s was removed, and is made again", s->path, s->target);
+    s->lost = r != 0;
+    if (r != 0)
+        return r;
+    memcpy(alias, s->alias, sizeof alias);
+    return set_alias(s, alias, error, error_size);
+}
+
+/* --- looking after them ------------------------------------------------------------------------------------------- */
+
+static bool look(void *arg)
+{
+    struct sl_mux_sockets *all = arg;
+    struct mux_socket *s;
+    char error[1024];
+    bool well = true;
+
+    if (!TAILQ_EMPTY(&all->list))
+        (void)make_directory(sl_dir_watch_directory(all->watch), directory_mode(all->one_user), error, sizeof error);
+    TAILQ_FOREACH(s, &all->list, link)
+    {
+        if (keep_socket(s, error, sizeof error) != 0)
+            well = false;
+    }
+    if (all->failed > 0 && uv_now(all->loop) - all->tried_ms >= AGAIN_MS) {
+        all->trying_again = true;
+        all->again(all->arg);
+        all->trying_again = false;
+    }
+    return well;
+}
+
+/* Those in a directory of earlier, if there are any, are looked after less often. */
+static void look_after(struct sl_mux_sockets *all, const char *directory)
+{
+    if (all->watch != NULL && strcmp(sl_dir_watch_directory(all->watch), directory) == 0)
+        return;
+    sl_dir_watch_free(all->watch);
+    all->watch = NULL;
+    if (sl_dir_watch_new(all->loop, directory, SL_DIR_WATCH_MS, look, all, &all->watch) != 0)
+        sl_log(all->log, SL_LOG_WARNING, "listener", "nobody looks whether mux sockets stay: out of memory");
 }
 
 static int open_socket(struct sl_mux_sockets *all, const struct sl_conf *conf, const struct sl_target_conf *target,
@@ -217,10 +280,10 @@ static int open_socket(struct sl_mux_sockets *all, const struct sl_conf *conf, c
     };
     struct mux_socket *s = find(all, path);
 
-    if (s != NULL && is_there(s))
-        return set_alias(s, alias, error, error_size);
-    if (s != NULL)
-        close_socket(s);
+    if (s != NULL) {
+        int kept = keep_socket(s, error, error_size);
+        return kept == 0 ? set_alias(s, alias, error, error_size) : kept;
+    }
     s = calloc(1, sizeof *s);
     if (s == NULL || (s->target = strdup(target->name)) == NULL) {
         free(s);
@@ -267,13 +330,21 @@ void sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf)
         if (!is_wanted(s, conf))
             close_socket(s);
     }
+    all->one_user = conf->one_user;
+    all->failed = 0;
+    all->tried_ms = uv_now(all->loop);
+    if (conf->mux.directory != NULL)
+        look_after(all, conf->mux.directory);
     for (size_t i = 0; conf->mux.directory != NULL && i < conf->target_count; i++) {
         int r = path_of(conf->mux.directory, conf->target[i], path, error, sizeof error);
         alias_of(conf->mux.directory, conf->target[i], alias);
         if (r == 0)
             r = open_socket(all, conf, conf->target[i], path, alias, error, sizeof error);
-        if (r != 0)
-            sl_log(all->log, SL_LOG_ERROR, "listener", "target=%s has no mux socket: %s", conf->target[i]->name, error);
+        if (r == 0)
+            continue;
+        all->failed++;
+        sl_log(all->log, all->trying_again ? SL_LOG_DEBUG : SL_LOG_ERROR, "listener", "target=%s has no mux socket: %s",
+            conf->target[i]->name, error);
     }
 }
 
@@ -291,6 +362,8 @@ int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf
         return FAIL(path, size, SL_E_LIMIT, "target %s: %u sockets were made on demand already (limits.targets)",
             target->name, all->adhoc);
     alias_of(directory, target, alias);
+    all->one_user = conf->one_user;
+    look_after(all, directory);
     r = open_socket(all, conf, target, place, alias, path, size);
     if (r == 0)
         (void)snprintf(path, size, "%s", alias[0] != '\0' ? alias : place);
@@ -298,7 +371,7 @@ int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf
 }
 
 int sl_mux_sockets_new(uv_loop_t *loop, const struct sl_log *log, struct sl_fd_jobs *jobs, sl_mux_accept_fn fn,
-    void *arg, struct sl_mux_sockets **ret_sockets)
+    sl_mux_again_fn again, void *arg, struct sl_mux_sockets **ret_sockets)
 {
     struct sl_mux_sockets *all = calloc(1, sizeof *all);
 
@@ -308,6 +381,7 @@ int sl_mux_sockets_new(uv_loop_t *loop, const struct sl_log *log, struct sl_fd_j
     all->log = log;
     all->jobs = jobs;
     all->fn = fn;
+    all->again = again;
     all->arg = arg;
     TAILQ_INIT(&all->list);
     *ret_sockets = all;
@@ -318,10 +392,25 @@ void sl_mux_sockets_close_all(struct sl_mux_sockets *all)
 {
     struct mux_socket *s, *next;
 
+    sl_dir_watch_free(all->watch);
+    all->watch = NULL;
+    all->failed = 0;
     for (s = TAILQ_FIRST(&all->list); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
         close_socket(s);
     }
+}
+
+bool sl_mux_sockets_reachable(const struct sl_mux_sockets *all)
+{
+    const struct mux_socket *s;
+
+    TAILQ_FOREACH(s, &all->list, link)
+    {
+        if (!s->lost)
+            return true;
+    }
+    return false;
 }
 
 void sl_mux_sockets_free(struct sl_mux_sockets *all)

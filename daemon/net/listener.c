@@ -1,12 +1,7 @@
-/* Making the socket, step by step:
- *   1. lock a file of our own beside it, so that two daemons that start at once cannot both find the name free: what
- *      others may open, a directory for one, they may lock, and keep locked
- *   2. ask who is there: nobody, a dead daemon's socket, a live one, or a file of another kind
- *   3. bind to a temporary name beside it, set group and mode, listen
- *   4. move it to its name: a client sees either the old socket or a new one that answers
- * A failure after the bind removes the temporary name. */
+/* Two files make it: here are the sockets, in listener_place.c their names. */
 #include "daemon/net/listener.h"
 
+#include "daemon/net/listener_place.h"
 #include "proto/status.h"
 
 #include <errno.h>
@@ -14,19 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG 512
 /* Clients accepted in one turn of the loop; the others wait in the backlog while leases are served. */
 #define ACCEPTS_PER_TURN 32
 /* How long accepting rests when the system has no room for another socket. */
 #define REST_MS 100u
-/* Lock files that went away while they were being locked, until one stays. */
-#define LOCK_TRIES 8
 
 struct sl_listener {
     uv_poll_t poll;
@@ -38,10 +28,7 @@ struct sl_listener {
     sl_listener_accept_fn fn;
     void *arg;
     struct sl_fd_jobs *jobs; /* closes it; NULL: we do */
-    /* The name that goes away with us; NULL when it is systemd's. */
-    char *path;
-    dev_t device;
-    ino_t inode;
+    struct sl_place *place;  /* its name, which goes away with us; NULL when it is systemd's, or none */
 };
 
 /* One line about what went wrong for the caller's `error`; its value is `status`. */
@@ -123,7 +110,6 @@ static void on_handle_closed(uv_handle_t *handle)
     if (l->reserve >= 0)
         (void)close(l->reserve);
     sl_fd_jobs_unref(l->jobs);
-    free(l->path);
     free(l);
 }
 
@@ -177,224 +163,94 @@ int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_list
     return sl_listener_take(loop, log, fd, fn, arg, error, error_size, ret_listener);
 }
 
-/* --- the name ---------------------------------------------------------------------------------------------------- */
-
-struct place {
-    struct sockaddr_un name;
-    struct sockaddr_un temporary;
-    char lock[sizeof((struct sockaddr_un *)NULL)->sun_path + 16]; /* ".sl-NAME.lock", in the same directory */
-};
-
-static int name_place(const char *path, struct place *ret_place, char *error, size_t error_size)
-{
-    const size_t room = sizeof ret_place->name.sun_path;
-    const char *slash = strrchr(path, '/');
-    size_t directory_len = slash == NULL ? 0 : (size_t)(slash - path) + 1;
-    char suffix[32];
-
-    if (path[directory_len] == '\0')
-        return FAIL(error, error_size, SL_E_INVALID, "%s: not the name of a socket", path);
-    int suffix_len = snprintf(suffix, sizeof suffix, ".sl-%ld", (long)getpid());
-    size_t longest = directory_len + (size_t)suffix_len;
-    if (strlen(path) > longest)
-        longest = strlen(path);
-    if (longest >= room) {
-        return FAIL(error, error_size, SL_E_INVALID,
-            "%s: the path is %zu bytes too long for a Unix socket: the system allows %zu", path, longest - (room - 1),
-            room - 1);
-    }
-    *ret_place = (struct place){.name.sun_family = AF_UNIX, .temporary.sun_family = AF_UNIX};
-    memcpy(ret_place->name.sun_path, path, strlen(path) + 1);
-    memcpy(ret_place->temporary.sun_path, path, directory_len);
-    memcpy(ret_place->temporary.sun_path + directory_len, suffix, (size_t)suffix_len + 1);
-    (void)snprintf(
-        ret_place->lock, sizeof ret_place->lock, "%.*s.sl-%s.lock", (int)directory_len, path, path + directory_len);
-    return SL_OK;
-}
-
-/* Another user's file would be that user's to lock. */
-static int open_lock(const struct place *place, int *ret_fd, struct stat *ret_st, char *error, size_t error_size)
-{
-    const char *path = place->name.sun_path;
-
-    int fd = open(place->lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-    if (fd < 0 || fstat(fd, ret_st) != 0) {
-        int r = FAIL(
-            error, error_size, SL_E_IO, "%s: its lock file %s cannot be used: %s", path, place->lock, strerror(errno));
-        if (fd >= 0)
-            (void)close(fd);
-        return r;
-    }
-    if (!S_ISREG(ret_st->st_mode) || ret_st->st_uid != geteuid() || (ret_st->st_mode & 077) != 0) {
-        (void)close(fd);
-        return FAIL(error, error_size, SL_E_IO,
-            "%s: its lock file %s belongs to somebody else, or others may open it; remove it", path, place->lock);
-    }
-    *ret_fd = fd;
-    return SL_OK;
-}
-
-static int lock_place(const struct place *place, int *ret_fd, char *error, size_t error_size)
-{
-    const char *path = place->name.sun_path;
-    struct stat locked, named;
-
-    for (int i = 0; i < LOCK_TRIES; i++) {
-        int fd, r = open_lock(place, &fd, &locked, error, error_size);
-        if (r != 0)
-            return r;
-        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-            r = errno == EWOULDBLOCK ? FAIL(error, error_size, SL_E_IO,
-                                           "%s: another daemon is starting there (it has locked %s)", path, place->lock)
-                                     : FAIL(error, error_size, SL_E_IO, "%s: its lock file %s cannot be locked: %s",
-                                           path, place->lock, strerror(errno));
-            (void)close(fd);
-            return r;
-        }
-        if (lstat(place->lock, &named) == 0 && named.st_dev == locked.st_dev && named.st_ino == locked.st_ino) {
-            *ret_fd = fd;
-            return SL_OK;
-        }
-        (void)close(fd); /* another daemon has removed it meanwhile */
-    }
-    return FAIL(error, error_size, SL_E_IO, "%s: its lock file %s does not stay", path, place->lock);
-}
-
-/* Whoever finds it gone has found it while it was locked. */
-static void unlock_place(const struct place *place, int fd)
-{
-    (void)unlink(place->lock);
-    (void)close(fd);
-}
-
-/* 0 when the name may be taken. */
-static int check_name_free(const struct place *place, char *error, size_t error_size)
-{
-    const char *path = place->name.sun_path;
-    struct stat st;
-
-    if (lstat(path, &st) != 0) {
-        if (errno == ENOENT)
-            return SL_OK;
-        return FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
-    }
-    if (!S_ISSOCK(st.st_mode))
-        return FAIL(
-            error, error_size, SL_E_IO, "%s: exists and is not a socket; move it away or choose another path", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
-    int answer = connect(fd, (const struct sockaddr *)&place->name, sizeof place->name) == 0 ? 0 : errno;
-    (void)close(fd);
-    switch (answer) {
-    case ECONNREFUSED: /* left behind by a daemon that was killed */
-    case ENOENT:
-        return SL_OK;
-    case 0:
-    case EAGAIN: /* its backlog is full: somebody listens */
-        return FAIL(error, error_size, SL_E_IO, "%s: another daemon is listening there", path);
-    default:
-        return FAIL(error, error_size, SL_E_IO, "%s: exists, and whether somebody listens cannot be known: %s", path,
-            strerror(answer));
-    }
-}
-
-static int publish(const struct place *place, const struct sl_listener_options *options, int fd, struct stat *ret_st,
-    char *error, size_t error_size)
-{
-    const char *temporary = place->temporary.sun_path;
-    const char *what;
-
-    (void)unlink(temporary); /* a dead process that had our number */
-    mode_t old_mask = umask(077);
-    int r = bind(fd, (const struct sockaddr *)&place->temporary, sizeof place->temporary);
-    int bind_errno = errno;
-    (void)umask(old_mask);
-    if (r != 0)
-        return FAIL(error, error_size, SL_E_IO, "%s: %s", options->path, strerror(bind_errno));
-    what = "its group cannot be set";
-    if (lstat(temporary, ret_st) != 0)
-        goto err_bound;
-    /* A sandbox may forbid chown(2) where there is nothing to change. */
-    if (options->group_set && ret_st->st_gid != options->group && lchown(temporary, (uid_t)-1, options->group) != 0)
-        goto err_bound;
-    what = "its mode cannot be set";
-    if (chmod(temporary, options->mode & 07777) != 0)
-        goto err_bound;
-    what = "cannot listen";
-    if (listen(fd, BACKLOG) != 0)
-        goto err_bound;
-    what = "cannot be moved into place";
-    if (rename(temporary, options->path) != 0)
-        goto err_bound;
-    return SL_OK;
-
-err_bound:
-    r = FAIL(error, error_size, SL_E_IO, "%s: %s: %s", options->path, what, strerror(errno));
-    (void)unlink(temporary);
-    return r;
-}
-
 int sl_listener_open(uv_loop_t *loop, const struct sl_log *log, const struct sl_listener_options *options,
     sl_listener_accept_fn fn, void *arg, char *error, size_t error_size, struct sl_listener **ret_listener)
 {
-    struct place place;
-    struct stat st;
-    struct sl_listener *l = NULL;
-    int lock = -1;
+    struct sl_place *place;
+    int fd;
 
-    int r = name_place(options->path, &place, error, error_size);
-    if (r != 0 || (r = lock_place(&place, &lock, error, error_size)) != 0)
+    int r = sl_place_new(options, error, error_size, &place);
+    if (r != 0)
         return r;
-    char *path = strdup(options->path);
-    int fd = -1;
-    if (path == NULL) {
-        r = FAIL(error, error_size, SL_E_NOMEM, "out of memory");
-        goto err_locked;
-    }
-    r = check_name_free(&place, error, error_size);
+    r = sl_place_take(place, error, error_size, &fd);
     if (r != 0)
-        goto err_locked;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        r = FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
-        goto err_locked;
-    }
-    r = publish(&place, options, fd, &st, error, error_size);
+        goto err_place;
+    r = sl_listener_adopt(loop, log, fd, fn, arg, error, error_size, ret_listener);
     if (r != 0)
-        goto err_socket;
-    r = sl_listener_adopt(loop, log, fd, fn, arg, error, error_size, &l);
-    if (r != 0)
-        goto err_published;
-    unlock_place(&place, lock);
-    l->path = path;
-    l->device = st.st_dev;
-    l->inode = st.st_ino;
-    *ret_listener = l;
+        goto err_taken;
+    (*ret_listener)->place = place;
     return SL_OK;
 
-err_published:
-    (void)unlink(path);
-err_socket:
+err_taken:
     (void)close(fd);
-err_locked:
-    free(path);
-    unlock_place(&place, lock);
+err_place:
+    sl_place_free(place);
+    return r;
+}
+
+/* Those who had connected before the name went away. */
+static void accept_rest(struct sl_listener *l)
+{
+    int fd;
+
+    while ((fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        l->fn(l->arg, fd, sl_fd_is_spare(fd) ? SL_E_LIMIT : SL_OK);
+        if (uv_is_closing((uv_handle_t *)&l->poll))
+            return;
+    }
+}
+
+/* The new socket gets the old one's number, so that the poll handle stays; the old one is closed as sl_listener_close()
+ * does it. */
+static int exchange(struct sl_listener *l, int fd, char *error, size_t error_size)
+{
+    const bool rests = uv_is_active((uv_handle_t *)&l->rest) != 0;
+    int old = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+
+    if (old < 0)
+        return FAIL(error, error_size, SL_E_IO, "%s: %s", sl_place_path(l->place), strerror(errno));
+    (void)uv_poll_stop(&l->poll);
+    (void)shutdown(old, SHUT_RDWR);
+    int r = dup3(fd, l->fd, O_CLOEXEC) < 0 ? errno : 0;
+    sl_fd_jobs_close(l->jobs, old);
+    if (r != 0)
+        return FAIL(error, error_size, SL_E_IO, "%s: %s", sl_place_path(l->place), strerror(r));
+    if (!rests)
+        (void)uv_poll_start(&l->poll, UV_READABLE, on_readable);
+    return SL_OK;
+}
+
+int sl_listener_keep(struct sl_listener *l, bool *ret_made, char *error, size_t error_size)
+{
+    int fd;
+
+    *ret_made = false;
+    if (l->place == NULL || sl_place_is_held(l->place))
+        return SL_OK;
+    int r = sl_place_take(l->place, error, error_size, &fd);
+    if (r != 0)
+        return r;
+    accept_rest(l);
+    if (uv_is_closing((uv_handle_t *)&l->poll)) {
+        (void)close(fd);
+        return FAIL(error, error_size, SL_E_SHUTDOWN, "%s", sl_status_text(SL_E_SHUTDOWN));
+    }
+    r = exchange(l, fd, error, error_size);
+    (void)close(fd);
+    *ret_made = r == 0;
     return r;
 }
 
 void sl_listener_close(struct sl_listener *l)
 {
-    struct stat st;
-
     if (l == NULL || uv_is_closing((uv_handle_t *)&l->poll))
         return;
-    if (l->path != NULL && lstat(l->path, &st) == 0 && st.st_dev == l->device && st.st_ino == l->inode)
-        (void)unlink(l->path);
     uv_close((uv_handle_t *)&l->poll, on_handle_closed);
     uv_close((uv_handle_t *)&l->rest, on_handle_closed);
     /* Now, so that nobody finds it open who has been told that it is not. */
-    if (l->path != NULL)
+    if (l->place != NULL)
         (void)shutdown(l->fd, SHUT_RDWR); /* not systemd's, who goes on listening */
+    sl_place_free(l->place);
+    l->place = NULL;
     sl_fd_jobs_close(l->jobs, l->fd);
 }

@@ -19,17 +19,24 @@ struct sl_listener_options {
     mode_t mode;
     bool group_set;
     gid_t group;
+    bool guarded; /* no other daemon may take the path while this one lives, even when somebody removes the socket */
 };
 
 /* Listens at options->path. A socket that nobody listens on is replaced; one with a live daemon behind it, or a file of
  * another kind, is left alone. The socket gets its name only when mode and group are set and it listens. Meanwhile a
  * lock file beside it, ".sl-NAME.lock", which only this user can open, keeps another daemon from doing the same; it
- * does not wait for that one. `log` is borrowed. 0; SL_E_INVALID, SL_E_IO or SL_E_NOMEM with one line about it, which
- * names the path, in `error`. No callback before the loop runs. */
+ * does not wait for that one; options->guarded: as long as the listener lives. `log` is borrowed. 0; SL_E_BUSY: another
+ * daemon; SL_E_INVALID, SL_E_IO or SL_E_NOMEM; with one line about it, which names the path, in `error`. No callback
+ * before the loop runs. */
 int sl_listener_open(uv_loop_t *loop, const struct sl_log *log, const struct sl_listener_options *options,
     sl_listener_accept_fn fn, void *arg, char *error, size_t error_size, struct sl_listener **ret_listener);
 
-/* The same with a socket that listens already, from systemd. Takes `fd` over on success. Its name stays systemd's. */
+/* Looks whether the socket of sl_listener_open() still has its name, and makes it again, with the same mode and under
+ * the same rules, where it has not: who had connected is accepted first. 0, *ret_made: it was made; or as
+ * sl_listener_open(), and then it is to be called again later. May call `fn`. Other listeners keep what they have. */
+int sl_listener_keep(struct sl_listener *listener, bool *ret_made, char *error, size_t error_size);
+
+/* Listens on a socket that listens already, from systemd. Takes `fd` over on success. Its name stays systemd's. */
 int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_listener_accept_fn fn, void *arg,
     char *error, size_t error_size, struct sl_listener **ret_listener);
 

@@ -17,6 +17,7 @@ import procs
 import sshlease
 import sshlease.aio
 from sshlease import _daemon
+from waiting import until
 
 WORKER = """
 import os, sys, sshlease
@@ -82,6 +83,28 @@ def test_after_it_was_killed(home):
     with sshlease.lease("t", autostart=True) as c:
         assert c.run("true").succeeded
     assert daemons_at(os.path.join(home, "sshleased.sock")) != [first]
+
+
+@pytest.mark.parametrize("what", ["socket", "directory"])
+def test_still_one_where_somebody_cleans_up(home, what):
+    """A socket removed under a daemon is made again by it; whoever comes before that finds the place taken."""
+    path = os.path.join(home, "sshleased.sock")
+    with sshlease.lease("t", autostart=True) as first:
+        (pid,) = daemons_at(path)
+        for _ in range(5):
+            if what == "socket":
+                os.unlink(path)
+            else:
+                os.rename(home, f"{home}.away")
+                shutil.copytree(f"{home}.away", home, ignore=lambda d, names: [n for n in names if "sshleased.sock" in n])
+                shutil.rmtree(f"{home}.away")
+            with sshlease.lease("t", autostart=True) as second:
+                assert second.output("echo fine").strip() == "fine"
+                if what == "socket":
+                    assert daemons_at(path) == [pid]
+        assert first.output("echo still").strip() == "still"
+    # Where the lock went, too, a second one may have been quicker: then the first has ended with its last lease.
+    until(lambda: len(daemons_at(path)) == 1, "one daemon", timeout=30)
 
 
 def test_what_goes_wrong_is_said(home, monkeypatch):

@@ -208,7 +208,7 @@ static void a_live_daemon_is_left_alone(void **state)
 
     assert_int_equal(open_it(w), 0);
     assert_int_equal(
-        sl_listener_open(&w->loop, NULL, &w->options, on_accept, w, w->error, sizeof w->error, &second), SL_E_IO);
+        sl_listener_open(&w->loop, NULL, &w->options, on_accept, w, w->error, sizeof w->error, &second), SL_E_BUSY);
     assert_non_null(strstr(w->error, w->path));
     assert_non_null(strstr(w->error, "another daemon is listening"));
     int fd = connect_to(w->path);
@@ -230,7 +230,7 @@ static void a_live_daemon_that_is_busy_is_left_alone(void **state)
         assert_true(clients[count] >= 0 && count < 7);
     } while (connect(clients[count++], (struct sockaddr *)&address, sizeof address) == 0);
     assert_int_equal(errno, EAGAIN);
-    assert_int_equal(open_it(w), SL_E_IO);
+    assert_int_equal(open_it(w), SL_E_BUSY);
     assert_non_null(strstr(w->error, "another daemon is listening"));
     while (count > 0)
         (void)close(clients[--count]);
@@ -277,7 +277,7 @@ static void a_daemon_that_is_starting_is_not_waited_for(void **state)
 
     assert_int_equal(flock(lock, LOCK_EX), 0);
     const uint64_t began = uv_hrtime();
-    assert_int_equal(open_it(w), SL_E_IO);
+    assert_int_equal(open_it(w), SL_E_BUSY);
     assert_true(uv_hrtime() - began < UINT64_C(500000000));
     assert_non_null(strstr(w->error, "another daemon is starting there"));
     assert_non_null(strstr(w->error, ".sl-s.sock.lock"));
@@ -385,6 +385,83 @@ static void a_name_that_is_somebody_elses_by_now_stays(void **state)
     assert_int_equal(access(w->path, F_OK), 0);
 }
 
+static int keep(struct world *w, bool *ret_made)
+{
+    return sl_listener_keep(w->listener, ret_made, w->error, sizeof w->error);
+}
+
+static void a_socket_that_was_removed_is_made_again(void **state)
+{
+    struct world *w = *state;
+    struct stat st;
+    bool made;
+
+    assert_int_equal(open_it(w), 0);
+    assert_int_equal(keep(w, &made), 0);
+    assert_false(made);
+    int early = connect_to(w->path); /* not accepted when the name goes */
+    assert_int_equal(unlink(w->path), 0);
+    assert_int_equal(keep(w, &made), 0);
+    assert_true(made);
+    assert_int_equal(w->accepted, 1);
+    assert_int_equal(lstat(w->path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0660);
+    int late = connect_to(w->path);
+    assert_true(late >= 0);
+    while (w->accepted < 2)
+        (void)uv_run(&w->loop, UV_RUN_ONCE);
+    (void)close(early);
+    (void)close(late);
+    assert_int_equal(keep(w, &made), 0);
+    assert_false(made);
+}
+
+static void where_another_listens_it_is_not_made_again(void **state)
+{
+    struct world *w = *state;
+    struct sl_listener *second = NULL;
+    bool made;
+
+    assert_int_equal(open_it(w), 0);
+    assert_int_equal(unlink(w->path), 0);
+    assert_int_equal(
+        sl_listener_open(&w->loop, NULL, &w->options, on_accept, w, w->error, sizeof w->error, &second), 0);
+    assert_int_equal(keep(w, &made), SL_E_BUSY);
+    assert_non_null(strstr(w->error, "another daemon is listening"));
+    int fd = connect_to(w->path);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    sl_listener_close(second);
+    assert_int_equal(keep(w, &made), 0);
+    assert_true(made);
+}
+
+static void nobody_else_gets_a_guarded_place(void **state)
+{
+    struct world *w = *state;
+    struct sl_listener *second = NULL;
+    char lock[160];
+    bool made;
+
+    w->options.guarded = true;
+    assert_int_equal(open_it(w), 0);
+    assert_int_equal(unlink(w->path), 0);
+    assert_int_equal(
+        sl_listener_open(&w->loop, NULL, &w->options, on_accept, w, w->error, sizeof w->error, &second), SL_E_BUSY);
+    assert_non_null(strstr(w->error, "has lost its socket"));
+    assert_int_equal(keep(w, &made), 0);
+    assert_true(made);
+    /* The lock alone is made again without touching the socket. */
+    (void)snprintf(lock, sizeof lock, "%s/.sl-s.sock.lock", w->dir);
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(keep(w, &made), 0);
+    assert_false(made);
+    assert_int_equal(access(lock, F_OK), 0);
+    assert_int_equal(unlink(w->path), 0);
+    assert_int_equal(
+        sl_listener_open(&w->loop, NULL, &w->options, on_accept, w, w->error, sizeof w->error, &second), SL_E_BUSY);
+}
+
 static void a_socket_from_outside_is_adopted_and_its_name_kept(void **state)
 {
     struct world *w = *state;
@@ -458,6 +535,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_missing_directory_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_path_that_is_too_long_is_refused_with_its_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(a_name_that_is_somebody_elses_by_now_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_socket_that_was_removed_is_made_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(where_another_listens_it_is_not_made_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(nobody_else_gets_a_guarded_place, setup, teardown),
         cmocka_unit_test_setup_teardown(a_socket_from_outside_is_adopted_and_its_name_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(out_of_descriptors_clients_are_told_and_others_served_later, setup, teardown),
     };

@@ -23,6 +23,9 @@ from ._errors import NO_DAEMON, NoDaemon, hidden
 __tracebackhide__ = hidden
 
 READY_SECONDS = 20.0
+# How long a daemon that the log of ours speaks of may take until it answers.
+OTHERS = "another daemon"
+OTHERS_SECONDS = 3.0
 
 
 def _fail(text: str, target: str) -> NoDaemon:
@@ -95,26 +98,35 @@ def _await_ready(notify: socket.socket, process: int, program: str, path: str, l
     poll.register(notify, select.POLLIN)
     poll.register(process, select.POLLIN)
     deadline = time.monotonic() + READY_SECONDS
+    ended = False
     while True:
         # A build without libsystemd says nothing; then a socket that answers will do.
         events = [fd for fd, _ in poll.poll(50)]
         if process in events:
-            # Ours has ended. Perhaps because one listens already that somebody else has started.
-            with contextlib.suppress(NoDaemon):
-                return connect(path, target)
-            raise _ended(program, log, target)
+            # Ours has ended. Perhaps because one listens already that somebody else has started, or has lost its socket
+            # and is about to make it again.
+            ended = True
+            poll.unregister(process)
+            deadline = time.monotonic() + (OTHERS_SECONDS if OTHERS in _said(log) else 0)
         if notify.fileno() in events:
             notify.recv(4096)
         with contextlib.suppress(NoDaemon):
             return connect(path, target)
+        if ended and time.monotonic() > deadline:
+            raise _ended(program, log, target)
         if time.monotonic() > deadline:
             raise _fail(f"{program} is not ready after {READY_SECONDS:g} s; see {log}", target)
 
 
-def _ended(program: str, log: str, target: str) -> NoDaemon:
+def _said(log: str) -> str:
     try:
         with open(log, encoding="utf-8", errors="replace") as f:
-            said = f.read()[-2000:].strip().splitlines()
+            return f.read()[-4000:]
     except OSError:
-        said = []
-    return _fail(f"{program} ended at once" + (f": {said[-1]}" if said else ""), target)
+        return ""
+
+
+def _ended(program: str, log: str, target: str) -> NoDaemon:
+    said = _said(log).strip().splitlines()
+    errors = [line for line in said if " error " in line]
+    return _fail(f"{program} ended at once" + (f": {(errors or said)[-1]}" if said else ""), target)
