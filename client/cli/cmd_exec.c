@@ -27,13 +27,23 @@ struct request {
 
 /* --- arguments --- */
 
-enum { OPT_HELP = 'h', OPT_VERSION = 256, OPT_SOCKET, OPT_TIMEOUT, OPT_ACQUIRE_TIMEOUT, OPT_LEASE_TIMEOUT, OPT_LABEL };
+enum {
+    OPT_HELP = 'h',
+    OPT_VERSION = 256,
+    OPT_SOCKET,
+    OPT_TIMEOUT,
+    OPT_ACQUIRE_TIMEOUT,
+    OPT_LEASE_TIMEOUT,
+    OPT_LABEL,
+    OPT_ESCAPE
+};
 
 static const struct option exec_options[] = {
     {"tty", no_argument, NULL, 't'},
     {"no-stdin", no_argument, NULL, 'n'},
     {"quiet", no_argument, NULL, 'q'},
     {"env", required_argument, NULL, 'e'},
+    {"escape", required_argument, NULL, OPT_ESCAPE},
     {"timeout", required_argument, NULL, OPT_TIMEOUT},
     {"acquire-timeout", required_argument, NULL, OPT_ACQUIRE_TIMEOUT},
     {"lease-timeout", required_argument, NULL, OPT_LEASE_TIMEOUT},
@@ -79,6 +89,10 @@ static int take_option(const struct cli_verb *verb, struct request *request, int
         return -1;
     case 'e':
         return add_env(request, optarg) ? -1 : cli_usage(verb, CLI_EXIT_SSH, "-e %s names no variable", optarg);
+    case OPT_ESCAPE:
+        return cli_escape_parse(optarg, &request->relay.escape)
+                   ? -1
+                   : cli_usage(verb, CLI_EXIT_SSH, "%s is no escape character: write ~, ^X or none", optarg);
     case OPT_SOCKET:
         request->socket = optarg;
         return -1;
@@ -235,6 +249,9 @@ static int relay(struct request *request, struct sshlease *lease, struct sshleas
     case CLI_RELAY_INTERRUPTED:
         cli_say("%s: interrupted; the command is being ended", request->target);
         return die_of(status);
+    case CLI_RELAY_ESCAPED:
+        cli_say("%s: ended by the escape sequence", request->target);
+        return CLI_EXIT_SSH;
     case CLI_RELAY_PIPE:
         return die_of(SIGPIPE);
     }
@@ -294,6 +311,9 @@ static int run(struct request *request, struct sshlease *lease)
         goto fail;
     if (command.pty != NULL && !request->relay.no_stdin)
         cli_tty_raw(&tty);
+    if (!tty.raw)
+        request->relay.escape = CLI_ESCAPE_NONE; /* nobody types */
+    request->relay.tty = &tty;
     return relay(request, lease, stream, &tty);
 
 fail:
@@ -303,7 +323,7 @@ fail:
 
 int cli_exec(const struct cli_verb *verb, int argc, char **argv, const char *socket)
 {
-    struct request request = {.socket = socket};
+    struct request request = {.socket = socket, .relay.escape = CLI_ESCAPE_DEFAULT};
     struct sshlease *lease = NULL;
     int status = CLI_EXIT_SSH;
 

@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -60,6 +61,9 @@ struct relay {
     int64_t end_ms;          /* when to wait no longer for a command that was told to end */
     int64_t unread_since_ms; /* standard output was found to have no reader */
     size_t unread;           /* bytes of it dropped */
+    struct cli_escape escape;
+    struct cli_tty *tty;
+    bool escaped; /* by whoever types: it is to end */
     char in[BUFFER], out[BUFFER];
 };
 
@@ -91,6 +95,14 @@ int cli_relay_signals(bool resizes)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static void tell_size(struct relay *r)
+{
+    struct sshlease_pty size;
+
+    cli_tty_size(&size);
+    sshlease_stream_resize(r->stream, size.cols, size.rows, size.width_px, size.height_px);
+}
+
 /* False: the same signal came twice within a second, the user is in earnest. */
 static bool take_signal(struct relay *r)
 {
@@ -100,9 +112,7 @@ static bool take_signal(struct relay *r)
         return true;
     int number = (int)info.ssi_signo;
     if (number == SIGWINCH) {
-        struct sshlease_pty size;
-        cli_tty_size(&size);
-        sshlease_stream_resize(r->stream, size.cols, size.rows, size.width_px, size.height_px);
+        tell_size(r);
         return true;
     }
     int64_t at_ms = now_ms();
@@ -119,13 +129,62 @@ static bool take_signal(struct relay *r)
 
 /* --- input --- */
 
+/* As it was for the shell that started us; goes on when that says so, and the window may be another one then. */
+static void suspend(struct relay *r)
+{
+    cli_tty_restore(r->tty);
+    (void)raise(SIGTSTP);
+    cli_tty_raw(r->tty);
+    tell_size(r);
+}
+
+static void do_verb(struct relay *r, enum cli_escape_verb verb)
+{
+    char text[512];
+
+    switch (verb) {
+    case CLI_ESCAPE_NOTHING:
+        break;
+    case CLI_ESCAPE_END:
+        r->escaped = true;
+        break;
+    case CLI_ESCAPE_SUSPEND:
+        suspend(r);
+        break;
+    case CLI_ESCAPE_HELP:
+    case CLI_ESCAPE_UNSUPPORTED:
+        cli_escape_text(&r->escape, verb, text, sizeof text);
+        (void)!write(STDERR_FILENO, text, strlen(text));
+        break;
+    }
+}
+
+/* Takes escape sequences out of what was typed, `len` bytes from in[1] on. */
+static void take_typed(struct relay *r, size_t len)
+{
+    size_t at = 0, used = 0;
+
+    r->in_at = 1;
+    r->in_end = 1 + len;
+    if (r->escape.character == CLI_ESCAPE_NONE)
+        return;
+    while (at < len && !r->escaped) {
+        enum cli_escape_verb verb;
+        size_t more;
+        at += cli_escape_feed(&r->escape, r->in + 1 + at, len - at, r->in + used, &more, &verb);
+        used += more;
+        do_verb(r, verb);
+    }
+    r->in_at = 0;
+    r->in_end = used;
+}
+
 static void read_input(struct relay *r)
 {
-    ssize_t got = read(STDIN_FILENO, r->in, sizeof r->in);
+    ssize_t got = read(STDIN_FILENO, r->in + 1, sizeof r->in - 1);
 
     if (got > 0) {
-        r->in_at = 0;
-        r->in_end = (size_t)got;
+        take_typed(r, (size_t)got);
     } else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
         r->input = INPUT_ENDED; /* a terminal that hung up reads as an error */
     }
@@ -302,6 +361,8 @@ static enum cli_relay_end loop(struct relay *r, int *ret_status)
         }
         if (pfds[2].revents != 0)
             read_input(r);
+        if (r->escaped)
+            return CLI_RELAY_ESCAPED;
         if (r->input != INPUT_DONE)
             send_input(r);
         if (pfds[3].revents != 0 && write_output(r) != 0)
@@ -339,6 +400,9 @@ enum cli_relay_end cli_relay(
     r.end_ms = INT64_MAX;
     r.unread_since_ms = 0;
     r.unread = 0;
+    cli_escape_init(&r.escape, options->escape);
+    r.tty = options->tty;
+    r.escaped = false;
     r.deadline_ms = options->timeout_ms != 0 ? now_ms() + options->timeout_ms : INT64_MAX;
     r.signal_fd = options->signal_fd;
     return loop(&r, ret_status);

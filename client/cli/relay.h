@@ -3,6 +3,7 @@
 #ifndef SSHLEASE_CLI_RELAY_H
 #define SSHLEASE_CLI_RELAY_H
 
+#include "client/cli/escape.h"
 #include "client/cli/tty.h"
 
 #include <stdint.h>
@@ -13,6 +14,7 @@ enum cli_relay_end {
     CLI_RELAY_TIMEOUT,      /* `timeout_ms` passed */
     CLI_RELAY_INTERRUPTED,  /* the same signal twice within a second, or TERM or HUP to no avail: *ret_status is its
                                number */
+    CLI_RELAY_ESCAPED,      /* by the escape sequence for it */
     CLI_RELAY_PIPE,         /* nobody reads our output any more */
     CLI_RELAY_OUTPUT,       /* our output cannot be written; errno says why */
     CLI_RELAY_OUTPUT_THERE, /* the daemon cannot write it; sshlease_error() says why */
@@ -23,6 +25,8 @@ struct cli_relay_options {
     bool passed;         /* the daemon has our descriptors: there is nothing to carry but signals */
     uint32_t timeout_ms; /* 0: none */
     int signal_fd;       /* of cli_relay_signals() */
+    int escape;          /* the character; CLI_ESCAPE_NONE */
+    struct cli_tty *tty; /* where it is typed; may be NULL without one */
 };
 
 /* Blocks the signals that are passed on, for good: the caller ends soon after. To be called before the stream is
