@@ -88,6 +88,7 @@ static void on_driver_stopped(void *arg)
     struct sl_app *app = arg;
 
     app->phase = SL_APP_CLOSING;
+    sl_app_stop_reading(app);
     if (app->native != NULL)
         sl_native_stop(app->native);
     if (app->mux != NULL)
@@ -248,6 +249,8 @@ static int build(struct sl_app *app, struct sl_conf *conf)
 
     int r = sl_notify_new(&app->loop, &app->notify);
     if (r == 0)
+        r = sl_hang_jobs_new(&app->loop, SL_HANG_PER_KEY, &app->readers);
+    if (r == 0)
         r = sl_transport_new(&app->loop, &app->log, &app->transport);
     if (r == 0)
         r = sl_driver_new(&app->loop, &app->log, app->transport, conf, &app->driver);
@@ -277,9 +280,7 @@ static int load_first(struct sl_app *app, struct sl_conf **ret_conf)
 {
     struct sl_load load = {.file = NULL};
 
-    int r = sl_transport_algorithms(&app->algorithms);
-    if (r == 0)
-        r = sl_load_init(&load, app->options, &app->algorithms);
+    int r = sl_load_init(&load, app->options);
     if (r == 0) {
         sl_load_run(&load);
         r = load.status;
@@ -316,7 +317,6 @@ static int run(struct sl_app *app, struct sl_conf *conf)
 {
     int code = SL_EXIT_OK;
 
-    app->reading.data = app;
     if (build(app, conf) == 0) {
         sl_notify_ready();
         on_change(app);
@@ -358,7 +358,6 @@ int sl_app_run(const struct sl_app_options *options)
     } else {
         code = run(app, conf);
     }
-    sl_algorithms_fini(&app->algorithms);
     free(app);
     return code;
 }

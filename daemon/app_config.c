@@ -1,5 +1,5 @@
 /* Which configuration, and reading it again.
- *   1. SIGHUP or RELOAD starts a reading in the thread pool (files, users and groups are looked up: it blocks)
+ *   1. SIGHUP or RELOAD starts a reading in a thread that may hang (files, users and groups are looked up: it blocks)
  *   2. back on the loop, a good one goes to the driver; a bad one is logged, all of it, and changes nothing
  *   3. whoever asked is answered; who asked during the reading gets one of his own, for the file may have changed since
  * systemd is told at 1 and 3, whatever came of it: the daemon is ready again. */
@@ -18,6 +18,10 @@
 #define USER_CONFIG   "sshlease/sshleased.yaml"
 #define SYSTEM_SOCKET "/run/sshleased/sshleased.sock"
 #define USER_SOCKET   "sshleased.sock"
+/* A reading that takes longer is of no use to whoever asked. */
+#define LATE_MS 10000u
+#define LATE_TEXT                                                                                                      \
+    "reading the configuration hangs: the user database or a file system does not answer; nothing has changed"
 
 int sl_app_default_socket(bool one_user, char *buf, size_t size)
 {
@@ -56,9 +60,12 @@ static int user_file(char **ret_file)
     return SL_OK;
 }
 
-int sl_load_init(struct sl_load *load, const struct sl_app_options *options, const struct sl_algorithms *algorithms)
+int sl_load_init(struct sl_load *load, const struct sl_app_options *options)
 {
-    *load = (struct sl_load){.one_user = options->one_user, .algorithms = algorithms};
+    *load = (struct sl_load){.one_user = options->one_user};
+    int r = sl_transport_algorithms(&load->algorithms);
+    if (r != 0)
+        return r;
     if (options->config_file == NULL && options->one_user)
         return user_file(&load->file);
     load->file = strdup(options->config_file != NULL ? options->config_file : SYSTEM_CONFIG);
@@ -71,7 +78,7 @@ void sl_load_run(struct sl_load *load)
     struct sl_conf *conf = NULL;
 
     if (load->file != NULL)
-        load->status = sl_conf_load(load->file, load->one_user, load->algorithms, &conf, &errors);
+        load->status = sl_conf_load(load->file, load->one_user, &load->algorithms, &conf, &errors);
     else
         load->status = sl_conf_new_default(load->one_user, &conf);
     load->conf = conf;
@@ -82,6 +89,7 @@ void sl_load_fini(struct sl_load *load)
 {
     sl_conf_free(load->conf);
     sl_conf_errors_fini(&load->errors);
+    sl_algorithms_fini(&load->algorithms);
     free(load->file);
     *load = (struct sl_load){.file = NULL};
 }
@@ -110,12 +118,9 @@ char *sl_load_error_text(const struct sl_load *load)
 int sl_app_check(const char *file, bool one_user)
 {
     const struct sl_app_options options = {.config_file = file, .one_user = one_user};
-    struct sl_algorithms algorithms = {.has = {{0}}};
     struct sl_load load = {.file = NULL};
 
-    int r = sl_transport_algorithms(&algorithms);
-    if (r == 0)
-        r = sl_load_init(&load, &options, &algorithms);
+    int r = sl_load_init(&load, &options);
     if (r == 0) {
         sl_load_run(&load);
         r = load.status;
@@ -127,7 +132,6 @@ int sl_app_check(const char *file, bool one_user)
         free(text);
     }
     sl_load_fini(&load);
-    sl_algorithms_fini(&algorithms);
     return r == 0 ? SL_EXIT_OK : SL_EXIT_FAILED;
 }
 
@@ -145,33 +149,33 @@ static void log_change(
             new_target != NULL ? new_target->name : old_target->name, sl_conf_change_name(change));
 }
 
-static void log_errors(const struct sl_app *app)
+static void log_errors(const struct sl_app *app, const struct sl_load *load)
 {
-    for (size_t i = 0; i < app->load.errors.lines.count; i++)
-        sl_log(&app->log, SL_LOG_ERROR, "config", "%s", app->load.errors.lines.item[i]);
+    for (size_t i = 0; i < load->errors.lines.count; i++)
+        sl_log(&app->log, SL_LOG_ERROR, "config", "%s", load->errors.lines.item[i]);
     sl_log(&app->log, SL_LOG_ERROR, "reload", "result=failed status=%s: nothing has changed",
-        sl_status_name(app->load.status));
+        sl_status_name(load->status));
 }
 
-/* Takes load.conf over on success. */
-static int apply(struct sl_app *app)
+/* Takes load->conf over on success. */
+static int apply(struct sl_app *app, struct sl_load *load)
 {
-    const char *restart = sl_conf_needs_restart(sl_driver_conf(app->driver), app->load.conf);
+    const char *restart = sl_conf_needs_restart(sl_driver_conf(app->driver), load->conf);
     char error[1024];
 
-    int r = sl_mux_prepare(app->load.conf, error, sizeof error);
+    int r = sl_mux_prepare(load->conf, error, sizeof error);
     if (r != 0) {
-        (void)sl_strv_add(&app->load.errors.lines, error);
+        (void)sl_strv_add(&load->errors.lines, error);
         return r;
     }
     if (restart != NULL)
         sl_log(
             &app->log, SL_LOG_WARNING, "reload", "%s has changed, which takes effect at the next start only", restart);
-    sl_conf_diff(sl_driver_conf(app->driver), app->load.conf, log_change, app);
-    r = sl_driver_reload(app->driver, app->load.conf);
+    sl_conf_diff(sl_driver_conf(app->driver), load->conf, log_change, app);
+    r = sl_driver_reload(app->driver, load->conf);
     if (r != 0)
         return r;
-    app->load.conf = NULL;
+    load->conf = NULL;
     sl_mux_configure(app->mux);
     return SL_OK;
 }
@@ -183,27 +187,38 @@ static void answer(struct sl_reload_waiters *waiters, int status, const char *te
     waiters->count = 0;
 }
 
-static void on_read(uv_work_t *work, int status)
+static void on_loaded(struct sl_app *app, struct sl_load *load)
 {
-    struct sl_app *app = work->data;
+    if (app->phase != SL_APP_RUNNING)
+        load->status = SL_E_SHUTDOWN;
+    else if (load->status == 0)
+        load->status = apply(app, load);
+    if (load->status != 0)
+        log_errors(app, load);
+    else
+        sl_log(&app->log, SL_LOG_NOTICE, "reload", "result=done file=%s", load->file != NULL ? load->file : "-");
+    char *text = load->status != 0 ? sl_load_error_text(load) : NULL;
+    answer(&app->now, load->status, text != NULL ? text : sl_status_text(load->status));
+    free(text);
+}
+
+static void on_late(struct sl_app *app)
+{
+    sl_log(&app->log, SL_LOG_ERROR, "reload", "result=failed status=%s: %s", sl_status_name(SL_E_TIMEOUT), LATE_TEXT);
+    answer(&app->now, SL_E_TIMEOUT, LATE_TEXT);
+}
+
+static void on_read(void *arg, void *data)
+{
+    struct sl_app *app = arg;
     const bool again = app->reload == SL_RELOAD_READING_STALE;
 
-    (void)status; /* never cancelled */
+    app->reading = NULL;
     app->reload = SL_RELOAD_NONE;
-    if (app->phase != SL_APP_RUNNING)
-        app->load.status = SL_E_SHUTDOWN;
-    else if (app->load.status == 0)
-        app->load.status = apply(app);
-    if (app->load.status != 0)
-        log_errors(app);
+    if (data != NULL)
+        on_loaded(app, data);
     else
-        sl_log(
-            &app->log, SL_LOG_NOTICE, "reload", "result=done file=%s", app->load.file != NULL ? app->load.file : "-");
-
-    char *text = app->load.status != 0 ? sl_load_error_text(&app->load) : NULL;
-    answer(&app->now, app->load.status, text != NULL ? text : sl_status_text(app->load.status));
-    free(text);
-    sl_load_fini(&app->load);
+        on_late(app);
     if (app->phase != SL_APP_RUNNING)
         answer(&app->next, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));
     else
@@ -217,27 +232,45 @@ static void on_read(uv_work_t *work, int status)
     }
 }
 
-static void do_read(uv_work_t *work)
+static void do_read(void *data)
 {
-    struct sl_app *app = work->data;
-
-    sl_load_run(&app->load);
+    sl_load_run(data);
 }
+
+static void dispose(void *data)
+{
+    sl_load_fini(data);
+    free(data);
+}
+
+static const struct sl_hang_kind read_kind = {do_read, on_read, dispose};
 
 static int start_reading(struct sl_app *app)
 {
-    int r = sl_load_init(&app->load, app->options, &app->algorithms);
+    struct sl_load *load = calloc(1, sizeof *load);
 
-    if (r == 0 && uv_queue_work(&app->loop, &app->reading, do_read, on_read) != 0)
-        r = SL_E_INTERNAL;
+    int r = load == NULL ? SL_E_NOMEM : sl_load_init(load, app->options);
+    if (r == 0)
+        r = sl_hang_job_start(app->readers, &read_kind, 0, load, app, LATE_MS, &app->reading);
     if (r != 0) {
-        sl_load_fini(&app->load);
+        if (load != NULL)
+            dispose(load);
         sl_log(&app->log, SL_LOG_ERROR, "reload", "result=failed status=%s", sl_status_name(r));
         return r;
     }
     app->reload = SL_RELOAD_READING;
     sl_notify_reloading();
     return SL_OK;
+}
+
+void sl_app_stop_reading(struct sl_app *app)
+{
+    sl_hang_jobs_free(app->readers);
+    app->readers = NULL;
+    app->reading = NULL;
+    app->reload = SL_RELOAD_NONE;
+    answer(&app->now, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));
+    answer(&app->next, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));
 }
 
 int sl_app_reload(struct sl_app *app, sl_native_reloaded_fn fn, void *arg)

@@ -9,6 +9,7 @@
 #include "daemon/front/mux.h"
 #include "daemon/front/native.h"
 #include "daemon/net/dir_watch.h"
+#include "daemon/net/hang_jobs.h"
 #include "daemon/net/listener.h"
 #include "daemon/net/notify.h"
 #include "daemon/net/watch.h"
@@ -21,7 +22,7 @@
 struct sl_load {
     char *file; /* NULL: the built-in configuration */
     bool one_user;
-    const struct sl_algorithms *algorithms; /* of the transport; borrowed */
+    struct sl_algorithms algorithms; /* of the transport */
     int status;
     struct sl_conf *conf;
     struct sl_conf_errors errors;
@@ -51,7 +52,6 @@ struct sl_app {
     uv_loop_t loop;
     struct sl_log log;
     const struct sl_app_options *options;
-    struct sl_algorithms algorithms; /* what the transport has of them */
     enum sl_app_phase phase;
     struct sl_transport *transport;
     struct sl_driver *driver;
@@ -65,9 +65,9 @@ struct sl_app {
     struct sl_notify *notify;
     uv_signal_t sigterm, sigint, sighup;
 
-    uv_work_t reading;
+    struct sl_hang_jobs *readers;
+    struct sl_hang_job *reading; /* NULL: nothing is read */
     enum sl_reload_phase reload;
-    struct sl_load load;
     struct sl_reload_waiters now, next; /* answered by this reading, by the one after it */
 };
 
@@ -78,14 +78,16 @@ void sl_app_keep_place(struct sl_app *app, const char *path, void (*end)(struct 
 
 /* app_config.c */
 
-/* Reads what the options name. Blocks. load->status says how it went; sl_load_fini() frees what is left. `algorithms`
- * is borrowed until then. */
-int sl_load_init(struct sl_load *load, const struct sl_app_options *options, const struct sl_algorithms *algorithms);
+/* Reads what the options name: sl_load_run(), which blocks; it may hang for ever where users and groups are looked up.
+ * load->status says how it went; sl_load_fini() frees what is left. */
+int sl_load_init(struct sl_load *load, const struct sl_app_options *options);
 void sl_load_run(struct sl_load *load);
 void sl_load_fini(struct sl_load *load);
 /* All the errors, one a line. malloc'd; NULL: no memory. */
 char *sl_load_error_text(const struct sl_load *load);
 
+/* Nobody is told any more of what is being read. */
+void sl_app_stop_reading(struct sl_app *app);
 /* Reads the configuration again; for `fn` as sl_native_hooks.reload says (NULL: for a signal). */
 int sl_app_reload(struct sl_app *app, sl_native_reloaded_fn fn, void *arg);
 

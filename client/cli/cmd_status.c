@@ -149,6 +149,8 @@ static int print_status(const char *json)
         done = print_leases(leases, &style) && done;
     else
         puts("no leases");
+    if (text(root, "warning")[0] != '\0')
+        cli_say("%s", text(root, "warning"));
     json_decref(root);
     if (!done) {
         cli_say("out of memory");

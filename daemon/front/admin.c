@@ -1,10 +1,10 @@
-/* STATUS, in steps: (1) what the driver knows becomes a JSON tree, on the loop; (2) command lines and user names are
- * added and the text is made, in a thread, because NSS may block, and procfs for as long as a holder
- * wants it to; (3) the text goes out in parts, as
- * fast as the client reads. END and RELOAD are one call each. A job outlives its client where it must: it then answers
- * nobody. */
+/* STATUS, in steps: (1) what the driver knows becomes a JSON tree, on the loop; (2) user names are looked up, in a
+ * thread that may hang, for a while; (3) they and command lines are added and the text is made, in another one, because
+ * procfs blocks for as long as a holder wants it to; (4) the text goes out in parts, as fast as the client reads. END
+ * and RELOAD are one call each. A job outlives its client where it must: it then answers nobody. */
 #include "daemon/front/native_handlers.h"
 
+#include "daemon/net/hang_jobs.h"
 #include "proto/status.h"
 #include "sshlease_version.h"
 
@@ -16,6 +16,9 @@
 /* Of a holder's command line. */
 #define COMMAND_SIZE 1024u
 #define USER_SIZE    256u
+/* Users are shown by their numbers when the user database has not answered by then. */
+#define NAMES_MS   3000u
+#define NAMES_LATE "the user database does not answer (passwd in nsswitch.conf); users are shown by their numbers"
 /* One part: a frame of its own, small enough to leave the socket to the client's streams in between. */
 #define PART_SIZE 65536u
 
@@ -26,8 +29,19 @@ struct holder {
     json_t *lease; /* borrowed from the tree */
 };
 
+/* Of the holders, each once. */
+struct names {
+    size_t count;
+    struct {
+        uid_t uid;
+        char name[USER_SIZE];
+    } user[];
+};
+
 struct sl_status_job {
-    struct sl_fd_job job;     /* first: found by it */
+    struct sl_fd_job job; /* first: found by it */
+    struct sl_hang_job *names_job;
+    struct names *names;      /* NULL: not known */
     struct sl_client *client; /* NULL: gone */
     uint32_t rid;
     json_t *root;
@@ -178,21 +192,51 @@ static void make_tree(struct sl_status_job *job)
     sl_driver_each_counter(driver, add_counter, job);
 }
 
+/* --- names -------------------------------------------------------------------------------------------------------- */
+
+static void look_up_names(void *data)
+{
+    struct names *names = data;
+
+    for (size_t i = 0; i < names->count; i++)
+        sl_peer_user_name(names->user[i].uid, names->user[i].name, sizeof names->user[i].name);
+}
+
+static struct names *names_of(const struct sl_status_job *job)
+{
+    struct names *names = calloc(1, sizeof *names + job->holder_count * sizeof names->user[0]);
+
+    for (size_t i = 0; names != NULL && i < job->holder_count; i++) {
+        size_t at = 0;
+        while (at < names->count && names->user[at].uid != job->holder[i].uid)
+            at++;
+        if (at == names->count)
+            names->user[names->count++].uid = job->holder[i].uid;
+    }
+    return names;
+}
+
+static const char *name_of(const struct names *names, uid_t uid, char *buf, size_t size)
+{
+    for (size_t i = 0; names != NULL && i < names->count; i++) {
+        if (names->user[i].uid == uid)
+            return names->user[i].name;
+    }
+    (void)snprintf(buf, size, "%lu", (unsigned long)uid);
+    return buf;
+}
+
 /* --- in a thread ------------------------------------------------------------------------------------------------- */
 
 static void do_look_up(struct sl_fd_job *fd_job)
 {
     struct sl_status_job *job = (struct sl_status_job *)fd_job;
-    char command[COMMAND_SIZE], user[USER_SIZE];
-    uid_t known = (uid_t)-1;
+    char command[COMMAND_SIZE], number[24];
 
     for (size_t i = 0; i < job->holder_count && !job->out_of_memory; i++) {
         const struct holder *holder = &job->holder[i];
-        if (i == 0 || holder->uid != known)
-            sl_peer_user_name(holder->uid, user, sizeof user);
-        known = holder->uid;
         sl_peer_command_line(holder->pid, holder->start_time, command, sizeof command);
-        set(job, holder->lease, "user", text_of(user));
+        set(job, holder->lease, "user", text_of(name_of(job->names, holder->uid, number, sizeof number)));
         set(job, holder->lease, "command", text_of(command));
     }
     if (!job->out_of_memory)
@@ -207,7 +251,9 @@ static void free_job(struct sl_status_job *job)
 {
     if (job->client != NULL)
         job->client->status = NULL;
+    sl_hang_job_forget(job->names_job);
     json_decref(job->root);
+    free(job->names);
     free(job->holder);
     free(job->made);
     free(job->text);
@@ -256,6 +302,44 @@ static void on_looked_up(struct sl_fd_job *fd_job)
     }
 }
 
+static void start_text(struct sl_status_job *job)
+{
+    const struct sl_client *c = job->client;
+
+    sl_fd_job_start(sl_watch_jobs(c->native->watch), &job->job, c->peer.uid, do_look_up, on_looked_up);
+}
+
+static void on_names(void *arg, void *data)
+{
+    struct sl_status_job *job = arg;
+    const struct names *names = data;
+
+    job->names_job = NULL;
+    if (names == NULL) {
+        set(job, job->root, "warning", json_string(NAMES_LATE));
+    } else {
+        const size_t size = sizeof *names + names->count * sizeof names->user[0];
+        job->names = malloc(size);
+        if (job->names != NULL)
+            memcpy(job->names, names, size);
+    }
+    start_text(job);
+}
+
+static const struct sl_hang_kind names_kind = {look_up_names, on_names, free};
+
+static void start_names(struct sl_status_job *job)
+{
+    const struct sl_client *c = job->client;
+    struct names *names = job->holder_count > 0 ? names_of(job) : NULL;
+
+    if (names != NULL &&
+        sl_hang_job_start(c->native->names, &names_kind, c->peer.uid, names, job, NAMES_MS, &job->names_job) == 0)
+        return;
+    free(names);
+    start_text(job);
+}
+
 /* --- requests ----------------------------------------------------------------------------------------------------- */
 
 void sl_client_on_status(struct sl_client *c, const struct sl_msg *msg)
@@ -275,7 +359,7 @@ void sl_client_on_status(struct sl_client *c, const struct sl_msg *msg)
     job->rid = rid;
     make_tree(job);
     c->status = job;
-    sl_fd_job_start(sl_watch_jobs(c->native->watch), &job->job, c->peer.uid, do_look_up, on_looked_up);
+    start_names(job);
 }
 
 void sl_client_on_end(struct sl_client *c, const struct sl_msg *msg)
@@ -366,6 +450,6 @@ void sl_client_drop_jobs(struct sl_client *c)
     if (job == NULL)
         return;
     job->client = NULL;
-    if (job->text != NULL)
-        free_job(job); /* it was being sent; else a thread still has it */
+    if (job->text != NULL || job->names_job != NULL)
+        free_job(job); /* else a thread still has it */
 }

@@ -9,6 +9,7 @@
 
 #include "daemon/front/mux_handlers.h"
 #include "daemon/front/mux_sockets.h"
+#include "daemon/net/dial.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -448,9 +449,12 @@ int sl_mux_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driv
     int r = sl_mux_sockets_new(loop, log, sl_watch_jobs(watch), on_accept, on_again, mux, &mux->sockets);
     if (r != 0)
         goto err_mux;
+    r = sl_dialer_new(loop, &mux->dialer);
+    if (r != 0)
+        goto err_sockets;
     if (uv_signal_init(loop, &mux->winch) != 0) {
         r = SL_E_INTERNAL;
-        goto err_sockets;
+        goto err_dialer;
     }
     (void)uv_timer_init(loop, &mux->look);
     mux->winch.data = mux;
@@ -461,6 +465,8 @@ int sl_mux_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driv
     *ret_mux = mux;
     return SL_OK;
 
+err_dialer:
+    sl_dialer_free(mux->dialer);
 err_sockets:
     sl_mux_sockets_free(mux->sockets);
 err_mux:
@@ -518,6 +524,8 @@ void sl_mux_stop(struct sl_mux *mux)
         else
             sl_mux_client_forget(c);
     }
+    sl_dialer_free(mux->dialer);
+    mux->dialer = NULL;
     uv_close((uv_handle_t *)&mux->winch, NULL);
     uv_close((uv_handle_t *)&mux->look, NULL);
 }

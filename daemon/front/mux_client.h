@@ -90,6 +90,7 @@ struct sl_mux {
     struct sl_watch *watch;
     struct sl_mux_client_list clients;
     struct sl_mux_sockets *sockets; /* mux_sockets.c's */
+    struct sl_dialer *dialer;       /* for forwards that connect here */
     uv_signal_t winch;              /* a client says that a window has changed */
     uv_timer_t look;                /* for those who cannot say so */
     bool stopped;

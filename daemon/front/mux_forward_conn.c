@@ -421,8 +421,8 @@ static void dial(struct sl_forward_conn *conn, const char *host, uint16_t port)
     conn->phase = CONN_DIALING;
     if (conn->socks.phase == SL_SOCKS_ASKED && !sl_forward_permits(conn->owner->client, host, port))
         give_up(conn, "a SOCKS client wanted to where permit_remote_open does not let it");
-    else if (sl_dial_start(
-                 conn->owner->client->mux->loop, host, port, DIAL_TIMEOUT_MS, 0, &dial_handler, conn, &conn->dial) != 0)
+    else if (sl_dial_start(conn->owner->client->mux->dialer, host, port, DIAL_TIMEOUT_MS, 0, &dial_handler, conn,
+                 &conn->dial) != 0)
         give_up(conn, sl_status_text(SL_E_NOMEM));
 }
 

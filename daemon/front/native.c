@@ -6,6 +6,7 @@
 #include "daemon/front/native.h"
 
 #include "daemon/front/native_handlers.h"
+#include "daemon/net/hang_jobs.h"
 #include "proto/status.h"
 #include "sshlease_version.h"
 
@@ -16,6 +17,8 @@
 #include <unistd.h>
 
 #define HELLO_TIMEOUT_MS 10000u
+/* Users looked up at a time, for STATUS; those that hang included. */
+#define NAMES_THREADS 32u
 
 /* --- leaving ------------------------------------------------------------------------------------------------------ */
 
@@ -266,6 +269,11 @@ int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *d
 
     if (n == NULL)
         return SL_E_NOMEM;
+    int r = sl_hang_jobs_new(loop, NAMES_THREADS, &n->names);
+    if (r != 0) {
+        free(n);
+        return r;
+    }
     n->loop = loop;
     n->log = log;
     n->driver = driver;
@@ -287,6 +295,8 @@ void sl_native_stop(struct sl_native *n)
         leave(c);
         sl_socket_finish(c->socket);
     }
+    sl_hang_jobs_free(n->names);
+    n->names = NULL;
 }
 
 void sl_native_free(struct sl_native *n)

@@ -91,7 +91,8 @@ struct sl_native {
     struct sl_driver *driver;
     struct sl_native_hooks hooks;
     struct sl_client_list clients;
-    struct sl_watch *watch; /* of the descriptors that clients pass */
+    struct sl_watch *watch;     /* of the descriptors that clients pass */
+    struct sl_hang_jobs *names; /* users are looked up */
     uint64_t started_ms;
     bool closed_to_new; /* sl_native_stop() was called */
 };

@@ -1,11 +1,13 @@
 /* The way of a dial:
- *   1. the resolver is asked in the thread pool; an address needs no resolver, and goes on in the loop's next turn
+ *   1. the resolver is asked in a thread that may hang; an address needs no resolver, and goes on in the loop's next
+ * turn
  *   2. the next address gets a socket and a non-blocking connect(), watched by an attempt (a poll handle of its own)
  *   3. connected: the socket is handed out; failed or out of time: back to 2 with the next address
- * Each attempt frees itself in its handle's close callback; the dial frees itself when the resolver's request, its
- * timer and its attempts are gone. */
+ * Each attempt frees itself in its handle's close callback; the dial frees itself when its timer and its attempts are
+ * gone. A lookup is the resolver's thread's, until it is done; then the answer is the dial's. */
 #include "daemon/net/dial.h"
 
+#include "daemon/net/hang_jobs.h"
 #include "proto/status.h"
 
 #include <arpa/inet.h>
@@ -21,6 +23,22 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* Lookups at a time, those that hang included. */
+#define LOOKUPS 32u
+
+struct sl_dialer {
+    uv_loop_t *loop;
+    struct sl_hang_jobs *jobs;
+};
+
+struct lookup {
+    struct addrinfo *list; /* the answer; NULL once it was taken */
+    int failed;            /* as getaddrinfo(3) */
+    int error;             /* errno, for EAI_SYSTEM */
+    char service[8];
+    char host[];
+};
+
 struct attempt {
     uv_poll_t poll;
     struct sl_dial *dial;
@@ -28,8 +46,8 @@ struct attempt {
 };
 
 struct sl_dial {
-    uv_getaddrinfo_t resolve;
-    uv_timer_t timer; /* the deadline of what is under way */
+    struct sl_hang_job *resolving; /* NULL: it is not asked, or has answered */
+    uv_timer_t timer;              /* the deadline of what is under way */
     const struct sl_dial_handler *handler;
     void *arg;             /* NULL once it is over: no callback any more */
     struct addrinfo *list; /* the resolver's answer */
@@ -49,7 +67,7 @@ static void release(struct sl_dial *dial)
 {
     if (--dial->holders == 0) {
         if (dial->list != NULL) {
-            uv_freeaddrinfo(dial->list);
+            freeaddrinfo(dial->list);
         }
         free(dial);
     }
@@ -83,6 +101,8 @@ static void drop_attempt(struct sl_dial *dial)
 static void finish(struct sl_dial *dial)
 {
     dial->arg = NULL;
+    sl_hang_job_forget(dial->resolving);
+    dial->resolving = NULL;
     drop_attempt(dial);
     if (!uv_is_closing((uv_handle_t *)&dial->timer)) {
         uv_close((uv_handle_t *)&dial->timer, on_timer_closed);
@@ -230,7 +250,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct sl_dial *dial = timer->data;
     if (dial->list == NULL) {
-        fail(dial, SL_E_RESOLVE, "the resolver did not answer in time");
+        fail(dial, SL_E_RESOLVE, "the resolver does not answer");
         return;
     }
     dial->last_errno = ETIMEDOUT;
@@ -246,26 +266,61 @@ static void on_numeric(uv_timer_t *timer)
     try_next(dial);
 }
 
-static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
+static const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+
+static void look_up(void *data)
 {
-    struct sl_dial *dial = req->data;
-    dial->list = list;
-    dial->next = list;
-    if (dial->arg != NULL) {
-        if (status != 0 || list == NULL) {
-            char text[128];
-            snprintf(text, sizeof text, "the host name does not resolve (%s)", uv_strerror(status));
-            fail(dial, SL_E_RESOLVE, text);
-        } else {
-            dial->handler->on_resolved(dial->arg);
-            try_next(dial);
-        }
-    }
-    release(dial);
+    struct lookup *lookup = data;
+    lookup->failed = getaddrinfo(lookup->host, lookup->service, &hints, &lookup->list);
+    lookup->error = errno;
 }
 
-int sl_dial_start(uv_loop_t *loop, const char *host, uint16_t port, uint64_t timeout_ms, uint64_t user_timeout_ms,
-    const struct sl_dial_handler *handler, void *arg, struct sl_dial **ret_dial)
+static void dispose(void *data)
+{
+    struct lookup *lookup = data;
+    if (lookup->list != NULL) {
+        freeaddrinfo(lookup->list);
+    }
+    free(lookup);
+}
+
+static void on_resolved(void *arg, void *data)
+{
+    struct sl_dial *dial = arg;
+    struct lookup *lookup = data;
+    dial->resolving = NULL;
+    if (lookup->failed != 0 || lookup->list == NULL) {
+        char text[128];
+        snprintf(text, sizeof text, "the host name does not resolve (%s)",
+            lookup->failed == EAI_SYSTEM ? strerror(lookup->error) : gai_strerror(lookup->failed));
+        fail(dial, SL_E_RESOLVE, text);
+        return;
+    }
+    dial->list = dial->next = lookup->list;
+    lookup->list = NULL;
+    dial->handler->on_resolved(dial->arg);
+    try_next(dial);
+}
+
+static const struct sl_hang_kind lookup_kind = {look_up, on_resolved, dispose};
+
+static int start_lookup(struct sl_dialer *dialer, struct sl_dial *dial, const char *host, const char *service)
+{
+    struct lookup *lookup = calloc(1, sizeof *lookup + strlen(host) + 1);
+    if (lookup == NULL) {
+        return SL_E_NOMEM;
+    }
+    snprintf(lookup->service, sizeof lookup->service, "%s", service);
+    memcpy(lookup->host, host, strlen(host) + 1);
+    int r = sl_hang_job_start(dialer->jobs, &lookup_kind, sl_hang_key(host), lookup, dial, 0, &dial->resolving);
+    if (r != 0) {
+        dispose(lookup);
+    }
+    return r;
+}
+
+int sl_dial_start(struct sl_dialer *dialer, const char *host, uint16_t port, uint64_t timeout_ms,
+    uint64_t user_timeout_ms, const struct sl_dial_handler *handler, void *arg, struct sl_dial **ret_dial)
 {
     struct sl_dial *dial = calloc(1, sizeof *dial);
     if (dial == NULL) {
@@ -273,27 +328,25 @@ int sl_dial_start(uv_loop_t *loop, const char *host, uint16_t port, uint64_t tim
     }
     char service[8];
     snprintf(service, sizeof service, "%u", (unsigned)port);
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     dial->handler = handler;
     dial->arg = arg;
     dial->user_timeout_ms = user_timeout_ms;
-    dial->deadline_ms = uv_now(loop) + timeout_ms;
-    dial->resolve.data = dial;
-    uv_timer_init(loop, &dial->timer);
+    dial->deadline_ms = uv_now(dialer->loop) + timeout_ms;
+    uv_timer_init(dialer->loop, &dial->timer);
     dial->timer.data = dial;
+    dial->holders = 1;
     struct addrinfo numeric = hints;
     numeric.ai_flags |= AI_NUMERICHOST;
+    int r = 0;
     if (getaddrinfo(host, service, &numeric, &dial->list) == 0) {
-        /* Waiting for a worker would only let key exchanges and slow name servers eat its time. */
-        dial->holders = 1;
+        /* Waiting for a thread would only let slow name servers eat its time. */
         uv_timer_start(&dial->timer, on_numeric, 0, 0);
-    } else if (uv_getaddrinfo(loop, &dial->resolve, on_resolved, host, service, &hints) == 0) {
-        dial->holders = 2;
+    } else if ((r = start_lookup(dialer, dial, host, service)) == 0) {
         uv_timer_start(&dial->timer, on_timer, timeout_ms, 0);
-    } else {
-        dial->holders = 1;
+    }
+    if (r != 0) {
         uv_close((uv_handle_t *)&dial->timer, on_timer_closed);
-        return SL_E_INTERNAL;
+        return r;
     }
     *ret_dial = dial;
     return 0;
@@ -302,8 +355,31 @@ int sl_dial_start(uv_loop_t *loop, const char *host, uint16_t port, uint64_t tim
 void sl_dial_cancel(struct sl_dial *dial)
 {
     if (dial != NULL) {
-        uv_cancel((uv_req_t *)&dial->resolve);
         finish(dial);
+    }
+}
+
+int sl_dialer_new(uv_loop_t *loop, struct sl_dialer **ret_dialer)
+{
+    struct sl_dialer *dialer = calloc(1, sizeof *dialer);
+    if (dialer == NULL) {
+        return SL_E_NOMEM;
+    }
+    dialer->loop = loop;
+    int r = sl_hang_jobs_new(loop, LOOKUPS, &dialer->jobs);
+    if (r != 0) {
+        free(dialer);
+        return r;
+    }
+    *ret_dialer = dialer;
+    return 0;
+}
+
+void sl_dialer_free(struct sl_dialer *dialer)
+{
+    if (dialer != NULL) {
+        sl_hang_jobs_free(dialer->jobs);
+        free(dialer);
     }
 }
 

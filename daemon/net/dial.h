@@ -12,6 +12,14 @@ struct sl_dial;
 #define SL_DIAL_ADDRESS_SIZE 96u
 const char *sl_dial_address(const struct sockaddr *sa, socklen_t len, char *buf, size_t size);
 
+/* The resolver's threads: a name that hangs holds up neither addresses nor, while there are threads left, other names.
+ */
+struct sl_dialer;
+/* 0, SL_E_NOMEM or SL_E_IO. */
+int sl_dialer_new(uv_loop_t *loop, struct sl_dialer **ret_dialer);
+/* When every dial is over or cancelled; what hangs is left behind. NULL is fine. */
+void sl_dialer_free(struct sl_dialer *dialer);
+
 struct sl_dial_handler {
     void (*on_resolved)(void *arg);
     /* Connected: `fd` (non-blocking, TCP_NODELAY) is the callee's, `address` is "192.0.2.7:22". The dial is gone. */
@@ -22,9 +30,9 @@ struct sl_dial_handler {
 
 /* `host` is copied; `handler` is borrowed for the dial's life. All within `timeout_ms`, shared among the addresses.
  * 0, SL_E_NOMEM or SL_E_INTERNAL. No callback runs before this returns. */
-int sl_dial_start(uv_loop_t *loop, const char *host, uint16_t port, uint64_t timeout_ms, uint64_t user_timeout_ms,
-    const struct sl_dial_handler *handler, void *arg, struct sl_dial **ret_dial);
-/* No callback comes any more; what is still under way is waited for by the loop only. NULL is fine. */
+int sl_dial_start(struct sl_dialer *dialer, const char *host, uint16_t port, uint64_t timeout_ms,
+    uint64_t user_timeout_ms, const struct sl_dial_handler *handler, void *arg, struct sl_dial **ret_dial);
+/* No callback comes any more; no resolver is waited for. NULL is fine. */
 void sl_dial_cancel(struct sl_dial *dial);
 
 /* Connects to the Unix socket at `path`, which never has to be waited for: 0 and a descriptor that does not block, the

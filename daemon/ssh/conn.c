@@ -125,7 +125,7 @@ int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, 
     if (r != 0) {
         goto err_alloc;
     }
-    r = sl_dial_start(transport->loop, target->host, target->port, target->policy.connect_timeout_ms,
+    r = sl_dial_start(transport->dialer, target->host, target->port, target->policy.connect_timeout_ms,
         user_timeout_ms(&target->policy), &dial_handler, conn, &conn->dial);
     if (r != 0) {
         goto err_alloc;

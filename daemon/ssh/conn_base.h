@@ -170,6 +170,7 @@ struct sl_conn {
 struct sl_transport {
     uv_loop_t *loop;
     const struct sl_log *log;
+    struct sl_dialer *dialer;
     uv_check_t check; /* runs the queue right after polling, so that all events of one turn share one burst */
     uv_idle_t idle;   /* active while the queue holds somebody: polling then does not wait */
     struct sl_conn_list run;

@@ -1,6 +1,7 @@
 /* The transport: gives each connection that asked for it its turn, right after the loop has polled. */
 #include "daemon/ssh/transport.h"
 
+#include "daemon/net/dial.h"
 #include "daemon/ssh/conn.h"
 #include "daemon/ssh/io.h"
 #include "proto/status.h"
@@ -38,7 +39,13 @@ int sl_transport_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transp
     if (transport == NULL) {
         return SL_E_NOMEM;
     }
+    int r = sl_dialer_new(loop, &transport->dialer);
+    if (r != 0) {
+        free(transport);
+        return r;
+    }
     if (sl_io_library_init() != 0) {
+        sl_dialer_free(transport->dialer);
         free(transport);
         return SL_E_INTERNAL;
     }
@@ -69,6 +76,7 @@ void sl_transport_free(struct sl_transport *transport)
 {
     if (transport != NULL) {
         sl_io_library_exit();
+        sl_dialer_free(transport->dialer);
         uv_close((uv_handle_t *)&transport->check, on_handle_closed);
         uv_close((uv_handle_t *)&transport->idle, on_handle_closed);
     }
