@@ -379,7 +379,8 @@ static int check_command(struct sshlease *lease, const struct sshlease_command *
     case SSHLEASE_EXEC:
         if (text == NULL || text[0] == '\0')
             return sl_refuse(lease, SL_E_INVALID, "the command is empty");
-        status = check_length(lease, "the command", strlen(text), SL_MSG_COMMAND_MAX);
+        status = check_length(
+            lease, "the command", strlen(text), lease->link.version >= 3 ? SL_MSG_COMMAND_MAX : SL_MSG_COMMAND_MAX_V2);
         break;
     case SSHLEASE_SUBSYSTEM:
         if (text == NULL || text[0] == '\0')

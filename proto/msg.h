@@ -11,17 +11,18 @@
 #define SL_MSG_VERSION_MIN 1u
 
 /* Maxima, in bytes where not said otherwise; a message over one is a protocol violation. */
-#define SL_MSG_NAME_MAX      255u    /* target, label, subsystem, TERM, a signal's name */
-#define SL_MSG_TEXT_MAX      4096u   /* an error's text */
-#define SL_MSG_COMMAND_MAX   131072u /* a command line */
-#define SL_MSG_ENV_MAX       128u    /* environment variables of one stream, counted */
-#define SL_MSG_ENV_VALUE_MAX 32768u
-#define SL_MSG_MODES_MAX     1024u     /* encoded terminal modes, RFC 4254 section 8 */
-#define SL_MSG_DATA_MAX      32768u    /* payload of one DATA message */
-#define SL_MSG_PART_MAX      131072u   /* one part of a STATUS_REPLY */
-#define SL_MSG_WINDOW_MAX    16777216u /* the credit one side may hold on one stream */
-#define SL_MSG_CODE_MAX      255u      /* a status code, those of later versions included */
-#define SL_MSG_STREAMS_MAX   64u       /* streams of one lease the protocol has room for, counted */
+#define SL_MSG_NAME_MAX       255u    /* target, label, subsystem, TERM, a signal's name */
+#define SL_MSG_TEXT_MAX       4096u   /* an error's text */
+#define SL_MSG_COMMAND_MAX    262000u /* a command line */
+#define SL_MSG_COMMAND_MAX_V2 131072u /* before version 3 */
+#define SL_MSG_ENV_MAX        128u    /* environment variables of one stream, counted */
+#define SL_MSG_ENV_VALUE_MAX  32768u
+#define SL_MSG_MODES_MAX      1024u     /* encoded terminal modes, RFC 4254 section 8 */
+#define SL_MSG_DATA_MAX       32768u    /* payload of one DATA message */
+#define SL_MSG_PART_MAX       131072u   /* one part of a STATUS_REPLY */
+#define SL_MSG_WINDOW_MAX     16777216u /* the credit one side may hold on one stream */
+#define SL_MSG_CODE_MAX       255u      /* a status code, those of later versions included */
+#define SL_MSG_STREAMS_MAX    64u       /* streams of one lease the protocol has room for, counted */
 
 /* Types. Client to daemon: 1 to 99; daemon to client: 100 and up; both ways: 40 to 49. */
 enum sl_msg_type {

@@ -6,6 +6,22 @@
 #include "daemon/ssh/conn_base.h"
 #include "daemon/ssh/known_hosts.h"
 
+/* What a command, or a variable with its name, may have: what the library sends in one packet. The build of a library
+ * that sends packets as long as OpenSSH takes them says so by defining this. */
+#ifndef SL_LIBSSH2_SENDS_LARGE_PACKETS
+#define SL_LIBSSH2_SENDS_LARGE_PACKETS 0
+#endif
+#if SL_LIBSSH2_SENDS_LARGE_PACKETS
+#define SL_REQUEST_MAX 262000u
+#define SL_REQUEST_WHY "a packet of OpenSSH's has no room for more"
+#else
+#define SL_REQUEST_MAX 34000u
+#define SL_REQUEST_WHY "the libssh2 that sshleased was built with sends no more"
+#endif
+/* A server may mind a longer one: dropbear ends the connection at 9000 bytes, and no packet over 35000 need be taken
+ * (RFC 4253 section 6.1). */
+#define SL_REQUEST_LONG 8192u
+
 /* Before the first step. 0, SL_E_NOMEM or SL_E_INTERNAL. */
 int sl_session_prepare(struct sl_conn *conn, const struct sl_known_keys *known);
 /* Frees what is kept of the server's offer; also when the session is gone. */

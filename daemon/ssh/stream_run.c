@@ -24,8 +24,6 @@
 
 /* Output of one stream per turn, for the others' sake. */
 #define TURN_BYTES 65536u
-/* libssh2's packet less what stands around a command. */
-#define COMMAND_MAX 34000u
 /* From the command's end to a CLOSE the server owes. */
 #define LINGER_WAIT_MS 2000u
 
@@ -159,6 +157,14 @@ static void leave_spent(struct sl_stream *stream)
     }
 }
 
+static void refuse_long(struct sl_stream *stream)
+{
+    char text[128];
+    snprintf(text, sizeof text, "the command has %zu bytes and may have %u: %s", stream->plan->command_len,
+        (unsigned)SL_REQUEST_MAX, SL_REQUEST_WHY);
+    sl_stream_refuse(stream, SL_E_STREAM_REFUSED, text, false);
+}
+
 static void refuse_late(struct sl_stream *stream)
 {
     char text[96];
@@ -192,10 +198,10 @@ static bool run_waiting(struct sl_stream *stream)
     if (stream->chan != NULL) {
         stream->state = SL_STREAM_SETUP;
         conn->turn = SL_TURN_MOVED;
-        if (stream->plan->command_len <= COMMAND_MAX) {
+        if (stream->plan->command_len <= SL_REQUEST_MAX) {
             return true;
         }
-        sl_stream_refuse(stream, SL_E_STREAM_REFUSED, "the command is longer than 34000 bytes", false);
+        refuse_long(stream);
     } else if (sl_stream_is_late(stream)) {
         refuse_late(stream);
     } else if (sl_ahead_is_full(conn)) {

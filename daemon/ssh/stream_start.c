@@ -10,6 +10,7 @@
 #include "proto/status.h"
 
 #include <libssh2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,8 +151,13 @@ bool sl_stream_run_setup(struct sl_stream *stream)
     return true;
 }
 
-static const char *refusal_text(const struct sl_stream *stream)
+static const char *refusal_text(const struct sl_stream *stream, char *buf, size_t size)
 {
+    if (stream->kind == SL_SPEC_EXEC && stream->plan->command_len > SL_REQUEST_LONG) {
+        snprintf(buf, size, "the server refuses the command, which has %zu bytes; that may be too long for it",
+            stream->plan->command_len);
+        return buf;
+    }
     switch (stream->kind) {
     case SL_SPEC_SHELL:
         return "the server refuses a shell";
@@ -222,7 +228,8 @@ bool sl_stream_run_starting(struct sl_stream *stream)
     r = missing || r == 0 || may_follow(stream) ? step_start(stream) : SL_E_AGAIN;
     if (r == SL_E_STREAM_REFUSED) {
         if (!try_elsewhere(stream)) {
-            sl_stream_refuse(stream, SL_E_STREAM_REFUSED, refusal_text(stream), false);
+            char text[128];
+            sl_stream_refuse(stream, SL_E_STREAM_REFUSED, refusal_text(stream, text, sizeof text), false);
         }
         return false;
     }

@@ -77,7 +77,7 @@ STREAM_VIOLATIONS = {
     "kind 4": open_frame(9, 9, 4, "true"),
     "shell with a command": open_frame(9, 9, 2, "true"),
     "window too large": open_frame(9, 9, 1, "true", window=(16 << 20) + 1),
-    "command too long": open_frame(9, 9, 1, "x" * 131073),
+    "command too long": open_frame(9, 9, 1, "x" * 262001),
     "more variables than are there": open_frame(9, 9, 1, "true", count=2, env=string("A") + string("b")),
     "too many variables": open_frame(9, 9, 1, "true", count=129, env=(string("A") + string("b")) * 129),
     "stream in use": open_frame(9, 5, 1, "true"),

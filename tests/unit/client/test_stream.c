@@ -108,15 +108,15 @@ static void commands_the_protocol_has_no_room_for(void **state)
     (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, grants_and_hears_nothing);
-    char *much = malloc(200001);
+    char *much = malloc(300001);
     struct sshlease_env env[129], bad[] = {{"", "x"}}, large[8];
 
     assert_non_null(much);
-    memset(much, 'x', 200000);
-    much[200000] = '\0';
+    memset(much, 'x', 300000);
+    much[300000] = '\0';
     for (size_t i = 0; i < 129; i++)
         env[i] = (struct sshlease_env){"A", "b"};
-    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_EXEC, .command = much}, "it may have 131072");
+    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_EXEC, .command = much}, "it may have 262000");
     expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_EXEC}, "command is empty");
     expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_EXEC, .command = ""}, "command is empty");
     expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_SUBSYSTEM}, "no name");
@@ -140,6 +140,29 @@ static void commands_the_protocol_has_no_room_for(void **state)
     for (size_t i = 0; i < 8; i++)
         large[i] = (struct sshlease_env){"A", much};
     expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_SHELL, .env = large, .env_count = 8}, "together");
+    free(much);
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
+static void is_an_older_one(struct fake *f)
+{
+    fake_greet_in(f, 2);
+    fake_grant(f);
+    fake_take_end(f);
+}
+
+static void a_command_that_an_older_daemon_has_no_room_for(void **state)
+{
+    (void)state;
+    struct fake f = {0};
+    struct sshlease *lease = fake_lease(&f, is_an_older_one);
+    char *much = malloc(131074);
+
+    assert_non_null(much);
+    memset(much, 'x', 131073);
+    much[131073] = '\0';
+    expect_refused(lease, &(struct sshlease_command){.kind = SSHLEASE_EXEC, .command = much}, "it may have 131072");
     free(much);
     sshlease_free(lease);
     fake_stop(&f);
@@ -471,6 +494,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_a_stream_can_be_told),
         cmocka_unit_test(commands_the_protocol_has_no_room_for),
+        cmocka_unit_test(a_command_that_an_older_daemon_has_no_room_for),
         cmocka_unit_test(refused_streams),
         cmocka_unit_test(output_comes_in_order_and_survives_the_end),
         cmocka_unit_test(time_runs_out),

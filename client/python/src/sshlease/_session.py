@@ -129,7 +129,7 @@ class Session:
         """STREAM_OPEN, with EOF right behind it if asked for. Raises why the lease is over, or ValueError."""
         if self.state is not GRANTED:
             raise self.error()
-        _check_command(kind, command, pty, env)
+        _check_command(kind, command, pty, env, self.version)
         rid, number = self._next_rid(), self._stream % 0xFFFFFFFF + 1
         frame = wire.encode(wire.STREAM_OPEN, rid, number, kind, command, window, pty, env)
         if len(frame) > wire.FRAME_MAX:
@@ -408,9 +408,9 @@ def _record_text(kind: int, command: str) -> str:
     return command if kind == wire.EXEC else f"(subsystem {command})" if kind == wire.SUBSYSTEM else "(login shell)"
 
 
-def _check_command(kind: int, command: str, pty: Optional[wire.Pty], env: wire.Env) -> None:
+def _check_command(kind: int, command: str, pty: Optional[wire.Pty], env: wire.Env, version: int) -> None:
     if kind == wire.EXEC:
-        check_text("the command", command, wire.COMMAND_MAX, least=1)
+        check_text("the command", command, wire.COMMAND_MAX if version >= 3 else wire.COMMAND_MAX_V2, least=1)
     elif kind == wire.SUBSYSTEM:
         check_text("the subsystem's name", command, wire.NAME_MAX, least=1)
     if pty is not None:

@@ -15,7 +15,7 @@ VERSION_MIN, VERSION = 1, 3
 FRAME_MAX = 262144
 DATA_MAX = 32768
 WINDOW_MAX = 16777216
-COMMAND_MAX = 131072
+COMMAND_MAX, COMMAND_MAX_V2 = 262000, 131072  # the latter before version 3
 NAME_MAX = 255
 TEXT_MAX = 4096
 ENV_MAX = 128
@@ -66,7 +66,7 @@ _TABLE: Dict[int, Tuple[str, str]] = {
     ACQUIRE: ("ACQUIRE", "rid:r target:t:255 acquire_timeout_ms:u lease_timeout_ms:u label:t:255"),
     RENEW: ("RENEW", "rid:r lease_timeout_ms:u"),
     RELEASE: ("RELEASE", "rid:r"),
-    STREAM_OPEN: ("STREAM_OPEN", "rid:r stream:u kind:u:1:3 command:t:131072 window:u:0:16777216 pty:pty env:env"),
+    STREAM_OPEN: ("STREAM_OPEN", "rid:r stream:u kind:u:1:3 command:t:262000 window:u:0:16777216 pty:pty env:env"),
     SIGNAL: ("SIGNAL", "stream:u name:t:255"),
     WINDOW_CHANGE: ("WINDOW_CHANGE", "stream:u cols:u rows:u width_px:u height_px:u"),
     CLOSE: ("CLOSE", "stream:u"),
