@@ -1,0 +1,3 @@
+"""editors"""
+
+ROWS = []
