@@ -3,7 +3,7 @@
 from row import Differs, Row
 
 NO_SHELL = "**`ssh -N` opens no shell**"
-ALWAYS = "A forward that cannot be had always ends `ssh`"
+ALWAYS = "A forward that cannot be had (both loopback addresses, unless one is named) always ends `ssh`"
 MISSING = "so are `-R` on a Unix socket of the server and `-R` without a destination"
 GET = "curl -sS --retry 9 --retry-connrefused --max-time 20"
 
@@ -39,34 +39,35 @@ ROWS = [
 ssh {LOCAL} t 'sleep 1; exit 6' & await listens $PORT; {GET} {FETCH} | sha256sum; wait $!; echo $?""", needs=("curl",),
         output="6\n$", short=True),
     Row("the status of a killed ssh -N", """
-ssh -N t & sleep 0.3; kill $!; wait $!; echo $?""", output="0\n"),
+ssh -N -D $PORT t & await listens $PORT; kill $!; wait $!; echo $?""", output="0\n"),
     Row("ssh -L on both loopbacks", f"ssh -fN {LOCAL} t; {GET} http://[::1]:$PORT/mid | sha256sum", needs=("curl",),
         output="^(?!e3b0c442)"),
-    Row("the port is taken on one of them", "ssh -fN -L $HTTP:127.0.0.1:1 t 2>/dev/null; echo $?; ssh -n t true", output="0\n"),
+    Row("the port is taken on one of them", "ssh -fN -L $HTTP:127.0.0.1:1 t 2>/dev/null; echo $?; ssh -n t true", output="0\n",
+        differs=Differs(ALWAYS, output="255\n")),
     Row("ssh -L of a Unix socket", held("ssh -N -L $OUT/sock:127.0.0.1:$HTTP t", "--unix-socket $OUT/sock http://x/mid")
         .replace("await listens $PORT", "await test -S $OUT/sock").replace("wait $pid", "wait $pid; rm -f $OUT/sock"),
         needs=("curl",), output=OVER),
     Row("ten through one tunnel at once", f"""
 ssh -N {LOCAL} t & await listens $PORT
-for i in {{1..10}}; do {GET} {FETCH} | sha256sum & done | sort -u; kill %1""", needs=("curl",), output="^(?!e3b0c442)[^\n]*\n$"),
+for i in {{1..10}}; do {GET} {FETCH} | sha256sum & done | sort -u; kill %1; true""", needs=("curl",), output="^(?!e3b0c442)[^\n]*\n$"),
     Row("ssh -fN, the port is taken", "ssh -fN -o ExitOnForwardFailure=yes -L 127.0.0.1:$HTTP:127.0.0.1:1 t 2>/dev/null; echo $?; ssh -n t true",
         output="255\n", short=True),
     Row("the same without ExitOnForwardFailure", "ssh -L 127.0.0.1:$HTTP:127.0.0.1:1 t 'echo on' 2>/dev/null; echo $?; ssh -n t true",
         output="on\n0\n", differs=Differs(ALWAYS, output="255\n")),
-    Row("nobody at the far end", f"ssh -fN -L $PORT:127.0.0.1:1 t; {GET} -s {FETCH}; echo $?", needs=("curl",), output="(52|56)\n"),
+    Row("nobody at the far end", f"ssh -fN -L $PORT:127.0.0.1:1 t; {GET} -s {FETCH}; echo $? | sed s/52/56/", needs=("curl",), output="5[26]\n"),
     Row("ssh -R, a port of the server's choice", f"""
-ssh -N -R 0:127.0.0.1:$HTTP t 2>$STORE/err & await grep -q Allocated $STORE/err
+ssh -N -o LogLevel=INFO -R 0:127.0.0.1:$HTTP t 2>$STORE/err & await grep -q Allocated $STORE/err
 PORT=$(grep -o 'port [0-9]*' $STORE/err | cut -d' ' -f2); {GET} {FETCH} | sha256sum; kill %1""", needs=("curl",),
         output="^(?!e3b0c442)[^\n]*\n$"),
     Row("ssh -R on a Unix socket", """
 ssh -N -o ExitOnForwardFailure=yes -R $FAR/sock:127.0.0.1:$HTTP t 2>/dev/null & pid=$!
 for i in {1..100}; do test -S $FAR/sock || gone $pid && break; sleep 0.02; done
-curl -s --unix-socket $FAR/sock http://x/mid | wc -c; kill $pid; rm -f $FAR/sock""", needs=("curl",), output="8388608",
-        differs=Differs(MISSING, output="0\n", status=0, files=True)),
+curl -s --unix-socket $FAR/sock http://x/mid | wc -c; kill $pid; rm -f $FAR/sock; ssh -n t true""", needs=("curl",), output="8388608",
+        differs=Differs(MISSING, output="0\n", files=True)),
     Row("ssh -R without a destination", f"""
 ssh -N -o ExitOnForwardFailure=yes -R $PORT t 2>/dev/null & pid=$!
 for i in {{1..100}}; do listens $PORT || gone $pid && break; sleep 0.02; done
-curl -s {SOCKS} | wc -c; kill $pid; true""", needs=("curl",), output="8388608", differs=Differs(MISSING, output="0\n")),
+curl -s {SOCKS} | wc -c; kill $pid; ssh -n t true""", needs=("curl",), output="8388608", differs=Differs(MISSING, output="0\n")),
     Row("ssh -W", r"printf 'GET /mid HTTP/1.0\r\n\r\n' | ssh -W 127.0.0.1:$HTTP t | body", output="^(?!e3b0c442)", short=True),
     Row("ssh -J through it", "ssh -J t behind 'cat; exit 3' <$FIX/mid | sha256sum; echo ${PIPESTATUS[0]}", output="3\n$", short=True),
     Row("ssh -J between two of them", "ssh -n -J t u 'echo there; exit 3'", hosts=("t", "u"), status=3, output="there"),
@@ -78,6 +79,6 @@ curl -s {SOCKS} | wc -c; kill $pid; true""", needs=("curl",), output="8388608", 
         needs=("autossh", "curl"), output=OVER),
     Row("autossh after its ssh was killed", f"""
 AUTOSSH_PATH=$SSHLEASE_TOOLS_BIN/ssh AUTOSSH_GATETIME=0 autossh -M 0 -N {LOCAL} t & pid=$!
-await listens $PORT; kill $(cat /proc/$pid/task/$pid/children); await eval '! listens $PORT'
+await listens $PORT; kill -KILL $(cat /proc/$pid/task/$pid/children); await eval '! listens $PORT'
 await listens $PORT; {GET} {FETCH} | sha256sum; kill $pid""", needs=("autossh", "curl"), output="^(?!e3b0c442)[^\n]*\n$"),
 ]
