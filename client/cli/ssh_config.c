@@ -251,5 +251,6 @@ void cli_ansible_print(const struct cli_mux_target *targets, unsigned count, con
         else
             putchar(path[i]);
     }
-    fputs(with_user ? "%%r@%%h\n" : "%%h\n", stdout);
+    /* %n: the name in the inventory, whatever HostName the user's own ssh_config has for it. */
+    fputs(with_user ? "%%r@%%n\n" : "%%n\n", stdout);
 }

@@ -200,6 +200,21 @@ def test_an_ansible_playbook(make_tools, sshd, target, remote_dir, pipelining):
     assert other.returncode == 4 and b"but not for this host and user" in other.stdout, other
 
 
+@pytest.mark.skipif(not shutil.which("ansible"), reason="no ansible")
+def test_ansible_where_ssh_knows_the_host_by_another_name(make_tools, sshd, target):
+    """What is there already, for the days without sshlease: a HostName must not lead past the target's socket."""
+    tools = make_tools({"web0": target(sshd)})
+    local = tools.dir
+    with open(f"{local}/alias", "w", encoding="ascii") as f:
+        f.write("Host web0\n HostName 127.0.0.1\n")
+    with open(f"{local}/ansible.cfg", "wb") as f:
+        f.write(tools.daemon.cli("ssh-config", "--ansible").stdout)
+        f.write(b"ssh_extra_args = -F %s/alias\nssh_executable = %s\n" % (local.encode(), ssh_tools.SSH.encode()))
+    done = subprocess.run(["ansible", "-i", "web0,", "-u", sshd.user, "-m", "raw", "-a", "echo there", "web0"], cwd=local,
+                          capture_output=True, env=tools.env(ANSIBLE_CONFIG=f"{local}/ansible.cfg"), timeout=60, check=False)
+    assert done.returncode == 0 and b"there" in done.stdout, done
+
+
 def sshd_logins(server):
     return server.log.matches(r"^Accepted publickey")
 
