@@ -192,9 +192,8 @@ def chosen_rows(options):
     return chosen
 
 
-def run_all(chosen, settings, width):
-    """{row's name: as the JSON has it}, told as they come."""
-    table = {}
+def run_all(chosen, settings, width, table):
+    """`table`: {row's name: as the JSON has it}, told as they come."""
     with account_module.plain() as account:
         place = place_module.Place(account)
         servers, ways = None, []
@@ -214,7 +213,16 @@ def run_all(chosen, settings, width):
             if servers:
                 servers.stop()
             place.close()
-    return table
+
+
+def write_reports(options, table, counts):
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as f:
+            json.dump({"build": os.path.relpath(daemon_module.build(), here.ROOT), "short": options.short, "counts": counts,
+                       "rows": table}, f, indent=1)
+            f.write("\n")
+    if options.junit:
+        write_junit(options.junit, table)
 
 
 def main():
@@ -228,22 +236,17 @@ def main():
     print(f"testing {daemon_module.build()}", flush=True)
     signal.signal(signal.SIGTERM, on_term)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started us with it ignored
-    started = time.monotonic()
+    started, table = time.monotonic(), {}
     try:
-        table = run_all(chosen, {"sharing": options.sharing}, max(len(row.name) for row in chosen) + 2)
+        run_all(chosen, {"sharing": options.sharing}, max(len(row.name) for row in chosen) + 2, table)
     except here.Unusable as e:
         print(f"tools: {e}", file=sys.stderr)
         return 1
+    finally:
+        write_reports(options, table, count(table))
     counts = count(table)
     print("\n" + ", ".join(f"{number} {verdict}" for verdict, number in counts.items() if number)
           + f"; {time.monotonic() - started:.0f} s")
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as f:
-            json.dump({"build": os.path.relpath(daemon_module.build(), here.ROOT), "short": options.short, "counts": counts,
-                       "rows": table}, f, indent=1)
-            f.write("\n")
-    if options.junit:
-        write_junit(options.junit, table)
     return 1 if any(counts[verdict] for verdict in BAD) else 0
 
 

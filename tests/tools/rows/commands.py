@@ -58,12 +58,15 @@ gone $(cat $STORE/pid) && echo gone || echo left""", output="left",
     Row("a terminal of a size", """
 script -qec 'stty rows 31 cols 87; ssh -t t stty size' typescript >/dev/null; grep -o "31 87" typescript; rm typescript""",
         needs=("script",), output="31 87"),
-    Row("a subsystem", "printf '\\0\\0\\0\\5\\1\\0\\0\\0\\3' | ssh -s t sftp | head -c 9 | od -c", output=r"002"),
+    Row("a subsystem", "{ printf '\\0\\0\\0\\5\\1\\0\\0\\0\\3'; sleep 0.5; } | ssh -s t sftp | head -c 9 | od -c", output=r"002"),
     Row("ssh -G, -V, -Q", "ssh -G t >/dev/null && ssh -V 2>&1 && ssh -Q cipher | head -1; ssh -n t true", output="OpenSSH"),
     Row("a host that there is not", "ssh -n nowhere.invalid true 2>/dev/null; echo $?; ssh -n t true", output="255"),
     Row("ssh -v tells of what it does", "ssh -v t true 2>&1 | grep -c 'debug1: ' | sed 's/.*/some/'", output="some"),
     Row("twenty MB back at half speed", """
 ssh t 'head -c 20000000 /dev/zero' | { sleep 1; head -c 5000000; sleep 1; cat; } | wc -c""", output="20000000"),
+    Row("-O forward -R, a port of the server's choice", """
+port=$(ssh -O forward -R 0:127.0.0.1:$HTTP t); curl -sS http://127.0.0.1:$port/mid | sha256sum""", needs=("curl",),
+        standard="master", output="^(?!e3b0c442)"),
     Row("-O check, forward, cancel, exit", """
 ssh -O check t 2>&1 | sed 's/[0-9]\\+/N/'
 ssh -O forward -L $PORT:127.0.0.1:$HTTP t; echo $?
