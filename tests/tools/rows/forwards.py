@@ -2,9 +2,8 @@
 
 from row import Differs, Row
 
-NO_SHELL = "**`ssh -N` opens no shell**"
 ALWAYS = "A forward that cannot be had (both loopback addresses, unless one is named) always ends `ssh`"
-MISSING = "so are `-R` on a Unix socket of the server and `-R` without a destination"
+NO_SOCKET, NO_SOCKS = "`-R` on a Unix socket of the server", "`-R` without a destination"
 GET = "curl -sS --retry 9 --retry-connrefused --max-time 20"
 
 
@@ -63,11 +62,11 @@ PORT=$(grep -o 'port [0-9]*' $STORE/err | cut -d' ' -f2); {GET} {FETCH} | sha256
 ssh -N -o ExitOnForwardFailure=yes -R $FAR/sock:127.0.0.1:$HTTP t 2>/dev/null & pid=$!
 for i in {1..100}; do test -S $FAR/sock || gone $pid && break; sleep 0.02; done
 curl -s --unix-socket $FAR/sock http://x/mid | wc -c; kill $pid; rm -f $FAR/sock; ssh -n t true""", needs=("curl",), output="8388608",
-        differs=Differs(MISSING, output="0\n", files=True)),
+        differs=Differs(NO_SOCKET, output="0\n", files=True)),
     Row("ssh -R without a destination", f"""
 ssh -N -o ExitOnForwardFailure=yes -R $PORT t 2>/dev/null & pid=$!
 for i in {{1..100}}; do listens $PORT || gone $pid && break; sleep 0.02; done
-curl -s {SOCKS} | wc -c; kill $pid; ssh -n t true""", needs=("curl",), output="8388608", differs=Differs(MISSING, output="0\n")),
+curl -s {SOCKS} | wc -c; kill $pid; ssh -n t true""", needs=("curl",), output="8388608", differs=Differs(NO_SOCKS, output="0\n")),
     Row("ssh -W", r"printf 'GET /mid HTTP/1.0\r\n\r\n' | ssh -W 127.0.0.1:$HTTP t | body", output="^(?!e3b0c442)", short=True),
     Row("ssh -J through it", "ssh -J t behind 'cat; exit 3' <$FIX/mid | sha256sum; echo ${PIPESTATUS[0]}", output="3\n$", short=True),
     Row("ssh -J between two of them", "ssh -n -J t u 'echo there; exit 3'", hosts=("t", "u"), status=3, output="there"),
