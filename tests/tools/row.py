@@ -4,7 +4,7 @@ import dataclasses
 import re
 
 PRELUDE = r"""
-await() { local i; for ((i = 0; i < 1500; i++)); do "$@" && return; sleep 0.02; done; echo "never: $*"; return 1; }
+await() { local i; for ((i = 0; i < ${TRIES:-1500}; i++)); do "$@" && return; sleep 0.02; done; echo "never: $*"; return 1; }
 listens() { grep -q ":$(printf %04X "$1") 00000000:0000 0A" /proc/net/tcp; }
 gone() { ! kill -0 "$1" 2>/dev/null; }
 body() { sed '1,/^\r$/d' | sha256sum; }
