@@ -32,10 +32,10 @@ mkdir -m 700 ~/.ssh; ssh-keygen -q -t ed25519 -N '' -C row -f $STORE/key 2>/dev/
 ssh-copy-id -f -i $STORE/key.pub t >/dev/null 2>&1; echo $?
 cmp $STORE/key.pub $STORE/home/.ssh/authorized_keys; stat -c %a $STORE/home/.ssh/authorized_keys""", output="0\n600\n"),
     Row("mosh's ssh", """
-TERM=xterm script -qec 'mosh --experimental-remote-ip=remote --bind-server=any t -- sh -c "echo here >$FAR/here"' /dev/null </dev/null >/dev/null
+TERM=xterm script -qec 'stty rows 24 cols 80; mosh --experimental-remote-ip=remote --bind-server=any t -- sh -c "echo here >$FAR/here"' /dev/null </dev/null >/dev/null
 await test -s $FAR/here; echo $?""", needs=("mosh", "script"), output="0\n", timeout=30),
     Row("mosh as it comes", """
-TERM=xterm timeout 10 script -qec 'mosh t -- sh -c "echo here >$FAR/here"' /dev/null </dev/null >/dev/null
+TERM=xterm timeout 10 script -qec 'stty rows 24 cols 80; mosh t -- sh -c "echo here >$FAR/here"' /dev/null </dev/null >/dev/null
 for i in {1..50}; do test -s $FAR/here && break; sleep 0.02; done; test -s $FAR/here; echo $?; ssh -n t true""",
         needs=("mosh", "script"), output="0\n", differs=Differs(OWN_PATH, output="1\n", files=True)),
 ]

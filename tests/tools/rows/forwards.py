@@ -55,8 +55,8 @@ for i in {{1..10}}; do {GET} {FETCH} | sha256sum & done | sort -u; kill %1; true
         output="on\n0\n", differs=Differs(ALWAYS, output="255\n")),
     Row("nobody at the far end", f"ssh -fN -L $PORT:127.0.0.1:1 t; {GET} -s {FETCH}; echo $? | sed s/52/56/", needs=("curl",), output="5[26]\n"),
     Row("ssh -R, a port of the server's choice", f"""
-ssh -N -v -R 0:127.0.0.1:$HTTP t 2>$STORE/err & for i in {{1..150}}; do grep -q Allocated $STORE/err && break; sleep 0.02; done
-PORT=$(grep -o 'port [0-9]*' $STORE/err | cut -d' ' -f2); {GET} {FETCH} | sha256sum; kill %1; true""", needs=("curl",),
+ssh -N -v -R 0:127.0.0.1:$HTTP t 2>$STORE/err & for i in {{1..150}}; do grep -qs Allocated $STORE/err && break; sleep 0.02; done
+PORT=$(sed -n 's/.*Allocated port \\([0-9]*\\) .*/\\1/p' $STORE/err); {GET} {FETCH} | sha256sum; kill %1; true""", needs=("curl",),
         output="^(?!e3b0c442)[^\n]*\n$"),
     Row("ssh -R on a Unix socket", """
 ssh -N -o ExitOnForwardFailure=yes -R $FAR/sock:127.0.0.1:$HTTP t 2>/dev/null & pid=$!
