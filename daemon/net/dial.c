@@ -304,7 +304,9 @@ static void on_resolved(void *arg, void *data)
 
 static const struct sl_hang_kind lookup_kind = {look_up, on_resolved, dispose};
 
-static int start_lookup(struct sl_dialer *dialer, struct sl_dial *dial, const char *host, const char *service)
+/* `arg` is the kind's. */
+static int start_lookup(struct sl_dialer *dialer, const char *host, const char *service,
+    const struct sl_hang_kind *kind, void *arg, uint64_t timeout_ms, struct sl_hang_job **ret_job)
 {
     struct lookup *lookup = calloc(1, sizeof *lookup + strlen(host) + 1);
     if (lookup == NULL) {
@@ -312,7 +314,7 @@ static int start_lookup(struct sl_dialer *dialer, struct sl_dial *dial, const ch
     }
     snprintf(lookup->service, sizeof lookup->service, "%s", service);
     memcpy(lookup->host, host, strlen(host) + 1);
-    int r = sl_hang_job_start(dialer->jobs, &lookup_kind, sl_hang_key(host), lookup, dial, 0, &dial->resolving);
+    int r = sl_hang_job_start(dialer->jobs, kind, sl_hang_key(host), lookup, arg, timeout_ms, ret_job);
     if (r != 0) {
         dispose(lookup);
     }
@@ -341,7 +343,7 @@ int sl_dial_start(struct sl_dialer *dialer, const char *host, uint16_t port, uin
     if (getaddrinfo(host, service, &numeric, &dial->list) == 0) {
         /* Waiting for a thread would only let slow name servers eat its time. */
         uv_timer_start(&dial->timer, on_numeric, 0, 0);
-    } else if ((r = start_lookup(dialer, dial, host, service)) == 0) {
+    } else if ((r = start_lookup(dialer, host, service, &lookup_kind, dial, 0, &dial->resolving)) == 0) {
         uv_timer_start(&dial->timer, on_timer, timeout_ms, 0);
     }
     if (r != 0) {
@@ -402,4 +404,66 @@ int sl_dial_unix(const char *path, char *error, size_t error_size, int *ret_fd)
     }
     *ret_fd = fd;
     return 0;
+}
+
+/* --- looking up only --- */
+
+struct sl_dial_lookup {
+    struct sl_hang_job *job;
+    sl_dial_found_fn fn;
+    void *arg;
+};
+
+static char *addresses_of(const struct addrinfo *list)
+{
+    char *text = NULL, address[SL_DIAL_ADDRESS_SIZE];
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    for (const struct addrinfo *ai = list; out != NULL && ai != NULL; ai = ai->ai_next) {
+        (void)fprintf(out, "%s\n", sl_dial_address(ai->ai_addr, ai->ai_addrlen, address, sizeof address));
+    }
+    if (out == NULL || fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+/* `data` is NULL where the resolver did not answer in time. */
+static void on_found(void *arg, void *data)
+{
+    struct sl_dial_lookup *l = arg;
+    const struct lookup *lookup = data;
+    l->fn(l->arg, lookup != NULL && lookup->list != NULL ? addresses_of(lookup->list) : NULL);
+    free(l);
+}
+
+static const struct sl_hang_kind found_kind = {look_up, on_found, dispose};
+
+int sl_dial_look_up(struct sl_dialer *dialer, const char *host, uint16_t port, uint64_t timeout_ms, sl_dial_found_fn fn,
+    void *arg, struct sl_dial_lookup **ret_lookup)
+{
+    struct sl_dial_lookup *l = calloc(1, sizeof *l);
+    char service[8];
+    if (l == NULL) {
+        return SL_E_NOMEM;
+    }
+    l->fn = fn;
+    l->arg = arg;
+    snprintf(service, sizeof service, "%u", (unsigned)port);
+    int r = start_lookup(dialer, host, service, &found_kind, l, timeout_ms, &l->job);
+    if (r != 0) {
+        free(l);
+        return r;
+    }
+    *ret_lookup = l;
+    return 0;
+}
+
+void sl_dial_lookup_cancel(struct sl_dial_lookup *lookup)
+{
+    if (lookup != NULL) {
+        sl_hang_job_forget(lookup->job);
+        free(lookup);
+    }
 }

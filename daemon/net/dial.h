@@ -35,6 +35,15 @@ int sl_dial_start(struct sl_dialer *dialer, const char *host, uint16_t port, uin
 /* No callback comes any more; no resolver is waited for. NULL is fine. */
 void sl_dial_cancel(struct sl_dial *dial);
 
+/* Looks `host` up, and does not dial. `fn` gets its addresses, a line each as sl_dial_address() writes them, for it to
+ * free; NULL: there are none, or none in time. The look-up is gone then. 0 or SL_E_NOMEM. */
+struct sl_dial_lookup;
+typedef void (*sl_dial_found_fn)(void *arg, char *addresses);
+int sl_dial_look_up(struct sl_dialer *dialer, const char *host, uint16_t port, uint64_t timeout_ms, sl_dial_found_fn fn,
+    void *arg, struct sl_dial_lookup **ret_lookup);
+/* `fn` is not called any more. NULL is fine. */
+void sl_dial_lookup_cancel(struct sl_dial_lookup *lookup);
+
 /* Connects to the Unix socket at `path`, which never has to be waited for: 0 and a descriptor that does not block, the
  * caller's; or SL_E_CONNECT with one line about it, which names the path, in `error`. */
 int sl_dial_unix(const char *path, char *error, size_t error_size, int *ret_fd);

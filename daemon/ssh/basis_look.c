@@ -1,8 +1,8 @@
 /* The way of a look:
- *   1. in a worker: known_hosts is read, the files are asked for their age, the host's name is resolved where that is
- *      wanted
- *   2. on the loop: the agent, where there is one, is asked for its keys
- *   3. the answer */
+ *   1. where that is wanted, the host's name is looked up, which may hang, and then is given up
+ *   2. in a worker: known_hosts is read, the files are asked for their age
+ *   3. on the loop: the agent, where there is one, is asked for its keys
+ *   4. the answer */
 #include "daemon/ssh/basis.h"
 
 #include "daemon/net/dial.h"
@@ -21,54 +21,27 @@
 
 /* An agent that takes longer may wait for somebody; what it holds is not known then. */
 #define AGENT_MS 900u
+/* Whose name takes longer may have any address. */
+#define LOOKUP_MS 5000u
 
 /* --- in a worker --- */
 
 struct work {
     struct sl_target_conf *target; /* a reference is held by the loop's side for the job's life */
-    bool resolves;
     struct sl_basis basis;
-    char *addresses;
 };
-
-static char *resolve(const char *host, uint16_t port)
-{
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
-    char service[8], *text = NULL;
-    size_t size = 0;
-    snprintf(service, sizeof service, "%u", (unsigned)port);
-    if (getaddrinfo(host, service, &hints, &found) != 0) {
-        return NULL;
-    }
-    FILE *out = open_memstream(&text, &size);
-    for (const struct addrinfo *ai = found; out != NULL && ai != NULL; ai = ai->ai_next) {
-        char address[SL_DIAL_ADDRESS_SIZE];
-        (void)fprintf(out, "%s\n", sl_dial_address(ai->ai_addr, ai->ai_addrlen, address, sizeof address));
-    }
-    freeaddrinfo(found);
-    if (out == NULL || fclose(out) != 0) {
-        free(text);
-        return NULL;
-    }
-    return text;
-}
 
 static void look_at(void *data)
 {
     struct work *work = data;
     work->basis.host_keys = sl_hostkey_basis_now(work->target);
     sl_basis_of_files(work->target, &work->basis);
-    if (work->resolves) {
-        work->addresses = resolve(work->target->host, work->target->port);
-    }
 }
 
 static void dispose(void *data)
 {
     struct work *work = data;
     sl_target_conf_unref(work->target);
-    free(work->addresses);
     free(work);
 }
 
@@ -77,6 +50,7 @@ static void dispose(void *data)
 struct sl_basis_look {
     uv_loop_t *loop;
     struct sl_target_conf *target;
+    struct sl_dial_lookup *lookup;
     struct sl_job *job;
     struct sl_agent *agent;
     uv_timer_t timer; /* for the agent */
@@ -94,6 +68,7 @@ static void on_timer_closed(uv_handle_t *timer)
 void sl_basis_forget(struct sl_basis_look *look)
 {
     if (look != NULL) {
+        sl_dial_lookup_cancel(look->lookup);
         sl_job_forget(look->job);
         sl_agent_close(look->agent);
         sl_target_conf_unref(look->target);
@@ -144,8 +119,6 @@ static void on_looked(void *arg, void *data)
     struct work *work = data;
     look->job = NULL;
     look->basis = work->basis;
-    look->addresses = work->addresses;
-    work->addresses = NULL;
     const char *path = look->target->identity_agent;
     if (!look->target->identity_agent_set || path == NULL) {
         answer(look, 0);
@@ -159,14 +132,35 @@ static void on_looked(void *arg, void *data)
 
 static const struct sl_job_kind look_kind = {look_at, on_looked, dispose};
 
+static int look_at_files(struct sl_basis_look *look)
+{
+    struct work *work = calloc(1, sizeof *work);
+    if (work == NULL) {
+        return SL_E_NOMEM;
+    }
+    work->target = sl_target_conf_ref(look->target);
+    int r = sl_job_start(look->loop, &look_kind, work, look, &look->job);
+    if (r != 0) {
+        dispose(work);
+    }
+    return r;
+}
+
+static void on_addresses(void *arg, char *addresses)
+{
+    struct sl_basis_look *look = arg;
+    look->lookup = NULL;
+    look->addresses = addresses;
+    if (look_at_files(look) != 0) {
+        answer(look, 0);
+    }
+}
+
 int sl_basis_look(struct sl_transport *transport, struct sl_target_conf *target, bool resolves, sl_basis_fn fn,
     void *arg, struct sl_basis_look **ret_look)
 {
     struct sl_basis_look *l = calloc(1, sizeof *l);
-    struct work *work = calloc(1, sizeof *work);
-    if (l == NULL || work == NULL) {
-        free(l);
-        free(work);
+    if (l == NULL) {
         return SL_E_NOMEM;
     }
     l->loop = transport->loop;
@@ -175,10 +169,10 @@ int sl_basis_look(struct sl_transport *transport, struct sl_target_conf *target,
     l->timer.data = l;
     l->fn = fn;
     l->arg = arg;
-    work->target = sl_target_conf_ref(target);
-    work->resolves = resolves;
-    if (sl_job_start(transport->loop, &look_kind, work, l, &l->job) != 0) {
-        dispose(work);
+    int r = resolves
+                ? sl_dial_look_up(transport->dialer, target->host, target->port, LOOKUP_MS, on_addresses, l, &l->lookup)
+                : look_at_files(l);
+    if (r != 0) {
         sl_basis_forget(l);
         return SL_E_NOMEM;
     }

@@ -108,6 +108,19 @@ def test_hosts(named, names, sshd, target):
         assert one.returncode == 255 and b"the resolver does not answer" in err, err
 
 
+def test_a_reload_looks_hosts_up(named, names, sshd, target):
+    known = sshd.known_hosts_line(f"[localhost]:{sshd.port}")
+    many = {f"t{i}": target(sshd, host="localhost", known=known) for i in range(12)}
+    daemon = named(cold=target(sshd), **many)
+    for name in many:
+        assert daemon.cli("exec", name, "--", "echo in").stdout == b"in\n"
+    names.hang("localhost")
+    assert daemon.cli("reload").returncode == 0
+    began = time.monotonic()
+    assert daemon.cli("exec", "cold", "--", "echo address").stdout == b"address\n"
+    assert time.monotonic() - began < 3
+
+
 def test_the_end_waits_for_no_name(named, names, sshd, target):
     daemon = named(gone=target(sshd, host="gone.invalid"))
     daemon.leased()
