@@ -213,7 +213,7 @@ static void for_ansible(void **state)
     expect_output("[ssh_connection]\n"
                   "ssh_args = -o ControlMaster=no -o ControlPersist=no -o ForwardAgent=no -o 'ProxyCommand=sh -c "
                   "\"echo sshlease: no sshleased answers at /run/100_/, or " NOT_FOR "; exit 1\"'\n"
-                  "control_path = /run/100%%%%/%%h\n");
+                  "control_path = /run/100%%%%/%%n\n");
     fake_stop(&f);
     start(&f, STATUS("{\"name\":\"web1\"},{\"name\":\"db\"}"), plan);
     RUN("ssh-config", "--ansible", "--socket", f.path);
@@ -224,7 +224,7 @@ static void for_ansible(void **state)
                   "ssh_args = -o ControlMaster=no -o ControlPersist=no -o ForwardAgent=no -o 'ProxyCommand=sh -c "
                   "\"ssh -F none -S /run/mux/ci@web1 -O check x 2>/dev/null && echo sshlease: sshleased answers at "
                   "/run/mux/, " NOT_FOR " || echo sshlease: no sshleased answers at /run/mux/ >&2; exit 1\"'\n"
-                  "control_path = /run/mux/%%r@%%h\n");
+                  "control_path = /run/mux/%%r@%%n\n");
     fake_stop(&f);
     start(&f, NULL, adhoc);
     RUN("ssh-config", "--ansible", "--socket", f.path, "web1", "me@host");
