@@ -185,6 +185,34 @@ static void mode_and_group_are_set(void **state)
     assert_int_equal(st.st_gid, w->options.group);
 }
 
+static mode_t mode_before; /* of the last file, before its mode was set */
+
+int __real_chmod(const char *path, mode_t mode);
+int __wrap_chmod(const char *path, mode_t mode);
+
+int __wrap_chmod(const char *path, mode_t mode)
+{
+    struct stat st;
+
+    assert_int_equal(lstat(path, &st), 0);
+    mode_before = st.st_mode & 07777;
+    return __real_chmod(path, mode);
+}
+
+/* A umask of the daemon's own stays what it was. */
+static void until_its_group_is_set_it_is_open_to_nobody_else(void **state)
+{
+    struct world *w = *state;
+    mode_t usual = umask(0);
+
+    mode_before = 07777;
+    int r = open_it(w);
+    mode_t after = umask(usual);
+    assert_int_equal(r, 0);
+    assert_int_equal(after, 0);
+    assert_int_equal(mode_before & 077, 0);
+}
+
 static void a_stale_socket_is_replaced(void **state)
 {
     struct world *w = *state;
@@ -523,6 +551,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_port_is_listened_on, setup, teardown),
         cmocka_unit_test_setup_teardown(a_socket_is_dialed, setup, teardown),
         cmocka_unit_test_setup_teardown(mode_and_group_are_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(until_its_group_is_set_it_is_open_to_nobody_else, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stale_socket_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(a_live_daemon_is_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_live_daemon_that_is_busy_is_left_alone, setup, teardown),
