@@ -191,7 +191,7 @@ def test_input_that_is_locked(victim, attack, hanging, kind):
 
 def lock_with_flock(directory):
     """As anybody can who may read it."""
-    words = ["flock", str(directory), "sh", "-c", "echo locked; exec sleep infinity"]
+    words = ["flock", "--no-fork", str(directory), "sh", "-c", "echo locked; exec sleep infinity"]
     if IS_ROOT:
         words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *words]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)

@@ -287,9 +287,9 @@ def test_a_malformed_answer_is_no_rejection(make_odd, with_password):
 def test_a_server_that_lets_in_and_hangs_up(make_odd, with_password):
     """Two connections are to be kept: they are dialed less and less often, not as fast as the server hangs up."""
     server = make_odd("password", password="secret", hangup=0.05)
-    daemon = with_password(server, min_idle=2)
+    daemon = with_password(server, min_idle=2, retry_min="250ms")
     until(lambda: daemon.target()["failures"] >= 4, "four rounds of logins that came to nothing", timeout=40)
-    # Two in the first, one in each other; and pauses of a second, two and four between them, give or take a fifth.
-    assert len(server.logins) <= 6 and server.logins[-1] - server.logins[0] > 5
+    # Two in the first, one in each other; and pauses of 250, 500 and 1000 ms between them, give or take a fifth.
+    assert len(server.logins) <= 6 and server.logins[-1] - server.logins[0] > 1.25
     server.hangup = None
     runs(daemon)

@@ -86,8 +86,8 @@ def test_what_left_its_group_is_found_without_a_cookie(make_daemon, bare, target
     stream.await_output("begun\n")
     left = procs.Watch(int(next(word for word in stream.stdout.split() if word != b"begun")))
     second.close()
-    left.await_gone()
     daemon.log.find(r"reclaim lease=\d+ .*swept=1 remaining=0 sweep=done")
+    left.await_gone()
     assert logins(bare) == 1 and not kept.gone()
     kept.kill()
 
