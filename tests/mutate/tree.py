@@ -1,0 +1,122 @@
+"""A private copy of the sources with a build of its own, and commands that leave nothing running."""
+
+import contextlib
+import ctypes
+import filecmp
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
+
+import procs  # noqa: E402
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans():
+    """What a command leaves behind becomes our child instead of init's, wherever it hides, so that it can be ended."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_all():
+    """Ends and reaps everything that descends from us."""
+    while pids := procs.descendants(os.getpid()):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        time.sleep(0.01)
+
+
+def run(words, seconds, **options):
+    """(status, output); the status is None when its time was up. Nothing that it started outlives it."""
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, **options)
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+            process.send_signal(signal.SIGINT)  # for pytest, which cleans up
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+        finally:
+            end_all()
+            process.poll()
+        out.seek(0)
+        return status, out.read().decode(errors="replace")
+
+
+class Tree:
+    """`root`/tree and `root`/build. With the sanitizers, as in scripts/check; without -g, for speed."""
+
+    def __init__(self, source, root):
+        self.source, self.dir, self.build_dir, self.jobs = source, f"{root}/tree", f"{root}/build", os.cpu_count()
+        listed = subprocess.run(["git", "ls-files"], cwd=source, capture_output=True, text=True, check=True).stdout
+        self.files = [f for f in listed.splitlines() if os.path.isfile(os.path.join(source, f))]
+
+    def path(self, file):
+        return pathlib.Path(self.dir, file)
+
+    def prepare(self):
+        """Copies what differs and builds it all."""
+        for file in self.files:
+            ours, theirs = pathlib.Path(self.source, file), self.path(file)
+            if not theirs.exists() or not filecmp.cmp(ours, theirs, shallow=False):
+                theirs.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ours, theirs)
+                shutil.copymode(ours, theirs)
+        if not self.path(".deps").is_symlink():
+            self.path(".deps").symlink_to(os.path.join(self.source, ".deps"))
+        status, out = run(["cmake", "-S", self.dir, "-B", self.build_dir, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug",
+                           "-DSSHLEASE_SANITIZE=address,undefined", "-DCMAKE_C_FLAGS_DEBUG=-O1"], 300)
+        if status == 0:
+            status, out = self.build("all", seconds=1800)
+        if status != 0:
+            sys.exit(f"mutate: the unchanged sources do not build in {self.build_dir}:\n{out[-4000:]}")
+        with open(f"{self.build_dir}/compile_commands.json", encoding="utf-8") as f:
+            self.commands = {os.path.relpath(c["file"], self.dir): shlex.split(c["command"]) for c in json.load(f)}
+
+        self.programs = sorted(os.listdir(f"{self.build_dir}/bin"))
+
+    def build(self, *targets, seconds=300):
+        return run(["cmake", "--build", self.build_dir, "-j", str(self.jobs), "--target", *targets], seconds)
+
+    def object_code(self, file):
+        """What the optimizer makes of a file, without sanitizers, which put line and column into it; None: an error."""
+        words = [w for w in self.commands[file] if not w.startswith(("-fsanitize", "-fno-sanitize", "-g", "-O"))]
+        out = f"{self.build_dir}/one.o"
+        words[words.index("-o") + 1] = out
+        if run([*words, "-O2", "-w"], 120, cwd=self.build_dir)[0] != 0:
+            return None
+        with open(out, "rb") as f:
+            return f.read()
+
+    def ctest(self, *args, seconds=600):
+        """The name of a test that failed, or None. A test that does not end has failed."""
+        status, out = run(["ctest", "--test-dir", self.build_dir, "--parallel", str(self.jobs), "--stop-on-failure",
+                           "--output-on-failure", *args], seconds)
+        if status == 0:
+            return None
+        failed = re.search(r"^\t *\d+ - (\S+) \(", out, re.M)
+        return failed[1] if failed else "no end in time" if status is None else f"ctest: {out[-300:]}"
+
+    def system(self, files, seconds=1200):
+        """The same of system tests, given as paths below tests/system."""
+        env = {**os.environ, "SSHLEASE_BUILD": self.build_dir, "UBSAN_OPTIONS": "print_stacktrace=1"}
+        status, out = run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-x", "-n", str(self.jobs),
+                           *(f"tests/system/{f}" for f in files)], seconds, cwd=self.dir, env=env)
+        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", out, re.M)
+        return None if status == 0 else failed[1] if failed else "no end in time" if status is None else out[-300:]
