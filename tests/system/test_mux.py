@@ -219,7 +219,8 @@ def test_waiting_is_done_in_the_queue(make_tools, sshd, target):
 
 
 def test_who_waits_too_long_is_told(make_tools, sshd, target):
-    tools = make_tools({"t": target(sshd, max_connections=1, acquire_timeout="300ms")})
+    tools = make_tools({"t": target(sshd, max_connections=1, min_idle=1, acquire_timeout="300ms")})
+    tools.daemon.await_connections(idle=1)  # its login is not under test
     with started(tools, "t", "echo up; cat") as first:
         assert first.stdout.readline() == b"up\n"
         done = tools.run("ssh", "t", "echo never")

@@ -219,7 +219,7 @@ def test_killed_under_a_lease(make_daemon, make_sshd, target):
 
 def test_killed_with_idle_connections(make_daemon, make_sshd, target):
     server = make_sshd()
-    daemon = make_daemon({"targets": {"t": target(server, min_idle=2, retry_min="50ms", retry_max="200ms")}})
+    daemon = make_daemon({"targets": {"t": target(server, min_idle=2)}})
     daemon.await_connections(idle=2)
     server.kill()
     daemon.await_connections(idle=0, closing=0)
