@@ -277,7 +277,7 @@ def test_an_agent_that_comes_later(sshd, with_agent, keys, agent, tmp_path):
 def test_a_malformed_answer_is_no_rejection(make_odd, with_password):
     """It is a failed handshake, tried again soon, not credentials that are no good for ten minutes."""
     server = make_odd("password", password="secret", garbage=b"\x33")
-    daemon = with_password(server, acquire_timeout="300ms")
+    daemon = with_password(server, acquire_timeout="1500ms")
     error = refusal(daemon)
     assert error.name == "handshake", error.text
     server.garbage = None
