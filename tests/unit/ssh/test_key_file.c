@@ -2,6 +2,7 @@
 #include "daemon/ssh/key_file.h"
 #include "proto/status.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,6 +29,23 @@ static const char locked[] = "-----BEGIN OPENSSH PRIVATE KEY-----\n"
                              "-----END OPENSSH PRIVATE KEY-----\n";
 static const char locked_public[] = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKCrYTHnyLLmAg9ColihnRKjhXnmHKYh3IJ0mHs88M1S";
 
+/* The first half of what is private in it. */
+static const char plain_seed[] = "\x80\x10\xc2\xa2\x86\x57\xd2\x18\x21\xf2\x5e\x67\xe4\xa2\x9e\x49";
+
+static int frees;
+
+void __real_free(void *mem);
+void __wrap_free(void *mem);
+
+void __wrap_free(void *mem)
+{
+    if (mem != NULL) {
+        frees++;
+        assert_null(memmem(mem, malloc_usable_size(mem), plain_seed, sizeof plain_seed - 1));
+    }
+    __real_free(mem);
+}
+
 static void expect_openssh(const char *text, bool encrypted, const char *public_line)
 {
     struct sl_key_file file;
@@ -52,6 +70,16 @@ static void test_openssh(void **state)
     (void)state;
     expect_openssh(plain, false, plain_public);
     expect_openssh(locked, true, locked_public);
+}
+
+static void test_nothing_private_is_left_in_freed_memory(void **state)
+{
+    (void)state;
+    struct sl_key_file file;
+    frees = 0;
+    assert_int_equal(sl_key_file_look(plain, strlen(plain), &file), 0);
+    assert_true(frees > 0);
+    sl_key_file_fini(&file);
 }
 
 static void expect_pem(const char *text, bool is_key, bool encrypted)
@@ -104,6 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_openssh),
+        cmocka_unit_test(test_nothing_private_is_left_in_freed_memory),
         cmocka_unit_test(test_pem),
         cmocka_unit_test(test_junk),
     };
