@@ -96,14 +96,8 @@ int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *sp
 
 /* Has the server listen for the lease; as sl_remote_open(), and SL_E_NO_LEASE while it is not granted, SL_E_AGAIN while
  * it moves to another connection. With the lease it ends without a callback, as its streams do. */
-struct sl_lease_remote;
 int sl_lease_listen(struct sl_lease *lease, const char *host, uint16_t port, const struct sl_remote_handler *handler,
-    void *arg, struct sl_lease_remote **ret_remote);
-/* As sl_remote_accept(); a stream of the lease. */
-int sl_lease_accept(struct sl_lease_remote *remote, const struct sl_stream_handler *handler, void *arg, size_t credit,
-    struct sl_stream **ret_stream);
-/* As sl_remote_close(). */
-void sl_lease_unlisten(struct sl_lease_remote *remote);
+    void *arg, struct sl_remote **ret_remote);
 
 /* An operator takes a lease back. 0, SL_E_NO_LEASE, or SL_E_NOT_ALLOWED: admins may end any, others their own uid's. */
 int sl_driver_revoke(struct sl_driver *driver, uint64_t lease_id, uid_t uid, const gid_t *gid, size_t gid_count);

@@ -87,13 +87,13 @@ static void on_pong(void *arg)
     sl_driver_note(slot->driver, &slot->work, SL_TODO_ALIVE);
 }
 
-/* The core does not see what a lease does; that the login was worth it is all it needs to know, and once. */
-void sl_driver_conn_answered(struct sl_driver_conn *slot)
+/* The core does not see what a lease does. That the login was worth something is all it needs to know. */
+static void on_answered(void *arg)
 {
-    if (!slot->answered) {
-        slot->answered = true;
-        sl_driver_note(slot->driver, &slot->work, SL_TODO_ALIVE);
-    }
+    struct sl_driver_conn *slot = arg;
+
+    slot->answered = true;
+    sl_driver_note(slot->driver, &slot->work, SL_TODO_ALIVE);
 }
 
 static void on_drained(void *arg, struct sl_party *party, const struct sl_drain_report *report)
@@ -111,7 +111,10 @@ static void on_crowded(void *arg, struct sl_party *party)
 static void on_closed(void *arg)
 {
     struct sl_driver_conn *slot = arg;
+    struct sl_lease *lease;
 
+    TAILQ_FOREACH(lease, &slot->leases, on_conn)
+    lease->party = NULL; /* gone with it */
     slot->conn = NULL;
     sl_driver_note(slot->driver, &slot->work, SL_TODO_GONE);
 }
@@ -119,6 +122,7 @@ static void on_closed(void *arg)
 static const struct sl_conn_handler conn_handler = {
     .on_ready = on_ready,
     .on_lost = on_lost,
+    .on_answered = on_answered,
     .on_pong = on_pong,
     .on_drained = on_drained,
     .on_crowded = on_crowded,

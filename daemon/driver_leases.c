@@ -3,7 +3,7 @@
  *   the core answers QUEUED, then GRANT or REFUSE; a granted one ends with RELEASED or ENDED
  *   a terminal LEASE_MOVED comes before the answer, and alone where the client is gone: it decides when the object goes
  *   DRAIN keeps it, without its client, until its part of the connection is cleaned up: driver_reclaim.c
- * Streams are the transport's; what lies between is one small object each, so that callbacks end with the lease. */
+ * Streams and ports are the transport's, and call the front end themselves; it mutes them when the lease is over. */
 #include "daemon/driver_state.h"
 
 #include "proto/status.h"
@@ -13,135 +13,51 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct sl_lease_stream {
-    TAILQ_ENTRY(sl_lease_stream) link; /* lease->streams */
-    struct sl_lease *lease;            /* NULL: cut off; the transport is still to say on_end */
-    const struct sl_stream_handler *handler;
-    void *arg;
-};
-
-/* --- streams ------------------------------------------------------------------------------------------------------ */
-
-static void on_stream_open(void *arg, int status, const char *text)
-{
-    struct sl_lease_stream *stream = arg;
-
-    if (stream->lease == NULL)
-        return;
-    if (status == 0 && stream->lease->conn != NULL)
-        sl_driver_conn_answered(stream->lease->conn);
-    stream->handler->on_open(stream->arg, status, text);
-}
-
-static void on_stream_data(void *arg, int fd, const uint8_t *data, size_t len)
-{
-    struct sl_lease_stream *stream = arg;
-
-    if (stream->lease != NULL)
-        stream->handler->on_data(stream->arg, fd, data, len);
-}
-
-static void on_stream_eof(void *arg)
-{
-    struct sl_lease_stream *stream = arg;
-
-    if (stream->lease != NULL)
-        stream->handler->on_eof(stream->arg);
-}
-
-static void on_stream_sent(void *arg, size_t len)
-{
-    struct sl_lease_stream *stream = arg;
-
-    if (stream->lease != NULL)
-        stream->handler->on_sent(stream->arg, len);
-}
-
-static void on_stream_exit(void *arg, const struct sl_stream_result *result)
-{
-    struct sl_lease_stream *stream = arg;
-
-    if (stream->lease != NULL && stream->handler->on_exit != NULL)
-        stream->handler->on_exit(stream->arg, result);
-}
-
-static void on_stream_end(void *arg, const struct sl_stream_result *result)
-{
-    struct sl_lease_stream *stream = arg;
-
-    if (stream->lease != NULL) {
-        TAILQ_REMOVE(&stream->lease->streams, stream, link);
-        stream->handler->on_end(stream->arg, result);
-    }
-    free(stream);
-}
-
-static const struct sl_stream_handler stream_handler = {
-    .on_open = on_stream_open,
-    .on_data = on_stream_data,
-    .on_eof = on_stream_eof,
-    .on_sent = on_stream_sent,
-    .on_exit = on_stream_exit,
-    .on_end = on_stream_end,
-};
-
-static void cut_streams(struct sl_lease *lease)
-{
-    struct sl_lease_stream *stream;
-
-    while ((stream = TAILQ_FIRST(&lease->streams)) != NULL) {
-        TAILQ_REMOVE(&lease->streams, stream, link);
-        stream->lease = NULL;
-    }
-    sl_driver_cut_remotes(lease);
-}
+/* --- streams and ports -------------------------------------------------------------------------------------------- */
 
 int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *spec,
     const struct sl_stream_handler *handler, void *arg, struct sl_stream **ret_stream)
 {
     if (lease->phase != SL_PHASE_HELD)
         return SL_E_NO_LEASE;
-    struct sl_lease_stream *stream = malloc(sizeof *stream);
-    if (stream == NULL)
+    if (lease->party == NULL)
         return SL_E_NOMEM;
-    *stream = (struct sl_lease_stream){.lease = lease, .handler = handler, .arg = arg};
-    int r = lease->party == NULL ? SL_E_NOMEM : sl_stream_open(lease->party, spec, &stream_handler, stream, ret_stream);
-    if (r != 0) {
-        free(stream);
-        return r;
-    }
-    TAILQ_INSERT_TAIL(&lease->streams, stream, link);
-    if (spec->kind < SL_SPEC_TCP) /* a forward starts nothing that could be left behind */
+    int r = sl_stream_open(lease->party, spec, handler, arg, ret_stream);
+    if (r == 0 && spec->kind < SL_SPEC_TCP) /* a forward starts nothing that could be left behind */
         lease->uncleaned++;
-    return SL_OK;
+    return r;
 }
 
-int sl_lease_accept(struct sl_lease_remote *remote, const struct sl_stream_handler *handler, void *arg, size_t credit,
-    struct sl_stream **ret_stream)
+int sl_lease_listen(struct sl_lease *lease, const char *host, uint16_t port, const struct sl_remote_handler *handler,
+    void *arg, struct sl_remote **ret_remote)
 {
-    struct sl_lease_stream *stream = malloc(sizeof *stream);
-
-    if (stream == NULL)
+    if (lease->phase != SL_PHASE_HELD)
+        return SL_E_NO_LEASE;
+    if (lease->conn == NULL)
+        return SL_E_AGAIN; /* it is moving: its party is parked, and no server is there to listen */
+    if (lease->conn->lost_status != 0)
+        return SL_E_CONNECTION_LOST;
+    if (lease->party == NULL)
         return SL_E_NOMEM;
-    *stream = (struct sl_lease_stream){.lease = remote->lease, .handler = handler, .arg = arg};
-    int r = sl_remote_accept(remote->remote, &stream_handler, stream, credit, ret_stream);
-    if (r != 0) {
-        free(stream);
-        return r;
-    }
-    TAILQ_INSERT_TAIL(&remote->lease->streams, stream, link);
-    return SL_OK;
+    return sl_remote_open(lease->party, host, port, handler, arg, ret_remote);
 }
 
 /* --- what the front ends want ------------------------------------------------------------------------------------- */
+
+/* Nothing of it calls the client any more. */
+static void mute(struct sl_lease *lease)
+{
+    if (lease->party != NULL)
+        sl_party_mute(lease->party);
+}
 
 static void bury(struct sl_lease *lease)
 {
     struct sl_driver *d = lease->driver;
 
+    mute(lease);
     sl_driver_lease_leave(lease);
     sl_driver_forget(d, &lease->work);
-    cut_streams(lease);
     TAILQ_REMOVE(sl_driver_lease_home(lease), lease, link);
     sl_driver_lease_unname(lease);
     free(lease->refuse_text);
@@ -152,7 +68,7 @@ static void bury(struct sl_lease *lease)
 /* Nothing is to be cleaned up after it. */
 static void end_party(struct sl_lease *lease)
 {
-    cut_streams(lease); /* those that were parked with it end now, and have nobody to tell */
+    mute(lease); /* those that were parked with it end now, and have nobody to tell */
     if (lease->party != NULL)
         sl_party_end(lease->party);
     sl_driver_lease_leave(lease);
@@ -163,7 +79,7 @@ static void finish(struct sl_lease *lease)
 {
     if (lease->phase == SL_PHASE_OVER)
         return;
-    cut_streams(lease);
+    mute(lease);
     if (lease->conn == NULL || (lease->party != NULL && sl_party_is_parked(lease->party)))
         end_party(lease); /* it was parked, or there is none */
     sl_driver_lease_move(lease, SL_PHASE_OVER);
@@ -231,8 +147,6 @@ int sl_lease_acquire(struct sl_driver *d, const char *target, const struct sl_le
     lease->driver = d;
     lease->work.of = SL_WORK_LEASE;
     lease->phase = SL_PHASE_ASKING;
-    TAILQ_INIT(&lease->streams);
-    TAILQ_INIT(&lease->remotes);
     lease->handler = handler;
     lease->arg = arg;
     lease->pid = owner->pid;
@@ -278,7 +192,7 @@ void sl_lease_abandon(struct sl_lease *lease)
 {
     if (lease->phase >= SL_PHASE_ABANDONED)
         return;
-    cut_streams(lease);
+    mute(lease);
     lease->phase = SL_PHASE_ABANDONED;
     sl_driver_note(lease->driver, &lease->work, SL_TODO_CLIENT_GONE);
 }

@@ -87,19 +87,6 @@ struct sl_driver_conn {
     char *lost_text; /* for the log line about the loss; NULL: none */
 };
 
-struct sl_lease_stream;
-TAILQ_HEAD(sl_lease_stream_list, sl_lease_stream);
-
-/* A port of the server's that a lease listens on. */
-struct sl_lease_remote {
-    TAILQ_ENTRY(sl_lease_remote) link; /* lease->remotes */
-    struct sl_lease *lease;            /* NULL: cut off; the transport is still to say on_closed */
-    struct sl_remote *remote;
-    const struct sl_remote_handler *handler;
-    void *arg;
-};
-TAILQ_HEAD(sl_lease_remote_list, sl_lease_remote);
-
 enum sl_lease_phase {
     SL_PHASE_ASKING, /* waits, in the core or on the way to it */
     SL_PHASE_HELD,
@@ -123,8 +110,6 @@ struct sl_lease {
     struct sl_party *party;          /* on that connection, or parked; NULL: no memory for it, or cleaned up */
     uint32_t uncleaned;              /* streams opened under it, of which no clean-up has told yet */
     enum sl_reason reclaim;          /* why it is cleaned up after */
-    struct sl_lease_stream_list streams;
-    struct sl_lease_remote_list remotes;
     const struct sl_lease_handler *handler;
     void *arg;
     pid_t pid;
@@ -264,8 +249,6 @@ void sl_driver_conn_dial(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_conn_ping(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_conn_close(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_conn_moved(struct sl_driver *d, const struct sl_action *act);
-/* The server has said yes to something a lease asked for. */
-void sl_driver_conn_answered(struct sl_driver_conn *slot);
 /* Feeds what the slot's todo bit `todo` stands for into *ret_event. */
 void sl_driver_conn_event(struct sl_driver_conn *slot, unsigned todo, struct sl_event *ret_event);
 
@@ -300,10 +283,6 @@ void sl_driver_lease_drained(
 void sl_driver_leases_uncleaned(struct sl_driver_conn *slot, const struct sl_action *act);
 /* It is gone: nobody is on it any more. */
 void sl_driver_leases_leave(struct sl_driver_conn *slot);
-
-/* driver_remote.c */
-/* Its ports do not call any more. */
-void sl_driver_cut_remotes(struct sl_lease *lease);
 
 /* driver_text.c: what a person is told. */
 #define SL_REFUSAL_SIZE 1024u

@@ -35,7 +35,7 @@ struct sl_forward {
     uint32_t rid;
     bool answered;
     struct sl_listener *listener[2];
-    struct sl_lease_remote *remote;
+    struct sl_remote *remote;
     uint16_t port; /* of the server's, where it was the one to choose */
     bool full;     /* a connection waits at the server until another one has ended */
 };

@@ -528,7 +528,7 @@ int sl_forward_conn_remote(struct sl_forward *f)
     struct sl_forward_conn *conn = new_conn(f->owner, -1);
     const bool socks = sl_forward_is_socks_there(f);
     const size_t credit = socks ? SL_SOCKS_REQUEST_MAX : 0;
-    int r = conn == NULL ? SL_E_NOMEM : sl_lease_accept(f->remote, &stream_handler, conn, credit, &conn->stream);
+    int r = conn == NULL ? SL_E_NOMEM : sl_remote_accept(f->remote, &stream_handler, conn, credit, &conn->stream);
 
     if (r == 0 && socks) {
         sl_socks_init(&conn->socks);

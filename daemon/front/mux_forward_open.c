@@ -205,5 +205,5 @@ void sl_forward_close(struct sl_forward *f, const char *why)
         return;
     }
     f->phase = SL_FORWARD_CLOSING;
-    sl_lease_unlisten(f->remote);
+    sl_remote_close(f->remote);
 }

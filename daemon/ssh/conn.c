@@ -437,6 +437,8 @@ static void deliver(struct sl_conn *conn)
         conn->owed &= ~now;
         if (now == SL_OWED_READY) {
             conn->handler.on_ready(conn->arg);
+        } else if (now == SL_OWED_ANSWERED) {
+            conn->handler.on_answered(conn->arg);
         } else if (now == SL_OWED_LOST) {
             conn->handler.on_lost(conn->arg, conn->lost_status,
                 conn->lost_text != NULL ? conn->lost_text : sl_status_text(conn->lost_status));

@@ -34,11 +34,12 @@ enum sl_phase {
 const char *sl_phase_name(enum sl_phase phase);
 
 /* What a callback is owed for; delivered by the tick, never earlier. */
-#define SL_OWED_READY   1u
-#define SL_OWED_DRAINED 2u
-#define SL_OWED_LOST    4u
-#define SL_OWED_PONG    8u
-#define SL_OWED_CROWDED 16u
+#define SL_OWED_READY    1u
+#define SL_OWED_ANSWERED 2u
+#define SL_OWED_DRAINED  4u
+#define SL_OWED_LOST     8u
+#define SL_OWED_PONG     16u
+#define SL_OWED_CROWDED  32u
 
 /* The one operation whose state libssh2 keeps in the session: at most one at a time. */
 enum sl_op { SL_OP_NONE, SL_OP_OPEN, SL_OP_PING };
@@ -158,6 +159,7 @@ struct sl_conn {
     uint64_t command_end_ms;  /* the last one's */
     uint64_t trial_ms;        /* a second session is tried since; 0: not */
     enum sl_serves serves;
+    bool answered; /* it has opened a stream */
 
     /* leases */
     struct sl_party_list parties;

@@ -1,7 +1,9 @@
-/* A lease leaves a connection that has no session for it, or none any more, and goes on with another one: its streams,
- * of which nothing was sent, go along, and so do the marks of what it has started. */
+/* A lease's streams as a whole. They leave, with their lease, a connection that has no session for it, or none any more,
+ * and go on with another one: of those nothing was sent, and the marks of what the lease has started go along. They are
+ * muted when their lease is over for its client, and end with it. */
 #include "daemon/ssh/channel.h"
 #include "daemon/ssh/party.h"
+#include "daemon/ssh/remote.h"
 #include "daemon/ssh/stream.h"
 
 #include <assert.h>
@@ -58,6 +60,16 @@ void sl_party_move(struct sl_party *party, struct sl_conn *conn)
         sl_stream_join(stream, conn);
     }
     sl_conn_schedule(conn);
+}
+
+void sl_party_mute(struct sl_party *party)
+{
+    if (party->conn == NULL) {
+        sl_stream_mute(&party->parked, party);
+    } else {
+        sl_stream_mute(&party->conn->streams, party);
+        sl_remote_mute(party);
+    }
 }
 
 void sl_party_end(struct sl_party *party)

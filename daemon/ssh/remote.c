@@ -94,6 +94,27 @@ void sl_remote_close_all(struct sl_party *party)
     }
 }
 
+static void hear_listening(void *arg, int status, uint16_t port, const char *text)
+{
+    (void)arg, (void)status, (void)port, (void)text;
+}
+
+static void hear(void *arg)
+{
+    (void)arg;
+}
+
+void sl_remote_mute(struct sl_party *party)
+{
+    struct sl_remote *remote;
+    TAILQ_FOREACH(remote, &party->conn->remotes, link)
+    {
+        if (remote->party == party) {
+            remote->handler = (struct sl_remote_handler){hear_listening, hear, hear};
+        }
+    }
+}
+
 void sl_remote_disown(struct sl_party *party)
 {
     struct sl_remote *remote;

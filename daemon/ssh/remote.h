@@ -9,6 +9,8 @@
 void sl_remote_pump(struct sl_conn *conn);
 /* One turn for all of them; any may have ended, and the connection been closed, when it returns. */
 void sl_remote_tick(struct sl_conn *conn);
+/* Those of the party call nobody any more. */
+void sl_remote_mute(struct sl_party *party);
 /* As sl_remote_close(), each of the party's. */
 void sl_remote_close_all(struct sl_party *party);
 /* The party goes; what the server has not answered yet goes by itself. */

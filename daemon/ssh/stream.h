@@ -84,6 +84,8 @@ void sl_stream_start_over(struct sl_stream *stream);
 /* One that waits for a session leaves its connection, for its party to be parked; or joins another. */
 void sl_stream_leave(struct sl_stream *stream);
 void sl_stream_join(struct sl_stream *stream, struct sl_conn *conn);
+/* Those of the list that are the party's call nobody any more. */
+void sl_stream_mute(struct sl_stream_list *list, const struct sl_party *party);
 /* on_end for one that is on no connection, then it is gone. */
 void sl_stream_abandon(struct sl_stream *stream);
 /* Ends the streams of one party without waiting for the server any more: each gets its on_end. */

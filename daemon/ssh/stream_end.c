@@ -37,6 +37,18 @@ void sl_stream_note_end(struct sl_stream *stream, bool by_server)
     stream->party->ended_by_server += by_server && !sl_stream_is_forward(stream);
 }
 
+void sl_stream_tell_open(struct sl_stream *stream)
+{
+    struct sl_conn *conn = stream->conn;
+    if (!conn->answered) {
+        conn->answered = true;
+        conn->owed |= SL_OWED_ANSWERED;
+    }
+    if (stream->ending == SL_ENDING_NO) {
+        stream->handler.on_open(stream->arg, 0, "");
+    }
+}
+
 void sl_stream_end_unknown(struct sl_stream *stream, const char *text)
 {
     const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = text};

@@ -217,9 +217,7 @@ static bool run_dialing(struct sl_stream *stream)
     if (chan->state == SL_CHAN_USED) {
         stream->state = SL_STREAM_RUNNING;
         stream->deadline_ms = UINT64_MAX;
-        if (stream->ending == SL_ENDING_NO) {
-            stream->handler.on_open(stream->arg, 0, "");
-        }
+        sl_stream_tell_open(stream);
         return !sl_stream_is_over(stream);
     }
     if (stream->ending != SL_ENDING_NO || chan->state == SL_CHAN_REFUSED || sl_stream_is_late(stream)) {

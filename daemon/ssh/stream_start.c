@@ -211,9 +211,7 @@ static void was_started(struct sl_stream *stream)
     stream->plan = NULL;
     stream->state = SL_STREAM_RUNNING;
     stream->deadline_ms = UINT64_MAX;
-    if (stream->ending == SL_ENDING_NO) {
-        stream->handler.on_open(stream->arg, 0, "");
-    }
+    sl_stream_tell_open(stream);
 }
 
 bool sl_stream_run_starting(struct sl_stream *stream)

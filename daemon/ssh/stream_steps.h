@@ -13,6 +13,8 @@ bool sl_stream_is_late(const struct sl_stream *stream);
 uint64_t sl_stream_in_ms(const struct sl_stream *stream, uint64_t ms);
 /* on_end, without a result. */
 void sl_stream_end_unknown(struct sl_stream *stream, const char *text);
+/* The server has opened it. */
+void sl_stream_tell_open(struct sl_stream *stream);
 /* The stream never ran: the channel goes, on_open says why, on_end follows. `unanswered` as for sl_chan_close(). */
 void sl_stream_refuse(struct sl_stream *stream, int status, const char *text, bool unanswered);
 /* Its channel is about to be closed. `by_server`: the server has done so, or nothing runs there. A drain counts these.

@@ -55,6 +55,8 @@ struct sl_conn_handler {
     /* The dial failed, or the connection died; `text` is for a person and names what happened. Comes at most once; its
      * streams have had their on_end before. Nothing but sl_conn_close() is left to do. */
     void (*on_lost)(void *arg, int status, const char *text);
+    /* The server has opened a stream for us: the login was worth something. Comes once. */
+    void (*on_answered)(void *arg);
     /* Bytes were received after sl_conn_ping(). */
     void (*on_pong)(void *arg);
     /* The party is gone when this returns. */
@@ -143,6 +145,9 @@ void sl_party_move(struct sl_party *party, struct sl_conn *conn);
 void sl_party_drain(struct sl_party *party);
 /* Its streams that are open now. */
 uint32_t sl_party_streams(const struct sl_party *party);
+/* Nobody hears of its streams and ports any more: they are dead for whoever opened them, and go on to their ends as they
+ * are. Idempotent; legal within a callback of any of them. */
+void sl_party_mute(struct sl_party *party);
 
 /* --- streams --- */
 

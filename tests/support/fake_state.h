@@ -62,6 +62,7 @@ struct sl_conn {
     int status;
     char text[128];
     uint64_t received_ms;
+    bool answered;
     struct stream_list streams;
     TAILQ_HEAD(, sl_party) parties;
     TAILQ_HEAD(, sl_remote) remotes;
@@ -92,6 +93,8 @@ void sl_fake_drop_handle(struct sl_conn *c);
 void sl_fake_end_streams(struct sl_conn *c, const struct sl_party *party, const char *text);
 void sl_fake_run_streams(struct sl_conn *c);
 void sl_fake_end_stream(struct sl_stream *s, const struct sl_stream_result *result);
+
+void sl_fake_mute(struct stream_list *list, const struct sl_party *party);
 
 /* fake_party.c */
 void sl_fake_free_party(struct sl_party *p);

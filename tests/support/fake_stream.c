@@ -65,6 +65,44 @@ void sl_fake_end_streams(struct sl_conn *c, const struct sl_party *party, const 
     }
 }
 
+static void hear_status(void *arg, int status, const char *text)
+{
+    (void)arg, (void)status, (void)text;
+}
+
+static void hear_data(void *arg, int fd, const uint8_t *data, size_t len)
+{
+    (void)arg, (void)fd, (void)data, (void)len;
+}
+
+static void hear_eof(void *arg)
+{
+    (void)arg;
+}
+
+static void hear_sent(void *arg, size_t len)
+{
+    (void)arg, (void)len;
+}
+
+static void hear_end(void *arg, const struct sl_stream_result *result)
+{
+    (void)arg, (void)result;
+}
+
+void sl_fake_mute(struct stream_list *list, const struct sl_party *party)
+{
+    static const struct sl_stream_handler nobody = {
+        .on_open = hear_status, .on_data = hear_data, .on_eof = hear_eof, .on_sent = hear_sent, .on_end = hear_end};
+    struct sl_stream *s;
+
+    TAILQ_FOREACH(s, list, link)
+    {
+        if (s->party == party)
+            s->handler = &nobody;
+    }
+}
+
 static void exit_with(struct sl_stream *s, uint32_t status)
 {
     const struct sl_stream_result result = {.how = SL_RESULT_STATUS, .exit_status = status, .text = ""};
@@ -135,6 +173,10 @@ static void run_stream(struct sl_stream *s)
             s->handler->on_open(s->arg, SL_E_STREAM_REFUSED, "the server said no");
             sl_fake_end_stream(s, &result);
             return;
+        }
+        if (!s->conn->answered) {
+            s->conn->answered = true;
+            s->conn->handler->on_answered(s->conn->arg);
         }
         s->handler->on_open(s->arg, SL_OK, "");
     }

@@ -15,7 +15,7 @@
 
 struct client {
     struct sl_lease *lease;
-    struct sl_lease_remote *remote;
+    struct sl_remote *remote;
     struct sl_stream *stream;
     unsigned granted, released, ended, listening, knocks, closed, opened, data, stream_ends;
     int status;
@@ -154,15 +154,15 @@ static void a_port_is_listened_on_and_given_up(void **state)
     listen_on(&c, &w, 0);
     assert_int_equal(c.status, 0);
     assert_int_equal(c.port, 40000);
-    assert_int_equal(sl_lease_accept(c.remote, &stream_handler, &c, 100, &c.stream), SL_E_AGAIN);
+    assert_int_equal(sl_remote_accept(c.remote, &stream_handler, &c, 100, &c.stream), SL_E_AGAIN);
     sl_fake_knock(w.transport);
     WORLD_UNTIL(&w, c.knocks == 1);
-    assert_int_equal(sl_lease_accept(c.remote, &stream_handler, &c, 100, &c.stream), 0);
+    assert_int_equal(sl_remote_accept(c.remote, &stream_handler, &c, 100, &c.stream), 0);
     assert_int_equal(sl_stream_write(c.stream, "12345", 5), 0);
     WORLD_UNTIL(&w, c.data == 5);
     assert_int_equal(c.opened, 1);
     sl_stream_eof(c.stream);
-    sl_lease_unlisten(c.remote);
+    sl_remote_close(c.remote);
     WORLD_UNTIL(&w, c.closed == 1 && c.stream_ends == 1);
     sl_lease_release(c.lease);
     WORLD_UNTIL(&w, c.released == 1);
@@ -197,7 +197,7 @@ static void a_release_with_a_port_open_is_reclaimed(void **state)
     listen_on(&c, &w, 0);
     sl_fake_knock(w.transport);
     WORLD_UNTIL(&w, c.knocks == 1);
-    assert_int_equal(sl_lease_accept(c.remote, &stream_handler, &c, 100, &c.stream), 0);
+    assert_int_equal(sl_remote_accept(c.remote, &stream_handler, &c, 100, &c.stream), 0);
     sl_lease_release(c.lease);
     WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
     /* Neither calls any more. */

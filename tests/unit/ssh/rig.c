@@ -134,6 +134,11 @@ static void on_lost(void *arg, int status, const char *text)
     snprintf(conn->text, sizeof conn->text, "%s", text);
 }
 
+static void on_answered(void *arg)
+{
+    ((struct rig_conn *)arg)->answered++;
+}
+
 static void on_pong(void *arg)
 {
     ((struct rig_conn *)arg)->pongs++;
@@ -165,7 +170,15 @@ static void on_closed(void *arg)
     conn->conn = NULL;
 }
 
-static const struct sl_conn_handler conn_handler = {on_ready, on_lost, on_pong, on_drained, on_closed, on_crowded};
+static const struct sl_conn_handler conn_handler = {
+    .on_ready = on_ready,
+    .on_lost = on_lost,
+    .on_answered = on_answered,
+    .on_pong = on_pong,
+    .on_drained = on_drained,
+    .on_closed = on_closed,
+    .on_crowded = on_crowded,
+};
 
 void rig_dial(struct rig *rig, struct rig_conn *conn, struct sl_target_conf *target)
 {

@@ -18,7 +18,7 @@ struct rig_conn {
     struct rig *rig;
     struct sl_conn *conn;
     struct sl_party *party; /* of the lease that rig_lease() began last; the first begins with the connection */
-    unsigned ready, lost, pongs, drained, closed, crowded;
+    unsigned ready, lost, answered, pongs, drained, closed, crowded;
     struct sl_party *crowded_party;
     int status;
     char text[1024];

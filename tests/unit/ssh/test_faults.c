@@ -341,7 +341,18 @@ static void c_closed(void *arg)
 {
     ((struct closing *)arg)->closed = 1;
 }
-static const struct sl_conn_handler closing_conn = {c_ready, c_lost, c_pong, c_drained, c_closed, NULL};
+static void c_answered(void *arg)
+{
+    (void)arg;
+}
+static const struct sl_conn_handler closing_conn = {
+    .on_ready = c_ready,
+    .on_lost = c_lost,
+    .on_answered = c_answered,
+    .on_pong = c_pong,
+    .on_drained = c_drained,
+    .on_closed = c_closed,
+};
 
 static void on_turn(uv_prepare_t *prepare)
 {

@@ -60,6 +60,35 @@ static pid_t leave_behind(struct sl_party *party)
     return pid;
 }
 
+static void test_a_muted_one_is_heard_of_no_more(void **state)
+{
+    (void)state;
+    struct sl_party *other = begin();
+    struct rig_stream mine, theirs;
+    assert_int_equal(rig_exec(&conn, &mine, "echo go; cat"), 0);
+    assert_int_equal(exec_as(other, &theirs, "echo go; cat"), 0);
+    assert_true(rig_wait_out(&mine, "go\n", 5000));
+    assert_true(rig_wait_out(&theirs, "go\n", 5000));
+    assert_int_equal(conn.answered, 1); /* by the first of the two, and once */
+
+    assert_int_equal(sl_stream_write(theirs.stream, "unheard", 7), 0);
+    sl_party_mute(other);
+    sl_party_mute(other);
+    sl_party_drain(other);
+    assert_true(rig_wait(&rig, &conn.drained, 15000));
+    assert_int_equal(conn.report.streams, 1);
+    assert_int_equal(theirs.ended, 0);
+    assert_int_equal(theirs.sent, 0);
+    assert_string_equal(rig_out(&theirs), "go\n");
+
+    assert_int_equal(sl_stream_write(mine.stream, "heard", 5), 0);
+    assert_true(rig_wait_out(&mine, "go\nheard", 5000));
+    sl_stream_eof(mine.stream);
+    assert_true(rig_wait(&rig, &mine.ended, 5000));
+    rig_stream_fini(&mine);
+    rig_stream_fini(&theirs);
+}
+
 static void test_each_is_cleaned_up_for_itself(void **state)
 {
     (void)state;
@@ -199,6 +228,7 @@ int main(void)
         return 77;
     }
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_muted_one_is_heard_of_no_more, setup, stage_teardown),
         cmocka_unit_test_setup_teardown(test_each_is_cleaned_up_for_itself, setup, stage_teardown),
         cmocka_unit_test_setup_teardown(test_one_without_a_session_goes_elsewhere, setup, stage_teardown),
         cmocka_unit_test_setup_teardown(test_one_that_is_parked_can_end, setup, stage_teardown),
