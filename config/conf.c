@@ -62,33 +62,32 @@ bool sl_target_conf_same_identity(const struct sl_target_conf *a, const struct s
            sl_text_equal(a->host_key_alias, b->host_key_alias) && a->host_key_checking == b->host_key_checking;
 }
 
-static bool is_named(uid_t uid, const gid_t *gid, size_t gid_count, const uid_t *uids, size_t uids_count,
-    const gid_t *gids, size_t gids_count)
+static bool is_named(
+    const struct sl_who *who, const uid_t *uids, size_t uids_count, const gid_t *gids, size_t gids_count)
 {
     for (size_t i = 0; i < uids_count; i++) {
-        if (uids[i] == uid)
+        if (uids[i] == who->uid)
             return true;
     }
     for (size_t i = 0; i < gids_count; i++) {
-        for (size_t j = 0; j < gid_count; j++) {
-            if (gids[i] == gid[j])
+        for (size_t j = 0; j < who->gid_count; j++) {
+            if (gids[i] == who->gid[j])
                 return true;
         }
     }
     return false;
 }
 
-bool sl_target_conf_allows(const struct sl_target_conf *t, uid_t uid, const gid_t *gid, size_t gid_count)
+bool sl_target_conf_allows(const struct sl_target_conf *t, const struct sl_who *who)
 {
-    return uid == 0 || t->allow_everyone ||
-           is_named(uid, gid, gid_count, t->allow_uid, t->allow_uid_count, t->allow_gid, t->allow_gid_count);
+    return who->uid == 0 || t->allow_everyone ||
+           is_named(who, t->allow_uid, t->allow_uid_count, t->allow_gid, t->allow_gid_count);
 }
 
-bool sl_conf_is_admin(const struct sl_conf *conf, uid_t uid, const gid_t *gid, size_t gid_count)
+bool sl_conf_is_admin(const struct sl_conf *conf, const struct sl_who *who)
 {
-    return uid == 0 || uid == conf->daemon_uid ||
-           is_named(
-               uid, gid, gid_count, conf->admin_uid, conf->admin_uid_count, conf->admin_gid, conf->admin_gid_count);
+    return who->uid == 0 || who->uid == conf->daemon_uid ||
+           is_named(who, conf->admin_uid, conf->admin_uid_count, conf->admin_gid, conf->admin_gid_count);
 }
 
 void sl_conf_free(struct sl_conf *conf)

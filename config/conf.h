@@ -5,6 +5,7 @@
 
 #include "config/conf_parts.h"
 #include "config/policy.h"
+#include "daemon/base/who.h"
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -52,8 +53,8 @@ void sl_target_conf_unref(struct sl_target_conf *t); /* NULL is fine */
  * made under one must not be leased under the other. */
 bool sl_target_conf_same_identity(const struct sl_target_conf *a, const struct sl_target_conf *b);
 
-/* Whether a client of `uid` with the groups `gid[]` may lease this target. Root always may. */
-bool sl_target_conf_allows(const struct sl_target_conf *t, uid_t uid, const gid_t *gid, size_t gid_count);
+/* Whether `who` may lease this target. Root always may. */
+bool sl_target_conf_allows(const struct sl_target_conf *t, const struct sl_who *who);
 
 struct sl_listen_conf {
     char *path;  /* NULL: the default of the mode */
@@ -101,6 +102,6 @@ struct sl_target_conf *sl_conf_find_as(const struct sl_conf *conf, const char *n
 int sl_conf_adhoc(const struct sl_conf *conf, const char *name, struct sl_target_conf **ret_target);
 
 /* Whether a client may use the administrative verbs on what is not its own. */
-bool sl_conf_is_admin(const struct sl_conf *conf, uid_t uid, const gid_t *gid, size_t gid_count);
+bool sl_conf_is_admin(const struct sl_conf *conf, const struct sl_who *who);
 
 #endif

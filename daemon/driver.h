@@ -42,16 +42,20 @@ void sl_driver_shutdown(struct sl_driver *driver, bool now, sl_driver_stopped_fn
  * a callback of the driver. */
 void sl_driver_flush(struct sl_driver *driver);
 
+/* Whether `who` may lease the target of that name now. 0, and in *ret_conf its settings (the caller owns the reference);
+ * or SL_E_NO_TARGET, SL_E_NOT_ALLOWED, SL_E_NOMEM, and in `text` the sentence for a person. Nothing is leased or made. */
+int sl_driver_admit(const struct sl_driver *driver, const char *name, const struct sl_who *who,
+    struct sl_target_conf **ret_conf, char *text, size_t size);
+
 /* --- leases, for the front ends. No callback runs before the call that caused it has returned. --- */
 
-/* Who asks; copied. */
-struct sl_lease_owner {
-    pid_t pid;
-    uint64_t start_time; /* of that process: see net/peer.h */
-    uid_t uid;
-    const gid_t *gid;
-    size_t gid_count;
-    const char *label; /* may be "" */
+/* What is asked for, and by whom; copied. */
+struct sl_lease_wish {
+    const char *target; /* its name */
+    const struct sl_who *who;
+    const char *label;           /* for people; may be "" */
+    uint64_t acquire_timeout_ms; /* 0: the target's; or SL_ACQUIRE_PATIENTLY */
+    uint64_t lease_timeout_ms;   /* 0: the target's */
 };
 
 struct sl_lease_grant {
@@ -77,11 +81,10 @@ struct sl_lease_handler {
  * connection has no end; that for a target that cannot be reached ends as others'. */
 #define SL_ACQUIRE_PATIENTLY UINT64_MAX
 
-/* Asks for a lease of the target named `target`. Authorises by `owner`. 0, or SL_E_NOMEM. Any refusal, an unknown
+/* Asks for a lease. 0, or SL_E_NOMEM. Any refusal, an unknown
  * target included, comes as on_refused. */
-int sl_lease_acquire(struct sl_driver *driver, const char *target, const struct sl_lease_owner *owner,
-    uint64_t acquire_timeout_ms, uint64_t lease_timeout_ms, const struct sl_lease_handler *handler, void *arg,
-    struct sl_lease **ret_lease);
+int sl_lease_acquire(struct sl_driver *driver, const struct sl_lease_wish *wish, const struct sl_lease_handler *handler,
+    void *arg, struct sl_lease **ret_lease);
 /* on_renewed follows, unless the lease ends first. One at a time. Ignored while the lease is not granted. */
 void sl_lease_renew(struct sl_lease *lease, uint64_t lease_timeout_ms);
 /* on_released follows (or on_refused or on_ended, when that came to pass first), and no other callback. While waiting,
@@ -100,7 +103,7 @@ int sl_lease_listen(struct sl_lease *lease, const char *host, uint16_t port, con
     void *arg, struct sl_remote **ret_remote);
 
 /* An operator takes a lease back. 0, SL_E_NO_LEASE, or SL_E_NOT_ALLOWED: admins may end any, others their own uid's. */
-int sl_driver_revoke(struct sl_driver *driver, uint64_t lease_id, uid_t uid, const gid_t *gid, size_t gid_count);
+int sl_driver_revoke(struct sl_driver *driver, uint64_t lease_id, const struct sl_who *who);
 
 /* Whoever has `uid` wants its next lease of the target to be a new login: its idle connections there are closed, with
  * those that were dialed ahead; leased ones when they are given back. Where owners share, it is everybody's. Nothing
@@ -108,8 +111,9 @@ int sl_driver_revoke(struct sl_driver *driver, uint64_t lease_id, uid_t uid, con
 void sl_driver_reset(struct sl_driver *driver, const char *target, uid_t uid);
 
 /* The same as a request: for an administrator all connections of the target are dropped so, whoever's they are, and its
- * failed dials are forgotten. 0, SL_E_NO_TARGET, SL_E_NOT_ALLOWED, SL_E_SHUTDOWN, SL_E_LIMIT or SL_E_NOMEM. */
-int sl_driver_reconnect(struct sl_driver *driver, const char *target, const struct sl_lease_owner *owner);
+ * failed dials are forgotten. 0; as sl_driver_admit(), or SL_E_SHUTDOWN, with a sentence in `text`. */
+int sl_driver_reconnect(
+    struct sl_driver *driver, const char *target, const struct sl_who *who, char *text, size_t size);
 
 /* --- looking, for front/admin --- */
 struct sl_target_view {
@@ -137,11 +141,9 @@ struct sl_driver_totals {
 typedef void (*sl_target_view_fn)(void *arg, const struct sl_target_view *view);
 typedef void (*sl_lease_view_fn)(void *arg, const struct sl_lease_view *view);
 typedef void (*sl_counter_fn)(void *arg, const char *name, const char *label, uint64_t value);
-/* Only what `uid` may see: admins everything, others the targets they may lease and their own leases. */
-void sl_driver_each_target(
-    struct sl_driver *driver, uid_t uid, const gid_t *gid, size_t gid_count, sl_target_view_fn fn, void *arg);
-void sl_driver_each_lease(
-    struct sl_driver *driver, uid_t uid, const gid_t *gid, size_t gid_count, sl_lease_view_fn fn, void *arg);
+/* Only what `who` may see: admins everything, others the targets they may lease and their own leases. */
+void sl_driver_each_target(struct sl_driver *driver, const struct sl_who *who, sl_target_view_fn fn, void *arg);
+void sl_driver_each_lease(struct sl_driver *driver, const struct sl_who *who, sl_lease_view_fn fn, void *arg);
 /* Counters since the start: ("leases_ended", "expired", 3) … */
 void sl_driver_each_counter(struct sl_driver *driver, sl_counter_fn fn, void *arg);
 /* All targets together. */

@@ -51,6 +51,14 @@ static void mute(struct sl_lease *lease)
         sl_party_mute(lease->party);
 }
 
+static void free_lease(struct sl_lease *lease)
+{
+    sl_who_fini(&lease->who);
+    free(lease->refuse_text);
+    free(lease->label);
+    free(lease);
+}
+
 static void bury(struct sl_lease *lease)
 {
     struct sl_driver *d = lease->driver;
@@ -60,9 +68,7 @@ static void bury(struct sl_lease *lease)
     sl_driver_forget(d, &lease->work);
     TAILQ_REMOVE(sl_driver_lease_home(lease), lease, link);
     sl_driver_lease_unname(lease);
-    free(lease->refuse_text);
-    free(lease->label);
-    free(lease);
+    free_lease(lease);
 }
 
 /* Nothing is to be cleaned up after it. */
@@ -104,41 +110,32 @@ void sl_driver_leases_free(struct sl_driver *d)
     free(d->lease_slot);
 }
 
-/* Of a name USER@TARGET that is none because the target has another user; its name and user are in the configuration.
- */
-static const struct sl_target_conf *of_another_user(
-    const struct sl_driver *d, const char *name, const struct sl_lease_owner *owner)
+static void plan_refusal(struct sl_lease *lease, int status, const char *text)
 {
-    bool same = true;
-    const struct sl_target_conf *conf = sl_conf_find_as(d->conf, name, &same);
-
-    return !same && sl_target_conf_allows(conf, owner->uid, owner->gid, owner->gid_count) ? conf : NULL;
-}
-
-static void plan_refusal(struct sl_lease *lease, int status, const char *name, const struct sl_lease_owner *owner)
-{
-    char text[SL_REFUSAL_SIZE], quoted[SL_LOG_QUOTE_SIZE];
-    const struct sl_target_conf *other;
-
-    if (status == SL_E_NO_TARGET && (other = of_another_user(lease->driver, name, owner)) != NULL)
-        (void)snprintf(text, sizeof text, "no such target: %s (%s logs in as %s)",
-            sl_log_quote(quoted, sizeof quoted, name), other->name, other->user != NULL ? other->user : "nobody");
-    else if (status == SL_E_NO_TARGET) /* a name that nobody has checked: it ends on somebody's terminal */
-        (void)snprintf(text, sizeof text, "no such target: %s", sl_log_quote(quoted, sizeof quoted, name));
-    else if (status == SL_E_NOT_ALLOWED)
-        (void)snprintf(text, sizeof text, "not allowed to lease %s", name);
-    else if (status == SL_E_LIMIT)
-        (void)snprintf(
-            text, sizeof text, "target %s: the daemon knows too many targets already (limits.targets)", name);
-    else
-        (void)snprintf(text, sizeof text, "target %s: %s", name, sl_status_text(status));
     lease->refuse_status = status;
     lease->refuse_text = strdup(text);
 }
 
-int sl_lease_acquire(struct sl_driver *d, const char *target, const struct sl_lease_owner *owner,
-    uint64_t acquire_timeout_ms, uint64_t lease_timeout_ms, const struct sl_lease_handler *handler, void *arg,
-    struct sl_lease **ret_lease)
+/* Finds its target, or why there is none. */
+static void look_for_target(struct sl_lease *lease, const char *name)
+{
+    struct sl_driver *d = lease->driver;
+    struct sl_target_conf *conf = NULL;
+    char text[SL_REFUSAL_SIZE];
+    int r = sl_driver_admit(d, name, &lease->who, &conf, text, sizeof text);
+
+    if (r == 0) {
+        r = sl_driver_targets_take(d, conf, &lease->target);
+        if (r != 0)
+            sl_driver_door_says(d, r, name, &lease->who, text, sizeof text);
+        sl_target_conf_unref(conf);
+    }
+    if (r != 0)
+        plan_refusal(lease, r, text);
+}
+
+int sl_lease_acquire(struct sl_driver *d, const struct sl_lease_wish *wish, const struct sl_lease_handler *handler,
+    void *arg, struct sl_lease **ret_lease)
 {
     struct sl_lease *lease = calloc(1, sizeof *lease);
 
@@ -149,25 +146,19 @@ int sl_lease_acquire(struct sl_driver *d, const char *target, const struct sl_le
     lease->phase = SL_PHASE_ASKING;
     lease->handler = handler;
     lease->arg = arg;
-    lease->pid = owner->pid;
-    lease->start_time = owner->start_time;
-    lease->uid = owner->uid;
-    lease->label = strdup(owner->label);
+    lease->label = strdup(wish->label);
     lease->asked_ms = uv_now(d->loop);
-    lease->patient = acquire_timeout_ms == SL_ACQUIRE_PATIENTLY;
-    lease->acquire_timeout_ms = lease->patient ? 0 : acquire_timeout_ms;
-    lease->lease_timeout_ms = lease_timeout_ms;
-    if (lease->label == NULL || sl_driver_lease_name(d, lease) != 0) {
-        free(lease->label);
-        free(lease);
+    lease->patient = wish->acquire_timeout_ms == SL_ACQUIRE_PATIENTLY;
+    lease->acquire_timeout_ms = lease->patient ? 0 : wish->acquire_timeout_ms;
+    lease->lease_timeout_ms = wish->lease_timeout_ms;
+    if (sl_who_copy(wish->who, &lease->who) != 0 || lease->label == NULL || sl_driver_lease_name(d, lease) != 0) {
+        free_lease(lease);
         return SL_E_NOMEM;
     }
     lease->number = ++d->lease_numbers;
-    int r = sl_driver_targets_find(d, target, owner, &lease->target);
-    if (r != 0)
-        plan_refusal(lease, r, target, owner);
+    look_for_target(lease, wish->target);
     TAILQ_INSERT_TAIL(sl_driver_lease_home(lease), lease, link);
-    sl_driver_note(d, &lease->work, r == 0 ? SL_TODO_ACQUIRE : SL_TODO_REFUSE);
+    sl_driver_note(d, &lease->work, lease->target != NULL ? SL_TODO_ACQUIRE : SL_TODO_REFUSE);
     *ret_lease = lease;
     return SL_OK;
 }
@@ -207,14 +198,14 @@ static struct sl_lease *by_number(struct sl_driver *d, uint64_t number)
     return NULL;
 }
 
-int sl_driver_revoke(struct sl_driver *d, uint64_t lease_id, uid_t uid, const gid_t *gid, size_t gid_count)
+int sl_driver_revoke(struct sl_driver *d, uint64_t lease_id, const struct sl_who *who)
 {
     struct sl_lease *lease = by_number(d, lease_id);
-    const bool admin = sl_conf_is_admin(d->conf, uid, gid, gid_count);
+    const bool admin = sl_conf_is_admin(d->conf, who);
 
     if (lease == NULL)
         return SL_E_NO_LEASE;
-    if (!admin && lease->uid != uid)
+    if (!admin && lease->who.uid != who->uid)
         return SL_E_NOT_ALLOWED;
     sl_driver_note(d, &lease->work, SL_TODO_REVOKE);
     return SL_OK;
@@ -234,7 +225,7 @@ static void count_refusal(const struct sl_lease *lease, const char *text)
     else
         d->counters.refused_limit++;
     sl_log(d->log, SL_LOG_NOTICE, "lease", "lease=%llu pid=%ld uid=%lu none -> refused reason=%s text=%s",
-        (unsigned long long)lease->number, (long)lease->pid, (unsigned long)lease->uid,
+        (unsigned long long)lease->number, (long)lease->who.pid, (unsigned long)lease->who.uid,
         sl_status_name(lease->refuse_status), sl_log_quote(quoted, sizeof quoted, text));
 }
 
@@ -275,7 +266,7 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
         *ret_event = (struct sl_event){
             .type = SL_EV_ACQUIRE,
             .target = lease->target->index,
-            .owner = sl_driver_owner_class(lease->target, lease->uid),
+            .owner = sl_driver_owner_class(lease->target, lease->who.uid),
             .tag = sl_id_pack(lease->slot),
             .acquire_timeout_ms = lease->acquire_timeout_ms,
             .lease_timeout_ms = lease->lease_timeout_ms,
@@ -392,10 +383,10 @@ static void log_move(const struct sl_lease *lease, enum sl_log_level level, cons
     if (!sl_id_is_none(act->conn))
         (void)snprintf(conn, sizeof conn, " conn=%u.%u", act->conn.index, act->conn.generation);
     sl_log(log, level, "lease", "lease=%llu target=%s%s pid=%ld uid=%lu label=%s %s -> %s reason=%s%s%s",
-        (unsigned long long)lease->number, lease->target->conf->name, conn, (long)lease->pid, (unsigned long)lease->uid,
-        sl_log_quote(label, sizeof label, lease->label), sl_lease_state_name(act->lease_from),
-        sl_lease_state_name(act->lease_to), sl_reason_name(act->reason), act->status != 0 ? " status=" : "",
-        act->status != 0 ? sl_status_name(act->status) : "");
+        (unsigned long long)lease->number, lease->target->conf->name, conn, (long)lease->who.pid,
+        (unsigned long)lease->who.uid, sl_log_quote(label, sizeof label, lease->label),
+        sl_lease_state_name(act->lease_from), sl_lease_state_name(act->lease_to), sl_reason_name(act->reason),
+        act->status != 0 ? " status=" : "", act->status != 0 ? sl_status_name(act->status) : "");
 }
 
 /* Refused on the spot: it never was in a state, so no move tells of it. */

@@ -10,6 +10,7 @@
 #include "proto/status.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -271,24 +272,29 @@ void sl_driver_reset(struct sl_driver *d, const char *name, uid_t uid)
     sl_driver_note(d, &d->work, SL_TODO_TIME); /* the rest of a flush follows */
 }
 
-int sl_driver_reconnect(struct sl_driver *d, const char *name, const struct sl_lease_owner *owner)
+int sl_driver_reconnect(struct sl_driver *d, const char *name, const struct sl_who *who, char *text, size_t size)
 {
-    struct sl_driver_target *target = NULL;
+    struct sl_target_conf *conf = NULL;
+    struct sl_driver_target *target;
 
-    if (d->phase != SL_PHASE_RUNNING)
+    if (d->phase != SL_PHASE_RUNNING) {
+        (void)snprintf(text, size, "%s", sl_status_text(SL_E_SHUTDOWN));
         return SL_E_SHUTDOWN;
-    sl_driver_flush(d); /* what was given back before is idle by then */
-    int r = sl_driver_targets_find(d, name, owner, &target);
+    }
+    int r = sl_driver_admit(d, name, who, &conf, text, size);
     if (r != 0)
         return r;
-    sl_log(d->log, SL_LOG_NOTICE, "targets", "target=%s: new logins, asked for by pid=%ld uid=%lu", target->conf->name,
-        (long)owner->pid, (unsigned long)owner->uid);
-    if (sl_conf_is_admin(d->conf, owner->uid, owner->gid, owner->gid_count)) {
+    sl_driver_flush(d); /* what was given back before is idle by then */
+    sl_log(d->log, SL_LOG_NOTICE, "targets", "target=%s: new logins, asked for by pid=%ld uid=%lu", conf->name,
+        (long)who->pid, (unsigned long)who->uid);
+    target = sl_driver_targets_known(d, conf->name); /* one of the one-user mode may have no connection yet */
+    if (target != NULL && sl_conf_is_admin(d->conf, who)) {
         sl_driver_target_renew(d, target);
         sl_driver_flush(d);
-    } else {
-        sl_driver_reset(d, target->conf->name, owner->uid);
+    } else if (target != NULL) {
+        sl_driver_reset(d, conf->name, who->uid);
     }
+    sl_target_conf_unref(conf);
     return SL_OK;
 }
 

@@ -112,9 +112,7 @@ struct sl_lease {
     enum sl_reason reclaim;          /* why it is cleaned up after */
     const struct sl_lease_handler *handler;
     void *arg;
-    pid_t pid;
-    uint64_t start_time;
-    uid_t uid;
+    struct sl_who who;
     char *label;
     uint64_t asked_ms, acquire_timeout_ms, lease_timeout_ms, renew_ms;
     bool patient; /* its client knows no acquire timeout */
@@ -207,10 +205,8 @@ void sl_driver_note_last(struct sl_driver *d, struct sl_work *work);
  * `conf` stays the caller's. 0, SL_E_NOMEM or SL_E_LIMIT, then nothing has changed. */
 int sl_driver_targets_apply(struct sl_driver *d, const struct sl_conf *conf);
 void sl_driver_targets_free(struct sl_driver *d);
-/* The target of that name, made for the occasion in the one-user mode. 0, SL_E_NO_TARGET, SL_E_NOT_ALLOWED, SL_E_LIMIT
- * or SL_E_NOMEM. */
-int sl_driver_targets_find(
-    struct sl_driver *d, const char *name, const struct sl_lease_owner *owner, struct sl_driver_target **ret_target);
+/* The target that `conf` is the settings of; one of the one-user mode is made. 0, SL_E_LIMIT or SL_E_NOMEM. */
+int sl_driver_targets_take(struct sl_driver *d, struct sl_target_conf *conf, struct sl_driver_target **ret_target);
 /* The one of exactly that name, or NULL. */
 struct sl_driver_target *sl_driver_targets_known(const struct sl_driver *d, const char *name);
 /* The core's owner of what `uid` leases there. */
@@ -221,6 +217,11 @@ void sl_driver_targets_sweep(struct sl_driver *d, uint64_t unused_ms);
 bool sl_driver_targets_configure(struct sl_driver *d);
 /* Frees removed targets that nothing refers to any more. */
 void sl_driver_targets_collect(struct sl_driver *d);
+
+/* driver_door.c */
+/* The sentence for that status of sl_driver_admit(), or of what follows it. */
+void sl_driver_door_says(
+    const struct sl_driver *d, int status, const char *name, const struct sl_who *who, char *text, size_t size);
 
 /* Connections made before are not leased again. */
 void sl_driver_target_renew(struct sl_driver *d, struct sl_driver_target *target);

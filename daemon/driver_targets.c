@@ -374,54 +374,17 @@ static int insert_adhoc(struct sl_driver *d, struct sl_target_conf *conf, struct
     return SL_OK;
 }
 
-/* Nobody may fill the table with targets that are not for him. */
-static int find_adhoc(
-    struct sl_driver *d, const char *name, const struct sl_lease_owner *owner, struct sl_driver_target **ret_target)
+int sl_driver_targets_take(struct sl_driver *d, struct sl_target_conf *conf, struct sl_driver_target **ret_target)
 {
-    struct sl_target_conf *conf = NULL;
-    int r = d->conf->one_user ? sl_conf_adhoc(d->conf, name, &conf) : SL_E_NO_TARGET;
-
-    if (r != 0)
-        return r;
-    /* The name may be written in another way than the one it is known by. */
-    *ret_target = sl_driver_targets_known(d, conf->name);
-    if (*ret_target == NULL) {
-        if (d->named_count >= d->conf->limits.targets)
-            sl_driver_targets_sweep(d, 0);
-        if (!sl_target_conf_allows(conf, owner->uid, owner->gid, owner->gid_count))
-            r = SL_E_NOT_ALLOWED;
-        else if (d->named_count >= d->conf->limits.targets)
-            r = SL_E_LIMIT;
-        else
-            r = insert_adhoc(d, conf, ret_target);
-    }
-    sl_target_conf_unref(conf);
-    return r;
-}
-
-/* USER@NAME says more than NAME, and is not to be had where it is wrong. */
-static struct sl_driver_target *find_as(const struct sl_driver *d, const char *name)
-{
-    bool same = false;
-    const struct sl_target_conf *conf = sl_conf_find_as(d->conf, name, &same);
-
-    return same ? sl_driver_targets_known(d, conf->name) : NULL;
-}
-
-int sl_driver_targets_find(
-    struct sl_driver *d, const char *name, const struct sl_lease_owner *owner, struct sl_driver_target **ret_target)
-{
-    struct sl_driver_target *target = sl_driver_targets_known(d, name);
+    struct sl_driver_target *target = sl_driver_targets_known(d, conf->name);
 
     if (target == NULL) {
-        int r = find_adhoc(d, name, owner, &target);
-        if (r == SL_E_NO_TARGET && (target = find_as(d, name)) != NULL)
-            r = SL_OK;
+        if (d->named_count >= d->conf->limits.targets)
+            sl_driver_targets_sweep(d, 0);
+        int r = d->named_count >= d->conf->limits.targets ? SL_E_LIMIT : insert_adhoc(d, conf, &target);
         if (r != 0)
             return r;
     }
-    if (!sl_target_conf_allows(target->conf, owner->uid, owner->gid, owner->gid_count))
-        return SL_E_NOT_ALLOWED;
     target->used_ms = uv_now(d->loop);
     if (target->phase == SL_PHASE_NEW)
         sl_driver_note(d, &d->work, SL_TODO_CONFIGURE);

@@ -9,17 +9,16 @@ static uint64_t until(uint64_t deadline_ms, uint64_t now_ms)
     return deadline_ms > now_ms ? deadline_ms - now_ms : 0;
 }
 
-void sl_driver_each_target(
-    struct sl_driver *d, uid_t uid, const gid_t *gid, size_t gid_count, sl_target_view_fn fn, void *arg)
+void sl_driver_each_target(struct sl_driver *d, const struct sl_who *who, sl_target_view_fn fn, void *arg)
 {
-    const bool admin = sl_conf_is_admin(d->conf, uid, gid, gid_count);
+    const bool admin = sl_conf_is_admin(d->conf, who);
     const uint64_t now = uv_now(d->loop);
 
     for (uint32_t i = 0; i < d->named_count; i++) {
         const struct sl_driver_target *target = d->by_name[i];
         struct sl_pool_target_info info;
         char learned[1024];
-        if (!admin && !sl_target_conf_allows(target->conf, uid, gid, gid_count))
+        if (!admin && !sl_target_conf_allows(target->conf, who))
             continue;
         if (!sl_pool_target_info(d->pool, target->index, &info))
             continue;
@@ -66,7 +65,7 @@ static void view_lease(void *arg, struct sl_id id)
     if (!sl_pool_lease_info(d->pool, id, &info))
         return;
     const struct sl_lease *lease = sl_driver_lease_by_tag(d, info.tag);
-    if (lease == NULL || lease->target == NULL || (!walk->admin && lease->uid != walk->uid))
+    if (lease == NULL || lease->target == NULL || (!walk->admin && lease->who.uid != walk->uid))
         return;
     const bool granted = info.state == SL_LEASE_GRANTED || info.state == SL_LEASE_MOVING;
     const struct sl_lease_view view = {
@@ -74,9 +73,9 @@ static void view_lease(void *arg, struct sl_id id)
         .target = lease->target->conf->name,
         .label = lease->label,
         .granted = granted,
-        .pid = lease->pid,
-        .start_time = lease->start_time,
-        .uid = lease->uid,
+        .pid = lease->who.pid,
+        .start_time = lease->who.start_time,
+        .uid = lease->who.uid,
         .age_ms = now - (granted ? info.granted_ms : lease->asked_ms),
         .expires_in_ms = until(info.deadline_ms, now),
         .streams = has_party(lease) ? sl_party_streams(lease->party) : 0,
@@ -85,13 +84,12 @@ static void view_lease(void *arg, struct sl_id id)
     walk->fn(walk->arg, &view);
 }
 
-void sl_driver_each_lease(
-    struct sl_driver *d, uid_t uid, const gid_t *gid, size_t gid_count, sl_lease_view_fn fn, void *arg)
+void sl_driver_each_lease(struct sl_driver *d, const struct sl_who *who, sl_lease_view_fn fn, void *arg)
 {
     struct lease_walk walk = {
         .driver = d,
-        .admin = sl_conf_is_admin(d->conf, uid, gid, gid_count),
-        .uid = uid,
+        .admin = sl_conf_is_admin(d->conf, who),
+        .uid = who->uid,
         .fn = fn,
         .arg = arg,
     };

@@ -176,7 +176,6 @@ static void add_counter(void *arg, const char *name, const char *label, uint64_t
 static void make_tree(struct sl_status_job *job)
 {
     const struct sl_client *c = job->client;
-    const struct sl_peer *peer = &c->peer;
     struct sl_driver *driver = c->native->driver;
 
     job->root = json_object();
@@ -187,8 +186,8 @@ static void make_tree(struct sl_status_job *job)
     set(job, job->root, "targets", json_array());
     set(job, job->root, "leases", json_array());
     set(job, job->root, "counters", json_object());
-    sl_driver_each_target(driver, peer->uid, peer->gid, peer->gid_count, add_target, job);
-    sl_driver_each_lease(driver, peer->uid, peer->gid, peer->gid_count, add_lease, job);
+    sl_driver_each_target(driver, &c->who, add_target, job);
+    sl_driver_each_lease(driver, &c->who, add_lease, job);
     sl_driver_each_counter(driver, add_counter, job);
 }
 
@@ -306,7 +305,7 @@ static void start_text(struct sl_status_job *job)
 {
     const struct sl_client *c = job->client;
 
-    sl_fd_job_start(sl_watch_jobs(c->native->watch), &job->job, c->peer.uid, do_look_up, on_looked_up);
+    sl_fd_job_start(sl_watch_jobs(c->native->watch), &job->job, c->who.uid, do_look_up, on_looked_up);
 }
 
 static void on_names(void *arg, void *data)
@@ -334,7 +333,7 @@ static void start_names(struct sl_status_job *job)
     struct names *names = job->holder_count > 0 ? names_of(job) : NULL;
 
     if (names != NULL &&
-        sl_hang_job_start(c->native->names, &names_kind, c->peer.uid, names, job, NAMES_MS, &job->names_job) == 0)
+        sl_hang_job_start(c->native->names, &names_kind, c->who.uid, names, job, NAMES_MS, &job->names_job) == 0)
         return;
     free(names);
     start_text(job);
@@ -365,7 +364,7 @@ void sl_client_on_status(struct sl_client *c, const struct sl_msg *msg)
 void sl_client_on_end(struct sl_client *c, const struct sl_msg *msg)
 {
     const struct sl_msg_end *end = &msg->end;
-    int r = sl_driver_revoke(c->native->driver, end->lease, c->peer.uid, c->peer.gid, c->peer.gid_count);
+    int r = sl_driver_revoke(c->native->driver, end->lease, &c->who);
 
     if (r == 0)
         sl_client_ok(c, end->rid);
@@ -377,23 +376,14 @@ void sl_client_on_end(struct sl_client *c, const struct sl_msg *msg)
 
 void sl_client_on_reconnect(struct sl_client *c, const struct sl_msg *msg)
 {
-    char name[SL_MSG_NAME_MAX + 1], quoted[SL_LOG_QUOTE_SIZE], text[SL_LOG_QUOTE_SIZE + 64];
-    const struct sl_lease_owner owner = {
-        .pid = c->peer.pid, .uid = c->peer.uid, .gid = c->peer.gid, .gid_count = c->peer.gid_count, .label = ""};
+    char name[SL_MSG_NAME_MAX + 1], text[1024];
 
-    int r = sl_driver_reconnect(c->native->driver, sl_client_text(msg->mux.target, name, sizeof name), &owner);
-    if (r == 0) {
+    (void)sl_client_text(msg->mux.target, name, sizeof name);
+    int r = sl_driver_reconnect(c->native->driver, name, &c->who, text, sizeof text);
+    if (r == 0)
         sl_client_ok(c, msg->mux.rid);
-        return;
-    }
-    (void)sl_log_quote(quoted, sizeof quoted, name);
-    if (r == SL_E_NO_TARGET)
-        (void)snprintf(text, sizeof text, "no such target: %s", quoted);
-    else if (r == SL_E_NOT_ALLOWED)
-        (void)snprintf(text, sizeof text, "not allowed to lease %s", quoted);
     else
-        (void)snprintf(text, sizeof text, "%s", sl_status_text(r));
-    sl_client_error(c, msg->mux.rid, r, true, text);
+        sl_client_error(c, msg->mux.rid, r, true, text);
 }
 
 static void on_reloaded(void *arg, int status, const char *text)
@@ -416,7 +406,7 @@ void sl_client_on_reload(struct sl_client *c, const struct sl_msg *msg)
     const struct sl_conf *conf = sl_driver_conf(c->native->driver);
     const uint32_t rid = msg->request.rid;
 
-    if (!sl_conf_is_admin(conf, c->peer.uid, c->peer.gid, c->peer.gid_count)) {
+    if (!sl_conf_is_admin(conf, &c->who)) {
         sl_client_error(c, rid, SL_E_NOT_ALLOWED, true, "not allowed to reload the configuration");
         return;
     }

@@ -46,7 +46,7 @@ static void violation(struct sl_mux_client *c, const char *text)
     if (c->phase == SL_MUX_LEAVING)
         return;
     sl_log(c->mux->log, SL_LOG_WARNING, "client", "pid=%ld uid=%lu front=mux reason=violation text=%s",
-        (long)c->peer.pid, (unsigned long)c->peer.uid, sl_log_quote(quoted, sizeof quoted, text));
+        (long)c->who.pid, (unsigned long)c->who.uid, sl_log_quote(quoted, sizeof quoted, text));
     leave(c, false);
     sl_socket_close(c->socket);
 }
@@ -56,25 +56,17 @@ static void violation(struct sl_mux_client *c, const char *text)
 /* Why this client is served nothing: the reason in `text`. False: it is served. */
 static bool is_refused(struct sl_mux_client *c, char *text, size_t size)
 {
-    const struct sl_conf *conf = sl_driver_conf(c->mux->driver);
-    struct sl_target_conf *target, *made = NULL;
-    bool refused = true;
+    struct sl_target_conf *target = NULL;
 
-    target = sl_conf_find(conf, c->target);
-    if (target == NULL && sl_conf_adhoc(conf, c->target, &made) == 0)
-        target = made;
-    if (c->refusal != NULL)
+    if (c->refusal != NULL) {
         (void)snprintf(text, size, "target %s: %s", c->target, c->refusal);
-    else if (sl_driver_stopping(c->mux->driver))
+    } else if (sl_driver_stopping(c->mux->driver)) {
         (void)snprintf(text, size, "target %s: %s", c->target, sl_status_text(SL_E_SHUTDOWN));
-    else if (target == NULL)
-        (void)snprintf(text, size, "no such target: %s", c->target);
-    else if (!sl_target_conf_allows(target, c->peer.uid, c->peer.gid, c->peer.gid_count))
-        (void)snprintf(text, size, "not allowed to lease %s", c->target);
-    else
-        refused = false;
-    sl_target_conf_unref(made);
-    return refused;
+    } else if (sl_driver_admit(c->mux->driver, c->target, &c->who, &target, text, size) == 0) {
+        sl_target_conf_unref(target);
+        return false;
+    }
+    return true;
 }
 
 /* The driver, which tells of refused requests, never hears of these. */
@@ -82,8 +74,8 @@ static void log_refusal(const struct sl_mux_client *c, const char *text)
 {
     char quoted[SL_LOG_QUOTE_SIZE];
 
-    sl_log(c->mux->log, SL_LOG_NOTICE, "client", "pid=%ld uid=%lu front=mux refused text=%s", (long)c->peer.pid,
-        (unsigned long)c->peer.uid, sl_log_quote(quoted, sizeof quoted, text));
+    sl_log(c->mux->log, SL_LOG_NOTICE, "client", "pid=%ld uid=%lu front=mux refused text=%s", (long)c->who.pid,
+        (unsigned long)c->who.uid, sl_log_quote(quoted, sizeof quoted, text));
 }
 
 /* --- the simple requests ------------------------------------------------------------------------------------------ */
@@ -140,7 +132,7 @@ static void on_stop_listening(struct sl_mux_client *c, const struct sl_mux_msg *
     if (refuse_control(c, msg->rid))
         return;
     sl_mux_client_ok(c, msg->rid); /* before others' callbacks may run */
-    sl_driver_reset(c->mux->driver, c->target, c->peer.uid);
+    sl_driver_reset(c->mux->driver, c->target, c->who.uid);
 }
 
 /* The same; and a master would end with it what its user has there. Of that, what only holds forwards ends here too: whether
@@ -153,7 +145,7 @@ static void on_terminate(struct sl_mux_client *c, const struct sl_mux_msg *msg)
         return;
     for (other = TAILQ_FIRST(&c->mux->clients.head); other != NULL; other = next) {
         next = TAILQ_NEXT(other, link);
-        if (other->peer.uid != c->peer.uid || strcmp(other->target, c->target) != 0)
+        if (other->who.uid != c->who.uid || strcmp(other->target, c->target) != 0)
             continue;
         if (other->phase == SL_MUX_STANDING)
             sl_mux_forwards_end(other);
@@ -161,7 +153,7 @@ static void on_terminate(struct sl_mux_client *c, const struct sl_mux_msg *msg)
             sl_mux_session_terminate(other);
     }
     sl_mux_client_ok(c, msg->rid);
-    sl_driver_reset(c->mux->driver, c->target, c->peer.uid);
+    sl_driver_reset(c->mux->driver, c->target, c->who.uid);
 }
 
 static void on_proxy(struct sl_mux_client *c, const struct sl_mux_msg *msg)
@@ -303,8 +295,8 @@ static void on_end(void *arg, int status, const char *text)
         violation(c, text);
         return;
     }
-    sl_log(c->mux->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu front=mux reason=gone", (long)c->peer.pid,
-        (unsigned long)c->peer.uid);
+    sl_log(c->mux->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu front=mux reason=gone", (long)c->who.pid,
+        (unsigned long)c->who.uid);
     if (status == SL_OK && c->phase == SL_MUX_READY && sl_mux_forwards_stand(c))
         c->phase = SL_MUX_STANDING;
     if (c->phase != SL_MUX_STANDING)
@@ -339,7 +331,7 @@ static const struct sl_socket_handler socket_handler = {
 /* --- accepting ---------------------------------------------------------------------------------------------------- */
 
 /* Whether a signal of this client's reaches us: the same user, or root, and a name for us that it can use. */
-static bool may_signal(const struct sl_peer *peer)
+static bool may_signal(const struct sl_who *peer)
 {
     char path[64], ours[64], theirs[64];
 
@@ -369,17 +361,17 @@ static void add_client(struct sl_mux *mux, const char *target, int fd, const cha
     c->mux = mux;
     c->phase = SL_MUX_GREETING;
     TAILQ_INIT(&c->users);
-    if (sl_peer_read(fd, &c->peer) != 0) {
-        c->peer = (struct sl_peer){.uid = (uid_t)-1};
+    if (sl_peer_read(fd, &c->who) != 0) {
+        c->who = (struct sl_who){.uid = (uid_t)-1};
         refusal = "the kernel does not say who you are";
     }
-    if (sl_fd_jobs_stalled(sl_watch_jobs(mux->watch), c->peer.uid)) { /* told so, it would have to be read from */
+    if (sl_fd_jobs_stalled(sl_watch_jobs(mux->watch), c->who.uid)) { /* told so, it would have to be read from */
         status = SL_E_LIMIT;
         goto err_client;
     }
     c->target = strdup(target);
     c->refusal = refusal != NULL ? strdup(refusal) : NULL;
-    c->signals = may_signal(&c->peer);
+    c->signals = may_signal(&c->who);
     if (c->target == NULL || (refusal != NULL && c->refusal == NULL))
         goto err_client;
     if (sl_socket_open(mux->loop, sl_watch_jobs(mux->watch), fd, &socket_handler, c, &c->socket) != 0)

@@ -83,7 +83,7 @@ void sl_mux_client_stand(struct sl_mux_client *c)
 
 void sl_mux_client_free(struct sl_mux_client *c)
 {
-    sl_peer_fini(&c->peer);
+    sl_who_fini(&c->who);
     free(c->target);
     free(c->refusal);
     free(c);

@@ -58,7 +58,7 @@ struct sl_mux_client {
     TAILQ_ENTRY(sl_mux_client) link;
     struct sl_mux *mux;
     struct sl_socket *socket; /* NULL: closed */
-    struct sl_peer peer;
+    struct sl_who who;
     char *target;
     enum sl_mux_phase phase;
     enum sl_mux_fds fds;

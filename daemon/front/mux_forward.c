@@ -105,7 +105,7 @@ static struct sl_forward *find_anywhere(struct sl_mux_client *c, const struct sl
     /* One that is not open has a client that waits for the answer. */
     TAILQ_FOREACH(other, &c->mux->clients.head, link)
     {
-        if (other->peer.uid != c->peer.uid || strcmp(other->target, c->target) != 0)
+        if (other->who.uid != c->who.uid || strcmp(other->target, c->target) != 0)
             continue;
         struct sl_forward *f = find(other->forwards, fwd);
         if (f != NULL && f->phase == SL_FORWARD_OPEN)

@@ -134,7 +134,7 @@ static void note(const struct sl_forward_conn *conn, const char *text)
     char quoted[SL_LOG_QUOTE_SIZE];
 
     sl_log(c->mux->log, SL_LOG_NOTICE, "forward", "target=%s pid=%ld uid=%lu connection failed text=%s", c->target,
-        (long)c->peer.pid, (unsigned long)c->peer.uid, sl_log_quote(quoted, sizeof quoted, text));
+        (long)c->who.pid, (unsigned long)c->who.uid, sl_log_quote(quoted, sizeof quoted, text));
 }
 
 /* --- SOCKS -------------------------------------------------------------------------------------------------------- */

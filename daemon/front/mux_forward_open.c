@@ -32,7 +32,7 @@ static bool is_loopback(const char *host)
 
 static const char *check_path(const struct sl_forward *f, const struct sl_forward_end *end)
 {
-    if (f->owner->client->peer.uid != getuid())
+    if (f->owner->client->who.uid != getuid())
         return "sshleased runs as another user than you and makes or opens no Unix socket for you; use a port";
     return end->host[0] == '/' ? NULL : "the path of a Unix socket has to begin with /";
 }
@@ -88,7 +88,7 @@ static void on_accept(void *arg, int fd, int status)
         return;
     }
     sl_log(c->mux->log, SL_LOG_WARNING, "forward", "target=%s pid=%ld connection turned away: %s", c->target,
-        (long)c->peer.pid, status != 0 ? sl_status_text(status) : "64 are open already");
+        (long)c->who.pid, status != 0 ? sl_status_text(status) : "64 are open already");
     sl_socket_refuse(sl_watch_jobs(c->mux->watch), fd);
 }
 

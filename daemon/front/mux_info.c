@@ -62,19 +62,18 @@ static bool asks(const struct sl_mux_msg *msg, const char *what)
 
 void sl_mux_on_ext_info(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
-    const struct sl_peer *peer = &c->peer;
     uint8_t room[SL_MUX_REPLY_MAX];
     struct page page = {.client = c};
     struct sl_writer w;
     bool known = true;
 
     if (asks(msg, "connection")) {
-        sl_driver_each_target(c->mux->driver, peer->uid, peer->gid, peer->gid_count, on_target, &page);
+        sl_driver_each_target(c->mux->driver, &c->who, on_target, &page);
         if (page.len == 0)
             put(&page, "sshleased has no connection to target %s yet\r\n", c->target);
     } else if (asks(msg, "channels")) {
         put(&page, "Leases of target %s that you may see:\r\n", c->target);
-        sl_driver_each_lease(c->mux->driver, peer->uid, peer->gid, peer->gid_count, on_lease, &page);
+        sl_driver_each_lease(c->mux->driver, &c->who, on_lease, &page);
     } else {
         known = false;
         put(&page, "target %s: sshleased knows nothing of this kind", c->target);

@@ -120,16 +120,14 @@ static const struct sl_lease_handler lease_handler = {
 
 static int acquire(struct sl_mux_client *c, const struct sl_mux_user *user)
 {
-    const struct sl_lease_owner owner = {
-        .pid = c->peer.pid,
-        .start_time = c->peer.start_time,
-        .uid = c->peer.uid,
-        .gid = c->peer.gid,
-        .gid_count = c->peer.gid_count,
+    const struct sl_lease_wish wish = {
+        .target = c->target,
+        .who = &c->who,
         .label = user->label != NULL ? user->label : "mux",
+        .acquire_timeout_ms = SL_ACQUIRE_PATIENTLY,
     };
+    int r = sl_lease_acquire(c->mux->driver, &wish, &lease_handler, c, &c->lease);
 
-    int r = sl_lease_acquire(c->mux->driver, c->target, &owner, SL_ACQUIRE_PATIENTLY, 0, &lease_handler, c, &c->lease);
     if (r == 0)
         c->holding = SL_MUX_HOLDS_REQUEST;
     return r;

@@ -52,9 +52,9 @@ int sl_mux_look(struct sl_mux_client *client, sl_mux_look_fn done, void *arg, st
         return SL_E_NOMEM;
     look->done = done;
     look->arg = arg;
-    look->pid = client->peer.pid;
-    look->start_time = client->peer.start_time;
-    sl_fd_job_start(sl_watch_jobs(client->mux->watch), &look->job, client->peer.uid, on_work, on_worked);
+    look->pid = client->who.pid;
+    look->start_time = client->who.start_time;
+    sl_fd_job_start(sl_watch_jobs(client->mux->watch), &look->job, client->who.uid, on_work, on_worked);
     *ret_look = look;
     return SL_OK;
 }
@@ -121,8 +121,8 @@ int sl_mux_await_fork(struct sl_mux_client *client, sl_mux_fork_fn done, void *a
     fork->timer.data = fork;
     fork->done = done;
     fork->arg = arg;
-    fork->pid = client->peer.pid;
-    fork->start_time = client->peer.start_time;
+    fork->pid = client->who.pid;
+    fork->start_time = client->who.start_time;
     (void)uv_timer_start(&fork->timer, on_fork_due, FORK_MS, 0);
     *ret_fork = fork;
     return SL_OK;

@@ -496,7 +496,7 @@ static void look_at_terminal(struct sl_mux_session *s, int fd)
     s->modes_len = sl_tty_modes(fd, s->modes);
     s->terminal = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (s->terminal >= 0)
-        (void)sl_fd_jobs_own(sl_watch_jobs(s->client->mux->watch), s->terminal, s->client->peer.uid);
+        (void)sl_fd_jobs_own(sl_watch_jobs(s->client->mux->watch), s->terminal, s->client->who.uid);
 }
 
 /* A shell that reads the end of its input at once would take its forwards with it: nobody wants that, and an ssh whose

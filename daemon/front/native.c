@@ -43,8 +43,8 @@ static void end_client(struct sl_client *c, int status, const char *text)
     if (c->phase == SL_CLIENT_LEAVING)
         return;
     if (status == SL_E_PROTOCOL)
-        sl_log(c->native->log, SL_LOG_WARNING, "client", "pid=%ld uid=%lu reason=violation text=%s", (long)c->peer.pid,
-            (unsigned long)c->peer.uid, sl_log_quote(quoted, sizeof quoted, text));
+        sl_log(c->native->log, SL_LOG_WARNING, "client", "pid=%ld uid=%lu reason=violation text=%s", (long)c->who.pid,
+            (unsigned long)c->who.uid, sl_log_quote(quoted, sizeof quoted, text));
     leave(c);
     sl_client_error(c, 0, status, true, text);
     sl_socket_finish(c->socket);
@@ -61,8 +61,8 @@ static void on_hello(struct sl_client *c, const struct sl_msg *msg)
         end_client(c, SL_E_PROTOCOL, "HELLO came twice");
         return;
     }
-    sl_log(c->native->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu program=%s", (long)c->peer.pid,
-        (unsigned long)c->peer.uid,
+    sl_log(c->native->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu program=%s", (long)c->who.pid,
+        (unsigned long)c->who.uid,
         sl_log_quote(quoted, sizeof quoted, sl_client_text(hello->program, program, sizeof program)));
     if (hello->version_min > SL_MSG_VERSION || hello->version_max < SL_MSG_VERSION_MIN ||
         hello->version_min > hello->version_max) {
@@ -164,8 +164,8 @@ static void on_end(void *arg, int status, const char *text)
     } else if (status == SL_E_TIMEOUT) {
         end_client(c, SL_E_TIMEOUT, "no HELLO came within 10 s");
     } else {
-        sl_log(c->native->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu reason=gone", (long)c->peer.pid,
-            (unsigned long)c->peer.uid);
+        sl_log(c->native->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu reason=gone", (long)c->who.pid,
+            (unsigned long)c->who.uid);
         leave(c);
         sl_socket_close(c->socket);
     }
@@ -184,7 +184,7 @@ static void on_closed(void *arg)
 
     TAILQ_REMOVE(&n->clients.head, c, link);
     n->clients.length--;
-    sl_peer_fini(&c->peer);
+    sl_who_fini(&c->who);
     free(c);
 }
 
@@ -221,13 +221,13 @@ static int add_client(struct sl_native *n, int fd)
         return SL_E_NOMEM;
     c->native = n;
     TAILQ_INIT(&c->streams);
-    int r = sl_peer_read(fd, &c->peer);
-    if (r == 0 && sl_fd_jobs_stalled(sl_watch_jobs(n->watch), c->peer.uid))
+    int r = sl_peer_read(fd, &c->who);
+    if (r == 0 && sl_fd_jobs_stalled(sl_watch_jobs(n->watch), c->who.uid))
         r = SL_E_LIMIT;
     if (r == 0)
         r = sl_socket_open(n->loop, sl_watch_jobs(n->watch), fd, &socket_handler, c, &c->socket);
     if (r != 0) {
-        sl_peer_fini(&c->peer);
+        sl_who_fini(&c->who);
         free(c);
         return r;
     }

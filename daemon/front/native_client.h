@@ -65,7 +65,7 @@ struct sl_client {
     TAILQ_ENTRY(sl_client) link;
     struct sl_native *native;
     struct sl_socket *socket;
-    struct sl_peer peer;
+    struct sl_who who;
     enum sl_client_phase phase;
     uint32_t version; /* spoken since WELCOME; 0 before */
     enum sl_holding holding;

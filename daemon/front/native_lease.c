@@ -113,16 +113,14 @@ void sl_client_on_acquire(struct sl_client *c, const struct sl_msg *msg)
         sl_client_error(c, acquire->rid, SL_E_BUSY, true, "this socket has a lease already, or waits for one");
         return;
     }
-    const struct sl_lease_owner owner = {
-        .pid = c->peer.pid,
-        .start_time = c->peer.start_time,
-        .uid = c->peer.uid,
-        .gid = c->peer.gid,
-        .gid_count = c->peer.gid_count,
+    const struct sl_lease_wish wish = {
+        .target = sl_client_text(acquire->target, target, sizeof target),
+        .who = &c->who,
         .label = sl_client_text(acquire->label, label, sizeof label),
+        .acquire_timeout_ms = acquire->acquire_timeout_ms,
+        .lease_timeout_ms = acquire->lease_timeout_ms,
     };
-    int r = sl_lease_acquire(c->native->driver, sl_client_text(acquire->target, target, sizeof target), &owner,
-        acquire->acquire_timeout_ms, acquire->lease_timeout_ms, &lease_handler, c, &c->lease);
+    int r = sl_lease_acquire(c->native->driver, &wish, &lease_handler, c, &c->lease);
     if (r != 0) {
         sl_client_error(c, acquire->rid, r, true, sl_status_text(r));
         return;

@@ -18,7 +18,7 @@
 /* The largest entry getpwuid_r() is given room for. */
 #define PASSWD_MAX 65536u
 
-int sl_peer_read(int fd, struct sl_peer *ret_peer)
+int sl_peer_read(int fd, struct sl_who *ret_who)
 {
     struct ucred cred;
     socklen_t len = sizeof cred;
@@ -45,7 +45,7 @@ int sl_peer_read(int fd, struct sl_peer *ret_peer)
         room = len / sizeof *gid;
     }
     gid[0] = cred.gid;
-    *ret_peer = (struct sl_peer){
+    *ret_who = (struct sl_who){
         .pid = cred.pid,
         .uid = cred.uid,
         .gid = gid,
@@ -53,12 +53,6 @@ int sl_peer_read(int fd, struct sl_peer *ret_peer)
         .start_time = sl_peer_start_time(cred.pid),
     };
     return SL_OK;
-}
-
-void sl_peer_fini(struct sl_peer *peer)
-{
-    free(peer->gid);
-    *peer = (struct sl_peer){.pid = 0};
 }
 
 /* Reads what there is of /proc/PID/NAME, NUL-terminated. The bytes read, or -1. */

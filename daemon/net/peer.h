@@ -2,23 +2,16 @@
 #ifndef SSHLEASE_NET_PEER_H
 #define SSHLEASE_NET_PEER_H
 
+#include "daemon/base/who.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-struct sl_peer {
-    pid_t pid;
-    uid_t uid;
-    gid_t *gid; /* the primary group first, then the supplementary ones */
-    size_t gid_count;
-    uint64_t
-        start_time; /* of `pid`, in clock ticks since boot: tells it from a later process of that number; 0: unknown */
-};
-
-/* Fills *ret_peer from SO_PEERCRED and SO_PEERGROUPS of `fd`: what was true when the client connected. 0, SL_E_NOMEM,
- * or SL_E_IO when the kernel does not say, which has to be taken for a refusal. */
-int sl_peer_read(int fd, struct sl_peer *ret_peer);
-void sl_peer_fini(struct sl_peer *peer);
+/* Fills *ret_who from SO_PEERCRED and SO_PEERGROUPS of `fd`: what was true when the client connected. 0, SL_E_NOMEM,
+ * or SL_E_IO when the kernel does not say, which has to be taken for a refusal. The caller
+ * frees it by sl_who_fini(). */
+int sl_peer_read(int fd, struct sl_who *ret_who);
 
 /* When the process began, or 0 when that cannot be known. */
 uint64_t sl_peer_start_time(pid_t pid);

@@ -94,7 +94,7 @@ static void check_conf(const struct sl_conf *conf)
         FUZZ_CHECK(t->user != NULL && sl_value_host_wrong(t->host) == NULL);
         FUZZ_CHECK(i == 0 || strcmp(conf->target[i - 1]->name, t->name) < 0);
         FUZZ_CHECK(sl_conf_find(conf, t->name) == t);
-        FUZZ_CHECK(sl_target_conf_allows(t, 0, NULL, 0));
+        FUZZ_CHECK(sl_target_conf_allows(t, &(struct sl_who){.uid = 0}));
     }
     size_t same = 0;
     sl_conf_diff(conf, conf, count_same, &same);

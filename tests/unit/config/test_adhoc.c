@@ -50,7 +50,7 @@ static void destinations_are_taken_apart(void **state)
         assert_true(t->adhoc);
         assert_int_equal(t->refcount, 1);
         assert_int_equal(t->identity_count, 2);
-        assert_true(sl_target_conf_allows(t, 12345, NULL, 0));
+        assert_true(sl_target_conf_allows(t, &(struct sl_who){.uid = 12345}));
 
         /* The canonical name means itself. */
         assert_int_equal(sl_conf_adhoc(conf, t->name, &again), SL_OK);

@@ -139,20 +139,21 @@ static void who_may_lease(void **state)
     struct sl_conf *conf = new_default(false);
     struct sl_target_conf *t = conf->defaults;
     const gid_t groups[] = {7, 2000};
-    assert_true(sl_target_conf_allows(t, 0, NULL, 0));    /* root */
-    assert_true(sl_target_conf_allows(t, 1000, NULL, 0)); /* the daemon's own user, as nobody is named */
-    assert_false(sl_target_conf_allows(t, 1001, groups, 2));
+    assert_true(sl_target_conf_allows(t, &(struct sl_who){.uid = 0})); /* root */
+    assert_true(
+        sl_target_conf_allows(t, &(struct sl_who){.uid = 1000})); /* the daemon's own user, as nobody is named */
+    assert_false(sl_target_conf_allows(t, &(struct sl_who){.uid = 1001, .gid = groups, .gid_count = 2}));
 
     gid_t *gid = calloc(1, sizeof *gid);
     gid[0] = 2000;
     t->allow_gid = gid;
     t->allow_gid_count = 1;
-    assert_true(sl_target_conf_allows(t, 1001, groups, 2));
-    assert_false(sl_target_conf_allows(t, 1001, groups, 1));
-    assert_false(sl_target_conf_allows(t, 1001, NULL, 0));
+    assert_true(sl_target_conf_allows(t, &(struct sl_who){.uid = 1001, .gid = groups, .gid_count = 2}));
+    assert_false(sl_target_conf_allows(t, &(struct sl_who){.uid = 1001, .gid = groups, .gid_count = 1}));
+    assert_false(sl_target_conf_allows(t, &(struct sl_who){.uid = 1001}));
 
     t->allow_everyone = true;
-    assert_true(sl_target_conf_allows(t, 1001, NULL, 0));
+    assert_true(sl_target_conf_allows(t, &(struct sl_who){.uid = 1001}));
     sl_conf_free(conf);
 }
 
@@ -161,15 +162,15 @@ static void who_may_administer(void **state)
     (void)state;
     struct sl_conf *conf = new_default(true);
     const gid_t groups[] = {2000};
-    assert_true(sl_conf_is_admin(conf, 0, NULL, 0));
-    assert_true(sl_conf_is_admin(conf, 1000, NULL, 0));
-    assert_false(sl_conf_is_admin(conf, 1001, groups, 1));
+    assert_true(sl_conf_is_admin(conf, &(struct sl_who){.uid = 0}));
+    assert_true(sl_conf_is_admin(conf, &(struct sl_who){.uid = 1000}));
+    assert_false(sl_conf_is_admin(conf, &(struct sl_who){.uid = 1001, .gid = groups, .gid_count = 1}));
     conf->admins_set = true;
     conf->admin_gid = calloc(1, sizeof *conf->admin_gid);
     conf->admin_gid[0] = 2000;
     conf->admin_gid_count = 1;
-    assert_true(sl_conf_is_admin(conf, 1001, groups, 1));
-    assert_false(sl_conf_is_admin(conf, 1001, NULL, 0));
+    assert_true(sl_conf_is_admin(conf, &(struct sl_who){.uid = 1001, .gid = groups, .gid_count = 1}));
+    assert_false(sl_conf_is_admin(conf, &(struct sl_who){.uid = 1001}));
     sl_conf_free(conf);
 }
 

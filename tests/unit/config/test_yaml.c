@@ -188,16 +188,16 @@ static void who_may_lease_is_inherited_and_replaced(void **state)
                                             "  b: {allow: {groups: testers}}\n"
                                             "  c: {allow: {users: []}}\n");
     const gid_t testers[] = {2000};
-    assert_true(sl_target_conf_allows(find(conf, "a"), 1000, NULL, 0));
-    assert_false(sl_target_conf_allows(find(conf, "a"), 1001, testers, 1));
-    assert_false(sl_target_conf_allows(find(conf, "b"), 1000, NULL, 0));
-    assert_true(sl_target_conf_allows(find(conf, "b"), 1001, testers, 1));
-    assert_false(sl_target_conf_allows(find(conf, "c"), 1000, testers, 1));
-    assert_true(sl_target_conf_allows(find(conf, "c"), 0, NULL, 0));
+    assert_true(sl_target_conf_allows(find(conf, "a"), &(struct sl_who){.uid = 1000}));
+    assert_false(sl_target_conf_allows(find(conf, "a"), &(struct sl_who){.uid = 1001, .gid = testers, .gid_count = 1}));
+    assert_false(sl_target_conf_allows(find(conf, "b"), &(struct sl_who){.uid = 1000}));
+    assert_true(sl_target_conf_allows(find(conf, "b"), &(struct sl_who){.uid = 1001, .gid = testers, .gid_count = 1}));
+    assert_false(sl_target_conf_allows(find(conf, "c"), &(struct sl_who){.uid = 1000, .gid = testers, .gid_count = 1}));
+    assert_true(sl_target_conf_allows(find(conf, "c"), &(struct sl_who){.uid = 0}));
     sl_conf_free(conf);
 
     conf = parse_good(true, "targets: {a: }");
-    assert_true(sl_target_conf_allows(find(conf, "a"), 4711, NULL, 0));
+    assert_true(sl_target_conf_allows(find(conf, "a"), &(struct sl_who){.uid = 4711}));
     sl_conf_free(conf);
 }
 

@@ -109,10 +109,12 @@ const struct sl_stream_handler client_stream_handler = {on_open, on_data, on_eof
 void client_acquire_as(struct client *c, struct sl_world *w, const char *target, uid_t uid, uint64_t wait_ms)
 {
     const gid_t gid = 100;
-    const struct sl_lease_owner owner = {.pid = 4711, .uid = uid, .gid = &gid, .gid_count = 1, .label = "a \"label\""};
+    const struct sl_who who = {.pid = 4711, .uid = uid, .gid = &gid, .gid_count = 1};
+    const struct sl_lease_wish wish = {
+        .target = target, .who = &who, .label = "a \"label\"", .acquire_timeout_ms = wait_ms};
 
     *c = (struct client){.world = w};
-    assert_int_equal(sl_lease_acquire(w->driver, target, &owner, wait_ms, 0, &lease_handler, c, &c->lease), 0);
+    assert_int_equal(sl_lease_acquire(w->driver, &wish, &lease_handler, c, &c->lease), 0);
     assert_string_equal(c->said, ""); /* no callback before it has returned */
 }
 

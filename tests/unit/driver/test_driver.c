@@ -317,9 +317,9 @@ static void a_lease_expires_and_is_revoked(void **state)
 
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
-    assert_int_equal(sl_driver_revoke(w.driver, c.id + 1, 0, NULL, 0), SL_E_NO_LEASE);
-    assert_int_equal(sl_driver_revoke(w.driver, c.id, 4242, NULL, 0), SL_E_NOT_ALLOWED);
-    assert_int_equal(sl_driver_revoke(w.driver, c.id, 0, NULL, 0), 0);
+    assert_int_equal(sl_driver_revoke(w.driver, c.id + 1, &(struct sl_who){.uid = 0}), SL_E_NO_LEASE);
+    assert_int_equal(sl_driver_revoke(w.driver, c.id, &(struct sl_who){.uid = 4242}), SL_E_NOT_ALLOWED);
+    assert_int_equal(sl_driver_revoke(w.driver, c.id, &(struct sl_who){.uid = 0}), 0);
     WORLD_UNTIL(&w, c.lease == NULL);
     assert_int_equal(c.status, SL_E_REVOKED);
     assert_int_equal(sl_world_counter(&w, "leases_ended", "revoked"), 1);
@@ -440,12 +440,12 @@ static void one_sees_what_is_ones_own(void **state)
     WORLD_UNTIL(&w, c.id != 0);
     client_acquire_as(&waiter, &w, "a", 2, 0);
     sl_world_settle(&w);
-    sl_driver_each_lease(w.driver, 0, NULL, 0, count_lease, &seen);
-    sl_driver_each_target(w.driver, 0, NULL, 0, count_target, &seen);
+    sl_driver_each_lease(w.driver, &(struct sl_who){.uid = 0}, count_lease, &seen);
+    sl_driver_each_target(w.driver, &(struct sl_who){.uid = 0}, count_target, &seen);
     assert_string_equal(seen.said, "granted waiting a b");
     seen.said[0] = '\0';
-    sl_driver_each_lease(w.driver, 2, NULL, 0, count_lease, &seen);
-    sl_driver_each_target(w.driver, 1, NULL, 0, count_target, &seen);
+    sl_driver_each_lease(w.driver, &(struct sl_who){.uid = 2}, count_lease, &seen);
+    sl_driver_each_target(w.driver, &(struct sl_who){.uid = 1}, count_target, &seen);
     assert_string_equal(seen.said, "waiting a");
     struct sl_driver_totals totals;
     sl_driver_totals(w.driver, &totals);

@@ -123,10 +123,12 @@ static const struct sl_remote_handler remote_handler = {on_listening, on_connect
 static void acquire(struct client *c, struct sl_world *w)
 {
     const gid_t gid = 100;
-    const struct sl_lease_owner owner = {.pid = 4711, .gid = &gid, .gid_count = 1, .label = ""};
+    const struct sl_who who = {.pid = 4711, .gid = &gid, .gid_count = 1};
 
     *c = (struct client){.status = -1};
-    assert_int_equal(sl_lease_acquire(w->driver, "a", &owner, 0, 0, &lease_handler, c, &c->lease), 0);
+    assert_int_equal(sl_lease_acquire(w->driver, &(struct sl_lease_wish){.target = "a", .who = &who, .label = ""},
+                         &lease_handler, c, &c->lease),
+        0);
 }
 
 static void lease(struct client *c, struct sl_world *w)

@@ -141,7 +141,7 @@ static void one_that_moves_can_end(void **state)
         else if (how == 1)
             sl_lease_abandon(c[2].lease);
         else
-            assert_int_equal(sl_driver_revoke(w.driver, c[2].id, 0, NULL, 0), 0);
+            assert_int_equal(sl_driver_revoke(w.driver, c[2].id, &(struct sl_who){.uid = 0}), 0);
         WORLD_UNTIL(&w, totals(&w).waiters == 0);
         assert_string_equal(c[2].said, how == 0 ? "granted released" : how == 1 ? "granted" : "granted ended");
         assert_int_equal(sl_fake_counts(w.transport).drained, 0);

@@ -46,10 +46,12 @@ static const struct sl_lease_handler handler = {
 
 static void acquire(struct client *c, struct sl_world *w, const char *target)
 {
-    const struct sl_lease_owner owner = {.pid = 1, .uid = 0, .label = ""};
+    const struct sl_who who = {.pid = 1, .uid = 0};
 
     *c = (struct client){.status = 0};
-    assert_int_equal(sl_lease_acquire(w->driver, target, &owner, 0, 0, &handler, c, &c->lease), 0);
+    assert_int_equal(sl_lease_acquire(w->driver, &(struct sl_lease_wish){.target = target, .who = &who, .label = ""},
+                         &handler, c, &c->lease),
+        0);
 }
 
 static void name_target(void *arg, const struct sl_target_view *view)
@@ -65,7 +67,7 @@ static const char *targets(struct sl_world *w)
     static char names[256];
 
     names[0] = '\0';
-    sl_driver_each_target(w->driver, 0, NULL, 0, name_target, names);
+    sl_driver_each_target(w->driver, &(struct sl_who){.uid = 0}, name_target, names);
     return names;
 }
 
@@ -230,11 +232,14 @@ static void strangers_make_no_adhoc_targets(void **state)
 {
     struct sl_world w;
     struct client c = {.status = 0};
-    const struct sl_lease_owner owner = {.pid = 1, .uid = 4242, .label = ""};
+    const struct sl_who who = {.pid = 1, .uid = 4242};
 
     (void)state;
     sl_world_init(&w, "defaults: {allow: {users: [0]}, user: u}\n", true);
-    assert_int_equal(sl_lease_acquire(w.driver, "x.example", &owner, 0, 0, &handler, &c, &c.lease), 0);
+    assert_int_equal(
+        sl_lease_acquire(
+            w.driver, &(struct sl_lease_wish){.target = "x.example", .who = &who, .label = ""}, &handler, &c, &c.lease),
+        0);
     WORLD_UNTIL(&w, c.status != 0);
     assert_int_equal(c.status, SL_E_NOT_ALLOWED);
     assert_int_equal(w.driver->named_count, 0);

@@ -141,13 +141,14 @@ static void make_pipes(struct owner *o, int fd[3])
 static struct owner *start(void)
 {
     struct owner *o = calloc(1, sizeof *o);
-    const struct sl_lease_owner me = {.pid = getpid(), .uid = 0, .label = ""};
+    const struct sl_who who = {.pid = getpid(), .uid = 0};
+    const struct sl_lease_wish wish = {.target = "a", .who = &who, .label = ""};
 
     assert_non_null(o);
     o->in = o->out = o->err = -1;
     sl_world_init(&o->world, "defaults: {" WORLD_LOGIN "}\ntargets: {a: {}}\n", false);
     assert_int_equal(sl_watch_new(&o->world.loop, &o->watch), 0);
-    assert_int_equal(sl_lease_acquire(o->world.driver, "a", &me, 0, 0, &lease_handler, o, &o->lease), 0);
+    assert_int_equal(sl_lease_acquire(o->world.driver, &wish, &lease_handler, o, &o->lease), 0);
     WORLD_UNTIL(&o->world, o->granted);
     return o;
 }

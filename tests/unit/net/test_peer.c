@@ -20,7 +20,7 @@
 
 static void the_kernel_says_who_it_is(void **state)
 {
-    struct sl_peer peer;
+    struct sl_who peer;
     int fd[2];
 
     (void)state;
@@ -32,14 +32,14 @@ static void the_kernel_says_who_it_is(void **state)
     assert_int_equal(peer.gid_count, 1 + getgroups(0, NULL));
     assert_true(peer.start_time != 0);
     assert_int_equal(peer.start_time, sl_peer_start_time(getpid()));
-    sl_peer_fini(&peer);
+    sl_who_fini(&peer);
     (void)close(fd[0]);
     (void)close(fd[1]);
 }
 
 static void a_descriptor_without_a_peer_is_an_error(void **state)
 {
-    struct sl_peer peer;
+    struct sl_who peer;
     int fd[2];
 
     (void)state;
@@ -51,7 +51,7 @@ static void a_descriptor_without_a_peer_is_an_error(void **state)
 
 static void more_groups_than_expected_are_read(void **state)
 {
-    struct sl_peer peer;
+    struct sl_who peer;
     gid_t many[100];
     int fd[2], status = 1;
 
