@@ -181,7 +181,7 @@ static bool is_awaited(const struct sl_driver_target *target)
 
     TAILQ_FOREACH(lease, &target->leases, link)
     {
-        if (lease->looking == SL_LOOKING_AWAITED && lease->phase == SL_PHASE_ASKING)
+        if (lease->looking == SL_LOOKING_AWAITED && lease->phase == SL_LEASE_PHASE_ASKING)
             return true;
     }
     return false;

@@ -55,18 +55,35 @@ struct sl_lease *sl_driver_lease_by_tag(struct sl_driver *d, uint64_t tag)
 
 struct sl_driver_lease_list *sl_driver_lease_home(struct sl_lease *lease)
 {
-    if (lease->phase == SL_PHASE_OVER)
+    if (lease->phase == SL_LEASE_PHASE_OVER)
         return &lease->driver->over;
-    if (lease->phase == SL_PHASE_DRAINING)
+    if (lease->phase == SL_LEASE_PHASE_DRAINING)
         return &lease->driver->draining;
     return lease->target != NULL ? &lease->target->leases : &lease->driver->homeless;
 }
 
+#define TO(phase) (1u << (SL_LEASE_PHASE_##phase))
+
+static const unsigned allowed[] = {
+    [SL_LEASE_PHASE_ASKING] = TO(HELD) | TO(RELEASING) | TO(ABANDONED) | TO(OVER),
+    [SL_LEASE_PHASE_HELD] = TO(RELEASING) | TO(ABANDONED) | TO(OVER),
+    [SL_LEASE_PHASE_RELEASING] = TO(ABANDONED) | TO(OVER),
+    [SL_LEASE_PHASE_ABANDONED] = TO(OVER),
+    [SL_LEASE_PHASE_DRAINING] = TO(OVER),
+    [SL_LEASE_PHASE_OVER] = TO(DRAINING),
+};
+
 void sl_driver_lease_move(struct sl_lease *lease, enum sl_lease_phase phase)
 {
-    TAILQ_REMOVE(sl_driver_lease_home(lease), lease, link);
+    struct sl_driver_lease_list *from = sl_driver_lease_home(lease), *to;
+
+    assert((allowed[lease->phase] & 1u << phase) != 0);
     lease->phase = phase;
-    TAILQ_INSERT_TAIL(sl_driver_lease_home(lease), lease, link);
+    to = sl_driver_lease_home(lease);
+    if (to != from) {
+        TAILQ_REMOVE(from, lease, link);
+        TAILQ_INSERT_TAIL(to, lease, link);
+    }
 }
 
 void sl_driver_lease_join(struct sl_lease *lease, struct sl_driver_conn *conn)

@@ -18,7 +18,7 @@
 int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *spec,
     const struct sl_stream_handler *handler, void *arg, struct sl_stream **ret_stream)
 {
-    if (lease->phase != SL_PHASE_HELD)
+    if (lease->phase != SL_LEASE_PHASE_HELD)
         return SL_E_NO_LEASE;
     if (lease->party == NULL)
         return SL_E_NOMEM;
@@ -31,7 +31,7 @@ int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *sp
 int sl_lease_listen(struct sl_lease *lease, const char *host, uint16_t port, const struct sl_remote_handler *handler,
     void *arg, struct sl_remote **ret_remote)
 {
-    if (lease->phase != SL_PHASE_HELD)
+    if (lease->phase != SL_LEASE_PHASE_HELD)
         return SL_E_NO_LEASE;
     if (lease->conn == NULL)
         return SL_E_AGAIN; /* it is moving: its party is parked, and no server is there to listen */
@@ -83,12 +83,12 @@ static void end_party(struct sl_lease *lease)
 /* No callback comes any more. The object stays until the actions of this step, which may name it, are carried out. */
 static void finish(struct sl_lease *lease)
 {
-    if (lease->phase == SL_PHASE_OVER)
+    if (lease->phase == SL_LEASE_PHASE_OVER)
         return;
     mute(lease);
     if (lease->conn == NULL || (lease->party != NULL && sl_party_is_parked(lease->party)))
         end_party(lease); /* it was parked, or there is none */
-    sl_driver_lease_move(lease, SL_PHASE_OVER);
+    sl_driver_lease_move(lease, SL_LEASE_PHASE_OVER);
 }
 
 void sl_driver_leases_bury(struct sl_driver *d)
@@ -143,7 +143,7 @@ int sl_lease_acquire(struct sl_driver *d, const struct sl_lease_wish *wish, cons
         return SL_E_NOMEM;
     lease->driver = d;
     lease->work.of = SL_WORK_LEASE;
-    lease->phase = SL_PHASE_ASKING;
+    lease->phase = SL_LEASE_PHASE_ASKING;
     lease->handler = handler;
     lease->arg = arg;
     lease->label = strdup(wish->label);
@@ -165,7 +165,7 @@ int sl_lease_acquire(struct sl_driver *d, const struct sl_lease_wish *wish, cons
 
 void sl_lease_renew(struct sl_lease *lease, uint64_t lease_timeout_ms)
 {
-    if (lease->phase != SL_PHASE_HELD)
+    if (lease->phase != SL_LEASE_PHASE_HELD)
         return;
     lease->renew_ms = lease_timeout_ms;
     sl_driver_note(lease->driver, &lease->work, SL_TODO_RENEW);
@@ -173,26 +173,36 @@ void sl_lease_renew(struct sl_lease *lease, uint64_t lease_timeout_ms)
 
 void sl_lease_release(struct sl_lease *lease)
 {
-    if (lease->phase != SL_PHASE_ASKING && lease->phase != SL_PHASE_HELD)
+    if (lease->phase != SL_LEASE_PHASE_ASKING && lease->phase != SL_LEASE_PHASE_HELD)
         return;
-    lease->phase = SL_PHASE_RELEASING;
+    sl_driver_lease_move(lease, SL_LEASE_PHASE_RELEASING);
     sl_driver_note(lease->driver, &lease->work, SL_TODO_RELEASE);
 }
 
 void sl_lease_abandon(struct sl_lease *lease)
 {
-    if (lease->phase >= SL_PHASE_ABANDONED)
+    if (lease->phase >= SL_LEASE_PHASE_ABANDONED)
         return;
     mute(lease);
-    lease->phase = SL_PHASE_ABANDONED;
+    sl_driver_lease_move(lease, SL_LEASE_PHASE_ABANDONED);
     sl_driver_note(lease->driver, &lease->work, SL_TODO_CLIENT_GONE);
+}
+
+bool sl_lease_is_held(const struct sl_lease *lease)
+{
+    return lease != NULL && lease->phase == SL_LEASE_PHASE_HELD;
+}
+
+bool sl_lease_is_released(const struct sl_lease *lease)
+{
+    return lease != NULL && lease->phase == SL_LEASE_PHASE_RELEASING;
 }
 
 static struct sl_lease *by_number(struct sl_driver *d, uint64_t number)
 {
     for (uint32_t i = 0; i < d->lease_slot_count; i++) {
         struct sl_lease *lease = d->lease_slot[i].lease;
-        if (lease != NULL && lease->number == number && lease->phase < SL_PHASE_DRAINING && lease->target != NULL)
+        if (lease != NULL && lease->number == number && lease->phase < SL_LEASE_PHASE_DRAINING && lease->target != NULL)
             return lease;
     }
     return NULL;
@@ -247,19 +257,19 @@ static bool is_to_move(const struct sl_lease *lease, struct sl_event *ret_event)
 bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_event *ret_event)
 {
     /* It ended in a step between the noting down and now. */
-    if (lease->phase == SL_PHASE_OVER || (lease->phase == SL_PHASE_DRAINING && todo != SL_TODO_DRAINED))
+    if (lease->phase == SL_LEASE_PHASE_OVER || (lease->phase == SL_LEASE_PHASE_DRAINING && todo != SL_TODO_DRAINED))
         return false;
     *ret_event = (struct sl_event){.lease = lease->id};
     switch (todo) {
     case SL_TODO_REFUSE:
-        if (lease->phase == SL_PHASE_ASKING || lease->phase == SL_PHASE_RELEASING) {
+        if (lease->phase == SL_LEASE_PHASE_ASKING || lease->phase == SL_LEASE_PHASE_RELEASING) {
             const char *text = lease->refuse_text != NULL ? lease->refuse_text : sl_status_text(lease->refuse_status);
             count_refusal(lease, text);
             lease->handler->on_refused(lease->arg, lease->refuse_status, text);
         }
         return nothing_for_core(lease);
     case SL_TODO_ACQUIRE:
-        if (lease->phase != SL_PHASE_ASKING)
+        if (lease->phase != SL_LEASE_PHASE_ASKING)
             return false; /* its release, or its client's end, is noted down as well */
         if (sl_driver_basis_awaits(lease))
             return false;
@@ -276,14 +286,14 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
     case SL_TODO_RENEW:
         ret_event->type = SL_EV_RENEW;
         ret_event->lease_timeout_ms = lease->renew_ms;
-        return lease->phase == SL_PHASE_HELD;
+        return lease->phase == SL_LEASE_PHASE_HELD;
     case SL_TODO_REVOKE:
         ret_event->type = SL_EV_REVOKE;
         return !sl_id_is_none(lease->id);
     case SL_TODO_RELEASE:
         /* Fed even when the client is gone by now: it did give the lease back before. */
         if (sl_id_is_none(lease->id)) { /* the core never heard of it */
-            if (lease->phase == SL_PHASE_RELEASING)
+            if (lease->phase == SL_LEASE_PHASE_RELEASING)
                 lease->handler->on_released(lease->arg);
             return nothing_for_core(lease);
         }
@@ -296,7 +306,7 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
         return is_to_move(lease, ret_event);
     case SL_TODO_DRAINED:
         *ret_event = (struct sl_event){.type = SL_EV_CONN_DRAINED, .conn = lease->conn->id, .lease = lease->id};
-        sl_driver_lease_move(lease, SL_PHASE_OVER);
+        sl_driver_lease_move(lease, SL_LEASE_PHASE_OVER);
         return true;
     default:
         if (sl_id_is_none(lease->id))
@@ -331,9 +341,9 @@ static void on_grant(struct sl_lease *lease, const struct sl_action *act)
     (void)sl_party_begin(lease->conn->conn, &lease->party);
     if (lease->conn->lost_status != 0)
         leave_lost(lease);
-    if (lease->phase != SL_PHASE_ASKING)
+    if (lease->phase != SL_LEASE_PHASE_ASKING)
         return; /* given back already; the core is about to hear of it */
-    lease->phase = SL_PHASE_HELD;
+    sl_driver_lease_move(lease, SL_LEASE_PHASE_HELD);
     const struct sl_lease_grant grant = {
         .id = lease->number,
         .lease_timeout_ms = left_ms(d, act->deadline_ms),
@@ -404,9 +414,9 @@ void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
 
-    if (lease == NULL || lease->phase >= SL_PHASE_DRAINING)
+    if (lease == NULL || lease->phase >= SL_LEASE_PHASE_DRAINING)
         return;
-    const bool waiting = lease->phase == SL_PHASE_ASKING, gone = lease->phase == SL_PHASE_ABANDONED;
+    const bool waiting = lease->phase == SL_LEASE_PHASE_ASKING, gone = lease->phase == SL_LEASE_PHASE_ABANDONED;
     switch (act->type) {
     case SL_ACT_QUEUED:
         lease->id = act->lease;
@@ -425,7 +435,7 @@ void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
             leave_lost(lease);
         return;
     case SL_ACT_RENEWED:
-        if (lease->phase == SL_PHASE_HELD)
+        if (lease->phase == SL_LEASE_PHASE_HELD)
             lease->handler->on_renewed(lease->arg, left_ms(d, act->deadline_ms));
         return;
     case SL_ACT_REFUSE:
@@ -475,7 +485,7 @@ void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act)
 
     d->counters.lease[act->lease_to][act->reason]++;
     d->moved = true;
-    if (lease == NULL || lease->phase >= SL_PHASE_DRAINING)
+    if (lease == NULL || lease->phase >= SL_LEASE_PHASE_DRAINING)
         return;
     if (act->lease_to == SL_LEASE_GRANTED)
         sl_driver_lease_join(lease, sl_driver_conn_find(d, act->conn));

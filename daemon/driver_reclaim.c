@@ -10,9 +10,9 @@ void sl_driver_lease_drain(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
 
-    assert(lease != NULL && lease->phase == SL_PHASE_OVER && lease->conn != NULL);
+    assert(lease != NULL && lease->phase == SL_LEASE_PHASE_OVER && lease->conn != NULL);
     lease->reclaim = act->reason;
-    sl_driver_lease_move(lease, SL_PHASE_DRAINING);
+    sl_driver_lease_move(lease, SL_LEASE_PHASE_DRAINING);
     if (lease->conn->lost_status != 0)
         return; /* the core is about to hear of it, and closes */
     if (lease->party != NULL)
@@ -63,7 +63,7 @@ void sl_driver_leases_uncleaned(struct sl_driver_conn *slot, const struct sl_act
             "lease=%llu conn=%u.%u target=%s reason=%s streams=%u sweep=none text=\"%s: what its commands left behind "
             "cannot be ended or known\"",
             (unsigned long long)lease->number, slot->id.index, slot->id.generation, slot->target->conf->name,
-            sl_reason_name(lease->phase == SL_PHASE_DRAINING ? lease->reclaim : act->reason), lease->uncleaned,
+            sl_reason_name(lease->phase == SL_LEASE_PHASE_DRAINING ? lease->reclaim : act->reason), lease->uncleaned,
             lost ? "the connection was lost" : "the clean-up took too long");
     }
 }
@@ -73,8 +73,8 @@ void sl_driver_leases_leave(struct sl_driver_conn *slot)
     struct sl_lease *lease;
 
     while ((lease = TAILQ_FIRST(&slot->leases)) != NULL) {
-        if (lease->phase == SL_PHASE_DRAINING)
-            sl_driver_lease_move(lease, SL_PHASE_OVER);
+        if (lease->phase == SL_LEASE_PHASE_DRAINING)
+            sl_driver_lease_move(lease, SL_LEASE_PHASE_OVER);
         sl_driver_lease_leave(lease); /* NOLINT(clang-analyzer-unix.Malloc): it unlinks itself */
     }
 }

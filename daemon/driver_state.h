@@ -88,12 +88,12 @@ struct sl_driver_conn {
 };
 
 enum sl_lease_phase {
-    SL_PHASE_ASKING, /* waits, in the core or on the way to it */
-    SL_PHASE_HELD,
-    SL_PHASE_RELEASING, /* the client gave it back; only the last callback is left */
-    SL_PHASE_ABANDONED, /* the client is gone; no callback is left */
-    SL_PHASE_DRAINING,  /* has had its last callback; its far side is being cleaned up */
-    SL_PHASE_OVER,      /* nothing is left of it; on driver->over until the actions under way are carried out */
+    SL_LEASE_PHASE_ASKING, /* waits, in the core or on the way to it */
+    SL_LEASE_PHASE_HELD,
+    SL_LEASE_PHASE_RELEASING, /* the client gave it back; only the last callback is left */
+    SL_LEASE_PHASE_ABANDONED, /* the client is gone; no callback is left */
+    SL_LEASE_PHASE_DRAINING,  /* has had its last callback; its far side is being cleaned up */
+    SL_LEASE_PHASE_OVER,      /* nothing is left of it; on driver->over until the actions under way are carried out */
 };
 
 struct sl_lease {
@@ -260,7 +260,7 @@ void sl_driver_lease_unname(struct sl_lease *lease);
 struct sl_lease *sl_driver_lease_by_tag(struct sl_driver *d, uint64_t tag);
 /* The list that it is on in its phase. */
 struct sl_driver_lease_list *sl_driver_lease_home(struct sl_lease *lease);
-/* The only way to change the phase of one that has a home. */
+/* The only way to change its phase. */
 void sl_driver_lease_move(struct sl_lease *lease, enum sl_lease_phase phase);
 void sl_driver_lease_join(struct sl_lease *lease, struct sl_driver_conn *conn);
 /* Its party is the transport's from here on, or gone. */

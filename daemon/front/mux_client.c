@@ -66,7 +66,7 @@ void sl_mux_client_finish(struct sl_mux_client *c)
 
     if (c->phase < SL_MUX_FINISHING)
         c->phase = SL_MUX_FINISHING;
-    if (c->phase != SL_MUX_FINISHING || c->holding != SL_MUX_HOLDS_NOTHING)
+    if (c->phase != SL_MUX_FINISHING || c->lease != NULL)
         return; /* the lease's last callback comes here again */
     c->phase = SL_MUX_LEAVING;
     if (c->socket == NULL)

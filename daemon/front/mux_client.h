@@ -24,13 +24,6 @@ enum sl_mux_phase {
 /* Whose descriptors come next. */
 enum sl_mux_fds { SL_MUX_FDS_NONE, SL_MUX_FDS_SESSION, SL_MUX_FDS_STDIO_FWD, SL_MUX_FDS_UNWANTED };
 
-enum sl_mux_holding {
-    SL_MUX_HOLDS_NOTHING,
-    SL_MUX_HOLDS_REQUEST, /* waits for a lease */
-    SL_MUX_HOLDS_LEASE,
-    SL_MUX_HOLDS_RELEASE, /* gives it back */
-};
-
 /* A client has one lease at most: its session and its forwards use it together. */
 struct sl_mux_user_handler {
     /* It takes a while. NULL is fine. */
@@ -65,8 +58,7 @@ struct sl_mux_client {
     bool signals;  /* it is told our pid, and says by SIGWINCH that a window has changed */
     char *refusal; /* not NULL: this client is served nothing, and told so when it asks */
 
-    enum sl_mux_holding holding;
-    struct sl_lease *lease; /* NULL when holding nothing */
+    struct sl_lease *lease; /* asked for, held or given back; NULL: none */
     struct sl_mux_user_list users;
     uv_timer_t renewal;
 

@@ -235,7 +235,7 @@ void sl_mux_forwards_end(struct sl_mux_client *c)
 
     if (fs == NULL)
         return;
-    if (c->holding == SL_MUX_HOLDS_LEASE) {
+    if (sl_lease_is_held(c->lease)) {
         close_each(fs, "its session has ended");
         sl_forward_conns_close(fs);
     } else {

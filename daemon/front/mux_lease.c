@@ -16,7 +16,6 @@ static int acquire(struct sl_mux_client *c, const struct sl_mux_user *user);
 static void let_go(struct sl_mux_client *c)
 {
     c->lease = NULL;
-    c->holding = SL_MUX_HOLDS_NOTHING;
     (void)uv_timer_stop(&c->renewal);
 }
 
@@ -45,7 +44,7 @@ static void on_renewal_due(uv_timer_t *timer)
 {
     const struct sl_mux_client *c = timer->data;
 
-    if (c->holding == SL_MUX_HOLDS_LEASE)
+    if (sl_lease_is_held(c->lease))
         sl_lease_renew(c->lease, 0);
 }
 
@@ -67,7 +66,6 @@ static void on_granted(void *arg, const struct sl_lease_grant *grant)
     struct sl_mux_user *user, *next;
     uint64_t every_ms = grant->lease_timeout_ms / RENEWALS;
 
-    c->holding = SL_MUX_HOLDS_LEASE;
     if (every_ms == 0)
         every_ms = 1;
     (void)uv_timer_start(&c->renewal, on_renewal_due, every_ms, every_ms);
@@ -126,23 +124,19 @@ static int acquire(struct sl_mux_client *c, const struct sl_mux_user *user)
         .label = user->label != NULL ? user->label : "mux",
         .acquire_timeout_ms = SL_ACQUIRE_PATIENTLY,
     };
-    int r = sl_lease_acquire(c->mux->driver, &wish, &lease_handler, c, &c->lease);
-
-    if (r == 0)
-        c->holding = SL_MUX_HOLDS_REQUEST;
-    return r;
+    return sl_lease_acquire(c->mux->driver, &wish, &lease_handler, c, &c->lease);
 }
 
 int sl_mux_lease_join(struct sl_mux_client *c, struct sl_mux_user *user)
 {
-    if (c->holding == SL_MUX_HOLDS_NOTHING) {
+    if (c->lease == NULL) {
         int r = acquire(c, user);
         if (r != 0)
             return r;
     }
     TAILQ_INSERT_TAIL(&c->users, user, link);
     user->joined = true;
-    if (c->holding == SL_MUX_HOLDS_LEASE)
+    if (sl_lease_is_held(c->lease))
         user->handler->on_granted(user->arg);
     return SL_OK;
 }
@@ -153,9 +147,8 @@ void sl_mux_lease_leave(struct sl_mux_client *c, struct sl_mux_user *user)
         return;
     TAILQ_REMOVE(&c->users, user, link);
     user->joined = false;
-    if (!TAILQ_EMPTY(&c->users) || (c->holding != SL_MUX_HOLDS_LEASE && c->holding != SL_MUX_HOLDS_REQUEST))
+    if (!TAILQ_EMPTY(&c->users) || c->lease == NULL || sl_lease_is_released(c->lease))
         return;
-    c->holding = SL_MUX_HOLDS_RELEASE;
     (void)uv_timer_stop(&c->renewal);
     sl_lease_release(c->lease);
 }

@@ -30,7 +30,6 @@ static void leave(struct sl_client *c)
     if (c->lease != NULL)
         sl_lease_abandon(c->lease);
     c->lease = NULL;
-    c->holding = SL_HOLDING_NOTHING;
     sl_client_end_streams(c, SL_E_CLIENT_GONE, "", false);
     sl_client_drop_jobs(c);
 }

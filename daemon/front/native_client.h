@@ -26,13 +26,6 @@ enum sl_client_phase {
     SL_CLIENT_LEAVING, /* has no lease and no stream any more; the socket is finishing or closing */
 };
 
-enum sl_holding {
-    SL_HOLDING_NOTHING,
-    SL_HOLDING_ASKED, /* acquire_rid is to be answered */
-    SL_HOLDING_LEASE,
-    SL_HOLDING_RELEASING, /* release_rid is to be answered, and acquire_rid unless it is 0 */
-};
-
 enum sl_client_stream_phase {
     SL_STREAM_ASKED, /* rid is to be answered */
     SL_STREAM_OPENED,
@@ -67,11 +60,10 @@ struct sl_client {
     struct sl_socket *socket;
     struct sl_who who;
     enum sl_client_phase phase;
-    uint32_t version; /* spoken since WELCOME; 0 before */
-    enum sl_holding holding;
-    struct sl_lease *lease; /* NULL when holding nothing */
+    uint32_t version;       /* spoken since WELCOME; 0 before */
+    struct sl_lease *lease; /* asked for, held or given back; NULL: none */
     uint64_t lease_id;
-    uint32_t acquire_rid, renew_rid, release_rid; /* to be answered; 0: none */
+    uint32_t acquire_rid, renew_rid, release_rid; /* of the lease, to be answered; 0: none */
     struct sl_client_stream_list streams;
     struct sl_status_job *status; /* the STATUS being answered; NULL: none */
     struct sl_reload_job *reload;

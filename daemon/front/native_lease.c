@@ -21,7 +21,6 @@ static void on_granted(void *arg, const struct sl_lease_grant *grant)
 {
     struct sl_client *c = arg;
 
-    c->holding = SL_HOLDING_LEASE;
     c->lease_id = grant->id;
     sl_client_send(c, &(struct sl_msg){
                           .type = SL_MSG_GRANTED,
@@ -53,7 +52,6 @@ static void let_go(struct sl_client *c, int status, const char *text)
     sl_client_end_streams(c, status, text, true);
     c->acquire_rid = c->renew_rid = 0;
     c->lease = NULL;
-    c->holding = SL_HOLDING_NOTHING;
 }
 
 static void answer_release(struct sl_client *c)
@@ -109,7 +107,7 @@ void sl_client_on_acquire(struct sl_client *c, const struct sl_msg *msg)
     const struct sl_msg_acquire *acquire = &msg->acquire;
     char target[SL_MSG_NAME_MAX + 1], label[SL_MSG_NAME_MAX + 1];
 
-    if (c->holding != SL_HOLDING_NOTHING) {
+    if (c->lease != NULL) {
         sl_client_error(c, acquire->rid, SL_E_BUSY, true, "this socket has a lease already, or waits for one");
         return;
     }
@@ -125,13 +123,12 @@ void sl_client_on_acquire(struct sl_client *c, const struct sl_msg *msg)
         sl_client_error(c, acquire->rid, r, true, sl_status_text(r));
         return;
     }
-    c->holding = SL_HOLDING_ASKED;
     c->acquire_rid = acquire->rid;
 }
 
 void sl_client_on_renew(struct sl_client *c, const struct sl_msg *msg)
 {
-    if (c->holding != SL_HOLDING_LEASE) {
+    if (!sl_lease_is_held(c->lease)) {
         sl_client_error(c, msg->renew.rid, SL_E_NO_LEASE, true, "there is no lease to renew");
         return;
     }
@@ -141,11 +138,10 @@ void sl_client_on_renew(struct sl_client *c, const struct sl_msg *msg)
 
 void sl_client_on_release(struct sl_client *c, const struct sl_msg *msg)
 {
-    if (c->holding != SL_HOLDING_LEASE && c->holding != SL_HOLDING_ASKED) {
+    if (c->lease == NULL || sl_lease_is_released(c->lease)) {
         sl_client_error(c, msg->request.rid, SL_E_NO_LEASE, true, "there is no lease to release");
         return;
     }
-    c->holding = SL_HOLDING_RELEASING;
     c->release_rid = msg->request.rid;
     sl_lease_release(c->lease);
 }

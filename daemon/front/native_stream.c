@@ -312,7 +312,7 @@ bool sl_client_open_stream(
         sl_client_fault(c, SL_E_PROTOCOL, "STREAM_OPEN names a stream that has not ended");
         return false;
     }
-    if (c->holding != SL_HOLDING_LEASE) {
+    if (!sl_lease_is_held(c->lease)) {
         sl_client_error(c, open->rid, SL_E_NO_LEASE, true, "there is no lease to open a stream under");
         return false;
     }
