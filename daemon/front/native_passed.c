@@ -37,7 +37,22 @@ static const struct sl_relay_handler relay_handler = {.on_open = on_open, .on_br
 
 static int open_passed(struct sl_client_stream *s, const struct sl_stream_spec *spec, const int fd[3])
 {
-    return sl_relay_open(s->client->native->watch, s->client->lease, spec, fd, &relay_handler, s, &s->relay);
+    const struct sl_client *c = s->client;
+    struct sl_stream_spec ours = *spec;
+    struct sl_stream *stream;
+    int r = sl_relay_new(c->native->watch, fd, SL_RELAY_COMMAND, &relay_handler, s, &s->relay);
+
+    if (r != 0)
+        return r;
+    ours.credit = SL_RELAY_CREDIT;
+    r = sl_lease_stream_open(c->lease, &ours, &sl_relay_stream_handler, s->relay, &stream);
+    if (r == 0) {
+        sl_relay_take_stream(s->relay, stream);
+    } else {
+        sl_relay_disown(s->relay);
+        s->relay = NULL;
+    }
+    return r;
 }
 
 void sl_client_on_stream_open_fds(struct sl_client *c, const struct sl_msg *msg)

@@ -396,6 +396,16 @@ void sl_relay_close(struct sl_relay *r)
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
+void sl_relay_disown(struct sl_relay *r)
+{
+    assert(r->phase == RELAY_NEW);
+    sl_fd_source_disown(r->source);
+    for (int i = 0; i < 2; i++)
+        sl_fd_sink_disown(r->output[i].sink);
+    sl_watched_fini(&r->later);
+    free(r);
+}
+
 int sl_relay_new(struct sl_watch *watch, const int fd[3], unsigned how, const struct sl_relay_handler *handler,
     void *arg, struct sl_relay **ret_relay)
 {
@@ -420,9 +430,7 @@ int sl_relay_new(struct sl_watch *watch, const int fd[3], unsigned how, const st
     return SL_OK;
 
 err:
-    sl_fd_source_disown(r->source);
-    sl_fd_sink_disown(r->output[0].sink);
-    free(r);
+    sl_relay_disown(r);
     return status;
 }
 
@@ -435,28 +443,4 @@ void sl_relay_take_stream(struct sl_relay *r, struct sl_stream *stream)
         r->input_ended = true;
         sl_stream_eof(stream);
     }
-}
-
-int sl_relay_open(struct sl_watch *watch, struct sl_lease *lease, const struct sl_stream_spec *spec, const int fd[3],
-    const struct sl_relay_handler *handler, void *arg, struct sl_relay **ret_relay)
-{
-    struct sl_stream_spec ours = *spec;
-    struct sl_relay *r;
-    struct sl_stream *stream;
-
-    int status = sl_relay_new(watch, fd, SL_RELAY_COMMAND, handler, arg, &r);
-    if (status != SL_OK)
-        return status;
-    ours.credit = SL_RELAY_CREDIT;
-    status = sl_lease_stream_open(lease, &ours, &sl_relay_stream_handler, r, &stream);
-    if (status != SL_OK) {
-        sl_fd_source_disown(r->source);
-        for (int i = 0; i < 2; i++)
-            sl_fd_sink_disown(r->output[i].sink);
-        free(r);
-        return status;
-    }
-    sl_relay_take_stream(r, stream);
-    *ret_relay = r;
-    return SL_OK;
 }

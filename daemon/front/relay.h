@@ -3,8 +3,8 @@
 #ifndef SSHLEASE_FRONT_RELAY_H
 #define SSHLEASE_FRONT_RELAY_H
 
-#include "daemon/driver.h"
 #include "daemon/net/watch.h"
+#include "daemon/ssh/transport.h"
 
 struct sl_relay;
 
@@ -31,20 +31,18 @@ struct sl_relay_handler {
 #define SL_RELAY_SHUTDOWN 1u /* fd[1], a socket, is shut down for writing at the end of output */
 #define SL_RELAY_COMMAND  2u /* a command writes the output: it goes on for a while when nobody reads it any more */
 
-/* Opens a stream of a command as sl_lease_stream_open() does (`spec->credit` is the relay's business) between the
- * descriptors `fd`: its input, output and error output. -1: none: no input (the stream gets EOF), output that is
- * dropped. On success the descriptors are taken over; on an error they are the caller's still. */
-int sl_relay_open(struct sl_watch *watch, struct sl_lease *lease, const struct sl_stream_spec *spec, const int fd[3],
-    const struct sl_relay_handler *handler, void *arg, struct sl_relay **ret_relay);
-
-/* For a stream of another kind, or one that was opened by other means: makes the relay first, for
- * `sl_relay_stream_handler` with the relay as its argument, then takes the stream. A relay without a stream is freed by
- * sl_relay_free(). The stream must have been opened with SL_RELAY_CREDIT. */
+/* A relay between a stream that is still to be opened and the descriptors `fd`: its input, output and error output. -1:
+ * none: no input (the stream gets EOF), output that is dropped. On success the descriptors are taken over. The stream is
+ * opened for `sl_relay_stream_handler` with the relay as its argument, and with SL_RELAY_CREDIT; then the relay takes it.
+ * A relay without a stream is freed by sl_relay_free() or sl_relay_disown(). 0 or SL_E_NOMEM, or what is wrong with a
+ * descriptor. */
 #define SL_RELAY_CREDIT 262144u
 extern const struct sl_stream_handler sl_relay_stream_handler;
 int sl_relay_new(struct sl_watch *watch, const int fd[3], unsigned how, const struct sl_relay_handler *handler,
     void *arg, struct sl_relay **ret_relay);
 void sl_relay_take_stream(struct sl_relay *relay, struct sl_stream *stream);
+/* Its stream could not be opened: gives the descriptors back as they were, and frees it. */
+void sl_relay_disown(struct sl_relay *relay);
 
 /* Input that is not from fd[0], or passed on by on_input(). Dropped once the input or the stream has ended. */
 void sl_relay_input(struct sl_relay *relay, const void *data, size_t len);

@@ -153,13 +153,29 @@ static struct owner *start(void)
     return o;
 }
 
+/* As a front end does for a command. */
+static int join(struct owner *o, const char *command, const int fd[3], const struct sl_relay_handler *handler)
+{
+    const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = command, .credit = SL_RELAY_CREDIT};
+    struct sl_stream *stream;
+
+    assert_int_equal(sl_relay_new(o->watch, fd, SL_RELAY_COMMAND, handler, o, &o->relay), 0);
+    int r = sl_lease_stream_open(o->lease, &spec, &sl_relay_stream_handler, o->relay, &stream);
+    if (r == 0) {
+        sl_relay_take_stream(o->relay, stream);
+    } else {
+        sl_relay_disown(o->relay);
+        o->relay = NULL;
+    }
+    return r;
+}
+
 static void open_relay(struct owner *o, const char *command, const struct sl_relay_handler *handler)
 {
-    struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = command};
     int fd[3];
 
     make_pipes(o, fd);
-    assert_int_equal(sl_relay_open(o->watch, o->lease, &spec, fd, handler, o, &o->relay), 0);
+    assert_int_equal(join(o, command, fd, handler), 0);
 }
 
 static void shut(int *fd)
@@ -346,15 +362,13 @@ static void what_is_no_command_ends_with_its_reader(void **state)
 
 static void without_descriptors_there_is_no_input_and_output_is_dropped(void **state)
 {
-    struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "flood 1000000"};
     const int none[3] = {-1, -1, -1};
     struct owner *o = start();
 
     (void)state;
-    assert_int_equal(sl_relay_open(o->watch, o->lease, &spec, none, &plain, o, &o->relay), 0);
+    assert_int_equal(join(o, "flood 1000000", none, &plain), 0);
     WORLD_UNTIL(&o->world, o->ends == 1);
-    spec.command = "cat"; /* ends when its input does */
-    assert_int_equal(sl_relay_open(o->watch, o->lease, &spec, none, &plain, o, &o->relay), 0);
+    assert_int_equal(join(o, "cat", none, &plain), 0); /* ends when its input does */
     WORLD_UNTIL(&o->world, o->ends == 2);
     stop(o);
 }
@@ -376,15 +390,13 @@ static void a_refusal_is_told_and_the_descriptors_are_closed(void **state)
 
 static void what_cannot_be_opened_leaves_the_descriptors_with_the_caller(void **state)
 {
-    struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "cat"};
     struct owner *o = start();
-    struct sl_relay *relay = NULL;
     int fd[3];
 
     (void)state;
     make_pipes(o, fd);
     sl_lease_release(o->lease); /* it is granted no more */
-    assert_int_equal(sl_relay_open(o->watch, o->lease, &spec, fd, &plain, o, &relay), SL_E_NO_LEASE);
+    assert_int_equal(join(o, "cat", fd, &plain), SL_E_NO_LEASE);
     for (int i = 0; i < 3; i++) {
         assert_true(fcntl(fd[i], F_GETFD) >= 0);
         (void)close(fd[i]);
