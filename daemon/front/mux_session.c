@@ -253,8 +253,9 @@ static void on_open(void *arg, int status, const char *text)
     say(s, whole);
 }
 
-static void note_result(struct sl_mux_session *s, const struct sl_stream_result *result)
+static void on_result(void *arg, const struct sl_stream_result *result)
 {
+    struct sl_mux_session *s = arg;
     char whole[SL_MUX_TEXT_MAX];
 
     if (s->phase == SESSION_ENDING)
@@ -281,58 +282,14 @@ static void on_relayed(void *arg, const struct sl_stream_result *result)
 
 static const struct sl_relay_handler plain_handler = {
     .on_open = on_open,
+    .on_result = on_result,
     .on_end = on_relayed,
 };
 static const struct sl_relay_handler typed_handler = {
     .on_open = on_open,
     .on_input = on_typed,
+    .on_result = on_result,
     .on_end = on_relayed,
-};
-
-/* The stream's callbacks go to the relay. Its end is looked at first: a text about it must be written with the output,
- * for afterwards the descriptors are closed. */
-static void on_stream_open(void *arg, int status, const char *text)
-{
-    const struct sl_mux_session *s = arg;
-
-    sl_relay_stream_handler.on_open(s->relay, status, text);
-}
-
-static void on_stream_data(void *arg, int fd, const uint8_t *data, size_t len)
-{
-    const struct sl_mux_session *s = arg;
-
-    sl_relay_stream_handler.on_data(s->relay, fd, data, len);
-}
-
-static void on_stream_eof(void *arg)
-{
-    const struct sl_mux_session *s = arg;
-
-    sl_relay_stream_handler.on_eof(s->relay);
-}
-
-static void on_stream_sent(void *arg, size_t len)
-{
-    const struct sl_mux_session *s = arg;
-
-    sl_relay_stream_handler.on_sent(s->relay, len);
-}
-
-static void on_stream_end(void *arg, const struct sl_stream_result *result)
-{
-    struct sl_mux_session *s = arg;
-
-    note_result(s, result);
-    sl_relay_stream_handler.on_end(s->relay, result);
-}
-
-static const struct sl_stream_handler stream_handler = {
-    .on_open = on_stream_open,
-    .on_data = on_stream_data,
-    .on_eof = on_stream_eof,
-    .on_sent = on_stream_sent,
-    .on_end = on_stream_end,
 };
 
 /* --- the lease ---------------------------------------------------------------------------------------------------- */
@@ -404,7 +361,7 @@ static void on_granted(void *arg)
     }
     spec.command = spec.kind == SL_SPEC_SHELL ? NULL : s->command;
     s->phase = SESSION_OPENING;
-    int r = sl_lease_stream_open(s->client->lease, &spec, &stream_handler, s, &stream);
+    int r = sl_lease_stream_open(s->client->lease, &spec, &sl_relay_stream_handler, s->relay, &stream);
     if (r != 0) {
         sl_mux_lease_leave(s->client, &s->user);
         fail_for(s, sl_status_text(r));

@@ -352,6 +352,11 @@ static void on_stream_end(void *arg, const struct sl_stream_result *result)
 {
     struct sl_relay *r = arg;
 
+    begin_call(r);
+    if (r->handler->on_result != NULL)
+        r->handler->on_result(r->arg, result);
+    if (!end_call(r))
+        return;
     /* The signal that the lost reader was to give. */
     if (r->unread_since_ns != 0 && result->how == SL_RESULT_SIGNAL && strcmp(result->signal, "PIPE") == 0 &&
         !tell_broken(r, SL_E_CLIENT_GONE, sl_status_text(SL_E_CLIENT_GONE)))

@@ -19,6 +19,8 @@ struct sl_relay_handler {
      * be written (SL_E_IO): the stream is being closed, unless it has ended already; on_end follows in either case.
      * NULL: not told. */
     void (*on_broken)(void *arg, int status, const char *text);
+    /* The stream has ended. What is given to sl_relay_say() now is written behind its output. NULL: not told. */
+    void (*on_result)(void *arg, const struct sl_stream_result *result);
     /* The stream has ended, its output is written, the descriptors are closed: the last callback. The relay is gone
      * when it returns. `result` is valid during the callback. */
     void (*on_end)(void *arg, const struct sl_stream_result *result);
