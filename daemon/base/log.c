@@ -1,5 +1,7 @@
 #include "daemon/base/log.h"
 
+#include "daemon/base/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,15 +47,18 @@ static const char *level_name(enum sl_log_level level)
     return "?";
 }
 
-/* Bytes below space and DEL as \xNN; returns the new length, never beyond `cap`. */
+/* What may not be shown as \xNN; returns the new length, never beyond `cap`. */
 static size_t put_escaped(char *out, size_t at, size_t cap, const char *text)
 {
-    for (const char *p = text; *p != '\0' && at + 4 < cap; p++) {
-        unsigned char c = (unsigned char)*p;
-        if (c < 0x20 || c == 0x7f) {
-            at += (size_t)snprintf(out + at, cap - at, "\\x%02x", c);
+    const size_t len = strlen(text);
+    for (size_t i = 0; i < len && at + 4 < cap;) {
+        const size_t shown = sl_text_shown(text + i, len - i);
+        if (shown > 0) {
+            memcpy(out + at, text + i, shown);
+            at += shown;
+            i += shown;
         } else {
-            out[at++] = (char)c;
+            at += (size_t)snprintf(out + at, cap - at, "\\x%02x", (unsigned char)text[i++]);
         }
     }
     return at;
@@ -100,22 +105,23 @@ const char *sl_log_quote(char *buf, uint32_t size, const char *text)
         return buf;
     }
     buf[at++] = '"';
-    for (const char *p = text; *p != '\0'; p++) {
-        unsigned char c = (unsigned char)*p;
-        /* Room for the longest escape, the closing quote and the NUL. */
-        if (at + 6 > size) {
-            break;
-        }
-        if (c == '"' || c == '\\') {
+    const size_t len = strlen(text);
+    /* Room for the longest escape, the closing quote and the NUL. */
+    for (size_t i = 0; i < len && at + 6 <= size;) {
+        const size_t shown = sl_text_shown(text + i, len - i);
+        if (text[i] == '"' || text[i] == '\\') {
             buf[at++] = '\\';
-            buf[at++] = (char)c;
-        } else if (c == '\n') {
+            buf[at++] = text[i++];
+        } else if (text[i] == '\n') {
             buf[at++] = '\\';
             buf[at++] = 'n';
-        } else if (c < 0x20 || c == 0x7f) {
-            at += (size_t)snprintf(buf + at, size - at, "\\x%02x", c);
+            i++;
+        } else if (shown == 0) {
+            at += (size_t)snprintf(buf + at, size - at, "\\x%02x", (unsigned char)text[i++]);
         } else {
-            buf[at++] = (char)c;
+            memcpy(buf + at, text + i, shown);
+            at += shown;
+            i += shown;
         }
     }
     buf[at++] = '"';

@@ -1,5 +1,6 @@
 #include "daemon/front/mux_forward.h"
 
+#include "daemon/base/text.h"
 #include "daemon/front/texts.h"
 #include "proto/status.h"
 
@@ -72,7 +73,7 @@ static void put_end(char *buf, size_t size, const struct sl_forward_end *end)
         (void)snprintf(buf, size, "%u", end->port);
     else
         (void)snprintf(buf, size, strchr(end->host, ':') != NULL ? "[%s]:%u" : "%s:%u", end->host, end->port);
-    sl_texts_printable(buf);
+    sl_text_clean(buf, strlen(buf) + 1, buf, strlen(buf));
 }
 
 const char *sl_forward_name(const struct sl_forward *f, char *buf, size_t size)

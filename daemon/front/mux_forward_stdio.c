@@ -6,6 +6,7 @@
 #include "daemon/front/texts.h"
 #include "proto/status.h"
 
+#include "daemon/base/text.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,7 +142,7 @@ void sl_mux_on_stdio_fwd_fds(struct sl_mux_client *c, const int fd[SL_MUX_STDIO_
     const int three[3] = {fd[0], fd[1], -1};
 
     (void)snprintf(s->label, sizeof s->label, "mux -W %.120s:%u", s->host, s->port);
-    sl_texts_printable(s->label);
+    sl_text_clean(s->label, strlen(s->label) + 1, s->label, strlen(s->label));
     s->user = (struct sl_mux_user){.handler = &user_handler, .arg = s, .label = s->label};
     int r = sl_relay_new(c->mux->watch, three, 0, &relay_handler, s, &s->relay);
     if (r != 0) {

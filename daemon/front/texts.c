@@ -12,11 +12,3 @@ const char *sl_texts_keep(struct sl_texts *texts, struct sl_bytes bytes)
     texts->at += bytes.len + 1;
     return text;
 }
-
-void sl_texts_printable(char *text)
-{
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7f)
-            *text = '?';
-    }
-}

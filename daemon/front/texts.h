@@ -11,7 +11,4 @@ struct sl_texts {
 /* Copies `bytes`, which hold no NUL, and a NUL behind them. There must be room for both: whoever makes it counts. */
 const char *sl_texts_keep(struct sl_texts *texts, struct sl_bytes bytes);
 
-/* Makes '?' of what does not belong on a terminal or into a status. */
-void sl_texts_printable(char *text);
-
 #endif

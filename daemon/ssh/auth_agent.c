@@ -9,6 +9,7 @@
 #include "daemon/ssh/sign_algorithm.h"
 #include "proto/status.h"
 
+#include "daemon/base/text.h"
 #include <libssh2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,7 +116,7 @@ static const char *name_of(const struct sl_agent_key *key, char *buf, size_t siz
 {
     char comment[64];
     char *fingerprint = sl_key_fingerprint(key->blob.data, key->blob.len);
-    sl_session_printable(comment, sizeof comment, (const char *)key->comment.data, key->comment.len);
+    sl_text_clean(comment, sizeof comment, key->comment.data, key->comment.len);
     snprintf(buf, size, "%s%s%s%s", fingerprint != NULL ? fingerprint : "?", comment[0] != '\0' ? " (" : "", comment,
         comment[0] != '\0' ? ")" : "");
     free(fingerprint);
@@ -156,8 +157,7 @@ static int look_at_answer(struct sl_auth *auth, struct sl_bytes data, struct sl_
     } else if (!sl_agent_is_signed_with(made, wanted)) {
         char a[48], b[48];
         snprintf(auth->sign_error, sizeof auth->sign_error, "signs with \"%s\" where \"%s\" is asked for, for",
-            sl_session_printable(a, sizeof a, (const char *)made.data, made.len),
-            sl_session_printable(b, sizeof b, (const char *)wanted.data, wanted.len));
+            sl_text_clean(a, sizeof a, made.data, made.len), sl_text_clean(b, sizeof b, wanted.data, wanted.len));
     }
     return auth->sign_error[0] == '\0' ? 0 : -1;
 }

@@ -3,6 +3,7 @@
 #include "daemon/ssh/session.h"
 #include "proto/status.h"
 
+#include "daemon/base/text.h"
 #include <libssh2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +63,7 @@ static void on_prompt(const char *name, int name_len, const char *instruction, i
     struct sl_auth *auth = conn->auth;
     const LIBSSH2_USERAUTH_KBDINT_PROMPT *asks = unanswerable(auth, prompt, count);
     if (asks != NULL) {
-        sl_session_printable(auth->prompt, sizeof auth->prompt, (const char *)asks->text, asks->length);
+        sl_text_clean(auth->prompt, sizeof auth->prompt, asks->text, asks->length);
         conn->witness.max = 0;
         return;
     }

@@ -1,5 +1,6 @@
 #include "daemon/ssh/auth_result.h"
 
+#include "daemon/base/text.h"
 #include "daemon/ssh/algorithms.h"
 #include "daemon/ssh/io.h"
 #include "daemon/ssh/session.h"
@@ -55,7 +56,7 @@ static const char *ending(const struct sl_auth *auth, char *buf, size_t size)
     }
     char said[208] = "", keys[64] = "";
     if (conn->disconnect_text != NULL) {
-        sl_session_printable(said, sizeof said, conn->disconnect_text, strlen(conn->disconnect_text));
+        sl_text_clean(said, sizeof said, conn->disconnect_text, strlen(conn->disconnect_text));
     }
     if (left > 0) {
         snprintf(keys, sizeof keys, ", with %zu key%s not tried yet", left, left > 1 ? "s" : "");
@@ -97,7 +98,7 @@ void sl_auth_take_methods(struct sl_auth *auth, const char *list)
         unsigned bit;
     } known[] = {{"publickey", SL_AUTH_PUBLICKEY}, {"password", SL_AUTH_PASSWORD},
         {"keyboard-interactive", SL_AUTH_INTERACTIVE}};
-    sl_session_printable(auth->server_takes, sizeof auth->server_takes, list, strlen(list));
+    sl_text_clean(auth->server_takes, sizeof auth->server_takes, list, strlen(list));
     auth->offered = 0;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (sl_name_list_has(list, known[i].name, strlen(known[i].name))) {
@@ -182,7 +183,7 @@ enum sl_auth_result sl_auth_judge(struct sl_auth *auth, int r)
     if (ended) {
         char text[208] = "";
         if (conn->disconnect_text != NULL) {
-            sl_session_printable(text, sizeof text, conn->disconnect_text, strlen(conn->disconnect_text));
+            sl_text_clean(text, sizeof text, conn->disconnect_text, strlen(conn->disconnect_text));
         }
         sl_conn_die(conn, SL_E_HANDSHAKE, "%s while logging in%s%s%s",
             conn->error == EBADMSG ? SL_DAMAGED_TEXT : "the server closed the connection",

@@ -1,5 +1,6 @@
 #include "daemon/ssh/session.h"
 
+#include "daemon/base/text.h"
 #include "daemon/ssh/algorithms.h"
 #include "daemon/ssh/compat.h"
 #include "daemon/ssh/hostkey.h"
@@ -96,16 +97,6 @@ int sl_session_handshake_step(struct sl_conn *conn)
     return libssh2_session_handshake(conn->session, conn->fd);
 }
 
-const char *sl_session_printable(char *out, size_t size, const char *text, size_t len)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < len && at + 1 < size; i++) {
-        out[at++] = text[i] >= ' ' && text[i] < 0x7f ? text[i] : '?';
-    }
-    out[at] = '\0';
-    return out;
-}
-
 /* What a socket's end is called; the reason the server gave goes behind it. */
 static void describe_end(const struct sl_conn *conn, char *out, size_t size)
 {
@@ -136,7 +127,7 @@ static void describe_end(const struct sl_conn *conn, char *out, size_t size)
         break;
     }
     if (conn->disconnect_text != NULL) {
-        sl_session_printable(said, sizeof said, conn->disconnect_text, strlen(conn->disconnect_text));
+        sl_text_clean(said, sizeof said, conn->disconnect_text, strlen(conn->disconnect_text));
         snprintf(out, size, "%s: \"%s\"", what, said);
     } else {
         snprintf(out, size, "%s", what);
@@ -189,7 +180,7 @@ static void handshake_failed(struct sl_conn *conn, int result)
     const struct sl_prelude *prelude = conn->prelude;
     char line[128] = "", end[320];
     if (prelude != NULL && strncmp(prelude->line, "SSH-", 4) != 0) {
-        sl_session_printable(line, sizeof line, prelude->line, prelude->line_len);
+        sl_text_clean(line, sizeof line, prelude->line, prelude->line_len);
     }
     describe_end(conn, end, sizeof end);
     if (conn->server == NULL && is_come_back_later(line)) {
@@ -212,7 +203,7 @@ int sl_session_handshake_result(struct sl_conn *conn, int result)
     const char *banner = libssh2_session_banner_get(conn->session);
     if (conn->server == NULL && banner != NULL && strncmp(banner, "SSH-", 4) == 0) {
         char clean[SL_BANNER_MAX + 1];
-        conn->server = strdup(sl_session_printable(clean, sizeof clean, banner, strlen(banner)));
+        conn->server = strdup(sl_text_clean(clean, sizeof clean, banner, strlen(banner)));
     }
     if (result == LIBSSH2_ERROR_EAGAIN && conn->error == 0) {
         return SL_E_AGAIN;

@@ -44,7 +44,4 @@ void sl_session_say_goodbye(struct sl_conn *conn);
 /* What an EBADMSG of the connection is called. */
 #define SL_DAMAGED_TEXT "a packet was damaged on its way (wrong MAC)"
 
-/* Bytes from outside as they may stand in a message: control characters become '?'. Cuts; returns `out`. */
-const char *sl_session_printable(char *out, size_t size, const char *text, size_t len);
-
 #endif

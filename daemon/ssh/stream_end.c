@@ -8,6 +8,7 @@
 #include "daemon/ssh/stream_steps.h"
 #include "proto/status.h"
 
+#include "daemon/base/text.h"
 #include <libssh2.h>
 
 /* From the hang-up to TERM, at most; a short kill_grace is halved. From KILL to the channel's close; from our CLOSE to
@@ -81,7 +82,7 @@ static void read_exit(struct sl_stream *stream, struct sl_stream_result *result,
     if (name != NULL) {
         *result = (struct sl_stream_result){
             .how = SL_RESULT_SIGNAL, .text = "", .core_dumped = chan->exit == SL_EXIT_CORE_DUMPED};
-        result->signal = sl_session_printable(signal, signal_size, name, len);
+        result->signal = sl_text_clean(signal, signal_size, name, len);
         libssh2_free(conn->session, name);
     } else if (status != 0 || chan->exit == SL_EXIT_STATUS_CAME) {
         *result = (struct sl_stream_result){.how = SL_RESULT_STATUS, .exit_status = (uint32_t)status, .text = ""};

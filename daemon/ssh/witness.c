@@ -1,5 +1,7 @@
 #include "daemon/ssh/witness.h"
 
+#include "daemon/base/text.h"
+
 #include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -66,15 +68,10 @@ static void look(struct sl_witness *witness, const uint8_t *mem, size_t len)
     } else if (len >= CONFIRMATION_LEN && mem[0] == MSG_CHANNEL_OPEN_CONFIRMATION) {
         witness->opened = get_u32(mem + 1);
     } else if (len >= FAILURE_TEXT_AT && mem[0] == MSG_CHANNEL_OPEN_FAILURE) {
-        size_t room = sizeof witness->refusal_text - 1, said = get_u32(mem + FAILURE_TEXT_AT - 4);
+        size_t said = get_u32(mem + FAILURE_TEXT_AT - 4);
         said = said < len - FAILURE_TEXT_AT ? said : len - FAILURE_TEXT_AT;
-        said = said < room ? said : room;
         witness->refusal = get_u32(mem + 5);
-        for (size_t i = 0; i < said; i++) {
-            uint8_t c = mem[FAILURE_TEXT_AT + i];
-            witness->refusal_text[i] = (char)(c >= 0x20 && c < 0x7f ? c : '?');
-        }
-        witness->refusal_text[said] = '\0';
+        sl_text_clean(witness->refusal_text, sizeof witness->refusal_text, mem + FAILURE_TEXT_AT, said);
     }
 }
 

@@ -30,6 +30,11 @@ static void test_one_line_per_fact(void **state)
     struct sl_log log = {.level = SL_LOG_INFO, .journal = true, .fd = fds[1]};
     sl_log(&log, SL_LOG_INFO, "conn", "text=%s n=%d", "a\nb\x1b[0m", 3);
     assert_string_equal(logged(fds[0]), "<6>conn text=a\\x0ab\\x1b[0m n=3\n");
+    sl_log(&log, SL_LOG_INFO, "conn", "text=%s",
+        "gr\xc3\xbc\xc2\x9b"
+        "1m\xff");
+    assert_string_equal(logged(fds[0]), "<6>conn text=gr\xc3\xbc\\xc2\\x9b"
+                                        "1m\\xff\n");
     sl_log(&log, SL_LOG_DEBUG, "conn", "hidden=%d", 1);
     assert_string_equal(logged(fds[0]), "");
     sl_log(NULL, SL_LOG_ERROR, "conn", "nowhere=%d", 1);
