@@ -2,6 +2,7 @@
 
 #include "config/conf_parts.h"
 #include "config/conf_value.h"
+#include "daemon/base/duration.h"
 #include "proto/status.h"
 
 #include <stdio.h>
@@ -15,29 +16,48 @@ static bool in_range(const struct sl_setting *s, uint64_t value)
     return (value >= s->min && value <= s->max) || (value == 0 && s->zero != NULL);
 }
 
+static bool take_number(struct sl_conf_reader *r, const struct sl_setting *s, int node, uint64_t value, void *base)
+{
+    if (!in_range(s, value))
+        return sl_read_refuse(r, s, node, "%s is out of range", sl_read_text(r, s, node));
+    sl_setting_set(s, base, value);
+    return true;
+}
+
 static bool read_number(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
 {
     const char *text = sl_read_text(r, s, node);
+    uint64_t value = 0;
     if (text == NULL)
         return false;
-    bool duration = s->kind == SL_SETTING_DURATION;
-    if (!duration && sl_node_type(r->doc, node) == SL_NODE_QUOTED)
+    if (sl_node_type(r->doc, node) == SL_NODE_QUOTED)
         return sl_read_refuse(r, s, node, "%s is in quotes", SL_SHOW(text));
-    uint64_t value = 0;
-    switch (duration ? sl_value_duration(text, &value) : sl_value_number(text, &value)) {
+    switch (sl_value_number(text, &value)) {
     case SL_VALUE_OK:
-        if (in_range(s, value))
-            break;
-        return sl_read_refuse(r, s, node, "%s is out of range", text);
+        return take_number(r, s, node, value, base);
     case SL_VALUE_TOO_LARGE:
         return sl_read_refuse(r, s, node, "%s is out of range", SL_SHOW(text));
-    case SL_VALUE_NO_UNIT:
+    default:
+        return sl_read_refuse(r, s, node, "%s is not a whole number", SL_SHOW(text));
+    }
+}
+
+static bool read_duration(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
+{
+    const char *text = sl_read_text(r, s, node);
+    uint64_t value = 0;
+    if (text == NULL)
+        return false;
+    switch (sl_duration_parse(text, &value)) {
+    case SL_DURATION_OK:
+        return take_number(r, s, node, value, base);
+    case SL_DURATION_TOO_LARGE:
+        return sl_read_refuse(r, s, node, "%s is out of range", SL_SHOW(text));
+    case SL_DURATION_NO_UNIT:
         return sl_read_refuse(r, s, node, "%.20s has no unit", text);
     default:
-        return sl_read_refuse(r, s, node, "%s is not a %s", SL_SHOW(text), duration ? "duration" : "whole number");
+        return sl_read_refuse(r, s, node, "%s is not a duration", SL_SHOW(text));
     }
-    sl_setting_set(s, base, value);
-    return true;
 }
 
 static bool read_choice(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
@@ -196,7 +216,7 @@ static bool read_value(struct sl_conf_reader *r, const struct sl_setting *s, int
 {
     static const sl_read_fn reader[] = {
         [SL_SETTING_COUNT] = read_number,
-        [SL_SETTING_DURATION] = read_number,
+        [SL_SETTING_DURATION] = read_duration,
         [SL_SETTING_CHOICE] = read_choice,
         [SL_SETTING_HOST_KEY_CHECKING] = read_host_key_checking,
         [SL_SETTING_MODE] = read_mode,

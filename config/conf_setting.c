@@ -1,6 +1,7 @@
 #include "config/conf_setting.h"
 
 #include "config/conf_value.h"
+#include "daemon/base/duration.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -296,7 +297,7 @@ const char *sl_setting_format(const struct sl_setting *setting, uint64_t value, 
     _Static_assert(SL_SETTING_VALUE_SIZE >= SL_DURATION_SIZE, "a duration fits");
     switch (setting->kind) {
     case SL_SETTING_DURATION:
-        return sl_value_duration_format(buf, value);
+        return sl_duration_write(buf, value);
     case SL_SETTING_CHOICE:
     case SL_SETTING_HOST_KEY_CHECKING:
         snprintf(buf, SL_SETTING_VALUE_SIZE, "%s", setting->choice[value]);
@@ -348,7 +349,8 @@ const char *sl_setting_right(const struct sl_setting *setting, char buf[SL_SETTI
         snprintf(buf, SL_SETTING_RIGHT_SIZE, "give a whole number from %s", sl_setting_range(setting, range));
         return buf;
     case SL_SETTING_DURATION:
-        snprintf(buf, SL_SETTING_RIGHT_SIZE, "give a duration in ms, s, m or h from %s to %s, such as 30s or 1h30m%s%s",
+        snprintf(buf, SL_SETTING_RIGHT_SIZE,
+            "give a duration in ms, s, m, h or d from %s to %s, such as 30s or 1h30m%s%s",
             sl_setting_format(setting, setting->min, min), sl_setting_format(setting, setting->max, max),
             setting->zero != NULL ? ", or 0 for " : "", setting->zero != NULL ? setting->zero : "");
         return buf;

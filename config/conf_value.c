@@ -45,50 +45,6 @@ enum sl_value sl_value_number(const char *text, uint64_t *ret_number)
     return SL_VALUE_OK;
 }
 
-/* The largest first: the order in which they may follow each other. */
-static const struct {
-    const char *name;
-    uint64_t ms;
-} units[] = {{"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
-#define UNITS (sizeof units / sizeof units[0])
-
-enum sl_value sl_value_duration(const char *text, uint64_t *ret_ms)
-{
-    uint64_t total = 0;
-    bool too_large = false;
-    size_t next = 0; /* the first unit that may still come */
-    const char *at = text + (*text == '-');
-    bool negative = at != text;
-    do {
-        uint64_t n = 0;
-        if (!is_digit(*at))
-            return SL_VALUE_MALFORMED;
-        if (!digits(&at, &n)) {
-            too_large = true;
-            at += strspn(at, "0123456789");
-        }
-        size_t length = strspn(at, "hms");
-        if (length == 0 && *at == '\0' && next == 0) {
-            if (n != 0 || too_large)
-                return SL_VALUE_NO_UNIT;
-            break;
-        }
-        size_t u = next;
-        while (u < UNITS && (strlen(units[u].name) != length || strncmp(units[u].name, at, length) != 0))
-            u++;
-        if (u == UNITS)
-            return SL_VALUE_MALFORMED;
-        next = u + 1;
-        at += length;
-        too_large = too_large || __builtin_mul_overflow(n, units[u].ms, &n) || __builtin_add_overflow(total, n, &total);
-    } while (*at != '\0');
-
-    if (negative || too_large)
-        return SL_VALUE_TOO_LARGE;
-    *ret_ms = total;
-    return SL_VALUE_OK;
-}
-
 enum sl_value sl_value_mode(const char *text, uint64_t *ret_mode)
 {
     size_t length = strspn(text, "01234567");
@@ -101,18 +57,6 @@ enum sl_value sl_value_mode(const char *text, uint64_t *ret_mode)
         mode = mode * 8 + (uint64_t)(*c - '0');
     *ret_mode = mode;
     return SL_VALUE_OK;
-}
-
-const char *sl_value_duration_format(char buf[SL_DURATION_SIZE], uint64_t ms)
-{
-    int at = snprintf(buf, SL_DURATION_SIZE, "%s", ms == 0 ? "0" : "");
-    for (size_t u = 0; u < UNITS; u++) {
-        uint64_t n = ms / units[u].ms;
-        ms %= units[u].ms;
-        if (n != 0)
-            at += snprintf(buf + at, SL_DURATION_SIZE - (size_t)at, "%llu%s", (unsigned long long)n, units[u].name);
-    }
-    return buf;
 }
 
 /* What every name has in common. */

@@ -1,4 +1,4 @@
-/* conf_value.h - what a single text of the configuration means: numbers, durations, modes, names. Pure. */
+/* conf_value.h - what a single text of the configuration means: numbers, modes, names. Pure. */
 #ifndef SSHLEASE_CONFIG_CONF_VALUE_H
 #define SSHLEASE_CONFIG_CONF_VALUE_H
 
@@ -9,7 +9,6 @@
 enum sl_value {
     SL_VALUE_OK,
     SL_VALUE_MALFORMED,
-    SL_VALUE_NO_UNIT,   /* a duration that is a bare number other than 0 */
     SL_VALUE_TOO_LARGE, /* or negative: a number, but none that could be in any range */
 };
 
@@ -17,15 +16,8 @@ enum sl_value {
  * failure; so with all of these. */
 enum sl_value sl_value_number(const char *text, uint64_t *ret_number);
 
-/* Numbers with units, the largest first: `500ms`, `30s`, `15m`, `1h30m`. `0` needs no unit. */
-enum sl_value sl_value_duration(const char *text, uint64_t *ret_ms);
-
 /* `0660`: octal digits. */
 enum sl_value sl_value_mode(const char *text, uint64_t *ret_mode);
-
-/* 5400000 as "1h30m", 0 as "0". Returns `buf`. */
-#define SL_DURATION_SIZE 48u
-const char *sl_value_duration_format(char buf[SL_DURATION_SIZE], uint64_t ms);
 
 /* What is wrong with it as ..., said so that it follows the value ("has a space in it"); NULL when nothing is. Static.
  */

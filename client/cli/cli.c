@@ -1,5 +1,6 @@
 #include "client/cli/cli.h"
 
+#include "daemon/base/duration.h"
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
@@ -99,27 +100,17 @@ int cli_version(void)
 
 bool cli_parse_duration(const char *text, uint32_t *ret_ms)
 {
-    static const struct {
-        const char *unit;
-        uint64_t ms;
-    } units[] = {{"", 1000}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
-    char *end;
+    uint64_t ms;
+    enum sl_duration r = sl_duration_parse(text, &ms);
 
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    unsigned long number = strtoul(text, &end, 10);
-    if (errno != 0)
-        return false;
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strcmp(end, units[i].unit) != 0)
-            continue;
-        if (number > INT32_MAX * UINT64_C(2) / units[i].ms)
-            return false;
-        *ret_ms = (uint32_t)(number * units[i].ms);
-        return true;
+    if (r == SL_DURATION_NO_UNIT && ms <= UINT32_MAX) {
+        ms *= 1000;
+        r = SL_DURATION_OK;
     }
-    return false;
+    if (r != SL_DURATION_OK || ms > UINT32_MAX)
+        return false;
+    *ret_ms = (uint32_t)ms;
+    return true;
 }
 
 /* How to get a daemon, where one can guess which is meant. */

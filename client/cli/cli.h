@@ -52,8 +52,7 @@ int cli_version(void);
  * why. */
 int cli_finish(int exit_status);
 
-/* "500ms", "30s", "15m", "2h", "1d", or a number of seconds. False: it is none of these, or above 49 days. 0 is taken.
- */
+/* As sl_duration_parse() reads it, or a number of seconds. False: it is neither, or above 49 days. 0 is taken. */
 bool cli_parse_duration(const char *text, uint32_t *ret_ms);
 
 /* Connects; says why when it cannot and returns NULL. `path` NULL: the default socket. The caller frees the handle. */

@@ -116,7 +116,8 @@ static int take_option(const struct cli_verb *verb, struct request *request, int
         return cli_bad_option(verb, CLI_EXIT_SSH, option, argv);
     }
     if (!cli_parse_duration(optarg, duration_ms) || *duration_ms == 0)
-        return cli_usage(verb, CLI_EXIT_SSH, "%s is no time: write 500ms, 30s, 15m, 2h or a number of seconds", optarg);
+        return cli_usage(
+            verb, CLI_EXIT_SSH, "%s is not a duration: write 500ms, 30s, 1h30m or a number of seconds", optarg);
     return -1;
 }
 

@@ -43,9 +43,9 @@ MAY_INCLUDE = {
     "net": {"daemon/base/", "proto/"},
     "base": set(),
     "proto": set(),
-    "config": {"daemon/base/who.h"},
+    "config": {"daemon/base/who.h", "daemon/base/duration.h"},
     "client": {"proto/"},
-    "cli": {"client/sshlease.h", "proto/tty_modes.h"},
+    "cli": {"client/sshlease.h", "daemon/base/duration.h", "proto/tty_modes.h"},
     "example": {"client/sshlease.h"},
 }
 

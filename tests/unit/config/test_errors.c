@@ -2,7 +2,7 @@
 #include "tests/unit/config/parse.h"
 
 /* The tail of the messages about durations and whole numbers. */
-#define DURATION(min, max) "give a duration in ms, s, m or h from " min " to " max ", such as 30s or 1h30m"
+#define DURATION(min, max) "give a duration in ms, s, m, h or d from " min " to " max ", such as 30s or 1h30m"
 #define FILES              "give a path or a list of paths, absolute or beginning with ~/, or none\n"
 #define READABLE           "give a file that the daemon's user can read\n"
 #define SECRET             "give {file: PATH}, {env: NAME} or {credential: NAME}\n"

@@ -77,9 +77,10 @@ static void what_would_be_right(void **state)
         const char *key, *right, *range;
     } rows[] = {
         {"streams", "give a whole number from 1 to 64", "1 to 64"},
-        {"idle_timeout", "give a duration in ms, s, m or h from 10ms to 168h, such as 30s or 1h30m, or 0 for never",
+        {"idle_timeout", "give a duration in ms, s, m, h or d from 10ms to 168h, such as 30s or 1h30m, or 0 for never",
             "10ms to 168h or 0"},
-        {"lease_timeout", "give a duration in ms, s, m or h from 10ms to 720h, such as 30s or 1h30m", "10ms to 720h"},
+        {"lease_timeout", "give a duration in ms, s, m, h or d from 10ms to 720h, such as 30s or 1h30m",
+            "10ms to 720h"},
         {"owners", "give user or shared", "user or shared"},
         {"remote_cleanup", "give sweep, signal or off", "sweep, signal or off"},
         {"strict_host_key_checking", "give yes or accept-new", "yes or accept-new"},

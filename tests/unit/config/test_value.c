@@ -41,71 +41,6 @@ static void numbers(void **state)
     }
 }
 
-static void durations(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        enum sl_value value;
-        uint64_t ms;
-    } rows[] = {
-        {"0", SL_VALUE_OK, 0},
-        {"0s", SL_VALUE_OK, 0},
-        {"1ms", SL_VALUE_OK, 1},
-        {"500ms", SL_VALUE_OK, 500},
-        {"30s", SL_VALUE_OK, 30000},
-        {"15m", SL_VALUE_OK, 900000},
-        {"1h", SL_VALUE_OK, 3600000},
-        {"1h30m", SL_VALUE_OK, 5400000},
-        {"1h2m3s4ms", SL_VALUE_OK, 3723004},
-        {"90m", SL_VALUE_OK, 5400000},
-        {"1s500ms", SL_VALUE_OK, 1500},
-        {"5124095576030h", SL_VALUE_OK, UINT64_C(18446744073708000000)},
-        {"5124095576031h", SL_VALUE_TOO_LARGE, 0},
-        {"5124095576030h99999m", SL_VALUE_TOO_LARGE, 0},
-        {"99999999999999999999s", SL_VALUE_TOO_LARGE, 0},
-        {"-5s", SL_VALUE_TOO_LARGE, 0},
-        {"300", SL_VALUE_NO_UNIT, 0},
-        {"99999999999999999999", SL_VALUE_NO_UNIT, 0},
-        {"-5", SL_VALUE_NO_UNIT, 0},
-        {"", SL_VALUE_MALFORMED, 0},
-        {"-", SL_VALUE_MALFORMED, 0},
-        {"s", SL_VALUE_MALFORMED, 0},
-        {"5 s", SL_VALUE_MALFORMED, 0},
-        {"5 minutes", SL_VALUE_MALFORMED, 0},
-        {"5min", SL_VALUE_MALFORMED, 0},
-        {"5S", SL_VALUE_MALFORMED, 0},
-        {"1.5h", SL_VALUE_MALFORMED, 0},
-        {"30m1h", SL_VALUE_MALFORMED, 0},
-        {"1h1h", SL_VALUE_MALFORMED, 0},
-        {"1h30", SL_VALUE_MALFORMED, 0},
-        {"1d", SL_VALUE_MALFORMED, 0},
-        {"1hm", SL_VALUE_MALFORMED, 0},
-        {"never", SL_VALUE_MALFORMED, 0},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        uint64_t ms = 0;
-        if (sl_value_duration(rows[i].text, &ms) != rows[i].value)
-            print_error("at \"%s\"\n", rows[i].text);
-        assert_int_equal(sl_value_duration(rows[i].text, &ms), rows[i].value);
-        assert_int_equal(ms, rows[i].ms);
-    }
-}
-
-static void durations_are_written_as_they_are_read(void **state)
-{
-    (void)state;
-    static const char *const rows[] = {"0", "1ms", "30s", "15m", "4h", "1h30m", "168h", "1h2m3s4ms", "5124095576030h"};
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        uint64_t ms;
-        char buf[SL_DURATION_SIZE];
-        assert_int_equal(sl_value_duration(rows[i], &ms), SL_VALUE_OK);
-        assert_string_equal(sl_value_duration_format(buf, ms), rows[i]);
-    }
-    char buf[SL_DURATION_SIZE];
-    assert_string_equal(sl_value_duration_format(buf, UINT64_MAX), "5124095576030h25m51s615ms");
-}
-
 static void modes(void **state)
 {
     (void)state;
@@ -214,8 +149,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers),
-        cmocka_unit_test(durations),
-        cmocka_unit_test(durations_are_written_as_they_are_read),
         cmocka_unit_test(modes),
         cmocka_unit_test(names),
         cmocka_unit_test(nearest_names),
