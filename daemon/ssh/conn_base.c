@@ -1,8 +1,6 @@
 #include "daemon/ssh/conn_base.h"
 
 #include "daemon/ssh/compat.h"
-#include "daemon/ssh/session.h"
-#include "daemon/ssh/stream.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -93,20 +91,6 @@ void sl_conn_move(struct sl_conn *conn, enum sl_phase to)
     sl_conn_schedule(conn);
 }
 
-static void name_long_command(const struct sl_conn *conn, char *why, size_t size)
-{
-    const struct sl_stream *stream;
-    TAILQ_FOREACH(stream, &conn->streams, link)
-    {
-        if (stream->state == SL_STREAM_STARTING && stream->plan->command_len > SL_REQUEST_LONG) {
-            size_t len = strlen(why);
-            snprintf(why + len, size - len, " (on a command of %zu bytes, which may be too long for it)",
-                stream->plan->command_len);
-            return;
-        }
-    }
-}
-
 void sl_conn_die(struct sl_conn *conn, int status, const char *format, ...)
 {
     if (conn->phase >= SL_PHASE_DEAD) {
@@ -117,7 +101,11 @@ void sl_conn_die(struct sl_conn *conn, int status, const char *format, ...)
     va_start(args, format);
     vsnprintf(why, sizeof why, format, args);
     va_end(args);
-    name_long_command(conn, why, sizeof why);
+    if (conn->long_command > 0) {
+        size_t len = strlen(why);
+        snprintf(why + len, sizeof why - len, " (on a command of %zu bytes, which may be too long for it)",
+            conn->long_command);
+    }
     size_t size = strlen(why) + sizeof name + 3;
     conn->lost_text = malloc(size);
     if (conn->lost_text != NULL) {

@@ -159,7 +159,8 @@ struct sl_conn {
     uint64_t command_end_ms;  /* the last one's */
     uint64_t trial_ms;        /* a second session is tried since; 0: not */
     enum sl_serves serves;
-    bool answered; /* it has opened a stream */
+    bool answered;       /* it has opened a stream */
+    size_t long_command; /* bytes of one that was sent and is not answered, beyond SL_REQUEST_LONG; 0: none */
 
     /* leases */
     struct sl_party_list parties;

@@ -148,6 +148,9 @@ bool sl_stream_run_setup(struct sl_stream *stream)
     }
     remember_cookie(stream);
     stream->state = SL_STREAM_STARTING;
+    if (plan->command_len > SL_REQUEST_LONG) {
+        stream->conn->long_command = plan->command_len;
+    }
     return true;
 }
 
@@ -225,6 +228,7 @@ bool sl_stream_run_starting(struct sl_stream *stream)
     bool missing = r == SL_E_STREAM_REFUSED;
     r = missing || r == 0 || may_follow(stream) ? step_start(stream) : SL_E_AGAIN;
     if (r == SL_E_STREAM_REFUSED) {
+        stream->conn->long_command = 0;
         if (!try_elsewhere(stream)) {
             char text[128];
             sl_stream_refuse(stream, SL_E_STREAM_REFUSED, refusal_text(stream, text, sizeof text), false);
@@ -241,6 +245,7 @@ bool sl_stream_run_starting(struct sl_stream *stream)
         return false;
     }
     /* Answered, or the command has ended already without one: what it said is there to be read. */
+    stream->conn->long_command = 0;
     was_started(stream);
     return !sl_stream_is_over(stream);
 }
