@@ -3,9 +3,9 @@
 #ifndef SSHLEASE_CONFIG_CONF_H
 #define SSHLEASE_CONFIG_CONF_H
 
-#include "config/conf_parts.h"
+#include "base/who.h"
+#include "config/parts.h"
 #include "config/policy.h"
-#include "daemon/base/who.h"
 
 #include <stddef.h>
 #include <sys/types.h>

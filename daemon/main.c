@@ -1,5 +1,5 @@
 /* main.c - sshleased's arguments and exit codes, nothing else. */
-#include "daemon/app.h"
+#include "daemon/app/app.h"
 #include "sshlease_version.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "client/cli/cli.h"
 
-#include "daemon/base/duration.h"
+#include "base/duration.h"
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>

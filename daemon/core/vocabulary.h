@@ -2,7 +2,7 @@
 #ifndef SSHLEASE_CORE_VOCABULARY_H
 #define SSHLEASE_CORE_VOCABULARY_H
 
-#include "daemon/base/id.h"
+#include "base/id.h"
 
 #include <stddef.h>
 

@@ -2,7 +2,7 @@
 #ifndef SSHLEASE_NET_LISTENER_H
 #define SSHLEASE_NET_LISTENER_H
 
-#include "daemon/base/log.h"
+#include "base/log.h"
 #include "daemon/net/fd_jobs.h"
 
 #include <sys/types.h>

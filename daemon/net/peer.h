@@ -2,7 +2,7 @@
 #ifndef SSHLEASE_NET_PEER_H
 #define SSHLEASE_NET_PEER_H
 
-#include "daemon/base/who.h"
+#include "base/who.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -3,14 +3,14 @@
  *   2. in a worker: known_hosts is read, the files are asked for their age
  *   3. on the loop: the agent, where there is one, is asked for its keys
  *   4. the answer */
-#include "daemon/ssh/basis.h"
+#include "daemon/ssh/keys/basis.h"
 
 #include "daemon/net/dial.h"
-#include "daemon/ssh/agent.h"
-#include "daemon/ssh/agent_codec.h"
-#include "daemon/ssh/conn_base.h"
-#include "daemon/ssh/hostkey.h"
-#include "daemon/ssh/job.h"
+#include "daemon/ssh/keys/agent.h"
+#include "daemon/ssh/keys/agent_codec.h"
+#include "daemon/ssh/keys/hostkey.h"
+#include "daemon/ssh/keys/job.h"
+#include "daemon/ssh/session/conn_base.h"
 #include "proto/status.h"
 
 #include <errno.h>

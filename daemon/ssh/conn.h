@@ -2,7 +2,7 @@
 #ifndef SSHLEASE_SSH_CONN_H
 #define SSHLEASE_SSH_CONN_H
 
-#include "daemon/ssh/conn_base.h"
+#include "daemon/ssh/session/conn_base.h"
 
 /* One turn: everything that can be done now. The connection may be freed when this returns. */
 void sl_conn_tick(struct sl_conn *conn);

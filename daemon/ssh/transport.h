@@ -3,8 +3,8 @@
 #ifndef SSHLEASE_SSH_TRANSPORT_H
 #define SSHLEASE_SSH_TRANSPORT_H
 
+#include "base/log.h"
 #include "config/conf.h"
-#include "daemon/base/log.h"
 
 #include <uv.h>
 

@@ -3,7 +3,7 @@
 
 #include "daemon/net/dial.h"
 #include "daemon/ssh/conn.h"
-#include "daemon/ssh/io.h"
+#include "daemon/ssh/session/io.h"
 #include "proto/status.h"
 
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 /* Any bytes as a configuration, in both modes, and as an ad-hoc target's name: what is taken holds to its ranges and
  * orders, what is not has an error to show, and no line of an error can be broken from outside. */
-#include "config/conf_build.h"
-#include "config/conf_diff.h"
-#include "config/conf_setting.h"
-#include "config/conf_value.h"
-#include "config/conf_world.h"
+#include "config/build.h"
+#include "config/diff.h"
+#include "config/setting.h"
+#include "config/value.h"
+#include "config/world.h"
 #include "proto/status.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/config/algorithms.h"

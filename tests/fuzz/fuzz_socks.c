@@ -1,6 +1,6 @@
 /* Any bytes as a SOCKS client: no more is used than came, what is asked for is a host with a name, and how the bytes
  * were cut into pieces makes no difference. */
-#include "daemon/front/mux_socks.h"
+#include "daemon/front/forward/socks.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

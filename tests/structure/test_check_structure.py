@@ -33,12 +33,12 @@ class Tree(unittest.TestCase):
                 {
                     "proto/status.h": "",
                     "config/policy.h": "",
-                    "daemon/base/id.h": "",
-                    "daemon/core/pool.h": '#include "daemon/base/id.h"\n#include "config/policy.h"\n',
+                    "base/id.h": "",
+                    "daemon/core/pool.h": '#include "base/id.h"\n#include "config/policy.h"\n',
                     "daemon/core/pool.c": '#include "daemon/core/pool.h"\n#include "proto/status.h"\n#include <string.h>\n',
-                    "daemon/driver.h": "#include <uv.h>\n",
-                    "daemon/driver.c": '#include "daemon/driver.h"\n#include "daemon/core/pool.h"\n',
-                    "daemon/ssh/session.c": "#include <libssh2.h>\n#include <uv.h>\n",
+                    "daemon/lease/lease.h": "#include <uv.h>\n",
+                    "daemon/driver.c": '#include "daemon/lease/lease.h"\n#include "daemon/core/pool.h"\n',
+                    "daemon/ssh/session/session.c": "#include <libssh2.h>\n#include <uv.h>\n",
                     "tests/unit/x.c": '#include "daemon/core/pool.h"\n#include <yaml.h>\n',
                 }
             ),
@@ -46,13 +46,13 @@ class Tree(unittest.TestCase):
         )
 
     def test_foreign_headers(self):
-        self.assert_one({"daemon/front/native.c": "#include <libssh2.h>\n"}, "libssh2.h")
+        self.assert_one({"daemon/front/native/native.c": "#include <libssh2.h>\n"}, "libssh2.h")
         self.assert_one({"daemon/core/pool.c": "#include <uv.h>\n"}, "uv.h")
         self.assert_one({"proto/wire.c": "#include <uv.h>\n"}, "uv.h")
         self.assert_one({"config/conf.c": "#include <uv.h>\n"}, "uv.h")
         self.assert_one({"client/lease.c": "#include <uv.h>\n"}, "uv.h")
-        self.assert_one({"daemon/app.c": "#include <yaml.h>\n"}, "yaml.h")
-        self.assert_one({"daemon/front/native.c": "#include <systemd/sd-daemon.h>\n"}, "systemd/sd-daemon.h")
+        self.assert_one({"daemon/app/app.c": "#include <yaml.h>\n"}, "yaml.h")
+        self.assert_one({"daemon/front/native/native.c": "#include <systemd/sd-daemon.h>\n"}, "systemd/sd-daemon.h")
         self.assert_one({"daemon/driver.c": "#include <openssl/evp.h>\n"}, "openssl/evp.h")
 
     def test_rooms(self):
@@ -60,23 +60,23 @@ class Tree(unittest.TestCase):
             self.assert_one({source: f'#include "{header}"\n', header: ""}, f'may not include "{header}"')
 
         across("daemon/core/pool.c", "config/conf.h")
-        across("daemon/core/pool.c", "daemon/base/log.h")
-        across("daemon/core/pool.c", "daemon/driver.h")
-        across("daemon/driver.c", "daemon/ssh/session.h")
-        across("daemon/driver.c", "daemon/front/native.h")
-        across("daemon/front/native.c", "daemon/core/pool.h")
-        across("daemon/ssh/session.c", "daemon/core/pool.h")
-        across("daemon/net/listener.c", "daemon/driver.h")
-        across("daemon/base/log.c", "daemon/net/listener.h")
-        across("proto/wire.c", "daemon/base/log.h")
-        across("config/conf.c", "daemon/base/log.h")
-        across("client/lease.c", "daemon/base/log.h")
+        across("daemon/core/pool.c", "base/log.h")
+        across("daemon/core/pool.c", "daemon/lease/lease.h")
+        across("daemon/driver.c", "daemon/ssh/session/session.h")
+        across("daemon/driver.c", "daemon/front/native/native.h")
+        across("daemon/front/native/native.c", "daemon/core/pool.h")
+        across("daemon/ssh/session/session.c", "daemon/core/pool.h")
+        across("daemon/net/listener.c", "daemon/lease/lease.h")
+        across("base/log.c", "daemon/net/listener.h")
+        across("proto/wire.c", "base/log.h")
+        across("config/conf.c", "base/log.h")
+        across("client/lease.c", "base/log.h")
         across("client/cli/main.c", "client/internal.h")
-        across("daemon/main.c", "daemon/driver.h")
+        across("daemon/main.c", "daemon/lease/lease.h")
 
     def test_leaves_are_for_all(self):
         self.assertEqual(
-            self.complaints({"config/conf.h": "", "daemon/ssh/auth.c": '#include "config/conf.h"\n'}), []
+            self.complaints({"config/conf.h": "", "daemon/ssh/login/auth.c": '#include "config/conf.h"\n'}), []
         )
 
     def test_paths_and_rooms(self):

@@ -1,5 +1,5 @@
 /* The byte queue: order, limit, and that an empty one holds no memory. */
-#include "daemon/base/buf.h"
+#include "base/buf.h"
 #include "proto/status.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* Log lines: one line whatever comes from outside, levels, and the journal's form. */
-#include "daemon/base/log.h"
+#include "base/log.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -2,7 +2,7 @@
 #ifndef SSHLEASE_TESTS_UNIT_CONFIG_ALGORITHMS_H
 #define SSHLEASE_TESTS_UNIT_CONFIG_ALGORITHMS_H
 
-#include "config/conf_parts.h"
+#include "config/parts.h"
 
 #define NAMES(...)                                                                                                     \
     {                                                                                                                  \

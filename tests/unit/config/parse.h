@@ -2,7 +2,7 @@
 #ifndef SSHLEASE_TESTS_UNIT_CONFIG_PARSE_H
 #define SSHLEASE_TESTS_UNIT_CONFIG_PARSE_H
 
-#include "config/conf_yaml.h"
+#include "config/yaml.h"
 #include "proto/status.h"
 #include "tests/unit/config/world.h"
 

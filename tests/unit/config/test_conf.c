@@ -1,7 +1,7 @@
 #include "config/conf.h"
 
-#include "config/conf_build.h"
-#include "config/conf_setting.h"
+#include "config/build.h"
+#include "config/setting.h"
 #include "proto/status.h"
 #include "tests/unit/config/world.h"
 

@@ -1,4 +1,4 @@
-#include "config/conf_diff.h"
+#include "config/diff.h"
 
 #include "tests/unit/config/parse.h"
 

@@ -1,5 +1,5 @@
 /* The man page and the example against the table of settings. */
-#include "config/conf_setting.h"
+#include "config/setting.h"
 #include "tests/unit/config/parse.h"
 
 /* The whole file, from malloc(). */

@@ -1,4 +1,4 @@
-#include "config/conf_setting.h"
+#include "config/setting.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

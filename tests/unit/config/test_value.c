@@ -1,4 +1,4 @@
-#include "config/conf_value.h"
+#include "config/value.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

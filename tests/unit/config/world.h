@@ -2,7 +2,7 @@
 #ifndef SSHLEASE_TESTS_UNIT_CONFIG_WORLD_H
 #define SSHLEASE_TESTS_UNIT_CONFIG_WORLD_H
 
-#include "config/conf_world.h"
+#include "config/world.h"
 #include "tests/unit/config/algorithms.h"
 
 #include <errno.h>

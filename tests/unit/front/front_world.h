@@ -2,9 +2,9 @@
 #ifndef SSHLEASE_TESTS_FRONT_WORLD_H
 #define SSHLEASE_TESTS_FRONT_WORLD_H
 
-#include "daemon/front/native.h"
+#include "daemon/front/native/native.h"
 #include "proto/msg.h"
-#include "tests/support/driver_world.h"
+#include "tests/support/lease_world.h"
 
 struct sl_front_world {
     struct sl_world world;

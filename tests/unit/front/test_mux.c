@@ -1,8 +1,8 @@
 /* The mux front end over the driver, the core and a fake transport: clients speak to its sockets byte by byte. */
-#include "daemon/front/mux.h"
+#include "daemon/front/mux/mux.h"
 #include "proto/muxmsg.h"
 #include "proto/status.h"
-#include "tests/support/driver_world.h"
+#include "tests/support/lease_world.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* Escapes in what is typed. Each case is fed in one piece and byte by byte: the outcome is the same. */
-#include "daemon/front/mux_escape.h"
+#include "daemon/front/mux/escape.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "daemon/front/mux_socks.h"
+#include "daemon/front/forward/socks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

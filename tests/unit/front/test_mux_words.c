@@ -1,4 +1,4 @@
-#include "daemon/front/mux_look.h"
+#include "daemon/front/mux/look.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

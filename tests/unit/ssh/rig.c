@@ -1,6 +1,6 @@
 #include "tests/unit/ssh/rig.h"
 
-#include "config/conf_build.h"
+#include "config/build.h"
 #include "proto/status.h"
 
 #include <setjmp.h>

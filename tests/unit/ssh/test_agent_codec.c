@@ -1,5 +1,5 @@
 /* The ssh-agent codec: requests byte for byte, answers good and bad. */
-#include "daemon/ssh/agent_codec.h"
+#include "daemon/ssh/keys/agent_codec.h"
 #include "proto/status.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* What is offered: the defaults, a target's own lists, the order of host-key algorithms, and which keys may be used. */
-#include "daemon/ssh/algorithms.h"
+#include "daemon/ssh/keys/algorithms.h"
 #include "daemon/ssh/transport.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* What is offered where the library checks the lengths of packets, too: compiled with SL_LIBSSH2_CHECKS_LENGTHS. */
-#include "daemon/ssh/algorithms.h"
+#include "daemon/ssh/keys/algorithms.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

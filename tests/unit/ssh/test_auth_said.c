@@ -1,4 +1,4 @@
-#include "daemon/ssh/auth_said.h"
+#include "daemon/ssh/keys/auth_said.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

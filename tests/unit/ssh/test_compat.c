@@ -1,4 +1,4 @@
-#include "daemon/ssh/compat.h"
+#include "daemon/ssh/session/compat.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

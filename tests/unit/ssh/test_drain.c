@@ -1,5 +1,5 @@
 /* Reclaiming a lease: what it started on the far side is ended, however it hid; what it left before is not touched. */
-#include "config/conf_build.h"
+#include "config/build.h"
 #include "proto/status.h"
 #include "tests/unit/ssh/stage.h"
 

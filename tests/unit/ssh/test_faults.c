@@ -1,5 +1,5 @@
 /* What goes wrong: servers that are not there, speak something else, stall, die; and closing at any moment. */
-#include "config/conf_build.h"
+#include "config/build.h"
 #include "proto/status.h"
 #include "tests/unit/ssh/stage.h"
 

@@ -1,7 +1,7 @@
 /* What is answered about a key where the files cannot be read or written, or name an authority instead of a key. */
-#include "config/conf_build.h"
-#include "daemon/ssh/base64.h"
-#include "daemon/ssh/hostkey.h"
+#include "config/build.h"
+#include "daemon/ssh/keys/base64.h"
+#include "daemon/ssh/keys/hostkey.h"
 #include "proto/status.h"
 
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* A server's offer against ours: what is read of the packet, which gap is found, and what is said about it. */
-#include "daemon/ssh/kexinit.h"
+#include "daemon/ssh/keys/kexinit.h"
 
-#include "daemon/ssh/algorithms.h"
+#include "daemon/ssh/keys/algorithms.h"
 #include "proto/status.h"
 
 #include <setjmp.h>

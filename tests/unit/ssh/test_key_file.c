@@ -1,5 +1,5 @@
 /* What is told of key files without a passphrase; and that junk is no key. The keys here were made for this test. */
-#include "daemon/ssh/key_file.h"
+#include "daemon/ssh/keys/key_file.h"
 #include "proto/status.h"
 
 #include <malloc.h>

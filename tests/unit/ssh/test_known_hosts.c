@@ -1,6 +1,6 @@
 /* The matcher: names, patterns, hashes, ports, markers, and what each verdict rests on. */
-#include "daemon/ssh/base64.h"
-#include "daemon/ssh/known_hosts.h"
+#include "daemon/ssh/keys/base64.h"
+#include "daemon/ssh/keys/known_hosts.h"
 #include "proto/status.h"
 
 #include <openssl/evp.h>

@@ -1,5 +1,5 @@
 /* Logging in to a real sshd with every kind of credential, and host keys of every kind. */
-#include "config/conf_build.h"
+#include "config/build.h"
 #include "proto/status.h"
 #include "tests/unit/ssh/stage.h"
 

@@ -1,5 +1,5 @@
 /* Where secrets come from, and what is said when they do not. */
-#include "daemon/ssh/secret.h"
+#include "daemon/ssh/keys/secret.h"
 #include "proto/status.h"
 
 #include <setjmp.h>

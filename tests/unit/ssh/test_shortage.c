@@ -1,10 +1,10 @@
 /* With no file descriptor to spare nothing can be read, which must not be taken for a rejection, for a missing key, or
  * for a host that is not known: those are not tried again for long, and a new host's key would be believed. */
-#include "config/conf_build.h"
-#include "daemon/ssh/agent.h"
-#include "daemon/ssh/credentials.h"
-#include "daemon/ssh/hostkey.h"
-#include "daemon/ssh/secret.h"
+#include "config/build.h"
+#include "daemon/ssh/keys/agent.h"
+#include "daemon/ssh/keys/credentials.h"
+#include "daemon/ssh/keys/hostkey.h"
+#include "daemon/ssh/keys/secret.h"
 #include "proto/status.h"
 
 #include <setjmp.h>

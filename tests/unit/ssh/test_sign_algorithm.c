@@ -1,4 +1,4 @@
-#include "daemon/ssh/sign_algorithm.h"
+#include "daemon/ssh/keys/sign_algorithm.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* The sweep's script, run by this machine's sh: ends every process that carries a mark, however it hid, and no other.
  */
-#include "daemon/ssh/sweep.h"
+#include "daemon/ssh/reclaim/sweep.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
 /* The witness: finds exit statuses and channel numbers in packets that are freed, keeps the books. */
-#include "daemon/ssh/witness.h"
+#include "daemon/ssh/session/witness.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,363 @@
+/* Start, in this order: log, process settings, configuration, loop, transport, driver, front end, socket, signals; then
+ * systemd is told. A step that fails takes the ones before it down in the way of a normal end.
+ * End, in this order:
+ *   1. SIGTERM or SIGINT: systemd is told, the socket goes away, the driver grants nothing more and waits for leases to
+ *      be given back (limits.shutdown_drain); a second signal takes them back at once
+ *   2. the driver has stopped: clients are closed, then everything else that has a handle
+ *   3. the loop has nothing left and returns; what has memory only is freed; uv_loop_close() proves that nothing was
+ *      forgotten */
+#include "daemon/app/internal.h"
+
+#include "proto/status.h"
+#include "sshlease_version.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+const char *sl_app_transport_version(void)
+{
+    return sl_transport_version();
+}
+
+/* --- the process -------------------------------------------------------------------------------------------------- */
+
+/* What fails here (a sandbox may forbid it) makes the daemon less safe or less roomy, not wrong. */
+static void prepare_process(const struct sl_log *log)
+{
+    const struct rlimit no_core = {0, 0};
+    struct rlimit files;
+
+    (void)umask(077);
+    (void)signal(SIGPIPE, SIG_IGN);
+    /* Keys and passphrases pass through this memory. */
+    if (setrlimit(RLIMIT_CORE, &no_core) != 0)
+        sl_log(log, SL_LOG_DEBUG, "process", "RLIMIT_CORE: %s", strerror(errno));
+#if !defined(__SANITIZE_ADDRESS__) /* its leak check looks at the process as a debugger does */
+    if (prctl(PR_SET_DUMPABLE, 0) != 0)
+        sl_log(log, SL_LOG_WARNING, "process", "PR_SET_DUMPABLE: %s", strerror(errno));
+#endif
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max < SL_FD_NUMBERS_MAX ? files.rlim_max : SL_FD_NUMBERS_MAX;
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+            sl_log(log, SL_LOG_DEBUG, "process", "RLIMIT_NOFILE: %s", strerror(errno));
+    }
+}
+
+/* --- systemd's line ----------------------------------------------------------------------------------------------- */
+
+static void on_change(void *arg)
+{
+    struct sl_app *app = arg;
+    struct sl_driver_totals totals;
+    char text[128];
+
+    sl_driver_totals(app->driver, &totals);
+    (void)snprintf(text, sizeof text, "%s%u leased, %u idle, %u waiting",
+        app->phase == SL_APP_RUNNING ? "" : "stopping: ", totals.leased, totals.idle, totals.waiters);
+    sl_notify_status(app->notify, text);
+}
+
+/* --- ending ------------------------------------------------------------------------------------------------------- */
+
+static void close_signals(struct sl_app *app)
+{
+    uv_signal_t *handles[] = {&app->sigterm, &app->sigint, &app->sighup};
+
+    for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++) {
+        if (handles[i]->loop != NULL && !uv_is_closing((uv_handle_t *)handles[i]))
+            uv_close((uv_handle_t *)handles[i], NULL);
+    }
+    /* libuv has put back what these signals do by themselves: one more of them must not make a death of an orderly end.
+     */
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+}
+
+static void on_driver_stopped(void *arg)
+{
+    struct sl_app *app = arg;
+
+    app->phase = SL_APP_CLOSING;
+    sl_app_stop_reading(app);
+    if (app->native != NULL)
+        sl_native_stop(app->native);
+    if (app->mux != NULL)
+        sl_mux_stop(app->mux);
+    sl_watch_free(app->watch);
+    app->watch = NULL;
+    sl_transport_free(app->transport);
+    app->transport = NULL;
+    sl_notify_free(app->notify);
+    app->notify = NULL;
+    close_signals(app);
+}
+
+static void stop(struct sl_app *app, bool now)
+{
+    if (app->phase == SL_APP_CLOSING)
+        return;
+    if (app->phase == SL_APP_RUNNING) {
+        app->phase = SL_APP_STOPPING;
+        sl_notify_stopping();
+        sl_dir_watch_free(app->place);
+        app->place = NULL;
+        sl_listener_close(app->listener);
+        app->listener = NULL;
+        if (app->mux != NULL)
+            sl_mux_stop_listening(app->mux);
+    }
+    if (app->driver != NULL)
+        sl_driver_shutdown(app->driver, now, on_driver_stopped, app);
+    else
+        on_driver_stopped(app);
+}
+
+static void on_stop_signal(uv_signal_t *handle, int number)
+{
+    struct sl_app *app = handle->data;
+    const bool again = app->phase != SL_APP_RUNNING;
+
+    sl_log(&app->log, SL_LOG_NOTICE, "stop", "signal=%s%s", strsignal(number), again ? " again: now" : "");
+    stop(app, again);
+}
+
+static void on_reload_signal(uv_signal_t *handle, int number)
+{
+    struct sl_app *app = handle->data;
+
+    (void)number;
+    (void)sl_app_reload(app, NULL, NULL);
+}
+
+static void on_out_of_reach(struct sl_app *app)
+{
+    stop(app, false);
+}
+
+static int on_reload_asked(void *arg, sl_native_reloaded_fn done, void *done_arg)
+{
+    return sl_app_reload(arg, done, done_arg);
+}
+
+static int on_mux_path_asked(void *arg, const struct sl_target_conf *target, char *buf, size_t size)
+{
+    const struct sl_app *app = arg;
+
+    return sl_mux_ensure(app->mux, target, buf, size);
+}
+
+/* --- starting ----------------------------------------------------------------------------------------------------- */
+
+static void on_accept(void *arg, int fd, int status)
+{
+    struct sl_app *app = arg;
+
+    sl_native_accept(app->native, fd, status);
+}
+
+static int listen_on(struct sl_app *app)
+{
+    const struct sl_listen_conf *conf = &sl_driver_conf(app->driver)->listen;
+    char path[512], error[1024];
+    int fd = -1, r = sl_notify_listen_fd(&fd);
+
+    if (r != 0) {
+        sl_log(&app->log, SL_LOG_ERROR, "listener", "systemd hands over several sockets; one is wanted");
+        return r;
+    }
+    if (fd >= 0) {
+        r = sl_listener_adopt(&app->loop, &app->log, fd, on_accept, app, error, sizeof error, &app->listener);
+        (void)snprintf(path, sizeof path, "(from systemd)");
+    } else {
+        const char *named = app->options->socket != NULL ? app->options->socket : conf->path;
+        if (named == NULL && sl_app_default_socket(app->options->one_user, path, sizeof path) != 0) {
+            sl_log(&app->log, SL_LOG_ERROR, "listener", "%s", path);
+            return SL_E_INVALID;
+        }
+        const struct sl_listener_options options = {
+            .path = named != NULL ? named : path,
+            .mode = conf->mode,
+            .group_set = conf->group_set,
+            .group = conf->group,
+            .guarded = true,
+        };
+        r = sl_listener_open(&app->loop, &app->log, &options, on_accept, app, error, sizeof error, &app->listener);
+        if (r == 0)
+            sl_app_keep_place(app, options.path, on_out_of_reach);
+        if (named != NULL)
+            (void)snprintf(path, sizeof path, "%s", named);
+    }
+    if (r != 0) {
+        sl_log(&app->log, SL_LOG_ERROR, "listener", "%s", error);
+        return r;
+    }
+    sl_listener_closed_by(app->listener, sl_watch_jobs(app->watch));
+    sl_log(&app->log, SL_LOG_NOTICE, "listener", "socket=%s", path);
+    return SL_OK;
+}
+
+/* Without its mux sockets the daemon serves all others. */
+static void listen_for_mux(struct sl_app *app)
+{
+    char error[1024];
+
+    if (sl_mux_prepare(sl_driver_conf(app->driver), error, sizeof error) != 0)
+        sl_log(&app->log, SL_LOG_ERROR, "listener", "no target has a mux socket: %s", error);
+    else
+        sl_mux_configure(app->mux);
+}
+
+static int handle_signals(struct sl_app *app)
+{
+    const struct {
+        uv_signal_t *handle;
+        uv_signal_cb fn;
+        int number;
+    } signals[] = {
+        {&app->sigterm, on_stop_signal, SIGTERM},
+        {&app->sigint, on_stop_signal, SIGINT},
+        {&app->sighup, on_reload_signal, SIGHUP},
+    };
+
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        int r = uv_signal_init(&app->loop, signals[i].handle);
+        if (r == 0) {
+            signals[i].handle->data = app;
+            r = uv_signal_start(signals[i].handle, signals[i].fn, signals[i].number);
+        }
+        if (r != 0) {
+            sl_log(&app->log, SL_LOG_ERROR, "start", "signals: %s", uv_strerror(r));
+            return SL_E_INTERNAL;
+        }
+    }
+    return SL_OK;
+}
+
+static int build(struct sl_app *app, struct sl_conf *conf)
+{
+    const struct sl_native_hooks hooks = {.reload = on_reload_asked, .mux_path = on_mux_path_asked, .arg = app};
+
+    int r = sl_notify_new(&app->loop, &app->notify);
+    if (r == 0)
+        r = sl_hang_jobs_new(&app->loop, SL_HANG_PER_KEY, &app->readers);
+    if (r == 0)
+        r = sl_transport_new(&app->loop, &app->log, &app->transport);
+    if (r == 0)
+        r = sl_driver_new(&app->loop, &app->log, app->transport, conf, &app->driver);
+    if (r != 0) {
+        sl_conf_free(conf); /* the driver has not taken it */
+        sl_log(&app->log, SL_LOG_ERROR, "start", "%s", sl_status_text(r));
+        return r;
+    }
+    sl_driver_on_change(app->driver, on_change, app);
+    r = sl_watch_new(&app->loop, &app->watch);
+    if (r == 0)
+        r = sl_native_new(&app->loop, &app->log, app->driver, app->watch, &hooks, &app->native);
+    if (r == 0)
+        r = sl_mux_new(&app->loop, &app->log, app->driver, app->watch, &app->mux);
+    if (r != 0) {
+        sl_log(&app->log, SL_LOG_ERROR, "start", "%s", sl_status_text(r));
+        return r;
+    }
+    r = listen_on(app);
+    if (r != 0)
+        return r;
+    listen_for_mux(app);
+    return handle_signals(app);
+}
+
+static int load_first(struct sl_app *app, struct sl_conf **ret_conf)
+{
+    struct sl_load load = {.file = NULL};
+
+    int r = sl_load_init(&load, app->options);
+    if (r == 0) {
+        sl_load_run(&load);
+        r = load.status;
+    }
+    for (size_t i = 0; i < load.errors.lines.count; i++)
+        sl_log(&app->log, SL_LOG_ERROR, "config", "%s", load.errors.lines.item[i]);
+    if (r != 0 && load.errors.lines.count == 0) {
+        load.status = r;
+        char *text = sl_load_error_text(&load);
+        sl_log(&app->log, SL_LOG_ERROR, "config", "%s", text != NULL ? text : sl_status_text(r));
+        free(text);
+    }
+    if (r == 0) {
+        *ret_conf = load.conf;
+        load.conf = NULL;
+        sl_log(&app->log, SL_LOG_NOTICE, "start", "version=%s pid=%ld mode=%s config=%s targets=%zu transport=\"%s\"",
+            SSHLEASE_VERSION, (long)getpid(), app->options->one_user ? "one-user" : "system",
+            load.file != NULL ? load.file : "-", (*ret_conf)->target_count, sl_transport_version());
+    }
+    sl_load_fini(&load);
+    return r;
+}
+
+static void name_open_handle(uv_handle_t *handle, void *arg)
+{
+    const struct sl_app *app = arg;
+
+    sl_log(&app->log, SL_LOG_ERROR, "stop", "a handle was left open: type=%s closing=%d",
+        uv_handle_type_name(uv_handle_get_type(handle)), uv_is_closing(handle));
+}
+
+/* Returns the exit code. */
+static int run(struct sl_app *app, struct sl_conf *conf)
+{
+    int code = SL_EXIT_OK;
+
+    if (build(app, conf) == 0) {
+        sl_notify_ready();
+        on_change(app);
+    } else {
+        code = SL_EXIT_FAILED;
+        stop(app, true);
+    }
+    (void)uv_run(&app->loop, UV_RUN_DEFAULT);
+    sl_native_free(app->native);
+    sl_mux_free(app->mux);
+    sl_driver_free(app->driver);
+    int r = uv_loop_close(&app->loop);
+    if (r != 0) {
+        uv_walk(&app->loop, name_open_handle, app);
+        return SL_EXIT_FAILED;
+    }
+    sl_log(&app->log, SL_LOG_NOTICE, "stop", "done");
+    return code;
+}
+
+int sl_app_run(const struct sl_app_options *options)
+{
+    struct sl_app *app = calloc(1, sizeof *app);
+    struct sl_conf *conf = NULL;
+    int code;
+
+    if (app == NULL)
+        return SL_EXIT_FAILED;
+    app->options = options;
+    sl_log_init(&app->log, options->level);
+    prepare_process(&app->log);
+    int r = load_first(app, &conf);
+    if (r != 0) {
+        code = r == SL_E_CONFIG ? SL_EXIT_CONFIG : SL_EXIT_FAILED;
+    } else if ((r = uv_loop_init(&app->loop)) != 0) {
+        sl_log(&app->log, SL_LOG_ERROR, "start", "%s", uv_strerror(r));
+        sl_conf_free(conf);
+        code = SL_EXIT_FAILED;
+    } else {
+        code = run(app, conf);
+    }
+    free(app);
+    return code;
+}

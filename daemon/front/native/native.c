@@ -1,0 +1,307 @@
+/* A client's way: accepted (its credentials read, the deadline for HELLO set), greeted, served, gone.
+ *   on_frame   decodes and calls the message's handler; what does not decode or is out of place is a violation
+ *   on_end     the client is gone: its lease is abandoned at once, whatever is still unread or unsent
+ *   on_closed  the last: the memory goes
+ * Requests that the driver decides are worked off before the next frame is looked at, so a client may send several. */
+#include "daemon/front/native/native.h"
+
+#include "daemon/front/native/handlers.h"
+#include "daemon/net/hang_jobs.h"
+#include "proto/status.h"
+#include "sshlease_version.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define HELLO_TIMEOUT_MS 10000u
+/* Users looked up at a time, for STATUS; those that hang included. */
+#define NAMES_THREADS 32u
+
+/* --- leaving ------------------------------------------------------------------------------------------------------ */
+
+static void leave(struct sl_client *c)
+{
+    if (c->phase == SL_CLIENT_LEAVING)
+        return;
+    c->phase = SL_CLIENT_LEAVING;
+    if (c->lease != NULL)
+        sl_lease_abandon(c->lease);
+    c->lease = NULL;
+    sl_client_end_streams(c, SL_E_CLIENT_GONE, "", false);
+    sl_client_drop_jobs(c);
+}
+
+/* ERROR with rid 0, then the end of the socket. */
+static void end_client(struct sl_client *c, int status, const char *text)
+{
+    char quoted[SL_LOG_QUOTE_SIZE];
+
+    if (c->phase == SL_CLIENT_LEAVING)
+        return;
+    if (status == SL_E_PROTOCOL)
+        sl_log(c->native->log, SL_LOG_WARNING, "client", "pid=%ld uid=%lu reason=violation text=%s", (long)c->who.pid,
+            (unsigned long)c->who.uid, sl_log_quote(quoted, sizeof quoted, text));
+    leave(c);
+    sl_client_error(c, 0, status, true, text);
+    sl_socket_finish(c->socket);
+}
+
+/* --- greeting ----------------------------------------------------------------------------------------------------- */
+
+static void on_hello(struct sl_client *c, const struct sl_msg *msg)
+{
+    const struct sl_msg_hello *hello = &msg->hello;
+    char text[128], program[SL_MSG_NAME_MAX + 1], quoted[SL_LOG_QUOTE_SIZE];
+
+    if (c->phase != SL_CLIENT_GREETING) {
+        end_client(c, SL_E_PROTOCOL, "HELLO came twice");
+        return;
+    }
+    sl_log(c->native->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu program=%s", (long)c->who.pid,
+        (unsigned long)c->who.uid,
+        sl_log_quote(quoted, sizeof quoted, sl_client_text(hello->program, program, sizeof program)));
+    if (hello->version_min > SL_MSG_VERSION || hello->version_max < SL_MSG_VERSION_MIN ||
+        hello->version_min > hello->version_max) {
+        (void)snprintf(text, sizeof text,
+            "this daemon speaks the versions %u to %u of the protocol, the client %u to %u", SL_MSG_VERSION_MIN,
+            SL_MSG_VERSION, hello->version_min, hello->version_max);
+        end_client(c, SL_E_VERSION, text);
+        return;
+    }
+    sl_socket_deadline(c->socket, 0);
+    c->phase = SL_CLIENT_READY;
+    c->version = hello->version_max < SL_MSG_VERSION ? hello->version_max : SL_MSG_VERSION;
+    sl_client_send(c, &(struct sl_msg){
+                          .type = SL_MSG_WELCOME,
+                          .welcome =
+                              {
+                                  .version = c->version,
+                                  .daemon = sl_bytes_of("sshleased " SSHLEASE_VERSION),
+                              },
+                      });
+}
+
+/* --- frames ------------------------------------------------------------------------------------------------------- */
+
+typedef void (*message_fn)(struct sl_client *client, const struct sl_msg *msg);
+
+static const struct {
+    message_fn handler;
+    enum sl_msg_type type;
+    bool decided; /* by the driver: to be answered before the next frame */
+} handlers[] = {
+    {on_hello, SL_MSG_HELLO, false},
+    {sl_client_on_acquire, SL_MSG_ACQUIRE, true},
+    {sl_client_on_renew, SL_MSG_RENEW, true},
+    {sl_client_on_release, SL_MSG_RELEASE, true},
+    {sl_client_on_stream_open, SL_MSG_STREAM_OPEN, false},
+    {sl_client_on_signal, SL_MSG_SIGNAL, false},
+    {sl_client_on_window_change, SL_MSG_WINDOW_CHANGE, false},
+    {sl_client_on_close, SL_MSG_CLOSE, false},
+    {sl_client_on_stream_open_fds, SL_MSG_STREAM_OPEN_FDS, false},
+    {sl_client_on_status, SL_MSG_STATUS, false},
+    {sl_client_on_end, SL_MSG_END, true},
+    {sl_client_on_reload, SL_MSG_RELOAD, false},
+    {sl_client_on_mux, SL_MSG_MUX, false},
+    {sl_client_on_reconnect, SL_MSG_RECONNECT, false},
+    {sl_client_on_data, SL_MSG_DATA, false},
+    {sl_client_on_window, SL_MSG_WINDOW, false},
+    {sl_client_on_eof, SL_MSG_EOF, false},
+};
+#define HANDLERS (sizeof handlers / sizeof handlers[0])
+
+static void on_frame(void *arg, const struct sl_frame *frame)
+{
+    struct sl_client *c = arg;
+    struct sl_msg msg;
+    char text[96];
+
+    if (!sl_msg_from_client(frame->type)) {
+        (void)snprintf(text, sizeof text, "a client does not send messages of type %u (%s)", frame->type,
+            sl_msg_type_name(frame->type));
+        end_client(c, SL_E_PROTOCOL, text);
+        return;
+    }
+    if (c->phase == SL_CLIENT_GREETING && frame->type != SL_MSG_HELLO) {
+        (void)snprintf(text, sizeof text, "%s came before HELLO", sl_msg_type_name(frame->type));
+        end_client(c, SL_E_PROTOCOL, text);
+        return;
+    }
+    if (c->phase == SL_CLIENT_READY && sl_msg_since(frame->type) > c->version) {
+        (void)snprintf(text, sizeof text, "%s is a message of version %u, and version %u is spoken here",
+            sl_msg_type_name(frame->type), sl_msg_since(frame->type), c->version);
+        end_client(c, SL_E_PROTOCOL, text);
+        return;
+    }
+    if (sl_msg_decode(frame, &msg) != 0) {
+        (void)snprintf(text, sizeof text, "%s does not decode", sl_msg_type_name(frame->type));
+        end_client(c, SL_E_PROTOCOL, text);
+        return;
+    }
+    for (size_t i = 0; i < HANDLERS; i++) {
+        if (handlers[i].type != msg.type)
+            continue;
+        handlers[i].handler(c, &msg);
+        if (c->fault != 0)
+            end_client(c, c->fault, c->fault_text);
+        if (handlers[i].decided)
+            sl_driver_flush(c->native->driver);
+        return;
+    }
+    assert(false && "every message a client may send has a handler");
+}
+
+static void on_end(void *arg, int status, const char *text)
+{
+    struct sl_client *c = arg;
+
+    if (status == SL_E_PROTOCOL || status == SL_E_LIMIT) {
+        end_client(c, status, text);
+    } else if (status == SL_E_TIMEOUT) {
+        end_client(c, SL_E_TIMEOUT, "no HELLO came within 10 s");
+    } else {
+        sl_log(c->native->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu reason=gone", (long)c->who.pid,
+            (unsigned long)c->who.uid);
+        leave(c);
+        sl_socket_close(c->socket);
+    }
+}
+
+static void on_drain(void *arg)
+{
+    sl_client_lend_all(arg);
+    sl_client_send_status(arg);
+}
+
+static void on_closed(void *arg)
+{
+    struct sl_client *c = arg;
+    struct sl_native *n = c->native;
+
+    TAILQ_REMOVE(&n->clients.head, c, link);
+    n->clients.length--;
+    sl_who_fini(&c->who);
+    free(c);
+}
+
+static const struct sl_socket_handler socket_handler = {
+    .on_frame = on_frame,
+    .on_end = on_end,
+    .on_drain = on_drain,
+    .on_closed = on_closed,
+};
+
+/* --- accepting ---------------------------------------------------------------------------------------------------- */
+
+/* Nobody will look after this socket: one message that fits the empty send buffer of a new socket, and the end. */
+static void turn_away(struct sl_native *n, int fd, int status, const char *text)
+{
+    uint8_t room[512];
+    struct sl_writer w;
+
+    sl_writer_init(&w, room, sizeof room);
+    sl_msg_encode(&w, &(struct sl_msg){
+                          .type = SL_MSG_ERROR,
+                          .error = {.code = (uint32_t)-status, .unsent = true, .text = sl_bytes_of(text)},
+                      });
+    (void)send(fd, w.data, w.at, MSG_DONTWAIT | MSG_NOSIGNAL);
+    sl_socket_refuse(sl_watch_jobs(n->watch), fd);
+    sl_log(n->log, SL_LOG_WARNING, "client", "refused reason=%s text=\"%s\"", sl_status_name(status), text);
+}
+
+static int add_client(struct sl_native *n, int fd)
+{
+    struct sl_client *c = calloc(1, sizeof *c);
+
+    if (c == NULL)
+        return SL_E_NOMEM;
+    c->native = n;
+    TAILQ_INIT(&c->streams);
+    int r = sl_peer_read(fd, &c->who);
+    if (r == 0 && sl_fd_jobs_stalled(sl_watch_jobs(n->watch), c->who.uid))
+        r = SL_E_LIMIT;
+    if (r == 0)
+        r = sl_socket_open(n->loop, sl_watch_jobs(n->watch), fd, &socket_handler, c, &c->socket);
+    if (r != 0) {
+        sl_who_fini(&c->who);
+        free(c);
+        return r;
+    }
+    TAILQ_INSERT_TAIL(&n->clients.head, c, link);
+    n->clients.length++;
+    sl_socket_deadline(c->socket, HELLO_TIMEOUT_MS);
+    return SL_OK;
+}
+
+void sl_native_accept(struct sl_native *n, int fd, int status)
+{
+    const uint32_t limit = sl_driver_conf(n->driver)->limits.clients;
+    char text[96];
+
+    if (status != 0) {
+        turn_away(n, fd, status, "the daemon has no file descriptor left");
+    } else if (n->closed_to_new) {
+        turn_away(n, fd, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));
+    } else if (n->clients.length >= limit) {
+        (void)snprintf(text, sizeof text, "%u clients are connected already (limits.clients)", limit);
+        turn_away(n, fd, SL_E_LIMIT, text);
+    } else {
+        int r = add_client(n, fd);
+        if (r == SL_E_IO)
+            turn_away(n, fd, SL_E_NOT_ALLOWED, "the kernel does not say who you are");
+        else if (r == SL_E_LIMIT)
+            turn_away(n, fd, r, SL_FD_STALLED_TEXT);
+        else if (r != 0)
+            turn_away(n, fd, r, sl_status_text(r));
+    }
+}
+
+/* --- start and end ------------------------------------------------------------------------------------------------ */
+
+int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driver, struct sl_watch *watch,
+    const struct sl_native_hooks *hooks, struct sl_native **ret_native)
+{
+    struct sl_native *n = calloc(1, sizeof *n);
+
+    if (n == NULL)
+        return SL_E_NOMEM;
+    int r = sl_hang_jobs_new(loop, NAMES_THREADS, &n->names);
+    if (r != 0) {
+        free(n);
+        return r;
+    }
+    n->loop = loop;
+    n->log = log;
+    n->driver = driver;
+    n->watch = watch;
+    n->hooks = *hooks;
+    n->started_ms = uv_now(loop);
+    TAILQ_INIT(&n->clients.head);
+    *ret_native = n;
+    return SL_OK;
+}
+
+void sl_native_stop(struct sl_native *n)
+{
+    struct sl_client *c;
+
+    n->closed_to_new = true;
+    TAILQ_FOREACH(c, &n->clients.head, link)
+    {
+        leave(c);
+        sl_socket_finish(c->socket);
+    }
+    sl_hang_jobs_free(n->names);
+    n->names = NULL;
+}
+
+void sl_native_free(struct sl_native *n)
+{
+    if (n == NULL)
+        return;
+    assert(TAILQ_EMPTY(&n->clients.head));
+    free(n);
+}

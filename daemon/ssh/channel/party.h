@@ -1,0 +1,68 @@
+/* party.h - what one lease has on its connection: the counters of its streams and the cookies that mark what it
+ * started. Never ends anything on the far side: reclaim.c does. The public verbs are in transport.h. */
+#ifndef SSHLEASE_SSH_CHANNEL_PARTY_H
+#define SSHLEASE_SSH_CHANNEL_PARTY_H
+
+#include "daemon/ssh/session/conn_base.h"
+
+struct sl_reclaim;
+
+enum sl_party_state {
+    SL_PARTY_LIVE,
+    SL_PARTY_CROWDED,  /* it has to go on elsewhere: on_crowded is owed */
+    SL_PARTY_LEAVING,  /* and was told; it waits to be parked */
+    SL_PARTY_PARKED,   /* it is on no connection */
+    SL_PARTY_DRAINING, /* reclaimed: what it started is being ended */
+    SL_PARTY_DRAINED,  /* on_drained is owed */
+};
+
+#define SL_COOKIE_SIZE 64u
+/* Marks of one lease beyond the present connection's; what has more is not found by its sweep. */
+#define SL_MARKS_MAX 256u
+
+struct sl_party {
+    TAILQ_ENTRY(sl_party) link; /* conn->parties */
+    struct sl_conn *conn;       /* NULL: parked */
+    struct sl_target_conf *target;
+    enum sl_party_state state;
+    struct sl_stream_list parked; /* its streams, while it is */
+    uint32_t epoch;               /* of the cookies of channels that were opened for it */
+    uint32_t stream_count;        /* open now */
+    uint32_t sessions;            /* of these, those that are no forwards */
+    uint32_t streams;             /* opened so far */
+    uint32_t started;             /* commands that were sent, */
+    uint32_t started_here;        /* those on the present connection, */
+    uint64_t started_ms;          /* and when the first of these was */
+    /* What its processes carry, beside the cookies of its epoch: of channels that were opened before it began, and of
+     * connections that it has left. */
+    char (*mark)[SL_COOKIE_SIZE];
+    uint32_t marks, marks_lost;
+    unsigned moves;           /* in a row without a command that was started */
+    uint32_t refused_after;   /* a command was refused on a connection that had served so many; 0: none */
+    uint32_t cookies_refused; /* streams that have no cookie, */
+    uint32_t unmarked_here;   /* those on the present connection */
+    uint32_t commands_before; /* that had ended on the present connection when it came there */
+    uint32_t ended_by_server; /* streams whose channel the server had closed before we did, since the drain began */
+    uint32_t remote_count;    /* ports that the server listens on for it */
+    unsigned tainted;         /* requests given up on that the server may still answer */
+    unsigned orphans;         /* opens given up on: the server may open them yet */
+    struct sl_reclaim *reclaim;
+};
+
+/* It is gone; nothing of the room refers to it any more. */
+void sl_party_free(struct sl_party *party);
+/* It was not reclaimed. */
+bool sl_party_goes_on(const struct sl_party *party);
+/* Its streams wait for nothing here: it is to move, or has no connection. */
+bool sl_party_is_frozen(const struct sl_party *party);
+/* Whether nothing of it is under way on its connection: no command that was sent and has not ended, no forward, no
+ * port. */
+bool sl_party_can_move(const struct sl_party *party);
+/* There is no session for it. True when it can move and the driver is going to be told; false: it has to be refused. */
+bool sl_party_crowd(struct sl_party *party);
+/* Its processes carry this as well. */
+void sl_party_mark(struct sl_party *party, const char *mark);
+/* Tells the driver. */
+void sl_party_report(struct sl_conn *conn);
+
+#endif

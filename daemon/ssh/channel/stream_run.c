@@ -1,0 +1,293 @@
+/* What a stream does in its turn:
+ *   WAITING    takes a channel that is open; a forward is DIALING instead, until one of its own is
+ *   SETUP      cookie, environment, pty; what need not be waited for is sent without waiting
+ *   STARTING   exec, shell or subsystem; the answer is on_open
+ *   RUNNING    input, output, until the server has closed the channel and all output is delivered
+ *   FINISHING  our CLOSE; confirmed, the stream ends with the result that was latched before
+ * An end that is asked for (sl_stream_close) hangs up, sends TERM, KILL, and goes on to FINISHING.
+ * SETUP and STARTING are in stream_start.c, the end in stream_end.c. Any callback may close the connection: its phase
+ * is looked at after each. */
+#include "daemon/ssh/channel/stream_run.h"
+
+#include "daemon/ssh/channel/ahead.h"
+#include "daemon/ssh/channel/forward.h"
+#include "daemon/ssh/channel/stream.h"
+#include "daemon/ssh/channel/stream_send.h"
+#include "daemon/ssh/channel/stream_steps.h"
+#include "daemon/ssh/session/session.h"
+#include "proto/status.h"
+
+#include <libssh2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Output of one stream per turn, for the others' sake. */
+#define TURN_BYTES 65536u
+/* From the command's end to a CLOSE the server owes. */
+#define LINGER_WAIT_MS 2000u
+
+/* --- towards the server --- */
+
+static void run_input(struct sl_stream *stream)
+{
+    sl_stream_send_input(stream);
+    if (stream->sent_owed > 0 && !sl_stream_is_over(stream)) {
+        size_t sent = stream->sent_owed;
+        stream->sent_owed = 0;
+        if (stream->ending == SL_ENDING_NO) {
+            stream->handler.on_sent(stream->arg, sent);
+        }
+    }
+}
+
+/* --- from the server --- */
+
+/* Reads one of the two outputs as far as credit and turn allow. */
+static void run_output(struct sl_stream *stream, int fd, size_t *budget)
+{
+    struct sl_transport *transport = stream->conn->transport;
+    struct sl_chan *chan = stream->chan;
+    bool drop = stream->ending != SL_ENDING_NO;
+    while (*budget > 0 && !sl_stream_is_over(stream)) {
+        size_t len = drop || stream->credit > sizeof transport->scratch ? sizeof transport->scratch : stream->credit;
+        /* libssh2 forgets what a window adjustment that could not go out was for unless asked for the same again. */
+        len = chan->read_size != 0 ? chan->read_size : len;
+        if (len == 0) {
+            return;
+        }
+        ssize_t n = libssh2_channel_read_ex(chan->ch, fd, (char *)transport->scratch, len);
+        if (n <= 0) {
+            if (n == LIBSSH2_ERROR_EAGAIN) {
+                chan->read_size = len;
+            } else if (n < 0 && !sl_session_survives((int)n)) {
+                sl_session_failed(stream->conn, (int)n);
+            }
+            return;
+        }
+        chan->read_size = 0;
+        *budget = *budget > (size_t)n ? *budget - (size_t)n : 0;
+        stream->conn->turn = SL_TURN_MOVED;
+        if (!drop) {
+            stream->credit -= (size_t)n;
+            stream->handler.on_data(stream->arg, fd, transport->scratch, (size_t)n);
+            drop = stream->ending != SL_ENDING_NO;
+        }
+    }
+}
+
+static bool has_output_ended(struct sl_stream *stream, size_t budget)
+{
+    struct sl_chan *chan = stream->chan;
+    if (sl_chan_look(chan) < SL_END_EOF) {
+        return false;
+    }
+    bool dry = budget > 0 && (stream->credit > 0 || stream->ending != SL_ENDING_NO);
+    if (libssh2_channel_eof(chan->ch) == 0 && dry) {
+        /* What is left is extended data of a type that is not standard error's, and nobody's. */
+        (void)libssh2_channel_flush_ex(chan->ch, LIBSSH2_CHANNEL_FLUSH_EXTENDED_DATA);
+    }
+    return libssh2_channel_eof(chan->ch) != 0;
+}
+
+static void run_running(struct sl_stream *stream)
+{
+    struct sl_chan *chan = stream->chan;
+    size_t budget = TURN_BYTES;
+    run_input(stream);
+    if (!sl_stream_is_over(stream) && stream->unread == SL_UNREAD_ASKED) {
+        (void)sl_stream_send_unread(stream);
+    }
+    if (!sl_stream_is_over(stream)) {
+        run_output(stream, 0, &budget);
+    }
+    if (!sl_stream_is_over(stream)) {
+        run_output(stream, 1, &budget);
+    }
+    if (sl_stream_is_over(stream)) {
+        return;
+    }
+    bool output_ended = has_output_ended(stream, budget);
+    if (output_ended && stream->output == SL_OUTPUT_OPEN) {
+        stream->output = SL_OUTPUT_EOF_TOLD;
+        stream->deadline_ms =
+            stream->ending == SL_ENDING_NO ? sl_stream_in_ms(stream, LINGER_WAIT_MS) : stream->deadline_ms;
+        if (stream->ending == SL_ENDING_NO) {
+            stream->handler.on_eof(stream->arg);
+        }
+        if (sl_stream_is_over(stream)) {
+            return;
+        }
+    }
+    if (output_ended && chan->end == SL_END_CLOSE) {
+        sl_stream_start_finishing(stream);
+        return;
+    }
+    if (stream->ending == SL_ENDING_NO) {
+        sl_stream_tell_exit(stream);
+        if (sl_stream_is_over(stream)) {
+            return;
+        }
+    }
+    if (stream->ending != SL_ENDING_NO) {
+        sl_stream_run_ending(stream);
+    } else if (output_ended && sl_stream_is_late(stream)) {
+        /* Some servers wait for the client's CLOSE once they have said how the command ended; others let a command go
+         * on that has closed its output. */
+        if (chan->exit == SL_EXIT_STATUS_CAME) {
+            sl_stream_start_finishing(stream);
+        } else {
+            stream->deadline_ms = UINT64_MAX;
+        }
+    }
+}
+
+/* The connection serves no command more. */
+static void leave_spent(struct sl_stream *stream)
+{
+    const struct sl_party *party = stream->party;
+    if (sl_party_crowd(stream->party)) {
+        return;
+    }
+    if (party->sessions > 1) {
+        sl_stream_refuse(stream, SL_E_STREAM_LIMIT, "the server serves no more commands on this connection", false);
+    } else {
+        sl_stream_refuse(stream, SL_E_STREAM_REFUSED,
+            "the server ended one connection after the other before the command could be sent", false);
+    }
+}
+
+static void refuse_long(struct sl_stream *stream)
+{
+    char text[128];
+    snprintf(text, sizeof text, "the command has %zu bytes and may have %u: %s", stream->plan->command_len,
+        (unsigned)SL_REQUEST_MAX, SL_REQUEST_WHY);
+    sl_stream_refuse(stream, SL_E_STREAM_REFUSED, text, false);
+}
+
+static void refuse_late(struct sl_stream *stream)
+{
+    char text[96];
+    uint32_t limit = sl_ahead_slot_limit(stream->conn);
+    if (limit == UINT32_MAX) {
+        sl_stream_refuse(stream, SL_E_STREAM_REFUSED, "the server did not open a session within 30 s", false);
+    } else if (limit == 0) {
+        sl_stream_refuse(stream, SL_E_STREAM_REFUSED, "the server opens no sessions", false);
+    } else {
+        snprintf(text, sizeof text, "the server opens only %u sessions at once", (unsigned)limit);
+        sl_stream_refuse(stream, SL_E_STREAM_LIMIT, text, false);
+    }
+}
+
+/* False when the stream is gone or still waits. */
+static bool run_waiting(struct sl_stream *stream)
+{
+    struct sl_conn *conn = stream->conn;
+    if (stream->ending != SL_ENDING_NO) {
+        sl_stream_end_unknown(stream, "the stream was closed before it was opened");
+        return false;
+    }
+    if (sl_party_is_frozen(stream->party)) {
+        return false;
+    }
+    if (conn->serves != SL_SERVES_COMMANDS) {
+        leave_spent(stream);
+        return false;
+    }
+    stream->chan = sl_chan_take(stream->party);
+    if (stream->chan != NULL) {
+        stream->state = SL_STREAM_SETUP;
+        conn->turn = SL_TURN_MOVED;
+        if (stream->plan->command_len <= SL_REQUEST_MAX) {
+            return true;
+        }
+        refuse_long(stream);
+    } else if (sl_stream_is_late(stream)) {
+        refuse_late(stream);
+    } else if (sl_ahead_is_full(conn)) {
+        (void)sl_party_crowd(stream->party); /* where it cannot go elsewhere it waits */
+    }
+    return false;
+}
+
+/* A forward's channel is opened for it by and by, or was by the server. False when it is gone or still waits. */
+static bool run_dialing(struct sl_stream *stream)
+{
+    struct sl_chan *chan = stream->chan;
+    if (chan->state == SL_CHAN_USED) {
+        stream->state = SL_STREAM_RUNNING;
+        stream->deadline_ms = UINT64_MAX;
+        sl_stream_tell_open(stream);
+        return !sl_stream_is_over(stream);
+    }
+    if (stream->ending != SL_ENDING_NO || chan->state == SL_CHAN_REFUSED || sl_stream_is_late(stream)) {
+        char why[SL_FORWARD_WHY_SIZE];
+        sl_forward_why(chan, stream->where, why, sizeof why);
+        sl_chan_unask(chan);
+        stream->chan = NULL;
+        if (stream->ending != SL_ENDING_NO) {
+            sl_stream_end_unknown(stream, "the stream was closed before it was opened");
+        } else {
+            sl_stream_refuse(stream, SL_E_STREAM_REFUSED, why, false);
+        }
+    }
+    return false;
+}
+
+/* One turn of one stream. It may be freed when this returns. */
+static void run(struct sl_stream *stream)
+{
+    /* Each state may go over into the next in the same turn. */
+    if (stream->state == SL_STREAM_WAITING && !run_waiting(stream)) {
+        return;
+    }
+    if (stream->state == SL_STREAM_DIALING && !run_dialing(stream)) {
+        return;
+    }
+    if (stream->state == SL_STREAM_SETUP && (!sl_stream_check_setup(stream) || !sl_stream_run_setup(stream))) {
+        return;
+    }
+    if (stream->state == SL_STREAM_STARTING && (!sl_stream_check_setup(stream) || !sl_stream_run_starting(stream))) {
+        return;
+    }
+    if (stream->state == SL_STREAM_RUNNING) {
+        run_running(stream);
+    } else if (stream->state == SL_STREAM_FINISHING) {
+        sl_stream_run_finishing(stream);
+    }
+}
+
+/* The server allows no more sessions: those that wait are refused in this turn, or go elsewhere. */
+static void refuse_waiting(struct sl_conn *conn)
+{
+    struct sl_stream *stream;
+    TAILQ_FOREACH(stream, &conn->streams, link)
+    {
+        if (stream->state == SL_STREAM_WAITING && !sl_party_crowd(stream->party)) {
+            stream->deadline_ms = 0;
+        }
+    }
+}
+
+void sl_stream_tick(struct sl_conn *conn)
+{
+    struct sl_stream *stream, *next;
+    if (conn->serves == SL_SERVES_COMMANDS && sl_ahead_uses_left(conn) == 0) {
+        conn->serves = SL_SERVES_SWEEP;
+        conn->turn = SL_TURN_MOVED;
+    }
+    if (conn->refusal == SL_REFUSAL_FINAL) {
+        conn->refusal = SL_REFUSAL_NONE;
+        refuse_waiting(conn);
+    }
+    for (stream = TAILQ_FIRST(&conn->streams); stream != NULL && conn->phase == SL_PHASE_READY; stream = next) {
+        next = TAILQ_NEXT(stream, link);
+        run(stream);
+    }
+    /* Whoever was last comes first next time. */
+    stream = TAILQ_FIRST(&conn->streams);
+    if (stream != NULL && TAILQ_NEXT(stream, link) != NULL && stream->state == SL_STREAM_RUNNING) {
+        TAILQ_REMOVE(&conn->streams, stream, link);
+        TAILQ_INSERT_TAIL(&conn->streams, stream, link);
+    }
+}

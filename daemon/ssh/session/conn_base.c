@@ -1,0 +1,120 @@
+#include "daemon/ssh/session/conn_base.h"
+
+#include "daemon/ssh/session/compat.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *sl_phase_name(enum sl_phase phase)
+{
+    static const char *const name[] = {
+        "resolving", "connecting", "handshake", "host-key", "auth", "ready", "dead", "closing", "closed"};
+    return name[phase];
+}
+
+#define TO(phase) (1u << (SL_PHASE_##phase))
+
+static const unsigned allowed[] = {
+    [SL_PHASE_RESOLVING] = TO(CONNECTING) | TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_CONNECTING] = TO(HANDSHAKE) | TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_HANDSHAKE] = TO(HOST_KEY) | TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_HOST_KEY] = TO(AUTH) | TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_AUTH] = TO(READY) | TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_READY] = TO(DEAD) | TO(CLOSING),
+    [SL_PHASE_DEAD] = TO(CLOSING),
+    [SL_PHASE_CLOSING] = TO(CLOSED),
+    [SL_PHASE_CLOSED] = 0,
+};
+
+const char *sl_conn_name(const struct sl_conn *conn, char *buf, size_t size)
+{
+    const char *host = conn->target->host;
+    snprintf(buf, size, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, (unsigned)conn->target->port);
+    return buf;
+}
+
+void sl_conn_basis(const struct sl_conn *conn, struct sl_basis *ret_basis)
+{
+    *ret_basis = conn->basis;
+}
+
+uint64_t sl_conn_now(const struct sl_conn *conn)
+{
+    return uv_now(conn->transport->loop);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle; /* its being active keeps the poll from waiting; the check does the work */
+}
+
+void sl_conn_schedule(struct sl_conn *conn)
+{
+    struct sl_transport *transport = conn->transport;
+    if (conn->phase != SL_PHASE_CLOSED && conn->run_link.tqe_prev == NULL) {
+        TAILQ_INSERT_TAIL(&transport->run, conn, run_link);
+        if (!uv_is_active((uv_handle_t *)&transport->idle)) {
+            uv_idle_start(&transport->idle, on_idle);
+        }
+    }
+}
+
+void sl_conn_unschedule(struct sl_conn *conn)
+{
+    struct sl_transport *transport = conn->transport;
+    if (conn->run_link.tqe_prev != NULL) {
+        TAILQ_REMOVE(&transport->run, conn, run_link);
+        conn->run_link.tqe_prev = NULL;
+        if (TAILQ_EMPTY(&transport->run)) {
+            uv_idle_stop(&transport->idle); /* or the loop would never rest again */
+        }
+    }
+}
+
+void sl_conn_learned(struct sl_conn *conn)
+{
+    char name[SL_CONN_NAME_SIZE], what[512];
+    sl_log(conn->transport->log, SL_LOG_NOTICE, "ssh", "target=%s host=%s learned=\"%s\"", conn->target->name,
+        sl_conn_name(conn, name, sizeof name), sl_compat_describe(conn->compat, sl_conn_now(conn), what, sizeof what));
+}
+
+void sl_conn_move(struct sl_conn *conn, enum sl_phase to)
+{
+    assert((allowed[conn->phase] & (1u << to)) != 0);
+    char name[SL_CONN_NAME_SIZE];
+    sl_log(conn->transport->log, SL_LOG_DEBUG, "ssh", "conn=%p host=%s %s -> %s", (void *)conn,
+        sl_conn_name(conn, name, sizeof name), sl_phase_name(conn->phase), sl_phase_name(to));
+    conn->phase = to;
+    sl_conn_schedule(conn);
+}
+
+void sl_conn_die(struct sl_conn *conn, int status, const char *format, ...)
+{
+    if (conn->phase >= SL_PHASE_DEAD) {
+        return;
+    }
+    char name[SL_CONN_NAME_SIZE], why[768];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, sizeof why, format, args);
+    va_end(args);
+    if (conn->long_command > 0) {
+        size_t len = strlen(why);
+        snprintf(why + len, sizeof why - len, " (on a command of %zu bytes, which may be too long for it)",
+            conn->long_command);
+    }
+    size_t size = strlen(why) + sizeof name + 3;
+    conn->lost_text = malloc(size);
+    if (conn->lost_text != NULL) {
+        snprintf(conn->lost_text, size, "%s: %s", sl_conn_name(conn, name, sizeof name), why);
+    }
+    conn->lost_status = status;
+    if (conn->error == 0) {
+        conn->error = ECONNABORTED;
+    }
+    conn->owed |= SL_OWED_LOST;
+    sl_conn_move(conn, SL_PHASE_DEAD);
+}
