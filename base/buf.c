@@ -22,12 +22,10 @@ void sl_buf_fini(struct sl_buf *buf)
 /* 0 when `len` more bytes fit in one piece behind those held. */
 static int make_room(struct sl_buf *buf, size_t len)
 {
-    if (len > buf->max - buf->len) {
+    if (len > buf->max - buf->len)
         return SL_E_LIMIT;
-    }
-    if (buf->cap - buf->at - buf->len >= len) {
+    if (buf->cap - buf->at - buf->len >= len)
         return 0;
-    }
     size_t need = buf->len + len;
     /* Moving is only worth it when it frees at least half: otherwise a queue that hovers near its capacity would be
      * moved for every byte. */
@@ -37,16 +35,13 @@ static int make_room(struct sl_buf *buf, size_t len)
         return 0;
     }
     size_t cap = buf->cap > SL_BUF_FIRST ? buf->cap : SL_BUF_FIRST;
-    while (cap < need) {
+    while (cap < need)
         cap *= 2;
-    }
     uint8_t *mem = malloc(cap);
-    if (mem == NULL) {
+    if (mem == NULL)
         return SL_E_NOMEM;
-    }
-    if (buf->len > 0) {
+    if (buf->len > 0)
         memcpy(mem, buf->mem + buf->at, buf->len);
-    }
     free(buf->mem);
     buf->mem = mem;
     buf->cap = cap;
@@ -67,13 +62,11 @@ void sl_buf_commit(struct sl_buf *buf, size_t len)
 
 int sl_buf_put(struct sl_buf *buf, const void *data, size_t len)
 {
-    if (len == 0) {
+    if (len == 0)
         return 0;
-    }
     int r = make_room(buf, len);
-    if (r != 0) {
+    if (r != 0)
         return r;
-    }
     memcpy(buf->mem + buf->at + buf->len, data, len);
     buf->len += len;
     return 0;
@@ -89,7 +82,6 @@ void sl_buf_drop(struct sl_buf *buf, size_t len)
     assert(len <= buf->len);
     buf->at += len;
     buf->len -= len;
-    if (buf->len == 0) {
+    if (buf->len == 0)
         sl_buf_fini(buf);
-    }
 }

@@ -21,7 +21,6 @@ static bool digits(const char **at, uint64_t *ret_number)
 {
     uint64_t n = 0;
     bool fits = true;
-
     for (; is_digit(**at); (*at)++)
         fits = fits && !__builtin_mul_overflow(n, UINT64_C(10), &n) &&
                !__builtin_add_overflow(n, (uint64_t)(**at - '0'), &n);
@@ -34,7 +33,6 @@ static size_t unit_at(const char **at, size_t next)
 {
     const size_t length = strspn(*at, "dhms");
     size_t unit = next;
-
     while (unit < UNITS && (strlen(units[unit].name) != length || strncmp(units[unit].name, *at, length) != 0))
         unit++;
     *at += length;
@@ -48,7 +46,6 @@ enum sl_duration sl_duration_parse(const char *text, uint64_t *ret_ms)
     uint64_t total = 0, n;
     bool fits = !negative;
     size_t next = 0; /* the first unit that may still come */
-
     do {
         if (!is_digit(*at))
             return SL_DURATION_MALFORMED;
@@ -74,7 +71,6 @@ enum sl_duration sl_duration_parse(const char *text, uint64_t *ret_ms)
 const char *sl_duration_write(char buf[SL_DURATION_SIZE], uint64_t ms)
 {
     int at = snprintf(buf, SL_DURATION_SIZE, "%s", ms == 0 ? "0" : "");
-
     for (size_t u = 1; u < UNITS; u++) {
         const uint64_t n = ms / units[u].ms;
         ms %= units[u].ms;

@@ -66,9 +66,8 @@ static size_t put_escaped(char *out, size_t at, size_t cap, const char *text)
 
 void sl_log(const struct sl_log *log, enum sl_log_level level, const char *event, const char *format, ...)
 {
-    if (log == NULL || level > log->level) {
+    if (log == NULL || level > log->level)
         return;
-    }
     char line[SL_LOG_LINE];
     size_t at = 0;
     if (log->journal) {
@@ -99,9 +98,8 @@ const char *sl_log_quote(char *buf, uint32_t size, const char *text)
 {
     size_t at = 0;
     if (size < 8) {
-        if (size > 0) {
+        if (size > 0)
             buf[0] = '\0';
-        }
         return buf;
     }
     buf[at++] = '"';

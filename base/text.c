@@ -22,7 +22,6 @@ size_t sl_text_shown(const void *text, size_t len)
 {
     const uint8_t *byte = text;
     uint8_t low, high;
-
     if (byte[0] < 0x80)
         return byte[0] >= 0x20 && byte[0] != 0x7f;
     size_t count = form_of(byte[0], &low, &high);
@@ -41,7 +40,6 @@ char *sl_text_clean(char *out, size_t size, const void *text, size_t len)
 {
     const char *from = text;
     size_t at = 0;
-
     for (size_t i = 0; i < len;) {
         const size_t shown = sl_text_shown(from + i, len - i), count = shown > 0 ? shown : 1;
         if (at + count >= size)

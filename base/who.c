@@ -8,7 +8,6 @@
 int sl_who_copy(const struct sl_who *who, struct sl_who *ret_who)
 {
     gid_t *gid = NULL;
-
     *ret_who = *who;
     ret_who->gid = NULL;
     ret_who->gid_count = 0;

@@ -14,7 +14,6 @@ static int ask(
     struct sl_asked *asked = &lease->asked;
     int64_t deadline_ms = sl_deadline(timeout_ms);
     int status = sl_link_check(lease);
-
     if (status != 0)
         return status;
     if (asked->rid != 0 && (asked->type != request->type || asked->id != id || strcmp(asked->target, target) != 0))
@@ -24,7 +23,7 @@ static int ask(
         if ((status = sl_link_queue(lease, request)) != 0)
             return status;
         *asked = (struct sl_asked){.rid = *rid, .type = request->type, .id = id, .status = SL_E_AGAIN};
-        (void)snprintf(asked->target, sizeof asked->target, "%s", target);
+        snprintf(asked->target, sizeof asked->target, "%s", target);
     }
     while (asked->status == SL_E_AGAIN) {
         if (sl_loop_turn(lease, deadline_ms) != SL_E_AGAIN)
@@ -44,7 +43,6 @@ int sshlease_admin_status(struct sshlease *lease, int timeout_ms, char **ret_jso
 {
     struct sl_msg request = {.type = SL_MSG_STATUS};
     int status = ask(lease, &request, 0, "", &request.request.rid, timeout_ms);
-
     if (status == SL_E_AGAIN || status == SL_E_BUSY)
         return status;
     if (status == 0) {
@@ -59,7 +57,6 @@ int sshlease_admin_end(struct sshlease *lease, uint64_t id, int timeout_ms)
 {
     struct sl_msg request = {.type = SL_MSG_END, .end = {.lease = id}};
     int status = ask(lease, &request, id, "", &request.end.rid, timeout_ms);
-
     if (status != SL_E_AGAIN && status != SL_E_BUSY)
         sl_asked_fini(lease);
     return status;
@@ -69,7 +66,6 @@ int sshlease_admin_reload(struct sshlease *lease, int timeout_ms)
 {
     struct sl_msg request = {.type = SL_MSG_RELOAD};
     int status = ask(lease, &request, 0, "", &request.request.rid, timeout_ms);
-
     if (status != SL_E_AGAIN && status != SL_E_BUSY)
         sl_asked_fini(lease);
     return status;
@@ -80,7 +76,6 @@ static int ask_about(struct sshlease *lease, struct sl_msg *request, const char 
 {
     int64_t deadline_ms = sl_deadline(timeout_ms);
     int status = sl_link_check(lease);
-
     if (status != 0)
         return status;
     if (target == NULL || strlen(target) > SL_MSG_NAME_MAX)
@@ -98,7 +93,6 @@ int sshlease_admin_reconnect(struct sshlease *lease, const char *target, int tim
 {
     struct sl_msg request = {.type = SL_MSG_RECONNECT};
     int status = ask_about(lease, &request, target, timeout_ms);
-
     if (status != SL_E_AGAIN && status != SL_E_BUSY)
         sl_asked_fini(lease);
     return status;
@@ -108,7 +102,6 @@ int sshlease_mux_path(struct sshlease *lease, const char *target, int timeout_ms
 {
     struct sl_msg request = {.type = SL_MSG_MUX};
     int status = ask_about(lease, &request, target, timeout_ms);
-
     if (status == SL_E_AGAIN || status == SL_E_BUSY)
         return status;
     if (status == 0) {

@@ -19,7 +19,6 @@ int sl_asked_on_message(struct sshlease *lease, const struct sl_msg *msg)
 {
     struct sl_asked *asked = &lease->asked;
     struct sl_bytes part = msg->status_reply.json;
-
     if (msg->status_reply.rid != asked->rid || asked->rid == 0)
         return msg->status_reply.rid < lease->link.next_rid ? 0 : SL_E_PROTOCOL; /* nobody waits for it any more */
     if (asked->type != SL_MSG_STATUS || asked->status != SL_E_AGAIN || part.len > STATUS_MAX - asked->len)
@@ -47,7 +46,6 @@ int sl_asked_on_mux_path(struct sshlease *lease, const struct sl_msg *msg)
 {
     struct sl_asked *asked = &lease->asked;
     const struct sl_bytes path = msg->mux_path.path;
-
     if (msg->mux_path.rid != asked->rid || asked->rid == 0)
         return msg->mux_path.rid < lease->link.next_rid ? 0 : SL_E_PROTOCOL; /* nobody waits for it any more */
     if (asked->type != SL_MSG_MUX || asked->status != SL_E_AGAIN || path.len == 0 || path.data[0] != '/')
@@ -64,7 +62,6 @@ int sl_asked_on_mux_path(struct sshlease *lease, const struct sl_msg *msg)
 bool sl_asked_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error)
 {
     struct sl_asked *asked = &lease->asked;
-
     if (rid != asked->rid || asked->status != SL_E_AGAIN)
         return false;
     if (error == NULL && (asked->type == SL_MSG_STATUS || asked->type == SL_MSG_MUX))

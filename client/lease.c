@@ -24,7 +24,6 @@ static void set_state(struct sl_held *held, enum sl_held_state state)
         [SL_HELD_GRANTED] = {[SL_HELD_NONE] = true, [SL_HELD_RELEASING] = true},
         [SL_HELD_RELEASING] = {[SL_HELD_NONE] = true},
     };
-
     if (!allowed[held->state][state])
         abort(); /* a bug of this file: better seen in a release, too */
     held->state = state;
@@ -75,7 +74,6 @@ static void plan_renewal(struct sl_held *held, int64_t now_ms)
 static int on_waiting(struct sshlease *lease, const struct sl_msg_waiting *waiting)
 {
     struct sl_held *held = &lease->held;
-
     if (waiting->rid != held->acquire_rid || held->state != SL_HELD_ASKING || held->on_waiting == NULL)
         return 0; /* late, or nobody wants to know */
     char *reason = sl_text_dup(waiting->reason, SL_E_AGAIN);
@@ -89,7 +87,6 @@ static int on_waiting(struct sshlease *lease, const struct sl_msg_waiting *waiti
 static int on_granted(struct sshlease *lease, const struct sl_msg_granted *granted)
 {
     struct sl_held *held = &lease->held;
-
     if (granted->rid != held->acquire_rid)
         return SL_E_PROTOCOL;
     held->acquire_rid = 0;
@@ -108,7 +105,6 @@ static int on_granted(struct sshlease *lease, const struct sl_msg_granted *grant
 static int on_renewed(struct sshlease *lease, const struct sl_msg_renewed *renewed)
 {
     struct sl_held *held = &lease->held;
-
     if (renewed->rid == 0 || (renewed->rid != held->auto_rid && renewed->rid != held->renew_rid))
         return renewed->rid < lease->link.next_rid ? 0 : SL_E_PROTOCOL;
     if (renewed->rid == held->renew_rid) {
@@ -130,7 +126,6 @@ static int on_lease_ended(struct sshlease *lease, const struct sl_msg_lease_ende
 {
     struct sl_held *held = &lease->held;
     int status = sl_status_of(ended->code);
-
     if (held->state != SL_HELD_GRANTED && held->state != SL_HELD_RELEASING)
         return SL_E_PROTOCOL;
     /* RELEASING out of a wait: the grant may be unknown here, its id with it. */
@@ -168,7 +163,6 @@ int sl_held_on_message(struct sshlease *lease, const struct sl_msg *msg)
 static void say_error(struct sshlease *lease, int status, const struct sl_msg_error *error)
 {
     char *text = sl_text_dup(error->text, status);
-
     (error->unsent ? sl_refuse : sl_fail)(lease, status, "%s", text != NULL ? text : sl_status_text(status));
     free(text);
 }
@@ -176,7 +170,6 @@ static void say_error(struct sshlease *lease, int status, const struct sl_msg_er
 bool sl_held_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error)
 {
     struct sl_held *held = &lease->held;
-
     if (rid == held->acquire_rid) {
         if (error == NULL)
             return false; /* OK is no answer to ACQUIRE, but harmless */
@@ -219,7 +212,6 @@ bool sl_held_on_answer(struct sshlease *lease, uint32_t rid, int status, const s
 void sl_held_on_link_end(struct sshlease *lease, int status, const char *text)
 {
     struct sl_held *held = &lease->held;
-
     if (held->state == SL_HELD_GRANTED || held->state == SL_HELD_RELEASING)
         held->ended_status = status;
     if (held->acquire_rid != 0)
@@ -239,7 +231,6 @@ void sl_held_tick(struct sshlease *lease, int64_t now_ms)
 {
     struct sl_held *held = &lease->held;
     struct sl_msg renew = {.type = SL_MSG_RENEW};
-
     if (held->renew_at_ms > now_ms)
         return;
     renew.renew.rid = sl_link_next_rid(lease);
@@ -269,7 +260,6 @@ int sshlease_acquire_start(struct sshlease *lease, const char *target, const str
         [SL_HELD_RELEASING] = "is giving a lease back"};
     struct sl_held *held = &lease->held;
     int status;
-
     if (options == NULL)
         options = &defaults;
     if ((status = sl_link_check(lease)) != 0)
@@ -303,7 +293,6 @@ int sshlease_acquire_start(struct sshlease *lease, const char *target, const str
 int sshlease_acquire_result(struct sshlease *lease)
 {
     int status = sl_link_check_fork(lease);
-
     if (status != 0)
         return status;
     if (lease->held.state == SL_HELD_ASKING)
@@ -319,7 +308,6 @@ int sshlease_release_start(struct sshlease *lease)
 {
     struct sl_held *held = &lease->held;
     int status;
-
     if ((status = sl_link_check(lease)) != 0)
         return status;
     if (held->state == SL_HELD_RELEASING)
@@ -343,7 +331,6 @@ int sshlease_release_start(struct sshlease *lease)
 int sshlease_release_result(struct sshlease *lease)
 {
     int status = sl_link_check_fork(lease);
-
     if (status != 0)
         return status;
     status = lease->held.release_status;

@@ -6,7 +6,6 @@
 int sshlease_acquire(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options)
 {
     int status = sshlease_acquire_start(lease, target, options);
-
     while (status == 0 && lease->held.state == SL_HELD_ASKING)
         status = sl_loop_turn(lease, SL_NEVER);
     return status != 0 ? status : sshlease_acquire_result(lease);
@@ -17,7 +16,6 @@ int sshlease_renew(struct sshlease *lease, uint32_t lease_timeout_ms, uint32_t *
     struct sl_held *held = &lease->held;
     int64_t deadline_ms = sl_deadline(SL_LINK_ANSWER_MS);
     int status;
-
     if ((status = sl_link_check(lease)) != 0 || (status = sl_held_check(lease)) != 0)
         return status;
     struct sl_msg renew = {
@@ -44,7 +42,6 @@ int sshlease_release(struct sshlease *lease)
 {
     int64_t deadline_ms = sl_deadline(SL_LINK_ANSWER_MS);
     int status = sshlease_release_start(lease);
-
     if (status != 0)
         return status;
     while (lease->held.release_status == SL_E_AGAIN)

@@ -14,7 +14,6 @@
 int64_t sl_now_ms(void)
 {
     struct timespec now;
-
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
@@ -27,7 +26,6 @@ int64_t sl_deadline(int timeout_ms)
 int sl_fail(struct sshlease *lease, int status, const char *format, ...)
 {
     va_list args;
-
     va_start(args, format);
     vsnprintf(lease->error, sizeof lease->error, format, args);
     va_end(args);
@@ -38,7 +36,6 @@ int sl_fail(struct sshlease *lease, int status, const char *format, ...)
 int sl_refuse(struct sshlease *lease, int status, const char *format, ...)
 {
     va_list args;
-
     va_start(args, format);
     vsnprintf(lease->error, sizeof lease->error, format, args);
     va_end(args);
@@ -49,7 +46,6 @@ int sl_refuse(struct sshlease *lease, int status, const char *format, ...)
 char *sl_text_dup(struct sl_bytes text, int status)
 {
     char *copy;
-
     if (text.len == 0)
         return strdup(sl_status_text(status));
     copy = malloc(text.len + 1);
@@ -82,7 +78,6 @@ int sl_link_check_fork(struct sshlease *lease)
 int sl_link_check(struct sshlease *lease)
 {
     int status = sl_link_check_fork(lease);
-
     if (status == 0 && lease->link.state == SL_LINK_ENDED)
         status = lease->link.ended_status; /* the error text is still the one that says why */
     return status;
@@ -91,7 +86,6 @@ int sl_link_check(struct sshlease *lease)
 uint32_t sl_link_next_rid(struct sshlease *lease)
 {
     uint32_t rid = lease->link.next_rid++;
-
     if (lease->link.next_rid == 0) /* 0 means "no request" */
         lease->link.next_rid = 1;
     return rid;
@@ -126,7 +120,6 @@ int sl_link_queue(struct sshlease *lease, const struct sl_msg *msg)
     struct sl_link *link = &lease->link;
     size_t size = sl_msg_size(msg);
     struct sl_writer w;
-
     if (link->state == SL_LINK_ENDED)
         return link->ended_status;
     if (link->state == SL_LINK_HANGUP)
@@ -147,6 +140,5 @@ int sl_link_queue(struct sshlease *lease, const struct sl_msg *msg)
 size_t sl_link_out_room(const struct sshlease *lease)
 {
     size_t queued = lease->link.out_end - lease->link.out_at;
-
     return queued < SL_LINK_OUT_DATA_MAX ? SL_LINK_OUT_DATA_MAX - queued : 0;
 }

@@ -20,7 +20,6 @@ int sl_loop_end(struct sshlease *lease, int status, const char *format, ...)
 {
     struct sl_link *link = &lease->link;
     va_list args;
-
     if (link->state == SL_LINK_ENDED)
         return link->ended_status;
     va_start(args, format);
@@ -48,7 +47,6 @@ static int out_of_memory(struct sshlease *lease)
 static int on_write_failed(struct sshlease *lease)
 {
     struct sl_link *link = &lease->link;
-
     if (errno == EAGAIN)
         return SL_E_AGAIN;
     if (errno == EINTR)
@@ -64,7 +62,6 @@ static int on_write_failed(struct sshlease *lease)
 int sl_loop_flush(struct sshlease *lease)
 {
     struct sl_link *link = &lease->link;
-
     while (link->out_at < link->out_end) {
         ssize_t sent =
             send(link->fd, link->out + link->out_at, link->out_end - link->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -88,7 +85,6 @@ int sl_loop_pass(struct sshlease *lease, const int *fd, size_t count)
     } control = {.room = {0}};
     struct iovec iov = {.iov_base = link->out + link->out_at, .iov_len = link->out_end - link->out_at};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
     if (count > 0) {
         msg.msg_control = control.room;
         msg.msg_controllen = CMSG_SPACE(count * sizeof *fd);
@@ -133,7 +129,6 @@ static int on_answer(struct sshlease *lease, const struct sl_msg *msg)
     bool ok = msg->type == SL_MSG_OK;
     uint32_t rid = ok ? msg->request.rid : msg->error.rid;
     int status = ok ? 0 : sl_status_of(msg->error.code);
-
     if (rid == 0) {
         if (ok)
             return SL_E_PROTOCOL;
@@ -173,7 +168,6 @@ static int on_message(struct sshlease *lease, const struct sl_msg *msg)
         {SL_MSG_STATUS_REPLY, sl_asked_on_message},
         {SL_MSG_MUX_PATH, sl_asked_on_mux_path},
     };
-
     /* Not greeted: the daemon may have turned us away, and hung up before our HELLO was written. */
     if (lease->link.version == 0 && msg->type != SL_MSG_WELCOME && msg->type != SL_MSG_ERROR)
         return SL_E_PROTOCOL;
@@ -189,7 +183,6 @@ static int on_message(struct sshlease *lease, const struct sl_msg *msg)
 static int take_frames(struct sshlease *lease)
 {
     struct sl_link *link = &lease->link;
-
     while (link->in_at < link->in_end) {
         struct sl_frame frame;
         struct sl_msg msg;
@@ -220,7 +213,6 @@ static int fill(struct sshlease *lease, int flags)
 {
     struct sl_link *link = &lease->link;
     size_t need = SL_LINK_IN_FIRST / 4;
-
     /* A frame longer than the buffer: its length is known once its first four bytes are here. */
     if (link->in_end - link->in_at >= 4) {
         struct sl_reader r;
@@ -254,7 +246,6 @@ static bool wait_for_socket(struct sshlease *lease, int64_t until_ms, int64_t no
 {
     struct pollfd pfd = {.fd = lease->link.fd, .events = POLLIN};
     int64_t wait_ms = until_ms == SL_NEVER ? -1 : until_ms - now_ms;
-
     if (lease->link.out_at < lease->link.out_end)
         pfd.events |= POLLOUT;
     if (wait_ms > INT32_MAX)
@@ -268,7 +259,6 @@ int sl_loop_turn(struct sshlease *lease, int64_t deadline_ms)
     int64_t until_ms = deadline_ms < lease->held.renew_at_ms ? deadline_ms : lease->held.renew_at_ms;
     int64_t now_ms = until_ms == SL_NEVER ? 0 : sl_now_ms();
     int status;
-
     if (link->state == SL_LINK_ENDED)
         return link->ended_status;
     sl_held_tick(lease, now_ms);
@@ -304,7 +294,6 @@ int sl_loop_need(struct sshlease *lease, uint32_t version, int64_t deadline_ms)
 int sshlease_process(struct sshlease *lease)
 {
     int status = sl_link_check(lease);
-
     while (status == 0) {
         status = sl_loop_turn(lease, 0);
         if (!lease->link.in_full)

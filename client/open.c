@@ -61,7 +61,6 @@ static int open_link(struct sshlease *lease, const char *path, int timeout_ms)
     char default_path[sizeof address.sun_path];
     int64_t deadline_ms = sl_deadline(timeout_ms);
     int status;
-
     if (path == NULL) {
         if (sshlease_default_socket(default_path, sizeof default_path) != 0)
             return sl_loop_end(
@@ -102,7 +101,6 @@ static int open_link(struct sshlease *lease, const char *path, int timeout_ms)
 int sshlease_open(const char *path, int timeout_ms, struct sshlease **ret_lease)
 {
     struct sshlease *lease = calloc(1, sizeof *lease);
-
     if (lease == NULL) {
         *ret_lease = NULL;
         return SL_E_NOMEM;

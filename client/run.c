@@ -15,7 +15,6 @@ struct collected {
 static bool collect(struct collected *to, struct sl_bytes from, size_t max, bool *truncated)
 {
     size_t len = from.len;
-
     if (max != 0 && len > max - to->len) {
         len = max - to->len;
         *truncated = true;
@@ -43,7 +42,6 @@ static bool take_output(
 {
     struct sl_bytes run;
     int fd;
-
     while ((run = sl_stream_peek(stream, &fd)).len > 0) {
         if (out != NULL && !collect(fd == 2 ? err : out, run, max, truncated))
             return false;
@@ -74,7 +72,6 @@ static int run(struct sshlease_stream *stream, const uint8_t *input, size_t inpu
     int64_t deadline_ms = sl_deadline(timeout_ms);
     size_t done = 0;
     int status;
-
     for (;;) {
         if ((status = give_input(stream, input, input_len, &done)) != 0)
             return status;
@@ -97,7 +94,6 @@ int sshlease_run(struct sshlease *lease, const struct sshlease_command *command,
     struct sshlease_stream *stream;
     bool wanted = ret_output != NULL, truncated = false;
     int status;
-
     if (wanted)
         *ret_output = (struct sshlease_output){.result = {.how = SSHLEASE_UNKNOWN, .exit_status = -1}};
     if ((status = sshlease_stream_start(lease, command, &stream)) != 0)

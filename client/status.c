@@ -43,7 +43,6 @@ int sshlease_default_socket(char *path, size_t size)
 {
     const char *named = getenv("SSHLEASE_SOCKET"), *runtime = getenv("XDG_RUNTIME_DIR");
     int len;
-
     if (named != NULL && named[0] != '\0') {
         len = snprintf(path, size, "%s", named);
         return len >= 0 && (size_t)len < size ? 0 : SL_E_INVALID;

@@ -23,7 +23,6 @@
 static uint32_t load(const uint8_t *at)
 {
     uint32_t value;
-
     memcpy(&value, at, sizeof value);
     return value;
 }
@@ -37,7 +36,6 @@ static void store(uint8_t *at, uint32_t value)
 static bool inbox_put(struct sl_inbox *inbox, bool is_stderr, const void *data, size_t len)
 {
     uint32_t flag = is_stderr ? RUN_STDERR : 0;
-
     if (inbox->at == inbox->end)
         inbox->at = inbox->end = 0;
     bool grows = inbox->at < inbox->end && (load(inbox->data + inbox->last) & RUN_STDERR) == flag;
@@ -72,7 +70,6 @@ static bool inbox_put(struct sl_inbox *inbox, bool is_stderr, const void *data, 
 struct sl_bytes sl_stream_peek(const struct sshlease_stream *stream, int *ret_fd)
 {
     const struct sl_inbox *inbox = &stream->inbox;
-
     if (inbox->at == inbox->end)
         return (struct sl_bytes){0};
     uint32_t run = load(inbox->data + inbox->at);
@@ -84,7 +81,6 @@ static void inbox_take(struct sl_inbox *inbox, size_t count)
 {
     uint32_t run = load(inbox->data + inbox->at);
     size_t len = run & ~RUN_STDERR;
-
     if (count == len) {
         inbox->at += RUN_HEADER + len;
     } else {
@@ -102,7 +98,6 @@ static void inbox_take(struct sl_inbox *inbox, size_t count)
 static void give_credit(struct sshlease_stream *stream)
 {
     struct sl_msg window = {.type = SL_MSG_WINDOW, .window = {.stream = stream->id, .bytes = stream->credit_owed}};
-
     if (stream->credit_owed < SL_STREAM_WINDOW / 2 || stream->state == SL_STREAM_ENDED)
         return;
     /* Not to be lost: while the daemon takes nothing, it stays owed. */
@@ -115,7 +110,6 @@ static void give_credit(struct sshlease_stream *stream)
 void sl_streams_give_credit(struct sshlease *lease)
 {
     struct sshlease_stream *stream;
-
     TAILQ_FOREACH(stream, &lease->streams, entry)
     give_credit(stream);
 }
@@ -141,7 +135,6 @@ void sl_stream_discard(struct sshlease_stream *stream)
 {
     struct sl_bytes run;
     int fd;
-
     while ((run = sl_stream_peek(stream, &fd)).len > 0) {
         inbox_take(&stream->inbox, run.len);
         stream->credit_owed += (uint32_t)run.len;
@@ -168,7 +161,6 @@ static void end_stream(struct sshlease_stream *stream, int status, bool unsent, 
 void sl_streams_on_lease_end(struct sshlease *lease, int status, const char *text)
 {
     struct sshlease_stream *stream, *next;
-
     for (stream = TAILQ_FIRST(&lease->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, entry);
         /* One whose end is unknown ended because of this: the daemon says that a moment before it says why. */
@@ -180,7 +172,6 @@ void sl_streams_on_lease_end(struct sshlease *lease, int status, const char *tex
 void sl_streams_disown(struct sshlease *lease)
 {
     struct sshlease_stream *stream, *next;
-
     for (stream = TAILQ_FIRST(&lease->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, entry);
         if (stream->state == SL_STREAM_ENDED)
@@ -193,7 +184,6 @@ void sl_streams_disown(struct sshlease *lease)
 void sl_streams_fini(struct sshlease *lease)
 {
     struct sshlease_stream *stream, *next;
-
     for (stream = TAILQ_FIRST(&lease->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, entry);
         sl_stream_destroy(stream);
@@ -205,7 +195,6 @@ void sl_streams_fini(struct sshlease *lease)
 static struct sshlease_stream *find(struct sshlease *lease, uint32_t id)
 {
     struct sshlease_stream *stream;
-
     TAILQ_FOREACH(stream, &lease->streams, entry)
     if (stream->id == id && stream->state != SL_STREAM_ENDED)
         return stream;
@@ -238,7 +227,6 @@ static int add_credit(struct sshlease_stream *stream, uint32_t bytes)
 static void copy_text(char *copy, size_t size, struct sl_bytes text)
 {
     size_t len = text.len < size ? text.len : size - 1;
-
     for (size_t i = 0; i < len; i++)
         copy[i] = text.data[i] < ' ' || text.data[i] == 127 ? ' ' : (char)text.data[i];
     copy[len] = '\0';
@@ -269,7 +257,6 @@ static int on_exited(struct sshlease_stream *stream, const struct sl_msg_exited 
         .exit_status = exited->exit_status,
         .signal = exited->signal,
         .core_dumped = exited->core_dumped};
-
     set_result(&stream->result, &end);
     stream->exited = true;
     return 0;
@@ -295,7 +282,6 @@ static int on_output_lost(struct sshlease_stream *stream, const struct sl_msg_ou
 int sl_streams_on_message(struct sshlease *lease, const struct sl_msg *msg)
 {
     uint32_t id;
-
     switch ((int)msg->type) {
     case SL_MSG_DATA:
         id = msg->data.stream;
@@ -348,7 +334,6 @@ int sl_streams_on_message(struct sshlease *lease, const struct sl_msg *msg)
 bool sl_streams_on_answer(struct sshlease *lease, uint32_t rid, int status, const struct sl_msg_error *error)
 {
     struct sshlease_stream *stream;
-
     TAILQ_FOREACH(stream, &lease->streams, entry)
     if (stream->open_rid == rid)
         break;
@@ -374,7 +359,6 @@ static int check_command(struct sshlease *lease, const struct sshlease_command *
     const char *text = command->command;
     const struct sshlease_pty *pty = command->pty;
     int status = 0;
-
     switch ((int)command->kind) {
     case SSHLEASE_EXEC:
         if (text == NULL || text[0] == '\0')
@@ -418,7 +402,6 @@ static int encode_env(
 {
     struct sl_writer w;
     size_t size = 0;
-
     *ret_list = NULL;
     *ret_len = 0;
     for (size_t i = 0; i < command->env_count; i++)
@@ -452,7 +435,6 @@ static int queue_open(
     uint8_t *env;
     size_t env_len;
     int status;
-
     for (uint32_t i = 0; fd != NULL && i < SL_PASSED_MAX; i++)
         open.stream_open.fds |= fd[i] >= 0 ? 1u << i : 0;
     if (pty != NULL)
@@ -477,7 +459,6 @@ int sl_stream_begin(
     struct sshlease *lease, const struct sshlease_command *command, const int *fd, struct sshlease_stream **ret_stream)
 {
     int status = check_command(lease, command);
-
     if (status != 0)
         return status;
     struct sshlease_stream *stream = calloc(1, sizeof *stream);
@@ -505,7 +486,6 @@ long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size
 {
     const uint8_t *from = data;
     size_t done = 0;
-
     while (done < len) {
         size_t part = len - done, room = sl_link_out_room(stream->lease);
         if (part > SL_MSG_DATA_MAX)
@@ -536,7 +516,6 @@ int sl_stream_queue_eof(struct sshlease_stream *stream)
 {
     struct sl_msg eof = {.type = SL_MSG_EOF, .stream = {.stream = stream->id}};
     int status = 0;
-
     if (!stream->eof_sent && stream->state != SL_STREAM_ENDED)
         status = sl_link_queue(stream->lease, &eof);
     if (status == 0)

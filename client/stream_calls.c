@@ -23,7 +23,6 @@ int sshlease_stream_start(
     struct sshlease *lease, const struct sshlease_command *command, struct sshlease_stream **ret_stream)
 {
     int status;
-
     if ((status = sl_link_check(lease)) != 0 || (status = sl_held_check(lease)) != 0)
         return status;
     return sl_stream_begin(lease, command, NULL, ret_stream);
@@ -37,17 +36,15 @@ static int pass(struct sshlease *lease, const struct sshlease_command *command, 
     struct sshlease_stream *stream;
     int passed[SL_PASSED_MAX], status;
     size_t count = 0;
-
     if ((status = sl_loop_flush(lease)) != 0)
         return status;
     if (link->out_at < link->out_end)
         return sl_refuse(lease, SL_E_AGAIN, "sshleased takes nothing more just now");
     if ((status = sl_stream_begin(lease, command, fd, &stream)) != 0)
         return status;
-    for (int i = 0; i < SL_PASSED_MAX; i++) {
+    for (int i = 0; i < SL_PASSED_MAX; i++)
         if (fd[i] >= 0)
             passed[count++] = fd[i];
-    }
     status = sl_loop_pass(lease, passed, count);
     if (status == SL_E_AGAIN || status == SL_E_INVALID) {
         link->out_at = link->out_end = 0;
@@ -64,7 +61,6 @@ int sshlease_stream_start_passed(struct sshlease *lease, const struct sshlease_c
     struct sshlease_stream **ret_stream)
 {
     int status;
-
     if ((status = sl_link_check(lease)) != 0 || (status = sl_held_check(lease)) != 0 ||
         (status = sl_loop_need(lease, 2, sl_deadline(0))) != 0)
         return status;
@@ -79,7 +75,6 @@ int sshlease_stream_output_status(struct sshlease_stream *stream)
 int sshlease_stream_opened(struct sshlease_stream *stream)
 {
     int status = sl_link_check_fork(stream->lease);
-
     if (status != 0)
         return status;
     if (stream->state == SL_STREAM_OPENING)
@@ -93,7 +88,6 @@ int sshlease_stream_open(
     int64_t deadline_ms = sl_deadline(timeout_ms);
     struct sshlease_stream *stream;
     int status = sshlease_stream_start(lease, command, &stream);
-
     if (status != 0)
         return status;
     while ((status = sshlease_stream_opened(stream)) == SL_E_AGAIN)
@@ -113,7 +107,6 @@ long sshlease_stream_read(struct sshlease_stream *stream, void *data, size_t siz
     struct sshlease *lease = stream->lease;
     int64_t deadline_ms = sl_deadline(timeout_ms);
     int status = sl_link_check_fork(lease);
-
     if (status != 0)
         return status;
     if (size == 0)
@@ -141,7 +134,6 @@ long sshlease_stream_read(struct sshlease_stream *stream, void *data, size_t siz
 static int check_sending(struct sshlease_stream *stream)
 {
     int status = sl_link_check_fork(stream->lease);
-
     if (status == 0 && stream->state == SL_STREAM_ENDED)
         return stream->status != 0 ? fail_as_stream(stream)
                                    : sl_refuse(stream->lease, SL_E_NO_STREAM, "the command has ended already");
@@ -153,7 +145,6 @@ long sshlease_stream_write(struct sshlease_stream *stream, const void *data, siz
     struct sshlease *lease = stream->lease;
     int64_t deadline_ms = sl_deadline(timeout_ms);
     size_t done = 0;
-
     if (stream->eof_sent || stream->passed)
         return sl_refuse(lease, SL_E_INVALID,
             stream->passed ? "the input is read from a passed descriptor"
@@ -177,7 +168,6 @@ long sshlease_stream_write(struct sshlease_stream *stream, const void *data, siz
 int sshlease_stream_eof(struct sshlease_stream *stream)
 {
     int status = check_sending(stream);
-
     if (status == 0)
         status = sl_stream_queue_eof(stream);
     return status != 0 ? status : sl_loop_flush(stream->lease);
@@ -187,7 +177,6 @@ int sshlease_stream_signal(struct sshlease_stream *stream, const char *name)
 {
     struct sl_msg msg = {.type = SL_MSG_SIGNAL, .signal = {.stream = stream->id, .name = sl_bytes_of(name)}};
     int status = check_sending(stream);
-
     if (status == 0 && (name[0] == '\0' || strlen(name) > SL_MSG_NAME_MAX))
         status = sl_refuse(stream->lease, SL_E_INVALID, "a signal's name has 1 to %u bytes", SL_MSG_NAME_MAX);
     if (status == 0)
@@ -202,7 +191,6 @@ int sshlease_stream_resize(
         .window_change = {
             .stream = stream->id, .cols = cols, .rows = rows, .width_px = width_px, .height_px = height_px}};
     int status = check_sending(stream);
-
     if (status == 0)
         status = sl_link_queue(stream->lease, &msg);
     return status != 0 ? status : sl_loop_flush(stream->lease);
@@ -229,7 +217,6 @@ int sshlease_stream_wait(struct sshlease_stream *stream, int timeout_ms, struct 
     struct sshlease *lease = stream->lease;
     int64_t deadline_ms = sl_deadline(timeout_ms);
     int status = sl_link_check_fork(lease);
-
     if (status != 0)
         return status;
     for (;;) {

@@ -43,40 +43,37 @@ static bool matches(const char *pattern, const char *name)
 
 bool sl_algorithm_matches(const struct sl_strv *names, const char *pattern)
 {
-    for (size_t i = 0; i < names->count; i++) {
+    for (size_t i = 0; i < names->count; i++)
         if (matches(pattern, names->item[i]))
             return true;
-    }
     return false;
 }
 
 static bool matches_any(const struct sl_strv *patterns, const char *name)
 {
-    for (size_t i = 0; i < patterns->count; i++) {
+    for (size_t i = 0; i < patterns->count; i++)
         if (matches(patterns->item[i], name))
             return true;
-    }
     return false;
 }
 
 static bool holds(const struct sl_strv *names, const char *name)
 {
-    for (size_t i = 0; i < names->count; i++) {
+    for (size_t i = 0; i < names->count; i++)
         if (strcmp(names->item[i], name) == 0)
             return true;
-    }
     return false;
 }
 
 static int add_once(struct sl_strv *names, const char *name)
 {
-    return holds(names, name) ? SL_OK : sl_strv_add(names, name);
+    return holds(names, name) ? 0 : sl_strv_add(names, name);
 }
 
 static int add_all(struct sl_strv *names, const struct sl_strv *more)
 {
-    int r = SL_OK;
-    for (size_t i = 0; i < more->count && r == SL_OK; i++)
+    int r = 0;
+    for (size_t i = 0; i < more->count && r == 0; i++)
         r = add_once(names, more->item[i]);
     return r;
 }
@@ -84,23 +81,21 @@ static int add_all(struct sl_strv *names, const struct sl_strv *more)
 /* In the order of the patterns. */
 static int add_matching(struct sl_strv *names, const struct sl_strv *patterns, const struct sl_strv *has)
 {
-    int r = SL_OK;
+    int r = 0;
     for (size_t i = 0; i < patterns->count; i++) {
-        for (size_t k = 0; k < has->count && r == SL_OK; k++) {
+        for (size_t k = 0; k < has->count && r == 0; k++)
             if (matches(patterns->item[i], has->item[k]))
                 r = add_once(names, has->item[k]);
-        }
     }
     return r;
 }
 
 static int add_others(struct sl_strv *names, const struct sl_strv *patterns, const struct sl_strv *from)
 {
-    int r = SL_OK;
-    for (size_t i = 0; i < from->count && r == SL_OK; i++) {
+    int r = 0;
+    for (size_t i = 0; i < from->count && r == 0; i++)
         if (!matches_any(patterns, from->item[i]))
             r = add_once(names, from->item[i]);
-    }
     return r;
 }
 
@@ -108,20 +103,20 @@ int sl_algorithm_resolve(enum sl_algorithm_change change, const struct sl_strv *
     const struct sl_strv *by_default, struct sl_strv *ret_names)
 {
     struct sl_strv names = {0};
-    int r = SL_OK;
+    int r = 0;
     if (change == SL_ALGORITHM_APPEND)
         r = add_all(&names, by_default);
-    if (r == SL_OK)
+    if (r == 0)
         r = change == SL_ALGORITHM_REMOVE ? add_others(&names, patterns, by_default)
                                           : add_matching(&names, patterns, has);
-    if (r == SL_OK && change == SL_ALGORITHM_PREPEND)
+    if (r == 0 && change == SL_ALGORITHM_PREPEND)
         r = add_all(&names, by_default);
-    if (r != SL_OK) {
+    if (r != 0) {
         sl_strv_fini(&names);
         return r;
     }
     *ret_names = names;
-    return SL_OK;
+    return 0;
 }
 
 char *sl_algorithm_join(const struct sl_strv *names, const char *between)

@@ -17,7 +17,7 @@ int sl_target_conf_new(struct sl_target_conf **ret_target)
     t->refcount = 1;
     sl_section_set_defaults(&sl_section_target, t);
     *ret_target = t;
-    return SL_OK;
+    return 0;
 }
 
 int sl_target_conf_set_known_hosts(struct sl_target_conf *target, enum sl_known_hosts_part part, struct sl_strv *files)
@@ -51,16 +51,16 @@ int sl_target_conf_set_known_hosts(struct sl_target_conf *target, enum sl_known_
     free(files->item);
     *files = (struct sl_strv){0};
     *list = (struct sl_strv){item, count};
-    return SL_OK;
+    return 0;
 }
 
 static int copy_text(const char *from, char **to)
 {
     *to = NULL;
     if (from == NULL)
-        return SL_OK;
+        return 0;
     *to = strdup(from);
-    return *to == NULL ? SL_E_NOMEM : SL_OK;
+    return *to == NULL ? SL_E_NOMEM : 0;
 }
 
 static int copy_secret(const struct sl_secret *from, struct sl_secret *to)
@@ -72,18 +72,18 @@ static int copy_secret(const struct sl_secret *from, struct sl_secret *to)
 static int copy_identities(const struct sl_target_conf *from, struct sl_target_conf *to)
 {
     if (from->identity_count == 0)
-        return SL_OK;
+        return 0;
     to->identity = calloc(from->identity_count, sizeof *to->identity);
     if (to->identity == NULL)
         return SL_E_NOMEM;
     to->identity_count = from->identity_count;
     for (size_t i = 0; i < from->identity_count; i++) {
         int r;
-        if ((r = copy_text(from->identity[i].file, &to->identity[i].file)) != SL_OK ||
-            (r = copy_text(from->identity[i].certificate_file, &to->identity[i].certificate_file)) != SL_OK)
+        if ((r = copy_text(from->identity[i].file, &to->identity[i].file)) != 0 ||
+            (r = copy_text(from->identity[i].certificate_file, &to->identity[i].certificate_file)) != 0)
             return r;
     }
-    return SL_OK;
+    return 0;
 }
 
 static int copy_allowed(const struct sl_target_conf *from, struct sl_target_conf *to)
@@ -102,13 +102,13 @@ static int copy_allowed(const struct sl_target_conf *from, struct sl_target_conf
         to->allow_gid_count = from->allow_gid_count;
         memcpy(to->allow_gid, from->allow_gid, from->allow_gid_count * sizeof *to->allow_gid);
     }
-    return SL_OK;
+    return 0;
 }
 
 static int copy_algorithms(const struct sl_target_conf *from, struct sl_target_conf *to)
 {
-    int r = SL_OK;
-    for (size_t i = 0; i < SL_ALGORITHM_KINDS && r == SL_OK; i++) {
+    int r = 0;
+    for (size_t i = 0; i < SL_ALGORITHM_KINDS && r == 0; i++) {
         to->algorithms[i].in_order = from->algorithms[i].in_order;
         r = copy_text(from->algorithms[i].names, &to->algorithms[i].names);
     }
@@ -119,7 +119,7 @@ int sl_target_conf_copy(const struct sl_target_conf *from, struct sl_target_conf
 {
     struct sl_target_conf *t;
     int r = sl_target_conf_new(&t);
-    if (r != SL_OK)
+    if (r != 0)
         return r;
 
     for (size_t i = 0; i < sl_section_target.count; i++) {
@@ -132,21 +132,21 @@ int sl_target_conf_copy(const struct sl_target_conf *from, struct sl_target_conf
     t->allow_everyone = from->allow_everyone;
     t->adhoc = from->adhoc;
     t->acquire_timeout_set = from->acquire_timeout_set;
-    if ((r = copy_text(from->name, &t->name)) != SL_OK || (r = copy_text(from->host, &t->host)) != SL_OK ||
-        (r = copy_text(from->user, &t->user)) != SL_OK || (r = copy_identities(from, t)) != SL_OK ||
-        (r = copy_text(from->identity_agent, &t->identity_agent)) != SL_OK ||
-        (r = copy_secret(&from->passphrase, &t->passphrase)) != SL_OK ||
-        (r = copy_secret(&from->password, &t->password)) != SL_OK ||
-        (r = sl_strv_copy(&from->known_hosts, &t->known_hosts)) != SL_OK ||
-        (r = copy_text(from->host_key_alias, &t->host_key_alias)) != SL_OK || (r = copy_algorithms(from, t)) != SL_OK ||
-        (r = sl_strv_copy(&from->send_env, &t->send_env)) != SL_OK ||
-        (r = sl_strv_copy(&from->permit_remote_open, &t->permit_remote_open)) != SL_OK ||
-        (r = copy_allowed(from, t)) != SL_OK) {
+    if ((r = copy_text(from->name, &t->name)) != 0 || (r = copy_text(from->host, &t->host)) != 0 ||
+        (r = copy_text(from->user, &t->user)) != 0 || (r = copy_identities(from, t)) != 0 ||
+        (r = copy_text(from->identity_agent, &t->identity_agent)) != 0 ||
+        (r = copy_secret(&from->passphrase, &t->passphrase)) != 0 ||
+        (r = copy_secret(&from->password, &t->password)) != 0 ||
+        (r = sl_strv_copy(&from->known_hosts, &t->known_hosts)) != 0 ||
+        (r = copy_text(from->host_key_alias, &t->host_key_alias)) != 0 || (r = copy_algorithms(from, t)) != 0 ||
+        (r = sl_strv_copy(&from->send_env, &t->send_env)) != 0 ||
+        (r = sl_strv_copy(&from->permit_remote_open, &t->permit_remote_open)) != 0 ||
+        (r = copy_allowed(from, t)) != 0) {
         sl_target_conf_unref(t);
         return r;
     }
     *ret_target = t;
-    return SL_OK;
+    return 0;
 }
 
 /* --- defaults --- */
@@ -173,19 +173,19 @@ static int add_own_identities(const struct sl_conf_world *world, struct sl_targe
         else
             free(path);
     }
-    return SL_OK;
+    return 0;
 }
 
 static int set_known_hosts(struct sl_target_conf *t, const char *user_file)
 {
     struct sl_strv user = {0}, global = {0};
     int r;
-    if ((r = sl_strv_add(&user, user_file)) != SL_OK ||
-        (r = sl_target_conf_set_known_hosts(t, SL_KNOWN_HOSTS_USER, &user)) != SL_OK ||
-        (r = sl_strv_add(&global, GLOBAL_KNOWN_HOSTS)) != SL_OK ||
-        (r = sl_target_conf_set_known_hosts(t, SL_KNOWN_HOSTS_GLOBAL, &global)) != SL_OK)
+    if ((r = sl_strv_add(&user, user_file)) != 0 ||
+        (r = sl_target_conf_set_known_hosts(t, SL_KNOWN_HOSTS_USER, &user)) != 0 ||
+        (r = sl_strv_add(&global, GLOBAL_KNOWN_HOSTS)) != 0 ||
+        (r = sl_target_conf_set_known_hosts(t, SL_KNOWN_HOSTS_GLOBAL, &global)) != 0)
         return r;
-    return SL_OK;
+    return 0;
 }
 
 static int set_one_user_defaults(const struct sl_conf_world *world, struct sl_target_conf *t)
@@ -196,7 +196,7 @@ static int set_one_user_defaults(const struct sl_conf_world *world, struct sl_ta
     if (world->user != NULL && (t->user = strdup(world->user)) == NULL)
         return SL_E_NOMEM;
     int r = add_own_identities(world, t);
-    if (r != SL_OK)
+    if (r != 0)
         return r;
     const char *agent = world->env(world->arg, "SSH_AUTH_SOCK");
     if (agent != NULL && agent[0] == '/') {
@@ -235,24 +235,23 @@ int sl_conf_new_default_in(const struct sl_conf_world *world, bool one_user, str
         conf->listen.mode = 0600;
     sl_section_set_defaults(&sl_section_limits, &conf->limits);
     int r;
-    if ((r = sl_target_conf_new(&conf->defaults)) != SL_OK ||
-        (r = sl_strv_add(&conf->defaults->send_env, "LANG")) != SL_OK ||
-        (r = sl_strv_add(&conf->defaults->send_env, "LC_*")) != SL_OK ||
-        (r = sl_strv_add(&conf->defaults->permit_remote_open, "any")) != SL_OK ||
+    if ((r = sl_target_conf_new(&conf->defaults)) != 0 || (r = sl_strv_add(&conf->defaults->send_env, "LANG")) != 0 ||
+        (r = sl_strv_add(&conf->defaults->send_env, "LC_*")) != 0 ||
+        (r = sl_strv_add(&conf->defaults->permit_remote_open, "any")) != 0 ||
         (r = one_user ? set_one_user_defaults(world, conf->defaults) : set_system_defaults(world, conf->defaults)) !=
-            SL_OK) {
+            0) {
         sl_conf_free(conf);
         return r;
     }
     *ret_conf = conf;
-    return SL_OK;
+    return 0;
 }
 
 int sl_conf_new_default(bool one_user, struct sl_conf **ret_conf)
 {
     struct sl_conf_world *world;
     int r = sl_conf_world_new(&world);
-    if (r != SL_OK)
+    if (r != 0)
         return r;
     r = sl_conf_new_default_in(world, one_user, ret_conf);
     sl_conf_world_free(world);
@@ -321,10 +320,9 @@ static bool parse_destination(char *name, struct destination *ret_destination)
     if (sl_value_host_wrong(host) != NULL)
         return false;
 
-    for (char *c = host; *c != '\0' && *c != '%'; c++) { /* a zone is an interface's name: as it is */
+    for (char *c = host; *c != '\0' && *c != '%'; c++) /* a zone is an interface's name: as it is */
         if (*c >= 'A' && *c <= 'Z')
             *c = (char)(*c - 'A' + 'a');
-    }
     d.host = host;
     *ret_destination = d;
     return true;
@@ -334,7 +332,7 @@ static int build(const struct sl_conf *conf, const struct destination *d, struct
 {
     struct sl_target_conf *t;
     int r = sl_target_conf_copy(conf->defaults, &t);
-    if (r != SL_OK)
+    if (r != 0)
         return r;
     t->adhoc = true;
     if (d->port != 0)
@@ -365,7 +363,7 @@ static int build(const struct sl_conf *conf, const struct destination *d, struct
         return SL_E_NOMEM;
     }
     *ret_target = t;
-    return SL_OK;
+    return 0;
 }
 
 int sl_conf_adhoc(const struct sl_conf *conf, const char *name, struct sl_target_conf **ret_target)

@@ -45,16 +45,14 @@ bool sl_target_conf_same_identity(const struct sl_target_conf *a, const struct s
 {
     if (a->identity_count != b->identity_count)
         return false;
-    for (size_t i = 0; i < SL_ALGORITHM_KINDS; i++) {
+    for (size_t i = 0; i < SL_ALGORITHM_KINDS; i++)
         if (!sl_text_equal(a->algorithms[i].names, b->algorithms[i].names) ||
             a->algorithms[i].in_order != b->algorithms[i].in_order)
             return false;
-    }
-    for (size_t i = 0; i < a->identity_count; i++) {
+    for (size_t i = 0; i < a->identity_count; i++)
         if (!sl_text_equal(a->identity[i].file, b->identity[i].file) ||
             !sl_text_equal(a->identity[i].certificate_file, b->identity[i].certificate_file))
             return false;
-    }
     return sl_text_equal(a->host, b->host) && a->port == b->port && sl_text_equal(a->user, b->user) &&
            a->identity_agent_set == b->identity_agent_set && sl_text_equal(a->identity_agent, b->identity_agent) &&
            secret_equal(&a->passphrase, &b->passphrase) && secret_equal(&a->password, &b->password) &&
@@ -65,15 +63,13 @@ bool sl_target_conf_same_identity(const struct sl_target_conf *a, const struct s
 static bool is_named(
     const struct sl_who *who, const uid_t *uids, size_t uids_count, const gid_t *gids, size_t gids_count)
 {
-    for (size_t i = 0; i < uids_count; i++) {
+    for (size_t i = 0; i < uids_count; i++)
         if (uids[i] == who->uid)
             return true;
-    }
     for (size_t i = 0; i < gids_count; i++) {
-        for (size_t j = 0; j < who->gid_count; j++) {
+        for (size_t j = 0; j < who->gid_count; j++)
             if (gids[i] == who->gid[j])
                 return true;
-        }
     }
     return false;
 }
@@ -125,7 +121,6 @@ struct sl_target_conf *sl_conf_find_as(const struct sl_conf *conf, const char *n
 {
     const char *at = strrchr(name, '@');
     struct sl_target_conf *target = at != NULL ? sl_conf_find(conf, at + 1) : NULL;
-
     if (target != NULL)
         *ret_same = target->user != NULL && strlen(target->user) == (size_t)(at - name) &&
                     memcmp(target->user, name, (size_t)(at - name)) == 0;

@@ -20,12 +20,11 @@ static struct sl_mark mark_of(yaml_mark_t mark)
 static struct sl_mark mark_at(const unsigned char *text, size_t len, size_t offset)
 {
     struct sl_mark mark = {1, 1};
-    for (size_t i = 0; i < len && i < offset; i++) {
+    for (size_t i = 0; i < len && i < offset; i++)
         if (text[i] == '\n')
             mark = (struct sl_mark){mark.line + 1, 1};
         else if ((text[i] & 0xc0) != 0x80)
             mark.column++;
-    }
     return mark;
 }
 
@@ -109,7 +108,7 @@ static int scan(const void *text, size_t len, struct sl_problems *problems)
         return SL_E_NOMEM;
     start_parser(&parser, text, len);
     size_t depth = 0, documents = 0, before = problems->count + problems->left_out;
-    int status = SL_OK;
+    int status = 0;
     for (bool more = true; more;) {
         yaml_event_t event;
         if (yaml_parser_parse(&parser, &event) == 0) {
@@ -120,7 +119,7 @@ static int scan(const void *text, size_t len, struct sl_problems *problems)
         yaml_event_delete(&event);
     }
     yaml_parser_delete(&parser);
-    if (status == SL_OK && problems->count + problems->left_out != before)
+    if (status == 0 && problems->count + problems->left_out != before)
         status = SL_E_CONFIG;
     return status;
 }
@@ -154,7 +153,7 @@ int sl_doc_open(const void *text, size_t len, struct sl_problems *problems, stru
         return SL_E_CONFIG;
     }
     int status = scan(text, len, problems);
-    if (status != SL_OK)
+    if (status != 0)
         return status;
 
     struct sl_doc *doc = calloc(1, sizeof *doc);
@@ -176,7 +175,7 @@ int sl_doc_open(const void *text, size_t len, struct sl_problems *problems, stru
     yaml_parser_delete(&parser);
     check_texts(doc);
     *ret_doc = doc;
-    return SL_OK;
+    return 0;
 }
 
 void sl_doc_close(struct sl_doc *doc)
@@ -216,10 +215,9 @@ enum sl_node_type sl_node_type(const struct sl_doc *doc, int node)
     if (n->data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
         return SL_NODE_QUOTED;
     static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
-    for (size_t i = 0; i < sizeof nulls / sizeof nulls[0]; i++) {
+    for (size_t i = 0; i < sizeof nulls / sizeof nulls[0]; i++)
         if (strcmp((const char *)n->data.scalar.value, nulls[i]) == 0)
             return SL_NODE_NULL;
-    }
     return SL_NODE_PLAIN;
 }
 

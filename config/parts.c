@@ -18,7 +18,7 @@ int sl_strv_take(struct sl_strv *list, char *text)
         list->item = item;
     }
     list->item[list->count++] = text;
-    return SL_OK;
+    return 0;
 }
 
 int sl_strv_add(struct sl_strv *list, const char *text)
@@ -32,13 +32,13 @@ int sl_strv_copy(const struct sl_strv *list, struct sl_strv *ret_list)
     struct sl_strv copy = {0};
     for (size_t i = 0; i < list->count; i++) {
         int status = sl_strv_add(&copy, list->item[i]);
-        if (status != SL_OK) {
+        if (status != 0) {
             sl_strv_fini(&copy);
             return status;
         }
     }
     *ret_list = copy;
-    return SL_OK;
+    return 0;
 }
 
 void sl_strv_fini(struct sl_strv *list)
@@ -58,10 +58,9 @@ bool sl_strv_equal(const struct sl_strv *a, const struct sl_strv *b)
 {
     if (a->count != b->count)
         return false;
-    for (size_t i = 0; i < a->count; i++) {
+    for (size_t i = 0; i < a->count; i++)
         if (strcmp(a->item[i], b->item[i]) != 0)
             return false;
-    }
     return true;
 }
 

@@ -62,10 +62,10 @@ static void sort_by_place(struct sl_problems *problems)
 
 int sl_problems_finish(struct sl_problems *problems, struct sl_conf_errors *errors)
 {
-    if (problems->status != SL_OK)
+    if (problems->status != 0)
         return problems->status;
     if (problems->count == 0)
-        return SL_OK;
+        return 0;
 
     sort_by_place(problems);
     for (size_t i = 0; i < problems->count; i++) {
@@ -77,7 +77,7 @@ int sl_problems_finish(struct sl_problems *problems, struct sl_conf_errors *erro
         if (length < 0)
             return SL_E_NOMEM;
         int status = sl_strv_take(&errors->lines, line);
-        if (status != SL_OK)
+        if (status != 0)
             return status;
     }
     errors->left_out = problems->left_out;

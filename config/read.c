@@ -55,7 +55,7 @@ static bool read_names(struct sl_conf_reader *r, const struct sl_setting *s, int
         if (!sl_algorithm_matches(has, name)) {
             good = refuse(r, s, node, has, name);
             free(name);
-        } else if (sl_strv_take(patterns, name) != SL_OK) {
+        } else if (sl_strv_take(patterns, name) != 0) {
             return sl_read_out_of_memory(r);
         }
     }
@@ -68,7 +68,7 @@ static bool keep(struct sl_conf_reader *r, const struct sl_setting *s, int node,
 {
     enum sl_algorithm_kind kind = kind_of(s);
     struct sl_strv names;
-    if (sl_algorithm_resolve(change, patterns, &there->has[kind], &there->by_default[kind], &names) != SL_OK)
+    if (sl_algorithm_resolve(change, patterns, &there->has[kind], &there->by_default[kind], &names) != 0)
         return sl_read_out_of_memory(r);
     if (names.count == 0)
         return sl_read_refuse_with(r, s, node, "leave one at least", "takes away all that are offered");
@@ -264,10 +264,9 @@ static bool read_host_key_checking(struct sl_conf_reader *r, const struct sl_set
     const char *text = sl_read_text(r, s, node);
     if (text == NULL)
         return false;
-    for (size_t i = 0; i < sizeof offs / sizeof offs[0]; i++) {
+    for (size_t i = 0; i < sizeof offs / sizeof offs[0]; i++)
         if (strcmp(text, offs[i]) == 0)
             return sl_read_refuse(r, s, node, "%s is refused: host keys are always checked", SL_SHOW(text));
-    }
     /* What YAML 1.1 has for yes. */
     for (size_t i = 0; i < sizeof yeses / sizeof yeses[0]; i++) {
         if (strcmp(text, yeses[i]) == 0) {
@@ -327,7 +326,7 @@ static bool read_patterns(struct sl_conf_reader *r, const struct sl_setting *s, 
             good = false;
         else if (wrong != NULL)
             good = sl_read_refuse(r, s, item, "%s %s", SL_SHOW(text), wrong);
-        else if (sl_strv_add(&list, text) != SL_OK)
+        else if (sl_strv_add(&list, text) != 0)
             good = sl_read_out_of_memory(r);
     }
     if (!good) {

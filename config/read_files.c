@@ -72,7 +72,7 @@ static bool read_files(
         } else if (!try_read(r, s, item, path, may_be_missing)) {
             free(path);
             good = false;
-        } else if (sl_strv_take(&list, path) != SL_OK) {
+        } else if (sl_strv_take(&list, path) != 0) {
             good = sl_read_out_of_memory(r);
         }
     }
@@ -121,7 +121,7 @@ bool sl_read_known_hosts(struct sl_conf_reader *r, const struct sl_setting *s, i
         return false;
     enum sl_known_hosts_part part =
         s->kind == SL_SETTING_USER_KNOWN_HOSTS ? SL_KNOWN_HOSTS_USER : SL_KNOWN_HOSTS_GLOBAL;
-    return sl_target_conf_set_known_hosts(base, part, &list) == SL_OK || sl_read_out_of_memory(r);
+    return sl_target_conf_set_known_hosts(base, part, &list) == 0 || sl_read_out_of_memory(r);
 }
 
 /* A path that fits a socket's address, from malloc(). */

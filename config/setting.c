@@ -213,10 +213,9 @@ _Static_assert(sizeof(enum sl_host_key_checking) == 4 && sizeof(enum sl_remote_c
 
 const struct sl_setting *sl_section_find(const struct sl_section *section, const char *key)
 {
-    for (size_t i = 0; i < section->count; i++) {
+    for (size_t i = 0; i < section->count; i++)
         if (strcmp(section->setting[i].key, key) == 0)
             return &section->setting[i];
-    }
     return NULL;
 }
 
@@ -286,10 +285,9 @@ void sl_setting_set(const struct sl_setting *setting, void *base, uint64_t value
 
 void sl_section_set_defaults(const struct sl_section *section, void *base)
 {
-    for (size_t i = 0; i < section->count; i++) {
+    for (size_t i = 0; i < section->count; i++)
         if (sl_setting_is_number(&section->setting[i]))
             sl_setting_set(&section->setting[i], base, section->setting[i].fallback);
-    }
 }
 
 const char *sl_setting_format(const struct sl_setting *setting, uint64_t value, char buf[SL_SETTING_VALUE_SIZE])

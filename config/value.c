@@ -23,10 +23,9 @@ static char lower(char c)
 static bool digits(const char **at, uint64_t *ret_number)
 {
     uint64_t n = 0;
-    for (; is_digit(**at); (*at)++) {
+    for (; is_digit(**at); (*at)++)
         if (__builtin_mul_overflow(n, UINT64_C(10), &n) || __builtin_add_overflow(n, (uint64_t)(**at - '0'), &n))
             return false;
-    }
     *ret_number = n;
     return true;
 }
@@ -80,10 +79,9 @@ static const char *name_wrong(const char *text, size_t max)
 /* Letters, digits and `more` only. */
 static const char *charset_wrong(const char *text, const char *more)
 {
-    for (const char *c = text; *c != '\0'; c++) {
+    for (const char *c = text; *c != '\0'; c++)
         if (!is_letter(*c) && !is_digit(*c) && strchr(more, *c) == NULL)
             return "has a character in it that does not belong there";
-    }
     return NULL;
 }
 
@@ -159,10 +157,9 @@ const char *sl_value_credential_wrong(const char *text)
 static size_t bare(char *buf, const char *text)
 {
     size_t n = 0;
-    for (; *text != '\0'; text++) {
+    for (; *text != '\0'; text++)
         if (is_letter(*text) || is_digit(*text))
             buf[n++] = lower(*text);
-    }
     buf[n] = '\0';
     return n;
 }

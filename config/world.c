@@ -117,7 +117,7 @@ static int fill_own_user(struct real_world *real)
         if (real->home == NULL)
             return SL_E_NOMEM;
     }
-    return SL_OK;
+    return 0;
 }
 
 int sl_conf_world_new(struct sl_conf_world **ret_world)
@@ -135,12 +135,12 @@ int sl_conf_world_new(struct sl_conf_world **ret_world)
     int status = fill_own_user(real);
     real->world.user = real->user;
     real->world.home = real->home;
-    if (status != SL_OK) {
+    if (status != 0) {
         sl_conf_world_free(&real->world);
         return status;
     }
     *ret_world = &real->world;
-    return SL_OK;
+    return 0;
 }
 
 void sl_conf_world_free(struct sl_conf_world *world)

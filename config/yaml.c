@@ -122,10 +122,9 @@ static void check_complete(struct sl_conf_reader *r, const struct sl_conf *conf,
             SL_SHOW(t->name));
 
     static const char *const ways[] = {"identity_file", "identity_agent", "password"};
-    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
         if (seen_of(seen, sl_section_find(&sl_section_target, ways[i]))->given == SL_GIVEN_BAD)
             return;
-    }
     /* The one-user mode's keys and agent may still come; a service's are named or it has none. */
     if (!conf->one_user && t->identity_count == 0 && !t->identity_agent_set && t->password.kind == SL_SECRET_NONE)
         sl_problem_add(r->problems, sl_node_mark(r->doc, name),
@@ -137,7 +136,7 @@ static int read_one_target(struct sl_conf_reader *r, struct sl_conf *conf, int n
     const char *text = sl_node_text(r->doc, name);
     enum sl_node_type type = sl_node_type(r->doc, name);
     if (type != SL_NODE_PLAIN && type != SL_NODE_QUOTED)
-        return SL_OK; /* told already */
+        return 0; /* told already */
     const char *wrong = sl_value_target_name_wrong(text);
     if (wrong != NULL)
         sl_problem_add(r->problems, sl_node_mark(r->doc, name),
@@ -145,7 +144,7 @@ static int read_one_target(struct sl_conf_reader *r, struct sl_conf *conf, int n
 
     struct sl_target_conf *t;
     int status = sl_target_conf_copy(conf->defaults, &t);
-    if (status != SL_OK)
+    if (status != 0)
         return status;
     conf->target[conf->target_count++] = t;
     t->name = strdup(text);
@@ -162,7 +161,7 @@ static int read_one_target(struct sl_conf_reader *r, struct sl_conf *conf, int n
             return SL_E_NOMEM;
     }
     check_complete(r, conf, t, name, seen);
-    return SL_OK;
+    return 0;
 }
 
 static int compare_targets(const void *left, const void *right)
@@ -175,11 +174,11 @@ static int read_targets(struct sl_conf_reader *r, struct sl_conf *conf, int map)
 {
     enum sl_node_type type = sl_node_type(r->doc, map);
     if (type == SL_NODE_NULL)
-        return SL_OK;
+        return 0;
     if (type != SL_NODE_MAP) {
         sl_problem_add(r->problems, sl_node_mark(r->doc, map), "targets %s; %s", sl_node_is(r->doc, map),
             sl_section_find(&sl_section_top, "targets")->right);
-        return SL_OK;
+        return 0;
     }
     size_t count = 0;
     int name, settings;
@@ -188,7 +187,7 @@ static int read_targets(struct sl_conf_reader *r, struct sl_conf *conf, int map)
     if (count > conf->limits.targets) {
         sl_problem_add(r->problems, sl_node_mark(r->doc, map),
             "%zu targets, and limits.targets is %u; raise that or leave some out", count, conf->limits.targets);
-        return SL_OK;
+        return 0;
     }
     conf->target = calloc(count + 1, sizeof(struct sl_target_conf *));
     if (conf->target == NULL)
@@ -197,11 +196,11 @@ static int read_targets(struct sl_conf_reader *r, struct sl_conf *conf, int map)
     for (size_t i = 0; i < count; i++) {
         sl_node_entry(r->doc, map, i, &name, &settings);
         int status = read_one_target(r, conf, name, settings);
-        if (status != SL_OK)
+        if (status != 0)
             return status;
     }
     qsort(conf->target, conf->target_count, sizeof(struct sl_target_conf *), compare_targets);
-    return SL_OK;
+    return 0;
 }
 
 /* min_idle is a promise; those of all targets together must be possible to keep. */
@@ -242,7 +241,7 @@ static int read_sections(struct sl_conf_reader *r, struct sl_conf *conf)
     if (sl_node_type(r->doc, root) == SL_NODE_NULL) {
         /* More likely a file cut short than somebody's wish to have no targets any more. */
         sl_problem_add(r->problems, sl_node_mark(r->doc, root), "the configuration is empty; give targets at least");
-        return SL_OK;
+        return 0;
     }
     struct sl_conf_top top = {0};
     struct sl_seen seen[SL_SECTION_SETTINGS_MAX];
@@ -265,7 +264,7 @@ static int read_sections(struct sl_conf_reader *r, struct sl_conf *conf)
     }
     read_defaults(r, conf, top.defaults); /* before the targets, wherever it stands: they start as copies of it */
     int status = read_targets(r, conf, top.targets);
-    if (status == SL_OK) {
+    if (status == 0) {
         check_min_idle(r, conf, top.targets);
         check_mux(r, conf, &mux_seen[0]);
     }
@@ -283,11 +282,11 @@ int sl_conf_parse_in(const struct sl_conf_world *world, const char *file, const 
     if (status == SL_E_CONFIG)
         sl_problem_add(&problems, (struct sl_mark){0, 0},
             "this user has no home for the one-user mode to find keys and known_hosts in; set HOME");
-    if (status == SL_OK && (conf->file = strdup(file)) == NULL)
+    if (status == 0 && (conf->file = strdup(file)) == NULL)
         status = SL_E_NOMEM;
-    if (status == SL_OK)
+    if (status == 0)
         status = sl_doc_open(text, len, &problems, &r.doc);
-    if (status == SL_OK)
+    if (status == 0)
         status = read_sections(&r, conf);
     sl_doc_close(r.doc);
     sl_strv_fini(&r.certificates);
@@ -295,12 +294,12 @@ int sl_conf_parse_in(const struct sl_conf_world *world, const char *file, const 
     if (status != SL_E_NOMEM)
         status = sl_problems_finish(&problems, errors);
     sl_problems_fini(&problems);
-    if (status != SL_OK) {
+    if (status != 0) {
         sl_conf_free(conf);
         return status;
     }
     *ret_conf = conf;
-    return SL_OK;
+    return 0;
 }
 
 int sl_conf_parse(const char *file, const void *text, size_t len, bool one_user, const struct sl_algorithms *algorithms,
@@ -308,7 +307,7 @@ int sl_conf_parse(const char *file, const void *text, size_t len, bool one_user,
 {
     struct sl_conf_world *world;
     int status = sl_conf_world_new(&world);
-    if (status != SL_OK)
+    if (status != 0)
         return status;
     world->algorithms = algorithms;
     status = sl_conf_parse_in(world, file, text, len, one_user, ret_conf, errors);

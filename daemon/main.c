@@ -55,7 +55,6 @@ static bool parse_level(const char *text, enum sl_log_level *ret_level)
         {"info", SL_LOG_INFO},
         {"debug", SL_LOG_DEBUG},
     };
-
     for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
         if (strcmp(levels[i].name, text) == 0) {
             *ret_level = levels[i].level;
@@ -74,8 +73,7 @@ static int print(const char *text)
 static int print_version(void)
 {
     char text[512];
-
-    (void)snprintf(text, sizeof text, "sshleased %s\n%s\n", SSHLEASE_VERSION, sl_app_transport_version());
+    snprintf(text, sizeof text, "sshleased %s\n%s\n", SSHLEASE_VERSION, sl_app_transport_version());
     return print(text);
 }
 
@@ -84,7 +82,6 @@ int main(int argc, char **argv)
     struct sl_app_options options = {.level = SL_LOG_INFO};
     const char *check_file = NULL;
     int option;
-
     /* libuv reads it once, when the pool starts: room for a few slow name servers besides key files and signing. */
     (void)setenv("UV_THREADPOOL_SIZE", "8", 0);
     /* What a connection is made of is allocated by the loop and by workers in turn: an arena for each of them would

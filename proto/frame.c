@@ -11,7 +11,6 @@ long sl_frame_parse(const void *data, size_t len, uint32_t max_length, struct sl
 {
     struct sl_reader r;
     uint32_t length, type;
-
     sl_reader_init(&r, data, len);
     if (sl_get_u32(&r, &length) != 0)
         return 0;
@@ -31,7 +30,6 @@ long sl_frame_parse(const void *data, size_t len, uint32_t max_length, struct sl
 size_t sl_frame_begin(struct sl_writer *w, uint32_t type)
 {
     size_t begin = w->at;
-
     sl_put_u32(w, 0);
     sl_put_u32(w, type);
     return begin;

@@ -252,28 +252,24 @@ static const struct layout *layout_of(uint32_t type)
 const char *sl_msg_type_name(uint32_t type)
 {
     const struct layout *layout = layout_of(type);
-
     return layout != NULL ? layout->name : "unknown";
 }
 
 bool sl_msg_from_client(uint32_t type)
 {
     const struct layout *layout = layout_of(type);
-
     return layout != NULL && (layout->sender & CLIENT) != 0;
 }
 
 bool sl_msg_from_daemon(uint32_t type)
 {
     const struct layout *layout = layout_of(type);
-
     return layout != NULL && (layout->sender & DAEMON) != 0;
 }
 
 uint32_t sl_msg_since(uint32_t type)
 {
     const struct layout *layout = layout_of(type);
-
     return layout != NULL ? layout->since : 0;
 }
 
@@ -287,7 +283,6 @@ static int get_env_pair(struct sl_reader *r, struct sl_bytes *ret_name, struct s
     struct sl_reader ahead = *r;
     struct sl_bytes name, value;
     int status;
-
     if ((status = sl_get_text(&ahead, SL_MSG_NAME_MAX, &name)) != 0 ||
         (status = sl_get_text(&ahead, SL_MSG_ENV_VALUE_MAX, &value)) != 0)
         return status;
@@ -324,7 +319,6 @@ static int get_magic(struct sl_reader *r)
 {
     struct sl_bytes magic;
     int status = sl_get_text(r, sizeof SL_MSG_MAGIC - 1, &magic);
-
     if (status != 0)
         return status;
     if (magic.len != sizeof SL_MSG_MAGIC - 1 || memcmp(magic.data, SL_MSG_MAGIC, magic.len) != 0)
@@ -336,7 +330,6 @@ static int get_u32_within(struct sl_reader *r, const struct field *field, uint32
 {
     uint32_t value;
     int status = sl_get_u32(r, &value);
-
     if (status != 0)
         return status;
     if (value < field->min || value > field->max)
@@ -349,7 +342,6 @@ static int get_blob(struct sl_reader *r, size_t max, struct sl_bytes *ret_bytes)
 {
     struct sl_bytes blob;
     int status = sl_get_string(r, &blob);
-
     if (status != 0)
         return status;
     if (blob.len > max)
@@ -363,7 +355,6 @@ static int get_env(struct sl_reader *r, const struct field *field, struct sl_msg
     struct sl_bytes name, value;
     int status = get_u32_within(r, field, &open->env_count);
     size_t begin = r->at;
-
     for (uint32_t i = 0; status == 0 && i < open->env_count; i++)
         status = get_env_pair(r, &name, &value);
     if (status == 0)
@@ -374,7 +365,6 @@ static int get_env(struct sl_reader *r, const struct field *field, struct sl_msg
 static int get_field(struct sl_reader *r, const struct field *field, struct sl_msg *msg)
 {
     void *member = (char *)msg + field->offset;
-
     switch (field->kind) {
     case MAGIC:
         return get_magic(r);
@@ -410,7 +400,6 @@ int sl_msg_decode(const struct sl_frame *frame, struct sl_msg *ret_msg)
     const struct layout *layout = layout_of(frame->type);
     struct sl_msg msg = {.type = (enum sl_msg_type)frame->type};
     struct sl_reader r;
-
     if (layout == NULL || frame->body.len > SL_FRAME_MAX - 4)
         return SL_E_PROTOCOL;
     sl_reader_init(&r, frame->body.data, frame->body.len);
@@ -438,7 +427,6 @@ static bool put_name(struct sl_writer *w, size_t max, const struct sl_bytes *nam
 static void put_remark(struct sl_writer *w, size_t max, const struct sl_bytes *text)
 {
     size_t len = text->len < max ? text->len : max;
-
     sl_put_u32(w, (uint32_t)len);
     for (size_t i = 0; i < len; i++)
         sl_put_u8(w, text->data[i] != '\0' ? text->data[i] : '?');
@@ -448,7 +436,6 @@ static bool put_env(struct sl_writer *w, const struct field *field, const struct
 {
     struct sl_reader env = open->env;
     struct sl_bytes name, value;
-
     if (open->env_count > field->max)
         return false;
     sl_put_u32(w, open->env_count);
@@ -469,7 +456,6 @@ static bool put_field(struct sl_writer *w, const struct field *field, const stru
     const uint64_t *wide = member;
     const bool *flag = member;
     const struct sl_bytes *bytes = member;
-
     switch (field->kind) {
     case MAGIC:
         sl_put_text(w, SL_MSG_MAGIC);
@@ -503,7 +489,6 @@ void sl_msg_encode(struct sl_writer *w, const struct sl_msg *msg)
     const struct layout *layout = layout_of(msg->type);
     size_t begin = w->at;
     bool good = layout != NULL && is_coherent(msg);
-
     sl_frame_begin(w, msg->type);
     for (size_t i = 0; good && i < layout->count; i += stride(&layout->fields[i], msg))
         good = put_field(w, &layout->fields[i], msg);
@@ -517,7 +502,6 @@ void sl_msg_encode(struct sl_writer *w, const struct sl_msg *msg)
 static size_t field_size(const struct field *field, const struct sl_msg *msg)
 {
     const struct sl_bytes *bytes = (const void *)((const char *)msg + field->offset);
-
     switch (field->kind) {
     case MAGIC:
         return 4 + sizeof SL_MSG_MAGIC - 1;
@@ -542,7 +526,6 @@ size_t sl_msg_size(const struct sl_msg *msg)
 {
     const struct layout *layout = layout_of(msg->type);
     size_t size = SL_FRAME_HEADER;
-
     for (size_t i = 0; layout != NULL && i < layout->count; i += stride(&layout->fields[i], msg))
         size += field_size(&layout->fields[i], msg);
     return size;

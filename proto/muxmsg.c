@@ -34,11 +34,9 @@ const char *sl_mux_type_name(uint32_t type)
         {SL_MUX_TTY_ALLOC_FAIL, "TTY_ALLOC_FAIL"},
         {SL_MUX_EXT_INFO_REPLY, "EXT_INFO_REPLY"},
     };
-
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (type == (uint32_t)names[i].type)
             return names[i].name;
-    }
     return "unknown";
 }
 
@@ -54,7 +52,6 @@ static int get_flag(struct sl_reader *r, bool *ret_flag)
 {
     uint32_t value;
     int status = sl_get_u32(r, &value);
-
     if (status == 0)
         *ret_flag = value != 0;
     return status;
@@ -64,11 +61,9 @@ static int get_hello(struct sl_reader *r, struct sl_mux_msg *msg)
 {
     struct sl_bytes name, value;
     int status = sl_get_u32(r, &msg->version);
-
-    while (status == 0 && sl_reader_left(r) > 0) {
+    while (status == 0 && sl_reader_left(r) > 0)
         if ((status = sl_get_string(r, &name)) == 0)
             status = sl_get_string(r, &value);
-    }
     return status;
 }
 
@@ -77,17 +72,15 @@ static int get_new_session(struct sl_reader *r, struct sl_mux_msg *msg)
     struct sl_mux_new_session *s = &msg->new_session;
     struct sl_bytes reserved, variable;
     int status;
-
     if ((status = get_text(r, &reserved)) != 0 || (status = get_flag(r, &s->tty)) != 0 ||
         (status = get_flag(r, &s->x11)) != 0 || (status = get_flag(r, &s->agent)) != 0 ||
         (status = get_flag(r, &s->subsystem)) != 0 || (status = sl_get_u32(r, &s->escape)) != 0 ||
         (status = get_text(r, &s->term)) != 0 || (status = get_text(r, &s->command)) != 0)
         return status;
     s->env = (struct sl_reader){.data = r->data + r->at, .len = sl_reader_left(r)};
-    for (s->env_count = 0; sl_reader_left(r) > 0; s->env_count++) {
+    for (s->env_count = 0; sl_reader_left(r) > 0; s->env_count++)
         if ((status = get_text(r, &variable)) != 0)
             return status;
-    }
     return 0;
 }
 
@@ -95,7 +88,6 @@ static int get_fwd(struct sl_reader *r, struct sl_mux_msg *msg)
 {
     struct sl_mux_fwd *f = &msg->fwd;
     int status;
-
     if ((status = sl_get_u32(r, &f->kind)) != 0 || (status = get_text(r, &f->listen_host)) != 0 ||
         (status = sl_get_u32(r, &f->listen_port)) != 0 || (status = get_text(r, &f->connect_host)) != 0 ||
         (status = sl_get_u32(r, &f->connect_port)) != 0)
@@ -107,7 +99,6 @@ static int get_stdio_fwd(struct sl_reader *r, struct sl_mux_msg *msg)
 {
     struct sl_bytes reserved;
     int status;
-
     if ((status = get_text(r, &reserved)) != 0 || (status = get_text(r, &msg->stdio_fwd.host)) != 0)
         return status;
     return sl_get_u32(r, &msg->stdio_fwd.port);
@@ -140,7 +131,6 @@ int sl_mux_decode(const struct sl_frame *frame, struct sl_mux_msg *ret_msg)
     struct sl_reader r;
     struct sl_mux_msg msg = {.type = SL_MUX_HELLO};
     int status = 0;
-
     for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++) {
         if (frame->type != (uint32_t)messages[i].type)
             continue;
@@ -162,7 +152,6 @@ int sl_mux_decode(const struct sl_frame *frame, struct sl_mux_msg *ret_msg)
 bool sl_mux_env_next(struct sl_reader *env, struct sl_bytes *ret_name, struct sl_bytes *ret_value)
 {
     struct sl_bytes text;
-
     while (sl_get_string(env, &text) == 0) {
         const uint8_t *equals = text.len > 0 ? memchr(text.data, '=', text.len) : NULL;
         if (equals == NULL || equals == text.data)
@@ -180,7 +169,6 @@ bool sl_mux_env_next(struct sl_reader *env, struct sl_bytes *ret_name, struct sl
 static void put_two(struct sl_writer *w, uint32_t type, uint32_t first, uint32_t second)
 {
     size_t begin = sl_frame_begin(w, type);
-
     sl_put_u32(w, first);
     sl_put_u32(w, second);
     sl_frame_end(w, begin);
@@ -189,7 +177,6 @@ static void put_two(struct sl_writer *w, uint32_t type, uint32_t first, uint32_t
 static void put_one(struct sl_writer *w, uint32_t type, uint32_t value)
 {
     size_t begin = sl_frame_begin(w, type);
-
     sl_put_u32(w, value);
     sl_frame_end(w, begin);
 }
@@ -202,7 +189,6 @@ static void put_text(struct sl_writer *w, const char *text)
 void sl_mux_put_hello(struct sl_writer *w)
 {
     size_t begin = sl_frame_begin(w, SL_MUX_HELLO);
-
     sl_put_u32(w, SL_MUX_VERSION);
     sl_put_text(w, "info");
     sl_put_text(w, "0"); /* the extension's version */
@@ -217,7 +203,6 @@ void sl_mux_put_ok(struct sl_writer *w, uint32_t rid)
 static void put_rid_text(struct sl_writer *w, uint32_t type, uint32_t rid, const char *text)
 {
     size_t begin = sl_frame_begin(w, type);
-
     sl_put_u32(w, rid);
     put_text(w, text);
     sl_frame_end(w, begin);
@@ -232,7 +217,6 @@ void sl_mux_put_refusal(struct sl_writer *w, enum sl_mux_type type, uint32_t rid
 void sl_mux_put_fatal(struct sl_writer *w, const char *text)
 {
     size_t begin = sl_frame_begin(w, SL_MUX_FAILURE);
-
     put_text(w, text);
     sl_frame_end(w, begin);
 }
@@ -261,7 +245,6 @@ void sl_mux_put_tty_alloc_fail(struct sl_writer *w, uint32_t session)
 void sl_mux_put_ext_info(struct sl_writer *w, uint32_t rid, bool known, const char *text)
 {
     size_t begin = sl_frame_begin(w, SL_MUX_EXT_INFO_REPLY);
-
     sl_put_u32(w, rid);
     sl_put_u32(w, known);
     put_text(w, text);

@@ -26,20 +26,17 @@ static const struct row *row_of(int status)
 const char *sl_status_name(int status)
 {
     const struct row *row = row_of(status);
-
-    return status == SL_OK ? "ok" : row != NULL ? row->name : "unknown";
+    return status == 0 ? "ok" : row != NULL ? row->name : "unknown";
 }
 
 const char *sl_status_text(int status)
 {
     const struct row *row = row_of(status);
-
-    return status == SL_OK ? "success" : row != NULL ? row->text : "unknown status";
+    return status == 0 ? "success" : row != NULL ? row->text : "unknown status";
 }
 
 bool sl_status_retryable(int status)
 {
     const struct row *row = row_of(status);
-
     return row != NULL && row->retryable;
 }

@@ -57,7 +57,7 @@
     X(FORKED, 73, "forked", "the handle belongs to the process that forked", false)
 
 #define SL_STATUS_ENUM(name, number, id, text, retryable) SL_E_##name = -(number),
-enum sl_status { SL_OK = 0, SL_STATUS_TABLE(SL_STATUS_ENUM) };
+enum sl_status { SL_STATUS_TABLE(SL_STATUS_ENUM) }; /* 0: success */
 #undef SL_STATUS_ENUM
 
 /* "connection-lost" for SL_E_CONNECTION_LOST, "ok" for 0, "unknown" for what the table does not hold. Static. */

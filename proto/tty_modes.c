@@ -116,10 +116,9 @@ static const struct {
 
 static uint32_t bits_per_second(speed_t code)
 {
-    for (size_t i = 0; i < sizeof speeds / sizeof speeds[0]; i++) {
+    for (size_t i = 0; i < sizeof speeds / sizeof speeds[0]; i++)
         if (speeds[i].code == code)
             return speeds[i].bps;
-    }
     return 38400; /* a hung up line (B0), or a speed without a code: what a virtual terminal says */
 }
 
@@ -139,7 +138,6 @@ size_t sl_tty_modes_encode(const struct termios *t, uint8_t *modes)
         [INPUT] = t->c_iflag, [LOCAL] = t->c_lflag, [OUTPUT] = t->c_oflag, [CONTROL] = t->c_cflag};
     const speed_t out = t->c_cflag & CBAUD, in = (t->c_cflag & CIBAUD) >> IBSHIFT;
     size_t at = 0;
-
     at = put(modes, at, OP_ISPEED, bits_per_second(in != 0 ? in : out));
     at = put(modes, at, OP_OSPEED, bits_per_second(out));
     for (size_t i = 0; i < sizeof characters / sizeof characters[0]; i++) {

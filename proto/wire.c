@@ -32,7 +32,6 @@ int sl_get_bool(struct sl_reader *r, bool *ret_value)
 {
     uint8_t value;
     int status = sl_get_u8(r, &value);
-
     if (status == 0)
         *ret_value = value != 0;
     return status;
@@ -73,7 +72,6 @@ int sl_get_text(struct sl_reader *r, size_t max, struct sl_bytes *ret_bytes)
     struct sl_reader ahead = *r; /* so that a refused text leaves the cursor where it was */
     struct sl_bytes text;
     int status = sl_get_string(&ahead, &text);
-
     if (status != 0)
         return status;
     if (text.len > max || memchr(text.data, '\0', text.len) != NULL)
@@ -116,7 +114,6 @@ static void store_u32(uint8_t *p, uint32_t value)
 void sl_put_u8(struct sl_writer *w, uint8_t value)
 {
     uint8_t *place = reserve(w, 1);
-
     if (place != NULL)
         *place = value;
 }
@@ -129,7 +126,6 @@ void sl_put_bool(struct sl_writer *w, bool value)
 void sl_put_u32(struct sl_writer *w, uint32_t value)
 {
     uint8_t *place = reserve(w, 4);
-
     if (place != NULL)
         store_u32(place, value);
 }
@@ -137,7 +133,6 @@ void sl_put_u32(struct sl_writer *w, uint32_t value)
 void sl_put_u64(struct sl_writer *w, uint64_t value)
 {
     uint8_t *place = reserve(w, 8);
-
     if (place != NULL) {
         store_u32(place, (uint32_t)(value >> 32));
         store_u32(place + 4, (uint32_t)value);

@@ -19,7 +19,6 @@ void cli_say(const char *format, ...)
 {
     char line[8192];
     va_list args;
-
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
@@ -30,7 +29,6 @@ int cli_usage(const struct cli_verb *verb, int exit_status, const char *format, 
 {
     char line[8192], tail[80];
     va_list args;
-
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
@@ -60,7 +58,6 @@ bool cli_take_options(const struct cli_verb *verb, int usage_status, int argc, c
     };
     const char letters[] = {':', 'h', flag != NULL ? flag->letter : '\0', '\0'};
     int option;
-
     opterr = 0;
     while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
         if (option == 's') {
@@ -102,7 +99,6 @@ bool cli_parse_duration(const char *text, uint32_t *ret_ms)
 {
     uint64_t ms;
     enum sl_duration r = sl_duration_parse(text, &ms);
-
     if (r == SL_DURATION_NO_UNIT && ms <= UINT32_MAX) {
         ms *= 1000;
         r = SL_DURATION_OK;
@@ -127,7 +123,6 @@ struct sshlease *cli_open(const char *path)
 {
     struct sshlease *lease;
     int status = sshlease_open(path, CLI_OPEN_MS, &lease);
-
     if (status == 0)
         return lease;
     if (lease == NULL)

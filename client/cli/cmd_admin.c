@@ -9,7 +9,6 @@
 static bool read_id(const char *text, unsigned long long *ret_id)
 {
     char *rest;
-
     errno = 0;
     *ret_id = strtoull(text, &rest, 10);
     return errno == 0 && text[0] >= '0' && text[0] <= '9' && *rest == '\0';
@@ -20,7 +19,6 @@ int cli_admin(const struct cli_verb *verb, int argc, char **argv, const char *so
     const bool ends = strcmp(verb->name, "end") == 0, reloads = strcmp(verb->name, "reload") == 0;
     unsigned long long id = 0;
     int status;
-
     if (!cli_take_options(verb, CLI_EXIT_USAGE, argc, argv, &socket, NULL, &status))
         return status;
     if (argc - optind != (reloads ? 0 : 1))

@@ -59,7 +59,6 @@ static bool add_env(struct request *request, char *text)
 {
     char *equals = strchr(text, '=');
     const char *value;
-
     if (text[0] == '\0' || equals == text)
         return false;
     if (equals != NULL) {
@@ -76,7 +75,6 @@ static bool add_env(struct request *request, char *text)
 static int take_option(const struct cli_verb *verb, struct request *request, int option, char **argv)
 {
     uint32_t *duration_ms = NULL;
-
     switch (option) {
     case 't':
         request->tty = true;
@@ -124,7 +122,6 @@ static int take_option(const struct cli_verb *verb, struct request *request, int
 static int take_options(const struct cli_verb *verb, struct request *request, int argc, char **argv)
 {
     int option, status = -1;
-
     while (status < 0 && (option = getopt_long(argc, argv, "+:tnqe:h", exec_options, NULL)) != -1)
         status = take_option(verb, request, option, argv);
     return status;
@@ -134,7 +131,6 @@ static int take_options(const struct cli_verb *verb, struct request *request, in
 static char *join(int count, char **words)
 {
     size_t size = 1;
-
     for (int i = 0; i < count; i++)
         size += strlen(words[i]) + 1;
     char *joined = malloc(size), *end = joined;
@@ -151,7 +147,6 @@ static int parse(const struct cli_verb *verb, struct request *request, int argc,
 {
     bool is_shell = strcmp(verb->name, "shell") == 0;
     int status;
-
     opterr = 0;
     if ((status = take_options(verb, request, argc, argv)) >= 0)
         return status;
@@ -180,7 +175,6 @@ static int parse(const struct cli_verb *verb, struct request *request, int argc,
 static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const char *reason)
 {
     struct request *request = arg;
-
     (void)waited_ms;
     if (!request->quiet)
         cli_say("waiting for %s, place %u%s%s", request->target, position, reason[0] != '\0' ? ": " : "", reason);
@@ -204,7 +198,6 @@ static int die_of(int number)
 static int exit_status_of(const struct request *request, const struct sshlease_stream *stream)
 {
     struct sshlease_result result = {.how = SSHLEASE_UNKNOWN};
-
     sshlease_stream_result(stream, &result);
     if (result.how == SSHLEASE_EXITED && (result.exit_status == 0 || (result.exit_status & 255) != 0))
         return result.exit_status & 255;
@@ -221,7 +214,6 @@ static int exit_status_of(const struct request *request, const struct sshlease_s
 static int relay(struct request *request, struct sshlease *lease, struct sshlease_stream *stream, struct cli_tty *tty)
 {
     int status = 0;
-
     signal(SIGPIPE, SIG_IGN);
     enum cli_relay_end end = cli_relay(lease, stream, &request->relay, &status);
     int error = errno;
@@ -265,7 +257,6 @@ static int relay(struct request *request, struct sshlease *lease, struct sshleas
 static bool is_to_be_passed(int fd)
 {
     struct stat st;
-
     return isatty(fd) != 1 && (fd == STDIN_FILENO || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode));
 }
 
@@ -273,7 +264,6 @@ static int start_stream(struct request *request, struct sshlease *lease, const s
     struct sshlease_stream **ret_stream)
 {
     const int fd[3] = {request->relay.no_stdin ? -1 : STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-
     request->relay.passed = command->pty == NULL && (fd[0] < 0 || is_to_be_passed(fd[0])) && is_to_be_passed(fd[1]) &&
                             isatty(fd[2]) != 1 && sshlease_stream_start_passed(lease, command, fd, ret_stream) == 0;
     return request->relay.passed ? 0 : sshlease_stream_start(lease, command, ret_stream);
@@ -295,7 +285,6 @@ static int run(struct request *request, struct sshlease *lease)
     unsigned char modes[CLI_TTY_MODES_MAX];
     struct sshlease_stream *stream;
     struct cli_tty tty = {.fd = -1};
-
     if (sshlease_acquire(lease, request->target, &options) != 0)
         goto fail;
     if (request->tty || request->command == NULL) {
@@ -327,7 +316,6 @@ int cli_exec(const struct cli_verb *verb, int argc, char **argv, const char *soc
     struct request request = {.socket = socket, .relay.escape = CLI_ESCAPE_DEFAULT};
     struct sshlease *lease = NULL;
     int status = CLI_EXIT_SSH;
-
     request.env = calloc((size_t)argc, sizeof *request.env); /* more than can be named */
     if (request.env == NULL)
         cli_say("out of memory");

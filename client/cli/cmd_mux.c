@@ -19,13 +19,12 @@ static char *with_brackets(const char *name)
     const char *first = strchr(host, ':'), *last = strrchr(host, ':');
     const size_t size = strlen(name) + 3;
     char *made = malloc(size);
-
     if (made == NULL)
         return NULL;
     if (host[0] == '[' || first == last)
-        (void)snprintf(made, size, "%s", name);
+        snprintf(made, size, "%s", name);
     else
-        (void)snprintf(made, size, "%.*s[%.*s]%s", (int)(host - name), name, (int)(last - host), host, last);
+        snprintf(made, size, "%.*s[%.*s]%s", (int)(host - name), name, (int)(last - host), host, last);
     return made;
 }
 
@@ -33,7 +32,6 @@ int cli_mux_ensure(const struct cli_verb *verb, int argc, char **argv, const cha
 {
     struct cli_flag print_flag = {.name = "print", .letter = 'p'};
     int status;
-
     if (!cli_take_options(verb, CLI_EXIT_SSH, argc, argv, &socket, &print_flag, &status))
         return status;
     if (argc - optind != 1)
@@ -77,7 +75,6 @@ static void list_free(struct list *list)
 static bool list_add(struct list *list, const char *name)
 {
     struct cli_mux_target *grown = realloc(list->item, (list->count + 1) * sizeof *grown);
-
     if (grown != NULL) {
         list->item = grown;
         grown[list->count] = (struct cli_mux_target){.name = strdup(name)};
@@ -97,7 +94,6 @@ static bool list_all(struct sshlease *lease, struct list *list)
     char *json = NULL;
     size_t i;
     const json_t *target;
-
     if (sshlease_admin_status(lease, CLI_ANSWER_MS, &json) != 0) {
         cli_say("%s", sshlease_error(lease));
         return false;
@@ -142,7 +138,6 @@ static bool find_paths(struct sshlease *lease, struct list *list)
 static const char *own_path(char *buf, size_t size)
 {
     ssize_t len = readlink("/proc/self/exe", buf, size - 1);
-
     if (len <= 0 || (size_t)len == size - 1)
         return "sshlease";
     buf[len] = '\0';
@@ -152,7 +147,6 @@ static const char *own_path(char *buf, size_t size)
 static int print(const struct list *list, bool ansible, const char *socket)
 {
     char program[512], default_socket[128] = "?";
-
     const char *said = socket;
     if (said == NULL) {
         (void)sshlease_default_socket(default_socket, sizeof default_socket);
@@ -187,7 +181,6 @@ int cli_ssh_config(const struct cli_verb *verb, int argc, char **argv, const cha
     struct cli_flag ansible = {.name = "ansible"};
     struct list list = {0};
     int status;
-
     if (!cli_take_options(verb, CLI_EXIT_USAGE, argc, argv, &socket, &ansible, &status))
         return status;
     struct sshlease *lease = cli_open(socket);

@@ -19,7 +19,6 @@ static int64_t number(const json_t *object, const char *key)
 static const char *text(const json_t *object, const char *key)
 {
     const char *value = json_string_value(json_object_get(object, key));
-
     return value != NULL ? value : "";
 }
 
@@ -30,7 +29,6 @@ static bool print_targets(const json_t *targets, const struct cli_style *style)
     struct cli_table *table = cli_table_new(headings, sizeof headings / sizeof headings[0]);
     const json_t *target;
     size_t i;
-
     if (table == NULL)
         return false;
     json_array_foreach(targets, i, target)
@@ -69,7 +67,6 @@ static bool print_learned(const json_t *targets, const struct cli_style *style)
     const json_t *target;
     size_t i;
     bool any = false, done = true;
-
     if (table == NULL)
         return false;
     json_array_foreach(targets, i, target)
@@ -95,7 +92,6 @@ static bool print_leases(const json_t *leases, const struct cli_style *style)
     struct cli_table *table = cli_table_new(headings, sizeof headings / sizeof headings[0]);
     const json_t *lease;
     size_t i;
-
     if (table == NULL)
         return false;
     json_array_foreach(leases, i, lease)
@@ -163,7 +159,6 @@ int cli_status(const struct cli_verb *verb, int argc, char **argv, const char *s
 {
     struct cli_flag json_flag = {.name = "json"};
     int status;
-
     if (!cli_take_options(verb, CLI_EXIT_USAGE, argc, argv, &socket, &json_flag, &status))
         return status;
     if (optind < argc)

@@ -17,7 +17,6 @@
 static pid_t ask_pid(struct sshlease *lease)
 {
     char *json = NULL;
-
     if (sshlease_admin_status(lease, CLI_ANSWER_MS, &json) != 0) {
         cli_say("%s", sshlease_error(lease));
         return 0;
@@ -37,7 +36,6 @@ static bool is_mine(pid_t pid)
 {
     char path[32];
     struct stat st;
-
     snprintf(path, sizeof path, "/proc/%d", (int)pid);
     return stat(path, &st) == 0 && st.st_uid == geteuid();
 }
@@ -46,7 +44,6 @@ static int stop(pid_t pid)
 {
     int fd = pidfd_open(pid, 0);
     struct pollfd ended = {.fd = fd, .events = POLLIN};
-
     if (fd < 0 && errno == ESRCH)
         return 0; /* it was going already */
     if (fd < 0) {
@@ -73,7 +70,6 @@ int cli_stop(const struct cli_verb *verb, int argc, char **argv, const char *soc
 {
     struct sshlease *lease;
     int status;
-
     if (!cli_take_options(verb, CLI_EXIT_USAGE, argc, argv, &socket, NULL, &status))
         return status;
     if (argc != optind)

@@ -44,7 +44,6 @@ size_t cli_escape_feed(
     struct cli_escape *escape, const char *data, size_t len, char *out, size_t *ret_len, enum cli_escape_verb *ret_verb)
 {
     size_t at = 0, used = 0;
-
     *ret_verb = CLI_ESCAPE_NOTHING;
     while (at < len && *ret_verb == CLI_ESCAPE_NOTHING) {
         const char typed = data[at++];
@@ -73,7 +72,6 @@ size_t cli_escape_feed(
 static const char *name_of(int character, char name[3])
 {
     const bool control = character < ' ';
-
     name[0] = control ? '^' : (char)character;
     name[1] = control ? (char)(character + '@') : '\0';
     name[2] = '\0';
@@ -84,11 +82,10 @@ const char *cli_escape_text(const struct cli_escape *escape, enum cli_escape_ver
 {
     char name[3];
     const char *c = name_of(escape->character, name);
-
     if (verb == CLI_ESCAPE_UNSUPPORTED)
-        (void)snprintf(buf, size, "%s%c is not to be had here; %s? lists what is\r\n", c, escape->asked, c);
+        snprintf(buf, size, "%s%c is not to be had here; %s? lists what is\r\n", c, escape->asked, c);
     else
-        (void)snprintf(buf, size,
+        snprintf(buf, size,
             "%s?\r\n"
             "Supported escape sequences:\r\n"
             " %s.   - end; the daemon ends what was started here and closes its connection\r\n"

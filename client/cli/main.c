@@ -116,7 +116,6 @@ int main(int argc, char **argv)
     static const struct cli_verb none = {.name = ""};
     const char *socket = NULL;
     int at = 1;
-
     if (!fill_standard_descriptors())
         return CLI_EXIT_SSH;
     for (; at < argc && argv[at][0] == '-'; at++) {

@@ -70,7 +70,6 @@ struct relay {
 static int64_t now_ms(void)
 {
     struct timespec now;
-
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
@@ -98,7 +97,6 @@ int cli_relay_signals(bool resizes)
 static void tell_size(struct relay *r)
 {
     struct sshlease_pty size;
-
     cli_tty_size(&size);
     sshlease_stream_resize(r->stream, size.cols, size.rows, size.width_px, size.height_px);
 }
@@ -107,7 +105,6 @@ static void tell_size(struct relay *r)
 static bool take_signal(struct relay *r)
 {
     struct signalfd_siginfo info;
-
     if (read(r->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
         return true;
     int number = (int)info.ssi_signo;
@@ -141,7 +138,6 @@ static void suspend(struct relay *r)
 static void do_verb(struct relay *r, enum cli_escape_verb verb)
 {
     char text[512];
-
     switch (verb) {
     case CLI_ESCAPE_NOTHING:
         break;
@@ -163,7 +159,6 @@ static void do_verb(struct relay *r, enum cli_escape_verb verb)
 static void take_typed(struct relay *r, size_t len)
 {
     size_t at = 0, used = 0;
-
     r->in_at = 1;
     r->in_end = 1 + len;
     if (r->escape.character == CLI_ESCAPE_NONE)
@@ -182,12 +177,10 @@ static void take_typed(struct relay *r, size_t len)
 static void read_input(struct relay *r)
 {
     ssize_t got = read(STDIN_FILENO, r->in + 1, sizeof r->in - 1);
-
-    if (got > 0) {
+    if (got > 0)
         take_typed(r, (size_t)got);
-    } else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
+    else if (got == 0 || (errno != EINTR && errno != EAGAIN))
         r->input = INPUT_ENDED; /* a terminal that hung up reads as an error */
-    }
 }
 
 /* Hands on what was read. Errors are left to reading the stream, which meets them as well. */
@@ -212,7 +205,6 @@ static void look_at_sink(struct relay *r, int fd)
 {
     struct stat st;
     int size = fcntl(fd, F_GETPIPE_SZ);
-
     r->sinks[fd] = SINK_PIPE;
     r->pipe_size[fd] = size > PIPE_BUF ? (size_t)size : PIPE_BUF;
     if (size > 0 || fstat(fd, &st) != 0)
@@ -226,7 +218,6 @@ static void look_at_sink(struct relay *r, int fd)
 static bool is_empty_pipe(const struct relay *r, int fd)
 {
     int held;
-
     return r->sinks[fd] == SINK_PIPE && r->pipe_size[fd] > PIPE_BUF && ioctl(fd, FIONREAD, &held) == 0 && held == 0;
 }
 
@@ -258,7 +249,6 @@ static int write_output(struct relay *r)
     enum sink_kind *sink = &r->sinks[r->out_fd];
     size_t len = r->out_end - r->out_at;
     ssize_t written;
-
     if (*sink == SINK_UNKNOWN)
         look_at_sink(r, r->out_fd);
     if (*sink == SINK_PIPE && len > PIPE_BUF) {
@@ -293,7 +283,6 @@ static void wait_for_anything(struct relay *r, struct pollfd pfds[4])
     int want = sshlease_want(r->lease), wait_ms = sshlease_timeout_ms(r->lease);
     int64_t until_ms = r->deadline_ms < r->end_ms ? r->deadline_ms : r->end_ms;
     int64_t left_ms = until_ms - (until_ms != INT64_MAX ? now_ms() : 0);
-
     /* What was read has been written already: the library may hold more, of which the socket knows nothing. */
     if (left_ms < 0 || (r->out_end > 0 && r->out_at == r->out_end))
         left_ms = 0;
@@ -340,7 +329,6 @@ static enum cli_relay_end output_lost(void)
 static bool is_lost_there(struct relay *r, enum cli_relay_end *ret_end, int *ret_status)
 {
     int status = sshlease_stream_output_status(r->stream);
-
     if (status == 0)
         return false;
     *ret_status = status;
@@ -352,7 +340,6 @@ static enum cli_relay_end loop(struct relay *r, int *ret_status)
 {
     struct pollfd pfds[4];
     enum cli_relay_end end;
-
     for (;;) {
         wait_for_anything(r, pfds);
         if (pfds[1].revents != 0 && !take_signal(r)) {
@@ -387,7 +374,6 @@ enum cli_relay_end cli_relay(
     struct sshlease *lease, struct sshlease_stream *stream, const struct cli_relay_options *options, int *ret_status)
 {
     struct relay r;
-
     /* Not cleared: the buffers are 64 KiB that most commands never touch. */
     r.lease = lease;
     r.stream = stream;

@@ -22,7 +22,6 @@ bool cli_ssh_config_can_say(const char *path)
 static size_t dir_len(const char *path)
 {
     const char *slash = strrchr(path, '/');
-
     return slash != NULL ? (size_t)(slash - path) + 1 : 0;
 }
 
@@ -40,7 +39,6 @@ bool cli_ssh_config_is_adhoc(const struct cli_mux_target *target)
 static size_t user_len(const struct cli_mux_target *target)
 {
     const char *file = file_of(target), *at = strrchr(file, '@');
-
     return at != NULL && strcmp(at + 1, target->name) == 0 ? (size_t)(at - file) : 0;
 }
 
@@ -54,7 +52,6 @@ static bool is_plain(const char *text, size_t len)
 static void put_argument(const char *text, size_t len, const char *percent, const char *tail)
 {
     const bool quoted = !is_plain(text, len);
-
     if (quoted)
         putchar('"');
     for (size_t i = 0; i < len; i++) {
@@ -97,7 +94,6 @@ static void put_guard(const char *probe, const char *where, const char *past)
 static const char *at_path(char *buf, size_t size, const char *path, size_t len)
 {
     int used = snprintf(buf, size, "at %.*s", (int)len, path);
-
     for (int i = 0; i < used && (size_t)i < size - 1; i++)
         buf[i] = i == 2 || strchr(PLAIN, buf[i]) != NULL ? buf[i] : '_';
     return buf;
@@ -108,7 +104,7 @@ static const char *ask_socket(char *buf, size_t size, const char *path)
 {
     buf[0] = '\0';
     if (is_plain(path, strlen(path)))
-        (void)snprintf(buf, size, "ssh -F none -S %s -O check x 2>/dev/null", path);
+        snprintf(buf, size, "ssh -F none -S %s -O check x 2>/dev/null", path);
     return buf;
 }
 
@@ -117,7 +113,7 @@ static const char *ask_daemon(char *buf, size_t size, const char *program, const
 {
     buf[0] = '\0';
     if (is_plain(program, strlen(program)) && (socket == NULL || is_plain(socket, strlen(socket))))
-        (void)snprintf(buf, size, "%s status%s%s >/dev/null 2>&1", program, socket != NULL ? " --socket " : "",
+        snprintf(buf, size, "%s status%s%s >/dev/null 2>&1", program, socket != NULL ? " --socket " : "",
             socket != NULL ? socket : "");
     return buf;
 }
@@ -146,13 +142,12 @@ static void print_configured(const struct cli_mux_target *target)
     const char *user = file_of(target);
     const size_t len = user_len(target);
     char tail[300], where[300], probe[300];
-
     printf("\nHost %s\n", target->name);
     if (len > 0) {
         fputs("  User ", stdout);
         put_argument(user, len, "%", "");
         putchar('\n');
-        (void)snprintf(tail, sizeof tail, "%%r@%s", target->name);
+        snprintf(tail, sizeof tail, "%%r@%s", target->name);
         print_options(target->path, dir_len(target->path), tail);
     } else {
         print_options(target->path, strlen(target->path), "");
@@ -180,7 +175,6 @@ static void print_adhoc(const struct cli_mux_target *target, const char *program
     const int host_len = (int)(port != NULL ? (size_t)(port - host) : strlen(host));
     const bool named_user = strchr(target->name, '@') != NULL;
     char where[300], probe[700];
-
     putchar('\n');
     if (named_user || (port != NULL && strcmp(port, ":22") != 0)) {
         printf("Host %.*s\n", host_len, host);
@@ -217,7 +211,6 @@ void cli_ansible_print(const struct cli_mux_target *targets, unsigned count, con
     const size_t len = dir_len(path);
     bool with_user = true;
     char where[300], probe[300];
-
     fputs("# For ansible.cfg, made by `sshlease ssh-config --ansible` from the sshleased at ", stdout);
     put_word(socket, strlen(socket));
     fputs(".\n"
@@ -245,12 +238,11 @@ void cli_ansible_print(const struct cli_mux_target *targets, unsigned count, con
         "but not for this host and user, which have to be a target and the user that it logs in as: see ansible.cfg");
     /* Ansible formats the value as Python does, and puts it between quotes for ssh, which has tokens of its own. */
     fputs("'\ncontrol_path = ", stdout);
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         if (path[i] == '%')
             fputs("%%%%", stdout);
         else
             putchar(path[i]);
-    }
     /* %n: the name in the inventory, whatever HostName the user's own ssh_config has for it. */
     fputs(with_user ? "%%r@%%n\n" : "%%n\n", stdout);
 }

@@ -32,7 +32,6 @@ struct cli_style cli_style(void)
     struct cli_style style = {0};
     const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
     struct winsize size;
-
     if (!isatty(STDOUT_FILENO))
         return style;
     style.colours = (no_colour == NULL || no_colour[0] == '\0') && term != NULL && strcmp(term, "dumb") != 0;
@@ -49,7 +48,6 @@ static bool continues(char byte)
 static size_t width_of(const char *text)
 {
     size_t width = 0;
-
     for (; *text != '\0'; text++)
         width += !continues(*text);
     return width;
@@ -58,7 +56,6 @@ static size_t width_of(const char *text)
 struct cli_table *cli_table_new(const char *const *headings, size_t columns)
 {
     struct cli_table *table = calloc(1, sizeof *table);
-
     if (table != NULL) {
         table->headings = headings;
         table->columns = columns;
@@ -103,7 +100,6 @@ void cli_table_add(struct cli_table *table, enum cli_look look, const char *text
 void cli_table_add_number(struct cli_table *table, enum cli_look look, int64_t number)
 {
     char text[24];
-
     snprintf(text, sizeof text, "%lld", (long long)number);
     cli_table_add(table, look, text);
 }
@@ -111,7 +107,6 @@ void cli_table_add_number(struct cli_table *table, enum cli_look look, int64_t n
 const char *cli_duration(int64_t ms, char text[16])
 {
     long long s = ms / 1000;
-
     if (ms < 1000)
         snprintf(text, 16, "%dms", (int)(ms < 0 ? 0 : ms));
     else if (s < 60)
@@ -128,7 +123,6 @@ const char *cli_duration(int64_t ms, char text[16])
 void cli_table_add_duration(struct cli_table *table, enum cli_look look, int64_t ms)
 {
     char text[16];
-
     cli_table_add(table, look, cli_duration(ms, text));
 }
 
@@ -137,7 +131,6 @@ static size_t print_cell(const struct cli_style *style, enum cli_look look, cons
 {
     bool coloured = style->colours && look != CLI_PLAIN;
     size_t bytes = 0, width = 0;
-
     while (text[bytes] != '\0' && (continues(text[bytes]) || width < room)) {
         width += !continues(text[bytes]);
         bytes++;
@@ -159,7 +152,6 @@ static void print_row(
     const struct cli_table *table, const struct cli_style *style, const size_t *widths, const struct cell *row)
 {
     size_t room = style->width == 0 ? SIZE_MAX : style->width;
-
     for (size_t c = 0; c < table->columns; c++) {
         size_t gap = widths[c] - row[c].width;
         bool right = table->headings[c][0] == '>', last = c + 1 == table->columns;
@@ -177,7 +169,6 @@ bool cli_table_print(const struct cli_table *table, const struct cli_style *styl
     size_t *widths = calloc(table->columns, sizeof *widths);
     struct cell *heading = calloc(table->columns, sizeof *heading);
     bool done = !table->out_of_memory && widths != NULL && heading != NULL;
-
     for (size_t c = 0; done && c < table->columns; c++) {
         const char *text = table->headings[c] + (table->headings[c][0] == '>');
         heading[c] = (struct cell){.text = (char *)(uintptr_t)text, .width = width_of(text), .look = CLI_BOLD};

@@ -17,7 +17,6 @@ bool cli_tty_init(struct cli_tty *tty)
 void cli_tty_size(struct sshlease_pty *ret_pty)
 {
     struct winsize size;
-
     ret_pty->cols = 80;
     ret_pty->rows = 24;
     ret_pty->width_px = ret_pty->height_px = 0;
@@ -41,7 +40,6 @@ size_t cli_tty_modes(const struct cli_tty *tty, unsigned char *modes)
 void cli_tty_raw(struct cli_tty *tty)
 {
     struct termios raw = tty->saved;
-
     if (tty->fd < 0)
         return;
     cfmakeraw(&raw);

@@ -21,7 +21,6 @@ int main(int argc, char **argv)
     struct sshlease_output output;
     char line[4096] = "";
     int status;
-
     if (argc < 3) {
         fprintf(stderr, "usage: %s TARGET COMMAND...\n", argv[0]);
         return 2;

@@ -35,7 +35,6 @@ static void prepare_process(const struct sl_log *log)
 {
     const struct rlimit no_core = {0, 0};
     struct rlimit files;
-
     (void)umask(077);
     (void)signal(SIGPIPE, SIG_IGN);
     /* Keys and passphrases pass through this memory. */
@@ -59,9 +58,8 @@ static void on_change(void *arg)
     struct sl_app *app = arg;
     struct sl_driver_totals totals;
     char text[128];
-
     sl_driver_totals(app->driver, &totals);
-    (void)snprintf(text, sizeof text, "%s%u leased, %u idle, %u waiting",
+    snprintf(text, sizeof text, "%s%u leased, %u idle, %u waiting",
         app->phase == SL_APP_RUNNING ? "" : "stopping: ", totals.leased, totals.idle, totals.waiters);
     sl_notify_status(app->notify, text);
 }
@@ -71,11 +69,9 @@ static void on_change(void *arg)
 static void close_signals(struct sl_app *app)
 {
     uv_signal_t *handles[] = {&app->sigterm, &app->sigint, &app->sighup};
-
-    for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++) {
+    for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++)
         if (handles[i]->loop != NULL && !uv_is_closing((uv_handle_t *)handles[i]))
             uv_close((uv_handle_t *)handles[i], NULL);
-    }
     /* libuv has put back what these signals do by themselves: one more of them must not make a death of an orderly end.
      */
     (void)signal(SIGTERM, SIG_IGN);
@@ -86,7 +82,6 @@ static void close_signals(struct sl_app *app)
 static void on_driver_stopped(void *arg)
 {
     struct sl_app *app = arg;
-
     app->phase = SL_APP_CLOSING;
     sl_app_stop_reading(app);
     if (app->native != NULL)
@@ -126,7 +121,6 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 {
     struct sl_app *app = handle->data;
     const bool again = app->phase != SL_APP_RUNNING;
-
     sl_log(&app->log, SL_LOG_NOTICE, "stop", "signal=%s%s", strsignal(number), again ? " again: now" : "");
     stop(app, again);
 }
@@ -134,7 +128,6 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 static void on_reload_signal(uv_signal_t *handle, int number)
 {
     struct sl_app *app = handle->data;
-
     (void)number;
     (void)sl_app_reload(app, NULL, NULL);
 }
@@ -152,7 +145,6 @@ static int on_reload_asked(void *arg, sl_native_reloaded_fn done, void *done_arg
 static int on_mux_path_asked(void *arg, const struct sl_target_conf *target, char *buf, size_t size)
 {
     const struct sl_app *app = arg;
-
     return sl_mux_ensure(app->mux, target, buf, size);
 }
 
@@ -161,7 +153,6 @@ static int on_mux_path_asked(void *arg, const struct sl_target_conf *target, cha
 static void on_accept(void *arg, int fd, int status)
 {
     struct sl_app *app = arg;
-
     sl_native_accept(app->native, fd, status);
 }
 
@@ -170,14 +161,13 @@ static int listen_on(struct sl_app *app)
     const struct sl_listen_conf *conf = &sl_driver_conf(app->driver)->listen;
     char path[512], error[1024];
     int fd = -1, r = sl_notify_listen_fd(&fd);
-
     if (r != 0) {
         sl_log(&app->log, SL_LOG_ERROR, "listener", "systemd hands over several sockets; one is wanted");
         return r;
     }
     if (fd >= 0) {
         r = sl_listener_adopt(&app->loop, &app->log, fd, on_accept, app, error, sizeof error, &app->listener);
-        (void)snprintf(path, sizeof path, "(from systemd)");
+        snprintf(path, sizeof path, "(from systemd)");
     } else {
         const char *named = app->options->socket != NULL ? app->options->socket : conf->path;
         if (named == NULL && sl_app_default_socket(app->options->one_user, path, sizeof path) != 0) {
@@ -195,7 +185,7 @@ static int listen_on(struct sl_app *app)
         if (r == 0)
             sl_app_keep_place(app, options.path, on_out_of_reach);
         if (named != NULL)
-            (void)snprintf(path, sizeof path, "%s", named);
+            snprintf(path, sizeof path, "%s", named);
     }
     if (r != 0) {
         sl_log(&app->log, SL_LOG_ERROR, "listener", "%s", error);
@@ -203,14 +193,13 @@ static int listen_on(struct sl_app *app)
     }
     sl_listener_closed_by(app->listener, sl_watch_jobs(app->watch));
     sl_log(&app->log, SL_LOG_NOTICE, "listener", "socket=%s", path);
-    return SL_OK;
+    return 0;
 }
 
 /* Without its mux sockets the daemon serves all others. */
 static void listen_for_mux(struct sl_app *app)
 {
     char error[1024];
-
     if (sl_mux_prepare(sl_driver_conf(app->driver), error, sizeof error) != 0)
         sl_log(&app->log, SL_LOG_ERROR, "listener", "no target has a mux socket: %s", error);
     else
@@ -228,7 +217,6 @@ static int handle_signals(struct sl_app *app)
         {&app->sigint, on_stop_signal, SIGINT},
         {&app->sighup, on_reload_signal, SIGHUP},
     };
-
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
         int r = uv_signal_init(&app->loop, signals[i].handle);
         if (r == 0) {
@@ -240,13 +228,12 @@ static int handle_signals(struct sl_app *app)
             return SL_E_INTERNAL;
         }
     }
-    return SL_OK;
+    return 0;
 }
 
 static int build(struct sl_app *app, struct sl_conf *conf)
 {
     const struct sl_native_hooks hooks = {.reload = on_reload_asked, .mux_path = on_mux_path_asked, .arg = app};
-
     int r = sl_notify_new(&app->loop, &app->notify);
     if (r == 0)
         r = sl_hang_jobs_new(&app->loop, SL_HANG_PER_KEY, &app->readers);
@@ -279,7 +266,6 @@ static int build(struct sl_app *app, struct sl_conf *conf)
 static int load_first(struct sl_app *app, struct sl_conf **ret_conf)
 {
     struct sl_load load = {.file = NULL};
-
     int r = sl_load_init(&load, app->options);
     if (r == 0) {
         sl_load_run(&load);
@@ -307,7 +293,6 @@ static int load_first(struct sl_app *app, struct sl_conf **ret_conf)
 static void name_open_handle(uv_handle_t *handle, void *arg)
 {
     const struct sl_app *app = arg;
-
     sl_log(&app->log, SL_LOG_ERROR, "stop", "a handle was left open: type=%s closing=%d",
         uv_handle_type_name(uv_handle_get_type(handle)), uv_is_closing(handle));
 }
@@ -316,7 +301,6 @@ static void name_open_handle(uv_handle_t *handle, void *arg)
 static int run(struct sl_app *app, struct sl_conf *conf)
 {
     int code = SL_EXIT_OK;
-
     if (build(app, conf) == 0) {
         sl_notify_ready();
         on_change(app);
@@ -342,7 +326,6 @@ int sl_app_run(const struct sl_app_options *options)
     struct sl_app *app = calloc(1, sizeof *app);
     struct sl_conf *conf = NULL;
     int code;
-
     if (app == NULL)
         return SL_EXIT_FAILED;
     app->options = options;

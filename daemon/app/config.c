@@ -26,19 +26,18 @@
 int sl_app_default_socket(bool one_user, char *buf, size_t size)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-
     if (!one_user) {
-        (void)snprintf(buf, size, "%s", SYSTEM_SOCKET);
-        return SL_OK;
+        snprintf(buf, size, "%s", SYSTEM_SOCKET);
+        return 0;
     }
     if (runtime == NULL || runtime[0] != '/') {
-        (void)snprintf(buf, size,
+        snprintf(buf, size,
             "XDG_RUNTIME_DIR is not set, so there is no default place for the socket: name one with --socket PATH");
         return SL_E_INVALID;
     }
     /* Cut, it would not be the path that clients look at: the listener refuses paths of this length anyway. */
-    (void)snprintf(buf, size, "%s/%s", runtime, USER_SOCKET);
-    return SL_OK;
+    snprintf(buf, size, "%s/%s", runtime, USER_SOCKET);
+    return 0;
 }
 
 /* The user's own file where there is one. 0 or SL_E_NOMEM; *ret_file NULL: none. */
@@ -47,17 +46,16 @@ static int user_file(char **ret_file)
     const char *base = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     const bool set = base != NULL && base[0] == '/';
     char *file = NULL;
-
     *ret_file = NULL;
     if (!set && (home == NULL || home[0] != '/'))
-        return SL_OK;
+        return 0;
     if (asprintf(&file, "%s%s/%s", set ? base : home, set ? "" : "/.config", USER_CONFIG) < 0)
         return SL_E_NOMEM;
     if (access(file, F_OK) == 0)
         *ret_file = file;
     else
         free(file);
-    return SL_OK;
+    return 0;
 }
 
 int sl_load_init(struct sl_load *load, const struct sl_app_options *options)
@@ -69,14 +67,13 @@ int sl_load_init(struct sl_load *load, const struct sl_app_options *options)
     if (options->config_file == NULL && options->one_user)
         return user_file(&load->file);
     load->file = strdup(options->config_file != NULL ? options->config_file : SYSTEM_CONFIG);
-    return load->file != NULL ? SL_OK : SL_E_NOMEM;
+    return load->file != NULL ? 0 : SL_E_NOMEM;
 }
 
 void sl_load_run(struct sl_load *load)
 {
     struct sl_conf_errors errors = {.left_out = 0};
     struct sl_conf *conf = NULL;
-
     if (load->file != NULL)
         load->status = sl_conf_load(load->file, load->one_user, &load->algorithms, &conf, &errors);
     else
@@ -98,7 +95,6 @@ char *sl_load_error_text(const struct sl_load *load)
 {
     char *text = NULL;
     size_t size = 0;
-
     FILE *out = open_memstream(&text, &size);
     if (out == NULL)
         return NULL;
@@ -119,7 +115,6 @@ int sl_app_check(const char *file, bool one_user)
 {
     const struct sl_app_options options = {.config_file = file, .one_user = one_user};
     struct sl_load load = {.file = NULL};
-
     int r = sl_load_init(&load, &options);
     if (r == 0) {
         sl_load_run(&load);
@@ -143,7 +138,6 @@ static void log_change(
     void *arg, enum sl_conf_change change, struct sl_target_conf *old_target, struct sl_target_conf *new_target)
 {
     const struct sl_app *app = arg;
-
     if (change != SL_CONF_SAME)
         sl_log(&app->log, SL_LOG_NOTICE, "reload", "target=%s change=%s",
             new_target != NULL ? new_target->name : old_target->name, sl_conf_change_name(change));
@@ -162,7 +156,6 @@ static int apply(struct sl_app *app, struct sl_load *load)
 {
     const char *restart = sl_conf_needs_restart(sl_driver_conf(app->driver), load->conf);
     char error[1024];
-
     int r = sl_mux_prepare(load->conf, error, sizeof error);
     if (r != 0) {
         (void)sl_strv_add(&load->errors.lines, error);
@@ -177,7 +170,7 @@ static int apply(struct sl_app *app, struct sl_load *load)
         return r;
     load->conf = NULL;
     sl_mux_configure(app->mux);
-    return SL_OK;
+    return 0;
 }
 
 static void answer(struct sl_reload_waiters *waiters, int status, const char *text)
@@ -212,7 +205,6 @@ static void on_read(void *arg, void *data)
 {
     struct sl_app *app = arg;
     const bool again = app->reload == SL_RELOAD_READING_STALE;
-
     app->reading = NULL;
     app->reload = SL_RELOAD_NONE;
     if (data != NULL)
@@ -248,7 +240,6 @@ static const struct sl_hang_kind read_kind = {do_read, on_read, dispose};
 static int start_reading(struct sl_app *app)
 {
     struct sl_load *load = calloc(1, sizeof *load);
-
     int r = load == NULL ? SL_E_NOMEM : sl_load_init(load, app->options);
     if (r == 0)
         r = sl_hang_job_start(app->readers, &read_kind, 0, load, app, LATE_MS, &app->reading);
@@ -260,7 +251,7 @@ static int start_reading(struct sl_app *app)
     }
     app->reload = SL_RELOAD_READING;
     sl_notify_reloading();
-    return SL_OK;
+    return 0;
 }
 
 void sl_app_stop_reading(struct sl_app *app)
@@ -277,7 +268,6 @@ int sl_app_reload(struct sl_app *app, sl_native_reloaded_fn fn, void *arg)
 {
     const bool reading = app->reload != SL_RELOAD_NONE;
     struct sl_reload_waiters *waiters = reading ? &app->next : &app->now;
-
     if (app->phase != SL_APP_RUNNING)
         return SL_E_SHUTDOWN;
     if (fn != NULL && waiters->count == SL_RELOAD_WAITERS)
@@ -293,5 +283,5 @@ int sl_app_reload(struct sl_app *app, sl_native_reloaded_fn fn, void *arg)
         waiters->item[waiters->count].done = fn;
         waiters->item[waiters->count++].arg = arg;
     }
-    return SL_OK;
+    return 0;
 }

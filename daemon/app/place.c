@@ -18,7 +18,6 @@
 static bool has_leases(const struct sl_app *app)
 {
     struct sl_driver_totals totals;
-
     sl_driver_totals(app->driver, &totals);
     return totals.leased > 0 || totals.waiters > 0 || totals.draining > 0;
 }
@@ -28,7 +27,6 @@ static void end_if_over(struct sl_app *app, int status, const char *error)
     const uint64_t since = uv_now(&app->loop) - app->lost_ms;
     const bool others = status == SL_E_BUSY && since >= OTHERS_MS;
     const bool alone = app->options->one_user && since >= GONE_MS && !sl_mux_is_reachable(app->mux);
-
     if ((!others && !alone) || has_leases(app))
         return;
     sl_log(&app->log, SL_LOG_NOTICE, "stop", "reason=unreachable: %s; no lease is left, so this daemon ends", error);
@@ -40,7 +38,6 @@ static bool look(void *arg)
     struct sl_app *app = arg;
     char error[1024];
     bool made;
-
     int r = sl_listener_keep(app->listener, &made, error, sizeof error);
     if (r == 0) {
         if (made)
@@ -61,9 +58,8 @@ void sl_app_keep_place(struct sl_app *app, const char *path, void (*end)(struct 
     char directory[512];
     const char *slash = strrchr(path, '/');
     const size_t len = slash == NULL ? 0 : (size_t)(slash - path);
-
     app->end = end;
-    (void)snprintf(directory, sizeof directory, "%.*s", len == 0 ? 1 : (int)len, slash == NULL ? "." : path);
+    snprintf(directory, sizeof directory, "%.*s", len == 0 ? 1 : (int)len, slash == NULL ? "." : path);
     if (sl_dir_watch_new(&app->loop, directory, SL_DIR_WATCH_MS, look, app, &app->place) != 0)
         sl_log(&app->log, SL_LOG_WARNING, "listener", "nobody looks whether the socket stays: out of memory");
 }

@@ -5,7 +5,6 @@
 const char *sl_texts_keep(struct sl_texts *texts, struct sl_bytes bytes)
 {
     char *text = texts->at;
-
     if (bytes.len > 0)
         memcpy(text, bytes.data, bytes.len);
     text[bytes.len] = '\0';

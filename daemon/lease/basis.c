@@ -22,14 +22,12 @@
 static bool is_for_good(int status)
 {
     enum sl_dial_failure failure = sl_dial_failure_of(status);
-
     return failure == SL_DIAL_REJECTED || failure == SL_DIAL_UNTRUSTED;
 }
 
 void sl_driver_basis_failed(struct sl_driver_conn *slot, int status)
 {
     struct sl_driver_target *target = slot->target;
-
     if (!is_for_good(status) || slot->conn == NULL)
         return;
     sl_conn_basis(slot->conn, &target->refused);
@@ -40,7 +38,6 @@ void sl_driver_basis_failed(struct sl_driver_conn *slot, int status)
 static int blocked_by(const struct sl_driver *d, const struct sl_driver_target *target)
 {
     struct sl_pool_target_info info;
-
     if (!sl_pool_target_info(d->pool, target->index, &info) || info.retry_at_ms <= uv_now(d->loop))
         return 0;
     return is_for_good(info.last_status) ? info.last_status : 0;
@@ -57,7 +54,6 @@ uint64_t sl_driver_basis_retry_ms(
     const struct sl_driver *d, const struct sl_driver_target *target, int status, uint64_t retry_at_ms)
 {
     const uint64_t knock_ms = target->refused_ms + SL_KNOCK_MS;
-
     return may_knock(d, target, status) && knock_ms < retry_at_ms ? knock_ms : retry_at_ms;
 }
 
@@ -82,11 +78,9 @@ static bool is_mended(const struct sl_basis *refused, const struct sl_basis *now
 static bool is_listed(const char *addresses, const char *address)
 {
     const size_t len = strlen(address);
-
-    for (const char *at = addresses; (at = strstr(at, address)) != NULL; at++) {
+    for (const char *at = addresses; (at = strstr(at, address)) != NULL; at++)
         if ((at == addresses || at[-1] == '\n') && at[len] == '\n')
             return true;
-    }
     return false;
 }
 
@@ -95,7 +89,6 @@ static bool is_outdated(const struct sl_conn *conn, const struct sl_basis *now, 
 {
     struct sl_basis was;
     struct sl_conn_info info;
-
     sl_conn_basis(conn, &was);
     sl_conn_info(conn, &info);
     return is_other(was.host_keys, now->host_keys) || is_other(was.keys, now->keys) ||
@@ -106,7 +99,6 @@ static bool is_outdated(const struct sl_conn *conn, const struct sl_basis *now, 
 static bool has_outdated(const struct sl_driver_target *target, const struct sl_basis *now, const char *addresses)
 {
     const struct sl_driver_conn *slot;
-
     TAILQ_FOREACH(slot, &target->conns, of_target)
     {
         if (slot->conn != NULL && slot->lost_status == 0 && slot->identity == target->identity &&
@@ -137,7 +129,6 @@ static void pardon(struct sl_driver *d, struct sl_driver_target *target)
 static void let_go(struct sl_driver *d, struct sl_driver_target *target)
 {
     struct sl_lease *lease;
-
     TAILQ_FOREACH(lease, &target->leases, link)
     {
         if (lease->looking == SL_LOOKING_AWAITED) {
@@ -154,7 +145,6 @@ static void on_looked(void *arg, const struct sl_basis *now, const char *address
     const int status = blocked_by(d, target);
     const bool knocks =
         status != 0 && may_knock(d, target, status) && uv_now(d->loop) - target->refused_ms >= SL_KNOCK_MS;
-
     target->look = NULL;
     if (has_outdated(target, now, addresses)) {
         sl_log(d->log, SL_LOG_NOTICE, "targets", "target=%s: its files or addresses have changed: new logins",
@@ -178,7 +168,6 @@ static void look(struct sl_driver *d, struct sl_driver_target *target, bool reso
 static bool is_awaited(const struct sl_driver_target *target)
 {
     const struct sl_lease *lease;
-
     TAILQ_FOREACH(lease, &target->leases, link)
     {
         if (lease->looking == SL_LOOKING_AWAITED && lease->phase == SL_LEASE_PHASE_ASKING)
@@ -192,7 +181,6 @@ static void on_tick(uv_timer_t *timer)
     struct sl_driver *d = timer->data;
     const uint64_t now = uv_now(d->loop);
     bool any = false;
-
     for (uint32_t i = 0; i < d->target_count; i++) {
         struct sl_driver_target *target = d->target[i];
         if (target == NULL || !is_awaited(target))
@@ -212,7 +200,6 @@ bool sl_driver_basis_awaits(struct sl_lease *lease)
     struct sl_driver *d = lease->driver;
     struct sl_driver_target *target = lease->target;
     const uint64_t age_ms = uv_now(d->loop) - target->looked_ms;
-
     if (lease->looking != SL_LOOKING_NOT || d->phase != SL_PHASE_RUNNING)
         return false;
     if (target->look != NULL ? age_ms >= LOOK_WAIT_MS : blocked_by(d, target) == 0)
@@ -246,8 +233,7 @@ void sl_driver_basis_forget(struct sl_driver_target *target)
 
 void sl_driver_basis_forget_all(struct sl_driver *d)
 {
-    for (uint32_t i = 0; i < d->target_count; i++) {
+    for (uint32_t i = 0; i < d->target_count; i++)
         if (d->target[i] != NULL)
             sl_driver_basis_forget(d->target[i]);
-    }
 }

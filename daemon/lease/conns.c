@@ -15,9 +15,8 @@
 int sl_driver_conns_reserve(struct sl_driver *d, uint32_t count)
 {
     uint32_t chunks = count / SL_CONNS_PER_CHUNK + (count % SL_CONNS_PER_CHUNK != 0);
-
     if (chunks <= d->chunk_count)
-        return SL_OK;
+        return 0;
     struct sl_conn_chunk **table = realloc(d->chunk, chunks * sizeof(struct sl_conn_chunk *));
     if (table == NULL)
         return SL_E_NOMEM;
@@ -32,7 +31,7 @@ int sl_driver_conns_reserve(struct sl_driver *d, uint32_t count)
         }
         d->chunk[d->chunk_count++] = chunk;
     }
-    return SL_OK;
+    return 0;
 }
 
 void sl_driver_conns_free(struct sl_driver *d)
@@ -61,7 +60,6 @@ struct sl_driver_conn *sl_driver_conn_find(struct sl_driver *d, struct sl_id id)
 static void on_ready(void *arg)
 {
     struct sl_driver_conn *slot = arg;
-
     free(slot->target->last_error);
     slot->target->last_error = NULL;
     sl_driver_note(slot->driver, &slot->work, SL_TODO_READY);
@@ -83,7 +81,6 @@ static void on_lost(void *arg, int status, const char *text)
 static void on_pong(void *arg)
 {
     struct sl_driver_conn *slot = arg;
-
     sl_driver_note(slot->driver, &slot->work, SL_TODO_ALIVE);
 }
 
@@ -91,7 +88,6 @@ static void on_pong(void *arg)
 static void on_answered(void *arg)
 {
     struct sl_driver_conn *slot = arg;
-
     slot->answered = true;
     sl_driver_note(slot->driver, &slot->work, SL_TODO_ALIVE);
 }
@@ -104,7 +100,6 @@ static void on_drained(void *arg, struct sl_party *party, const struct sl_drain_
 static void on_crowded(void *arg, struct sl_party *party)
 {
     struct sl_driver_conn *slot = arg;
-
     sl_driver_note(slot->driver, &sl_driver_lease_of_party(slot, party)->work, SL_TODO_CROWDED);
 }
 
@@ -112,7 +107,6 @@ static void on_closed(void *arg)
 {
     struct sl_driver_conn *slot = arg;
     struct sl_lease *lease;
-
     TAILQ_FOREACH(lease, &slot->leases, on_conn)
     lease->party = NULL; /* gone with it */
     slot->conn = NULL;
@@ -158,7 +152,6 @@ void sl_driver_conn_event(struct sl_driver_conn *slot, unsigned todo, struct sl_
 static struct sl_driver_conn *take_slot(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_driver_conn *slot = slot_at(d, act->conn.index);
-
     assert(sl_id_is_none(slot->id) && slot->conn == NULL && act->target < d->target_count);
     slot->id = act->conn;
     slot->target = d->target[act->target];
@@ -185,7 +178,6 @@ void sl_driver_conn_dial(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_driver_conn *slot = sl_driver_conn_find(d, act->conn);
     int r = sl_conn_open(d->transport, slot->target->conf, slot->target->compat, &conn_handler, slot, &slot->conn);
-
     if (r != 0)
         lost(slot, r, sl_status_text(r));
 }
@@ -194,7 +186,6 @@ void sl_driver_conn_ping(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_driver_conn *slot = sl_driver_conn_find(d, act->conn);
     const struct sl_policy *policy = &slot->target->conf->policy;
-
     if (slot->lost_status != 0)
         return; /* the core is about to hear of it */
     uint64_t silent_ms = uv_now(d->loop) - sl_conn_last_received_ms(slot->conn);
@@ -210,7 +201,6 @@ void sl_driver_conn_ping(struct sl_driver *d, const struct sl_action *act)
 void sl_driver_conn_close(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_driver_conn *slot = sl_driver_conn_find(d, act->conn);
-
     if (slot->conn != NULL)
         sl_conn_close(slot->conn);
     else
@@ -231,7 +221,6 @@ static enum sl_log_level move_level(const struct sl_action *act)
 static void remember_error(struct sl_driver_conn *slot)
 {
     struct sl_driver_target *target = slot->target;
-
     free(target->last_error);
     target->last_error = slot->lost_text != NULL ? strdup(slot->lost_text) : NULL;
 }
@@ -240,7 +229,6 @@ static void remember_error(struct sl_driver_conn *slot)
 static bool was_wasted(const struct sl_driver_conn *slot, const struct sl_action *act)
 {
     struct sl_pool_target_info info;
-
     return act->reason == SL_REASON_CONNECTION_LOST && !slot->answered &&
            sl_pool_target_info(slot->driver->pool, act->target, &info) && info.failures > 0;
 }
@@ -251,7 +239,6 @@ void sl_driver_conn_moved(struct sl_driver *d, const struct sl_action *act)
     struct sl_driver_conn *slot =
         act->conn_from == SL_CONN_GONE ? take_slot(d, act) : sl_driver_conn_find(d, act->conn);
     enum sl_log_level level = move_level(act);
-
     d->counters.conn[act->conn_to][act->reason]++;
     d->moved = true;
     if (d->log != NULL && level <= d->log->level) {

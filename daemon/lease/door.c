@@ -11,10 +11,9 @@ static int find(const struct sl_driver *d, const char *name, struct sl_target_co
 {
     const struct sl_driver_target *target = sl_driver_targets_known(d, name);
     bool same = false;
-
     if (target != NULL) {
         *ret_conf = sl_target_conf_ref(target->conf);
-        return SL_OK;
+        return 0;
     }
     int r = d->conf->one_user ? sl_conf_adhoc(d->conf, name, ret_conf) : SL_E_NO_TARGET;
     if (r != SL_E_NO_TARGET)
@@ -24,7 +23,7 @@ static int find(const struct sl_driver *d, const char *name, struct sl_target_co
     if (!same)
         return r;
     *ret_conf = sl_target_conf_ref(conf);
-    return SL_OK;
+    return 0;
 }
 
 /* USER@TARGET is no target because the target has another user; who may lease that is told its name and user. */
@@ -33,7 +32,6 @@ static const struct sl_target_conf *of_another_user(
 {
     bool same = true;
     const struct sl_target_conf *conf = sl_conf_find_as(d->conf, name, &same);
-
     return !same && sl_target_conf_allows(conf, who) ? conf : NULL;
 }
 
@@ -42,18 +40,17 @@ void sl_driver_door_says(
 {
     char quoted[SL_LOG_QUOTE_SIZE];
     const struct sl_target_conf *other;
-
     if (status == SL_E_NO_TARGET && (other = of_another_user(d, name, who)) != NULL)
-        (void)snprintf(text, size, "no such target: %s (%s logs in as %s)", sl_log_quote(quoted, sizeof quoted, name),
+        snprintf(text, size, "no such target: %s (%s logs in as %s)", sl_log_quote(quoted, sizeof quoted, name),
             other->name, other->user != NULL ? other->user : "nobody");
     else if (status == SL_E_NO_TARGET) /* a name that nobody has checked: it ends on somebody's terminal */
-        (void)snprintf(text, size, "no such target: %s", sl_log_quote(quoted, sizeof quoted, name));
+        snprintf(text, size, "no such target: %s", sl_log_quote(quoted, sizeof quoted, name));
     else if (status == SL_E_NOT_ALLOWED)
-        (void)snprintf(text, size, "not allowed to lease %s", name);
+        snprintf(text, size, "not allowed to lease %s", name);
     else if (status == SL_E_LIMIT)
-        (void)snprintf(text, size, "target %s: the daemon knows too many targets already (limits.targets)", name);
+        snprintf(text, size, "target %s: the daemon knows too many targets already (limits.targets)", name);
     else
-        (void)snprintf(text, size, "target %s: %s", name, sl_status_text(status));
+        snprintf(text, size, "target %s: %s", name, sl_status_text(status));
 }
 
 int sl_driver_admit(const struct sl_driver *d, const char *name, const struct sl_who *who,
@@ -61,7 +58,6 @@ int sl_driver_admit(const struct sl_driver *d, const char *name, const struct sl
 {
     struct sl_target_conf *conf = NULL;
     int r = find(d, name, &conf);
-
     if (r == 0 && !sl_target_conf_allows(conf, who)) {
         sl_target_conf_unref(conf);
         r = SL_E_NOT_ALLOWED;

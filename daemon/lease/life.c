@@ -62,7 +62,6 @@ static void free_lease(struct sl_lease *lease)
 static void bury(struct sl_lease *lease)
 {
     struct sl_driver *d = lease->driver;
-
     mute(lease);
     sl_driver_lease_leave(lease);
     sl_driver_forget(d, &lease->work);
@@ -94,7 +93,6 @@ static void finish(struct sl_lease *lease)
 void sl_driver_leases_bury(struct sl_driver *d)
 {
     struct sl_lease *lease, *next;
-
     for (lease = TAILQ_FIRST(&d->over); lease != NULL; lease = next) {
         next = TAILQ_NEXT(lease, link);
         bury(lease);
@@ -103,10 +101,9 @@ void sl_driver_leases_bury(struct sl_driver *d)
 
 void sl_driver_leases_free(struct sl_driver *d)
 {
-    for (uint32_t i = 0; i < d->lease_slot_count; i++) {
+    for (uint32_t i = 0; i < d->lease_slot_count; i++)
         if (d->lease_slot[i].lease != NULL)
             bury(d->lease_slot[i].lease);
-    }
     free(d->lease_slot);
 }
 
@@ -123,7 +120,6 @@ static void look_for_target(struct sl_lease *lease, const char *name)
     struct sl_target_conf *conf = NULL;
     char text[SL_REFUSAL_SIZE];
     int r = sl_driver_admit(d, name, &lease->who, &conf, text, sizeof text);
-
     if (r == 0) {
         r = sl_driver_targets_take(d, conf, &lease->target);
         if (r != 0)
@@ -138,7 +134,6 @@ int sl_lease_acquire(struct sl_driver *d, const struct sl_lease_wish *wish, cons
     void *arg, struct sl_lease **ret_lease)
 {
     struct sl_lease *lease = calloc(1, sizeof *lease);
-
     if (lease == NULL)
         return SL_E_NOMEM;
     lease->driver = d;
@@ -160,7 +155,7 @@ int sl_lease_acquire(struct sl_driver *d, const struct sl_lease_wish *wish, cons
     TAILQ_INSERT_TAIL(sl_driver_lease_home(lease), lease, link);
     sl_driver_note(d, &lease->work, lease->target != NULL ? SL_TODO_ACQUIRE : SL_TODO_REFUSE);
     *ret_lease = lease;
-    return SL_OK;
+    return 0;
 }
 
 void sl_lease_renew(struct sl_lease *lease, uint64_t lease_timeout_ms)
@@ -212,13 +207,12 @@ int sl_driver_revoke(struct sl_driver *d, uint64_t lease_id, const struct sl_who
 {
     struct sl_lease *lease = by_number(d, lease_id);
     const bool admin = sl_conf_is_admin(d->conf, who);
-
     if (lease == NULL)
         return SL_E_NO_LEASE;
     if (!admin && lease->who.uid != who->uid)
         return SL_E_NOT_ALLOWED;
     sl_driver_note(d, &lease->work, SL_TODO_REVOKE);
-    return SL_OK;
+    return 0;
 }
 
 /* --- what the core hears ------------------------------------------------------------------------------------------ */
@@ -227,7 +221,6 @@ static void count_refusal(const struct sl_lease *lease, const char *text)
 {
     struct sl_driver *d = lease->driver;
     char quoted[SL_LOG_QUOTE_SIZE];
-
     if (lease->refuse_status == SL_E_NO_TARGET)
         d->counters.lease[SL_LEASE_REFUSED][SL_REASON_NO_TARGET]++;
     else if (lease->refuse_status == SL_E_NOT_ALLOWED)
@@ -321,7 +314,6 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
 static uint32_t left_ms(const struct sl_driver *d, uint64_t deadline_ms)
 {
     uint64_t now = uv_now(d->loop), left = deadline_ms > now ? deadline_ms - now : 0;
-
     return left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
 }
 
@@ -336,7 +328,6 @@ static void leave_lost(struct sl_lease *lease)
 static void on_grant(struct sl_lease *lease, const struct sl_action *act)
 {
     struct sl_driver *d = lease->driver;
-
     /* Without memory for it the lease can be given back, and open no streams. */
     (void)sl_party_begin(lease->conn->conn, &lease->party);
     if (lease->conn->lost_status != 0)
@@ -356,7 +347,6 @@ static void on_grant(struct sl_lease *lease, const struct sl_action *act)
 static void on_refuse(struct sl_lease *lease, const struct sl_action *act)
 {
     char text[SL_REFUSAL_SIZE];
-
     if (act->reason == SL_REASON_RELEASED) {
         lease->handler->on_released(lease->arg);
         return;
@@ -370,7 +360,6 @@ static void on_notice(struct sl_lease *lease, const struct sl_action *act)
     struct sl_driver *d = lease->driver;
     char text[SL_REFUSAL_SIZE];
     uint64_t waited = uv_now(d->loop) - lease->asked_ms;
-
     sl_driver_waiting(lease, act->status, text, sizeof text);
     lease->handler->on_waiting(lease->arg, act->position, waited > UINT32_MAX ? UINT32_MAX : (uint32_t)waited, text);
 }
@@ -378,7 +367,6 @@ static void on_notice(struct sl_lease *lease, const struct sl_action *act)
 static void on_ended(struct sl_lease *lease, const struct sl_action *act)
 {
     char text[SL_REFUSAL_SIZE];
-
     sl_driver_ending(lease, act->reason, act->status, text, sizeof text);
     lease->handler->on_ended(lease->arg, act->status, text);
 }
@@ -387,11 +375,10 @@ static void log_move(const struct sl_lease *lease, enum sl_log_level level, cons
 {
     const struct sl_log *log = lease->driver->log;
     char label[SL_LOG_QUOTE_SIZE], conn[48] = "";
-
     if (log == NULL || level > log->level)
         return;
     if (!sl_id_is_none(act->conn))
-        (void)snprintf(conn, sizeof conn, " conn=%u.%u", act->conn.index, act->conn.generation);
+        snprintf(conn, sizeof conn, " conn=%u.%u", act->conn.index, act->conn.generation);
     sl_log(log, level, "lease", "lease=%llu target=%s%s pid=%ld uid=%lu label=%s %s -> %s reason=%s%s%s",
         (unsigned long long)lease->number, lease->target->conf->name, conn, (long)lease->who.pid,
         (unsigned long)lease->who.uid, sl_log_quote(label, sizeof label, lease->label),
@@ -403,7 +390,6 @@ static void log_move(const struct sl_lease *lease, enum sl_log_level level, cons
 static void note_refusal(struct sl_lease *lease, const struct sl_action *act)
 {
     struct sl_action moved = *act;
-
     moved.lease_from = SL_LEASE_NONE;
     moved.lease_to = SL_LEASE_REFUSED;
     lease->driver->counters.lease[SL_LEASE_REFUSED][act->reason]++;
@@ -413,7 +399,6 @@ static void note_refusal(struct sl_lease *lease, const struct sl_action *act)
 void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
-
     if (lease == NULL || lease->phase >= SL_LEASE_PHASE_DRAINING)
         return;
     const bool waiting = lease->phase == SL_LEASE_PHASE_ASKING, gone = lease->phase == SL_LEASE_PHASE_ABANDONED;
@@ -473,7 +458,6 @@ static enum sl_log_level move_level(const struct sl_action *act)
 static void park(struct sl_lease *lease)
 {
     struct sl_party *party = lease->party;
-
     sl_party_park(party);
     sl_driver_lease_leave(lease);
     lease->party = party;
@@ -482,7 +466,6 @@ static void park(struct sl_lease *lease)
 void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
-
     d->counters.lease[act->lease_to][act->reason]++;
     d->moved = true;
     if (lease == NULL || lease->phase >= SL_LEASE_PHASE_DRAINING)

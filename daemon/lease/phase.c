@@ -27,7 +27,7 @@ int sl_driver_lease_name(struct sl_driver *d, struct sl_lease *lease)
     d->lease_slot_free = d->lease_slot[index].next_free;
     d->lease_slot[index].lease = lease;
     lease->slot = (struct sl_id){.index = index, .generation = d->lease_slot[index].generation};
-    return SL_OK;
+    return 0;
 }
 
 void sl_driver_lease_unname(struct sl_lease *lease)
@@ -35,7 +35,6 @@ void sl_driver_lease_unname(struct sl_lease *lease)
     struct sl_driver *d = lease->driver;
     const struct sl_id name = lease->slot;
     struct sl_lease_entry *entry = &d->lease_slot[name.index];
-
     entry->lease = NULL;
     entry->generation = entry->generation == UINT32_MAX ? 1 : entry->generation + 1;
     entry->next_free = d->lease_slot_free;
@@ -45,7 +44,6 @@ void sl_driver_lease_unname(struct sl_lease *lease)
 struct sl_lease *sl_driver_lease_by_tag(struct sl_driver *d, uint64_t tag)
 {
     struct sl_id name = sl_id_unpack(tag);
-
     if (name.index >= d->lease_slot_count || d->lease_slot[name.index].generation != name.generation)
         return NULL;
     return d->lease_slot[name.index].lease;
@@ -76,7 +74,6 @@ static const unsigned allowed[] = {
 void sl_driver_lease_move(struct sl_lease *lease, enum sl_lease_phase phase)
 {
     struct sl_driver_lease_list *from = sl_driver_lease_home(lease), *to;
-
     assert((allowed[lease->phase] & 1u << phase) != 0);
     lease->phase = phase;
     to = sl_driver_lease_home(lease);
@@ -103,7 +100,6 @@ void sl_driver_lease_leave(struct sl_lease *lease)
 struct sl_lease *sl_driver_lease_of_party(struct sl_driver_conn *slot, const struct sl_party *party)
 {
     struct sl_lease *lease;
-
     TAILQ_FOREACH(lease, &slot->leases, on_conn)
     {
         if (lease->party == party)

@@ -9,7 +9,6 @@
 void sl_driver_lease_drain(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
-
     assert(lease != NULL && lease->phase == SL_LEASE_PHASE_OVER && lease->conn != NULL);
     lease->reclaim = act->reason;
     sl_driver_lease_move(lease, SL_LEASE_PHASE_DRAINING);
@@ -53,7 +52,6 @@ void sl_driver_leases_uncleaned(struct sl_driver_conn *slot, const struct sl_act
     struct sl_driver *d = slot->driver;
     const bool lost = act->reason == SL_REASON_CONNECTION_LOST || act->reason == SL_REASON_DEAD;
     struct sl_lease *lease;
-
     TAILQ_FOREACH(lease, &slot->leases, on_conn)
     {
         if (lease->uncleaned == 0)
@@ -71,7 +69,6 @@ void sl_driver_leases_uncleaned(struct sl_driver_conn *slot, const struct sl_act
 void sl_driver_leases_leave(struct sl_driver_conn *slot)
 {
     struct sl_lease *lease;
-
     while ((lease = TAILQ_FIRST(&slot->leases)) != NULL) {
         if (lease->phase == SL_LEASE_PHASE_DRAINING)
             sl_driver_lease_move(lease, SL_LEASE_PHASE_OVER);

@@ -22,7 +22,6 @@
 static uint32_t position_of(const struct sl_driver *d, const char *name, bool *ret_found)
 {
     uint32_t low = 0, high = d->named_count;
-
     *ret_found = false;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -43,7 +42,6 @@ struct sl_driver_target *sl_driver_targets_known(const struct sl_driver *d, cons
 {
     bool found;
     uint32_t at = position_of(d, name, &found);
-
     if (!found)
         return NULL;
     assert(d->by_name[at] != NULL);
@@ -63,7 +61,7 @@ static int free_place(struct sl_driver *d, uint32_t *ret_index)
     for (uint32_t i = 0; i < d->target_count; i++) {
         if (d->target[i] == NULL) {
             *ret_index = i;
-            return SL_OK;
+            return 0;
         }
     }
     if (d->target_count == SL_POOL_TARGETS_MAX)
@@ -76,7 +74,7 @@ static int free_place(struct sl_driver *d, uint32_t *ret_index)
     *ret_index = d->target_count;
     d->target = table;
     d->target_count = count;
-    return SL_OK;
+    return 0;
 }
 
 /* A target in a place of its own, without a name for clients yet. Takes a reference to `conf`. */
@@ -84,7 +82,6 @@ static int new_target(struct sl_driver *d, struct sl_target_conf *conf, struct s
 {
     uint32_t index = 0;
     int r = free_place(d, &index);
-
     if (r != 0)
         return r;
     struct sl_driver_target *target = calloc(1, sizeof *target);
@@ -105,7 +102,7 @@ static int new_target(struct sl_driver *d, struct sl_target_conf *conf, struct s
     TAILQ_INIT(&target->conns);
     d->target[index] = target;
     *ret_target = target;
-    return SL_OK;
+    return 0;
 }
 
 static void free_target(struct sl_driver *d, struct sl_driver_target *target)
@@ -122,7 +119,6 @@ static void free_target(struct sl_driver *d, struct sl_driver_target *target)
 void sl_driver_targets_collect(struct sl_driver *d)
 {
     struct sl_driver_target *target, *next;
-
     for (target = TAILQ_FIRST(&d->removed); target != NULL; target = next) {
         next = TAILQ_NEXT(target, removed);
         if (TAILQ_EMPTY(&target->leases) && TAILQ_EMPTY(&target->conns)) {
@@ -134,10 +130,9 @@ void sl_driver_targets_collect(struct sl_driver *d)
 
 void sl_driver_targets_free(struct sl_driver *d)
 {
-    for (uint32_t i = 0; i < d->target_count; i++) {
+    for (uint32_t i = 0; i < d->target_count; i++)
         if (d->target[i] != NULL)
             free_target(d, d->target[i]);
-    }
     free(d->target);
     free(d->by_name);
 }
@@ -162,7 +157,6 @@ static int tell_core(
     struct sl_driver *d, const struct sl_limits *limits, const struct plan *plan, uint32_t count, uint64_t pardon)
 {
     struct sl_pool_target *told = malloc((count + 1) * sizeof *told);
-
     if (told == NULL)
         return SL_E_NOMEM;
     for (uint32_t i = 0; i < count; i++) {
@@ -184,7 +178,6 @@ bool sl_driver_targets_configure(struct sl_driver *d)
 {
     struct plan *plan = malloc((d->named_count + 1) * sizeof *plan);
     int r = SL_E_NOMEM;
-
     for (uint32_t i = 0; plan != NULL && i < d->named_count; i++)
         plan[i] =
             (struct plan){.target = d->by_name[i], .conf = d->by_name[i]->conf, .identity = d->by_name[i]->identity};
@@ -206,7 +199,6 @@ bool sl_driver_targets_configure(struct sl_driver *d)
 static int by_name(const void *a, const void *b)
 {
     const struct plan *first = a, *second = b;
-
     return strcmp(first->conf->name, second->conf->name);
 }
 
@@ -214,7 +206,6 @@ static int plan_one(struct sl_driver *d, struct sl_target_conf *conf, struct pla
 {
     struct sl_driver_target *target = sl_driver_targets_known(d, conf->name);
     const bool fresh = target == NULL;
-
     if (fresh) {
         int r = new_target(d, conf, &target);
         if (r != 0)
@@ -227,7 +218,7 @@ static int plan_one(struct sl_driver *d, struct sl_target_conf *conf, struct pla
         .identity = same ? target->identity : ++d->identities,
         .fresh = fresh,
     };
-    return SL_OK;
+    return 0;
 }
 
 /* Those of the file, then the ad-hoc ones in use, made anew from the new defaults. */
@@ -255,7 +246,7 @@ static int make_plan(struct sl_driver *d, const struct sl_conf *conf, struct pla
         (*count)++;
     }
     qsort(plan, *count, sizeof *plan, by_name);
-    return SL_OK;
+    return 0;
 }
 
 static void drop_plan(struct sl_driver *d, struct plan *plan, uint32_t count)
@@ -284,10 +275,9 @@ static void carry_plan_out(struct sl_driver *d, struct sl_driver_target **named,
         target->conf = plan[i].conf;
         named[i] = target;
     }
-    for (uint32_t i = 0; i < d->named_count; i++) {
+    for (uint32_t i = 0; i < d->named_count; i++)
         if (d->by_name[i]->phase == SL_PHASE_REMOVED)
             remove_target(d, d->by_name[i]);
-    }
     free(d->by_name);
     free(plan);
     d->by_name = named;
@@ -301,7 +291,6 @@ int sl_driver_targets_apply(struct sl_driver *d, const struct sl_conf *conf)
     struct sl_driver_target **named = malloc(room * sizeof(struct sl_driver_target *));
     uint32_t count = 0;
     int r = SL_E_NOMEM;
-
     if (plan != NULL && named != NULL && (r = make_plan(d, conf, plan, &count)) == 0)
         r = tell_core(d, &conf->limits, plan, count, d->pardons + 1);
     if (r != 0) {
@@ -312,7 +301,7 @@ int sl_driver_targets_apply(struct sl_driver *d, const struct sl_conf *conf)
     carry_plan_out(d, named, plan, count);
     d->pardons++;
     d->configured = true; /* its actions are carried out with the next flush */
-    return SL_OK;
+    return 0;
 }
 
 /* --- ad hoc ------------------------------------------------------------------------------------------------------- */
@@ -321,7 +310,6 @@ static bool is_unused(const struct sl_driver *d, const struct sl_driver_target *
 {
     const uint64_t now = uv_now(d->loop);
     struct sl_pool_target_info info;
-
     if (!target->conf->adhoc || target->phase == SL_PHASE_NEW || !TAILQ_EMPTY(&target->leases) ||
         !TAILQ_EMPTY(&target->conns) || now - target->used_ms < unused_ms)
         return false;
@@ -332,7 +320,6 @@ static bool is_unused(const struct sl_driver *d, const struct sl_driver_target *
 void sl_driver_targets_sweep(struct sl_driver *d, uint64_t unused_ms)
 {
     uint32_t kept = 0, adhoc = 0;
-
     for (uint32_t i = 0; i < d->named_count; i++) {
         struct sl_driver_target *target = d->by_name[i];
         if (is_unused(d, target, unused_ms)) {
@@ -358,7 +345,6 @@ static int insert_adhoc(struct sl_driver *d, struct sl_target_conf *conf, struct
 {
     bool found;
     struct sl_driver_target **named = realloc(d->by_name, (d->named_count + 1) * sizeof(struct sl_driver_target *));
-
     if (named == NULL)
         return SL_E_NOMEM;
     d->by_name = named;
@@ -371,13 +357,12 @@ static int insert_adhoc(struct sl_driver *d, struct sl_target_conf *conf, struct
     d->named_count++;
     if (!uv_is_active((uv_handle_t *)&d->sweep_timer))
         (void)uv_timer_start(&d->sweep_timer, on_sweep, SWEEP_MS, SWEEP_MS);
-    return SL_OK;
+    return 0;
 }
 
 int sl_driver_targets_take(struct sl_driver *d, struct sl_target_conf *conf, struct sl_driver_target **ret_target)
 {
     struct sl_driver_target *target = sl_driver_targets_known(d, conf->name);
-
     if (target == NULL) {
         if (d->named_count >= d->conf->limits.targets)
             sl_driver_targets_sweep(d, 0);
@@ -389,5 +374,5 @@ int sl_driver_targets_take(struct sl_driver *d, struct sl_target_conf *conf, str
     if (target->phase == SL_PHASE_NEW)
         sl_driver_note(d, &d->work, SL_TODO_CONFIGURE);
     *ret_target = target;
-    return SL_OK;
+    return 0;
 }

@@ -45,7 +45,6 @@ static const action_fn action_handlers[] = {
 static void carry_out(struct sl_driver *d)
 {
     const struct sl_actions *actions = sl_pool_actions(d->pool);
-
     for (size_t i = 0; i < actions->count; i++)
         action_handlers[actions->item[i].type](d, &actions->item[i]);
 }
@@ -85,7 +84,6 @@ static bool next_event(struct sl_driver *d, struct sl_event *ret_event)
 {
     struct sl_work *work = TAILQ_FIRST(&d->todo);
     unsigned todo = work->todo & -work->todo;
-
     work->todo &= ~todo;
     if (work->todo == 0)
         TAILQ_REMOVE(&d->todo, work, entry);
@@ -103,14 +101,12 @@ static bool next_event(struct sl_driver *d, struct sl_event *ret_event)
 static void on_timer(uv_timer_t *timer)
 {
     struct sl_driver *d = timer->data;
-
     sl_driver_note(d, &d->work, SL_TODO_TIME);
 }
 
 static void set_timer(struct sl_driver *d)
 {
     uint64_t now = uv_now(d->loop), next = sl_pool_next_ms(d->pool);
-
     if (next == UINT64_MAX)
         (void)uv_timer_stop(&d->timer);
     else
@@ -120,7 +116,6 @@ static void set_timer(struct sl_driver *d)
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct sl_driver *d = handle->data;
-
     if (--d->handles > 0)
         return;
     d->phase = SL_PHASE_CLOSED;
@@ -140,7 +135,6 @@ static void close_handles(struct sl_driver *d)
 void sl_driver_flush(struct sl_driver *d)
 {
     struct sl_event ev;
-
     assert(!d->flushing);
     if (TAILQ_EMPTY(&d->todo) && !d->configured)
         return;
@@ -149,10 +143,9 @@ void sl_driver_flush(struct sl_driver *d)
         d->configured = false;
         carry_out(d);
     }
-    while (!TAILQ_EMPTY(&d->todo)) {
+    while (!TAILQ_EMPTY(&d->todo))
         if (next_event(d, &ev))
             feed(d, &ev);
-    }
     sl_driver_leases_bury(d);
     sl_driver_targets_collect(d);
     d->flushing = false;
@@ -181,7 +174,6 @@ static void on_check(uv_check_t *check)
 static uint64_t random_seed(uv_loop_t *loop)
 {
     uint64_t seed;
-
     /* Only jitter hangs on it, so the time does where the system has no randomness. */
     if (uv_random(NULL, NULL, &seed, sizeof seed, 0, NULL) != 0)
         seed = uv_hrtime() ^ (uint64_t)(uintptr_t)loop;
@@ -192,7 +184,6 @@ int sl_driver_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport
     struct sl_driver **ret_driver)
 {
     struct sl_driver *d = calloc(1, sizeof *d);
-
     if (d == NULL)
         return SL_E_NOMEM;
     d->loop = loop;
@@ -225,7 +216,7 @@ int sl_driver_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport
     (void)uv_prepare_start(&d->prepare, on_prepare);
     (void)uv_check_start(&d->check, on_check);
     *ret_driver = d;
-    return SL_OK;
+    return 0;
 }
 
 void sl_driver_free(struct sl_driver *d)
@@ -256,7 +247,7 @@ int sl_driver_reload(struct sl_driver *d, struct sl_conf *conf)
     sl_conf_free(d->conf);
     d->conf = conf;
     sl_driver_basis_verify(d);
-    return SL_OK;
+    return 0;
 }
 
 void sl_driver_reset(struct sl_driver *d, const char *name, uid_t uid)
@@ -276,9 +267,8 @@ int sl_driver_reconnect(struct sl_driver *d, const char *name, const struct sl_w
 {
     struct sl_target_conf *conf = NULL;
     struct sl_driver_target *target;
-
     if (d->phase != SL_PHASE_RUNNING) {
-        (void)snprintf(text, size, "%s", sl_status_text(SL_E_SHUTDOWN));
+        snprintf(text, size, "%s", sl_status_text(SL_E_SHUTDOWN));
         return SL_E_SHUTDOWN;
     }
     int r = sl_driver_admit(d, name, who, &conf, text, size);
@@ -295,7 +285,7 @@ int sl_driver_reconnect(struct sl_driver *d, const char *name, const struct sl_w
         sl_driver_reset(d, conf->name, who->uid);
     }
     sl_target_conf_unref(conf);
-    return SL_OK;
+    return 0;
 }
 
 const struct sl_conf *sl_driver_conf(const struct sl_driver *d)

@@ -13,7 +13,6 @@ void sl_driver_each_target(struct sl_driver *d, const struct sl_who *who, sl_tar
 {
     const bool admin = sl_conf_is_admin(d->conf, who);
     const uint64_t now = uv_now(d->loop);
-
     for (uint32_t i = 0; i < d->named_count; i++) {
         const struct sl_driver_target *target = d->by_name[i];
         struct sl_pool_target_info info;
@@ -61,7 +60,6 @@ static void view_lease(void *arg, struct sl_id id)
     struct sl_driver *d = walk->driver;
     const uint64_t now = uv_now(d->loop);
     struct sl_pool_lease_info info;
-
     if (!sl_pool_lease_info(d->pool, id, &info))
         return;
     const struct sl_lease *lease = sl_driver_lease_by_tag(d, info.tag);
@@ -93,23 +91,20 @@ void sl_driver_each_lease(struct sl_driver *d, const struct sl_who *who, sl_leas
         .fn = fn,
         .arg = arg,
     };
-
     sl_pool_each_lease(d->pool, view_lease, &walk);
 }
 
 /* Every reason that has come up, under its own label. */
 static void by_reason(const uint64_t count[SL_REASON_COUNT], const char *name, sl_counter_fn fn, void *arg)
 {
-    for (int reason = 0; reason < SL_REASON_COUNT; reason++) {
+    for (int reason = 0; reason < SL_REASON_COUNT; reason++)
         if (count[reason] > 0)
             fn(arg, name, sl_reason_name((enum sl_reason)reason), count[reason]);
-    }
 }
 
 void sl_driver_each_counter(struct sl_driver *d, sl_counter_fn fn, void *arg)
 {
     const struct sl_counters *c = &d->counters;
-
     by_reason(c->lease[SL_LEASE_GRANTED], "leases_granted", fn, arg);
     by_reason(c->lease[SL_LEASE_RELEASED], "leases_released", fn, arg);
     by_reason(c->lease[SL_LEASE_ENDED], "leases_ended", fn, arg);
@@ -130,7 +125,6 @@ void sl_driver_each_counter(struct sl_driver *d, sl_counter_fn fn, void *arg)
 void sl_driver_totals(const struct sl_driver *d, struct sl_driver_totals *ret_totals)
 {
     struct sl_driver_totals totals = {.idle = 0};
-
     for (uint32_t i = 0; i < d->target_count; i++) {
         struct sl_pool_target_info info;
         if (d->target[i] == NULL || !sl_pool_target_info(d->pool, d->target[i]->index, &info))

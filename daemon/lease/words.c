@@ -8,11 +8,11 @@
 static const char *duration(char *buf, size_t size, uint64_t ms)
 {
     if (ms < 1000)
-        (void)snprintf(buf, size, "%llu ms", (unsigned long long)ms);
+        snprintf(buf, size, "%llu ms", (unsigned long long)ms);
     else if (ms < 120000)
-        (void)snprintf(buf, size, "%llu s", (unsigned long long)(ms + 500) / 1000);
+        snprintf(buf, size, "%llu s", (unsigned long long)(ms + 500) / 1000);
     else
-        (void)snprintf(buf, size, "%llu min", (unsigned long long)(ms + 30000) / 60000);
+        snprintf(buf, size, "%llu min", (unsigned long long)(ms + 30000) / 60000);
     return buf;
 }
 
@@ -32,25 +32,22 @@ static void last_dial(const struct sl_lease *lease, int status, char *buf, size_
     struct sl_pool_target_info info;
     uint64_t now = uv_now(d->loop);
     char when[32];
-
     if (!sl_pool_target_info(d->pool, target->index, &info))
         info.retry_at_ms = 0;
     uint64_t retry_at_ms = sl_driver_basis_retry_ms(d, target, status, info.retry_at_ms);
     if (retry_at_ms == UINT64_MAX)
-        (void)snprintf(
-            buf, size, "%s; tried again when known_hosts says something else, or after: sshlease reload", error);
+        snprintf(buf, size, "%s; tried again when known_hosts says something else, or after: sshlease reload", error);
     else if (retry_at_ms > now)
-        (void)snprintf(buf, size, "%s; next try in %s%s", error, duration(when, sizeof when, retry_at_ms - now),
+        snprintf(buf, size, "%s; next try in %s%s", error, duration(when, sizeof when, retry_at_ms - now),
             status == SL_E_AUTH_FAILED ? ", or after: sshlease reload" : "");
     else
-        (void)snprintf(buf, size, "%s", error);
+        snprintf(buf, size, "%s", error);
 }
 
 /* No connection is there that could become free: the first is being made. */
 static bool is_only_dialing(const struct sl_lease *lease)
 {
     struct sl_pool_target_info info;
-
     return sl_pool_target_info(lease->driver->pool, lease->target->index, &info) && info.counts.dialing > 0 &&
            info.counts.idle + info.counts.leased + info.counts.draining == 0;
 }
@@ -59,35 +56,34 @@ void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int 
 {
     const struct sl_target_conf *conf = lease->target->conf;
     char dial[SL_REFUSAL_SIZE - 256], time[32];
-
     switch (reason) {
     case SL_REASON_NO_TARGET:
-        (void)snprintf(buf, size, "no such target: \"%s\"", conf->name);
+        snprintf(buf, size, "no such target: \"%s\"", conf->name);
         break;
     case SL_REASON_TARGET_DOWN:
         last_dial(lease, status, dial, sizeof dial);
-        (void)snprintf(buf, size, "target %s: %s", conf->name, dial);
+        snprintf(buf, size, "target %s: %s", conf->name, dial);
         break;
     case SL_REASON_QUEUE_FULL:
         if (status == SL_E_QUEUE_FULL)
-            (void)snprintf(buf, size, "target %s: %u are waiting already (waiters)", conf->name, conf->policy.waiters);
+            snprintf(buf, size, "target %s: %u are waiting already (waiters)", conf->name, conf->policy.waiters);
         else
-            (void)snprintf(buf, size, "target %s: %s", conf->name, sl_status_text(status));
+            snprintf(buf, size, "target %s: %s", conf->name, sl_status_text(status));
         break;
     case SL_REASON_TIMEOUT:
         (void)wait_of(lease, time, sizeof time);
         if (status == SL_E_TIMEOUT && is_only_dialing(lease)) {
-            (void)snprintf(buf, size, "target %s: no connection within %s: still connecting to %s port %u", conf->name,
-                time, conf->host, (unsigned)conf->port);
+            snprintf(buf, size, "target %s: no connection within %s: still connecting to %s port %u", conf->name, time,
+                conf->host, (unsigned)conf->port);
         } else if (status == SL_E_TIMEOUT) {
-            (void)snprintf(buf, size, "target %s: no connection became free within %s", conf->name, time);
+            snprintf(buf, size, "target %s: no connection became free within %s", conf->name, time);
         } else {
             last_dial(lease, status, dial, sizeof dial);
-            (void)snprintf(buf, size, "target %s: no connection within %s: %s", conf->name, time, dial);
+            snprintf(buf, size, "target %s: no connection within %s: %s", conf->name, time, dial);
         }
         break;
     default:
-        (void)snprintf(buf, size, "target %s: %s", conf->name, sl_status_text(status));
+        snprintf(buf, size, "target %s: %s", conf->name, sl_status_text(status));
         break;
     }
 }
@@ -97,14 +93,13 @@ void sl_driver_waiting(const struct sl_lease *lease, int status, char *buf, size
     const struct sl_target_conf *conf = lease->target->conf;
     struct sl_pool_target_info info;
     char dial[SL_REFUSAL_SIZE - 256];
-
     if (status != 0) {
         last_dial(lease, status, dial, sizeof dial);
-        (void)snprintf(buf, size, "target %s: %s", conf->name, dial);
+        snprintf(buf, size, "target %s: %s", conf->name, dial);
     } else if (!sl_pool_target_info(lease->driver->pool, lease->target->index, &info)) {
-        (void)snprintf(buf, size, "target %s", conf->name);
+        snprintf(buf, size, "target %s", conf->name);
     } else {
-        (void)snprintf(buf, size, "target %s: of at most %u connections %u are leased, %u being closed, %u being made",
+        snprintf(buf, size, "target %s: of at most %u connections %u are leased, %u being closed, %u being made",
             conf->name, conf->policy.max_connections, info.counts.leased, info.counts.draining + info.counts.closing,
             info.counts.dialing);
     }
@@ -114,15 +109,14 @@ void sl_driver_ending(const struct sl_lease *lease, enum sl_reason reason, int s
 {
     const struct sl_driver_conn *conn = lease->conn;
     char dial[SL_REFUSAL_SIZE - 256], time[32];
-
     if (reason == SL_REASON_TIMEOUT && status != SL_E_TIMEOUT) {
         last_dial(lease, status, dial, sizeof dial);
-        (void)snprintf(buf, size, "lease %llu of %s: its connection was over, and there was no other within %s: %s",
+        snprintf(buf, size, "lease %llu of %s: its connection was over, and there was no other within %s: %s",
             (unsigned long long)lease->number, lease->target->conf->name, wait_of(lease, time, sizeof time), dial);
         return;
     }
     if (reason == SL_REASON_TIMEOUT) {
-        (void)snprintf(buf, size,
+        snprintf(buf, size,
             "lease %llu of %s: the server opens no session for it on the connection it shared, and within %s no other "
             "connection had room: %s",
             (unsigned long long)lease->number, lease->target->conf->name, wait_of(lease, time, sizeof time),
@@ -130,7 +124,7 @@ void sl_driver_ending(const struct sl_lease *lease, enum sl_reason reason, int s
         return;
     }
 
-    (void)snprintf(buf, size, "lease %llu of %s: %s%s%s", (unsigned long long)lease->number, lease->target->conf->name,
+    snprintf(buf, size, "lease %llu of %s: %s%s%s", (unsigned long long)lease->number, lease->target->conf->name,
         sl_status_text(status), conn != NULL && conn->lost_text != NULL ? ": " : "",
         conn != NULL && conn->lost_text != NULL ? conn->lost_text : "");
 }

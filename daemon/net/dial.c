@@ -66,9 +66,8 @@ static void on_timer(uv_timer_t *timer);
 static void release(struct sl_dial *dial)
 {
     if (--dial->holders == 0) {
-        if (dial->list != NULL) {
+        if (dial->list != NULL)
             freeaddrinfo(dial->list);
-        }
         free(dial);
     }
 }
@@ -82,9 +81,8 @@ static void on_attempt_closed(uv_handle_t *handle)
 {
     struct attempt *attempt = handle->data;
     struct sl_dial *dial = attempt->dial;
-    if (attempt->fd >= 0) {
+    if (attempt->fd >= 0)
         close(attempt->fd);
-    }
     free(attempt);
     release(dial);
 }
@@ -104,9 +102,8 @@ static void finish(struct sl_dial *dial)
     sl_hang_job_forget(dial->resolving);
     dial->resolving = NULL;
     drop_attempt(dial);
-    if (!uv_is_closing((uv_handle_t *)&dial->timer)) {
+    if (!uv_is_closing((uv_handle_t *)&dial->timer))
         uv_close((uv_handle_t *)&dial->timer, on_timer_closed);
-    }
 }
 
 static void fail(struct sl_dial *dial, int status, const char *text)
@@ -120,13 +117,12 @@ static void fail(struct sl_dial *dial, int status, const char *text)
 const char *sl_dial_address(const struct sockaddr *sa, socklen_t len, char *out, size_t size)
 {
     char host[INET6_ADDRSTRLEN + 32], port[8];
-    if (getnameinfo(sa, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+    if (getnameinfo(sa, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         snprintf(out, size, "?");
-    } else if (sa->sa_family == AF_INET6) {
+    else if (sa->sa_family == AF_INET6)
         snprintf(out, size, "[%s]:%s", host, port);
-    } else {
+    else
         snprintf(out, size, "%s:%s", host, port);
-    }
     return out;
 }
 
@@ -136,9 +132,8 @@ static void arm_timer(struct sl_dial *dial)
     uint64_t now = uv_now(dial->timer.loop);
     uint64_t left = dial->deadline_ms > now ? dial->deadline_ms - now : 0;
     unsigned others = 0;
-    for (const struct addrinfo *ai = dial->next; ai != NULL; ai = ai->ai_next) {
+    for (const struct addrinfo *ai = dial->next; ai != NULL; ai = ai->ai_next)
         others++;
-    }
     uv_timer_start(&dial->timer, on_timer, left / (others + 1), 0);
 }
 
@@ -150,11 +145,10 @@ static void on_writable(uv_poll_t *poll, int status, int events)
     int error = 0;
     socklen_t len = sizeof error;
     /* libuv only says that there is an error; the socket says which. */
-    if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
+    if (getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
         error = errno;
-    } else if (error == 0 && status != 0) {
+    else if (error == 0 && status != 0)
         error = -status;
-    }
     if (error != 0) {
         dial->last_errno = error;
         drop_attempt(dial);
@@ -175,16 +169,14 @@ static void on_writable(uv_poll_t *poll, int status, int events)
 static int start_attempt(struct sl_dial *dial, const struct addrinfo *ai)
 {
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
+    if (fd < 0)
         return errno;
-    }
     int one = 1;
     unsigned user_timeout = (unsigned)dial->user_timeout_ms;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-    if (user_timeout > 0) {
+    if (user_timeout > 0)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, sizeof user_timeout);
-    }
     if (connect(fd, ai->ai_addr, ai->ai_addrlen) != 0 && errno != EINPROGRESS) {
         int error = errno;
         close(fd);
@@ -278,9 +270,8 @@ static void look_up(void *data)
 static void dispose(void *data)
 {
     struct lookup *lookup = data;
-    if (lookup->list != NULL) {
+    if (lookup->list != NULL)
         freeaddrinfo(lookup->list);
-    }
     free(lookup);
 }
 
@@ -309,15 +300,13 @@ static int start_lookup(struct sl_dialer *dialer, const char *host, const char *
     const struct sl_hang_kind *kind, void *arg, uint64_t timeout_ms, struct sl_hang_job **ret_job)
 {
     struct lookup *lookup = calloc(1, sizeof *lookup + strlen(host) + 1);
-    if (lookup == NULL) {
+    if (lookup == NULL)
         return SL_E_NOMEM;
-    }
     snprintf(lookup->service, sizeof lookup->service, "%s", service);
     memcpy(lookup->host, host, strlen(host) + 1);
     int r = sl_hang_job_start(dialer->jobs, kind, sl_hang_key(host), lookup, arg, timeout_ms, ret_job);
-    if (r != 0) {
+    if (r != 0)
         dispose(lookup);
-    }
     return r;
 }
 
@@ -325,9 +314,8 @@ int sl_dial_start(struct sl_dialer *dialer, const char *host, uint16_t port, uin
     uint64_t user_timeout_ms, const struct sl_dial_handler *handler, void *arg, struct sl_dial **ret_dial)
 {
     struct sl_dial *dial = calloc(1, sizeof *dial);
-    if (dial == NULL) {
+    if (dial == NULL)
         return SL_E_NOMEM;
-    }
     char service[8];
     snprintf(service, sizeof service, "%u", (unsigned)port);
     dial->handler = handler;
@@ -356,17 +344,15 @@ int sl_dial_start(struct sl_dialer *dialer, const char *host, uint16_t port, uin
 
 void sl_dial_cancel(struct sl_dial *dial)
 {
-    if (dial != NULL) {
+    if (dial != NULL)
         finish(dial);
-    }
 }
 
 int sl_dialer_new(uv_loop_t *loop, struct sl_dialer **ret_dialer)
 {
     struct sl_dialer *dialer = calloc(1, sizeof *dialer);
-    if (dialer == NULL) {
+    if (dialer == NULL)
         return SL_E_NOMEM;
-    }
     dialer->loop = loop;
     int r = sl_hang_jobs_new(loop, LOOKUPS, &dialer->jobs);
     if (r != 0) {
@@ -397,9 +383,8 @@ int sl_dial_unix(const char *path, char *error, size_t error_size, int *ret_fd)
     if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof to) != 0) {
         /* EAGAIN: whoever listens has too many waiting already. */
         snprintf(error, error_size, "%s: %s", path, errno == EAGAIN ? "nobody accepts there" : strerror(errno));
-        if (fd >= 0) {
+        if (fd >= 0)
             close(fd);
-        }
         return SL_E_CONNECT;
     }
     *ret_fd = fd;
@@ -419,9 +404,8 @@ static char *addresses_of(const struct addrinfo *list)
     char *text = NULL, address[SL_DIAL_ADDRESS_SIZE];
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
-    for (const struct addrinfo *ai = list; out != NULL && ai != NULL; ai = ai->ai_next) {
+    for (const struct addrinfo *ai = list; out != NULL && ai != NULL; ai = ai->ai_next)
         (void)fprintf(out, "%s\n", sl_dial_address(ai->ai_addr, ai->ai_addrlen, address, sizeof address));
-    }
     if (out == NULL || fclose(out) != 0) {
         free(text);
         return NULL;
@@ -445,9 +429,8 @@ int sl_dial_look_up(struct sl_dialer *dialer, const char *host, uint16_t port, u
 {
     struct sl_dial_lookup *l = calloc(1, sizeof *l);
     char service[8];
-    if (l == NULL) {
+    if (l == NULL)
         return SL_E_NOMEM;
-    }
     l->fn = fn;
     l->arg = arg;
     snprintf(service, sizeof service, "%u", (unsigned)port);

@@ -39,7 +39,6 @@ static void look_in(struct sl_dir_watch *w, uint64_t ms)
 void sl_dir_watch_look(struct sl_dir_watch *w)
 {
     const uint64_t since = uv_now(w->timer.loop) - w->looked_ms;
-
     if (w->state != WATCH_WELL)
         return;
     w->state = WATCH_SOON;
@@ -58,7 +57,6 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
 static void watch_it(struct sl_dir_watch *w)
 {
     struct stat st;
-
     if (stat(w->directory, &st) != 0)
         st.st_ino = 0; /* no directory has it */
     if (st.st_ino != 0 && uv_is_active((uv_handle_t *)&w->event) && st.st_dev == w->device && st.st_ino == w->inode)
@@ -85,7 +83,6 @@ static void look(struct sl_dir_watch *w)
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct sl_dir_watch *w = handle->data;
-
     if (--w->handles == 0)
         free(w);
 }
@@ -94,7 +91,6 @@ int sl_dir_watch_new(uv_loop_t *loop, const char *directory, uint64_t every_ms, 
     struct sl_dir_watch **ret_watch)
 {
     struct sl_dir_watch *w = calloc(1, sizeof *w + strlen(directory) + 1);
-
     if (w == NULL)
         return SL_E_NOMEM;
     memcpy(w->directory, directory, strlen(directory) + 1);
@@ -110,7 +106,7 @@ int sl_dir_watch_new(uv_loop_t *loop, const char *directory, uint64_t every_ms, 
     uv_unref((uv_handle_t *)&w->event);
     uv_unref((uv_handle_t *)&w->timer);
     *ret_watch = w;
-    return SL_OK;
+    return 0;
 }
 
 void sl_dir_watch_free(struct sl_dir_watch *w)

@@ -28,7 +28,6 @@ struct sl_fd_jobs {
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct sl_fd_jobs *jobs = handle->data;
-
     if (--jobs->handles == 0)
         free(jobs);
 }
@@ -56,7 +55,6 @@ static void on_done(uv_async_t *async)
 {
     struct sl_fd_jobs *jobs = async->data;
     struct sl_fd_job *job;
-
     while ((job = sl_fd_threads_done(jobs->threads)) != NULL) {
         if (--jobs->busy == 0)
             uv_unref((uv_handle_t *)async);
@@ -73,10 +71,9 @@ static void wake(void *arg)
 int sl_fd_jobs_new(uv_loop_t *loop, struct sl_fd_jobs **ret_jobs)
 {
     struct sl_fd_jobs *jobs = calloc(1, sizeof *jobs);
-
     if (jobs == NULL)
         return SL_E_NOMEM;
-    if (sl_fd_threads_new(wake, jobs, &jobs->threads) != SL_OK) {
+    if (sl_fd_threads_new(wake, jobs, &jobs->threads) != 0) {
         free(jobs);
         return SL_E_NOMEM;
     }
@@ -91,7 +88,7 @@ int sl_fd_jobs_new(uv_loop_t *loop, struct sl_fd_jobs **ret_jobs)
     jobs->handles = 2;
     jobs->references = 1;
     *ret_jobs = jobs;
-    return SL_OK;
+    return 0;
 }
 
 struct sl_fd_jobs *sl_fd_jobs_ref(struct sl_fd_jobs *jobs)
@@ -140,7 +137,6 @@ void sl_fd_job_moment(struct sl_fd_job *job, bool begins)
 bool sl_fd_job_cancel(struct sl_fd_job *job)
 {
     struct sl_fd_jobs *jobs = job->jobs;
-
     if (!sl_fd_threads_cancel(jobs->threads, job))
         return false;
     if (--jobs->busy == 0)
@@ -154,7 +150,7 @@ bool sl_fd_job_cancel(struct sl_fd_job *job)
 
 int sl_fd_jobs_own(struct sl_fd_jobs *jobs, int fd, uid_t uid)
 {
-    return jobs == NULL ? SL_OK : sl_fd_threads_own(jobs->threads, fd, uid);
+    return jobs == NULL ? 0 : sl_fd_threads_own(jobs->threads, fd, uid);
 }
 
 uid_t sl_fd_jobs_owner(struct sl_fd_jobs *jobs, int fd)
@@ -181,7 +177,6 @@ static uid_t sender_of(struct sl_fd_jobs *jobs, int fd)
     struct ucred peer;
     socklen_t len = sizeof peer;
     const uid_t owner = sl_fd_jobs_owner(jobs, fd);
-
     if (owner != SL_FD_NOBODY || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
         return owner;
     return peer.uid;
@@ -190,7 +185,6 @@ static uid_t sender_of(struct sl_fd_jobs *jobs, int fd)
 static bool close_rights(struct sl_fd_jobs *jobs, int by, struct msghdr *msg)
 {
     bool any = false;
-
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
         if (c->cmsg_level != SOL_SOCKET || (c->cmsg_type != SCM_RIGHTS && c->cmsg_type != SCM_PIDFD))
             continue;
@@ -216,7 +210,6 @@ ssize_t sl_fd_recv(struct sl_fd_jobs *jobs, int fd, void *data, size_t len, bool
     struct msghdr msg = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
     ssize_t n;
-
     *ret_rights = false;
     do
         n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);

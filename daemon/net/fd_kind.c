@@ -14,7 +14,6 @@ enum sl_fd_kind sl_fd_kind(int fd)
     struct statx st;
     int type;
     socklen_t len = sizeof type;
-
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0)
         return SL_FD_KIND_SOCKET;
     if (sl_fd_stat(fd, &st) != 0)
@@ -30,7 +29,6 @@ bool sl_fd_is_strangers(uid_t uid)
 bool sl_fd_is_spare(int fd)
 {
     struct rlimit files;
-
     if (getrlimit(RLIMIT_NOFILE, &files) != 0)
         return false;
     const rlim_t kept = files.rlim_cur / 8 < SL_FD_RIGHTS_MAX ? files.rlim_cur / 8 : SL_FD_RIGHTS_MAX;

@@ -67,7 +67,6 @@ struct sl_fd_threads {
 static uint64_t now_ms(void)
 {
     struct timespec now;
-
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
@@ -77,7 +76,6 @@ static uint64_t now_ms(void)
 static struct sl_fd_lane *find_lane(struct sl_fd_threads *t, uid_t uid)
 {
     struct sl_fd_lane *lane;
-
     TAILQ_FOREACH(lane, &t->lanes, link)
     {
         if (lane->uid == uid)
@@ -97,7 +95,6 @@ static void init_lane(struct sl_fd_lane *lane, uid_t uid)
 static struct sl_fd_lane *need_lane(struct sl_fd_threads *t, uid_t uid)
 {
     struct sl_fd_lane *lane = find_lane(t, uid);
-
     if (lane != NULL)
         return lane;
     lane = malloc(sizeof *lane);
@@ -112,10 +109,9 @@ static void drop_lane_if_empty(struct sl_fd_threads *t, struct sl_fd_lane *lane)
 {
     if (lane == &t->common || lane->closes_waiting > 0)
         return;
-    for (int i = 0; i < SL_FD_CLASSES; i++) {
+    for (int i = 0; i < SL_FD_CLASSES; i++)
         if (lane->threads[i] > 0 || !TAILQ_EMPTY(&lane->jobs[i]))
             return;
-    }
     TAILQ_REMOVE(&t->lanes, lane, link);
     (void)pthread_mutex_destroy(&lane->moment);
     free(lane);
@@ -130,7 +126,6 @@ static bool is_stranger(const struct sl_fd_lane *lane)
 static bool has_thread_for(const struct sl_fd_threads *t, const struct sl_fd_lane *lane, enum sl_fd_class class)
 {
     static const unsigned most[SL_FD_CLASSES] = {SL_FD_JOBS_PER_USER, SL_FD_CLOSES_PER_USER};
-
     return lane->threads[class] < most[class] &&
            (!is_stranger(lane) || t->strangers < SL_FD_THREADS_MAX - SL_FD_THREADS_KEPT);
 }
@@ -191,7 +186,6 @@ static void close_it(int fd, const timer_t *timer)
     int type;
     socklen_t len = sizeof type;
     const bool interrupt = timer != NULL && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0;
-
     if (interrupt)
         (void)timer_settime(*timer, 0, &tick, NULL);
     (void)close(fd);
@@ -202,7 +196,6 @@ static void close_it(int fd, const timer_t *timer)
 static void close_next(struct sl_fd_threads *t, struct sl_fd_lane *lane, const timer_t *timer)
 {
     const int fd = lane->first;
-
     lane->first = t->ledger[fd].next;
     if (lane->first == NONE)
         lane->last = NONE;
@@ -221,7 +214,6 @@ static void close_next(struct sl_fd_threads *t, struct sl_fd_lane *lane, const t
 static void run_next(struct sl_fd_threads *t, struct sl_fd_lane *lane, enum sl_fd_class class, const timer_t *timer)
 {
     struct sl_fd_job *job = TAILQ_FIRST(&lane->jobs[class]);
-
     TAILQ_REMOVE(&lane->jobs[class], job, link);
     job->state = SL_FD_JOB_RUNS;
     begin(t, lane, class);
@@ -241,7 +233,6 @@ static void run_next(struct sl_fd_threads *t, struct sl_fd_lane *lane, enum sl_f
 static bool work_once(struct sl_fd_threads *t, const timer_t *timer)
 {
     struct sl_fd_lane *lane;
-
     TAILQ_FOREACH(lane, &t->lanes, link)
     {
         if (lane->first != NONE && has_thread_for(t, lane, SL_FD_CLOSE)) {
@@ -262,7 +253,6 @@ static bool work_once(struct sl_fd_threads *t, const timer_t *timer)
 static bool stand_by(struct sl_fd_threads *t)
 {
     struct timespec until;
-
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += IDLE_S;
     t->idle++;
@@ -297,7 +287,6 @@ static bool make_timer(timer_t *ret_timer)
 static void unlock_and_unref(struct sl_fd_threads *t)
 {
     const bool last = t->phase == THREADS_LEFT && t->threads == 0;
-
     (void)pthread_mutex_unlock(&t->lock);
     if (!last)
         return;
@@ -383,7 +372,7 @@ int sl_fd_threads_own(struct sl_fd_threads *t, int fd, uid_t uid)
     (void)pthread_mutex_lock(&t->lock);
     t->ledger[fd].owner_plus_1 = uid + 1;
     (void)pthread_mutex_unlock(&t->lock);
-    return sl_fd_is_spare(fd) ? SL_E_LIMIT : SL_OK;
+    return sl_fd_is_spare(fd) ? SL_E_LIMIT : 0;
 }
 
 uid_t sl_fd_threads_owner(struct sl_fd_threads *t, int fd)
@@ -445,7 +434,7 @@ static int make_ledger(struct sl_fd_threads *t)
         size = files.rlim_cur;
     t->ledger_size = (int)size;
     t->ledger = calloc(size, sizeof *t->ledger); /* pages that are not used cost nothing */
-    return t->ledger != NULL ? SL_OK : SL_E_NOMEM;
+    return t->ledger != NULL ? 0 : SL_E_NOMEM;
 }
 
 int sl_fd_threads_new(void (*wake)(void *arg), void *arg, struct sl_fd_threads **ret_threads)
@@ -454,7 +443,7 @@ int sl_fd_threads_new(void (*wake)(void *arg), void *arg, struct sl_fd_threads *
     const struct sigaction action = {.sa_handler = on_tick};
     pthread_condattr_t attr;
 
-    if (t == NULL || make_ledger(t) != SL_OK) {
+    if (t == NULL || make_ledger(t) != 0) {
         free(t);
         return SL_E_NOMEM;
     }
@@ -471,7 +460,7 @@ int sl_fd_threads_new(void (*wake)(void *arg), void *arg, struct sl_fd_threads *
     (void)pthread_condattr_destroy(&attr);
     (void)sigaction(tick_signal(), &action, NULL);
     *ret_threads = t;
-    return SL_OK;
+    return 0;
 }
 
 void sl_fd_threads_end(struct sl_fd_threads *t)

@@ -47,7 +47,6 @@ static void on_timer(uv_timer_t *timer);
 uint64_t sl_hang_key(const char *text)
 {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-
     for (; *text != '\0'; text++)
         hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
     return hash;
@@ -73,7 +72,6 @@ static void *in_thread(void *arg)
 {
     struct sl_hang_job *job = arg;
     struct sl_hang_jobs *jobs = job->jobs;
-
     job->kind->run(job->data);
     (void)pthread_mutex_lock(&jobs->lock);
     job->state = HANG_DONE;
@@ -119,7 +117,6 @@ static unsigned threads_of(const struct sl_hang_jobs *jobs, uint64_t key)
 {
     const struct sl_hang_job *job;
     unsigned count = 0;
-
     TAILQ_FOREACH(job, &jobs->list, link)
     {
         count += job->state == HANG_RUNS && job->key == key;
@@ -135,7 +132,6 @@ static unsigned threads_of(const struct sl_hang_jobs *jobs, uint64_t key)
 static void start_next(struct sl_hang_jobs *jobs)
 {
     struct sl_hang_job *job;
-
     (void)pthread_mutex_lock(&jobs->lock);
     TAILQ_FOREACH(job, &jobs->list, link)
     {
@@ -159,7 +155,6 @@ static void set_timer(struct sl_hang_jobs *jobs)
     const struct sl_hang_job *job;
     const uint64_t now = uv_now(jobs->loop);
     uint64_t next = UINT64_MAX;
-
     TAILQ_FOREACH(job, &jobs->list, link)
     {
         if (job->deadline_ms < next)
@@ -196,7 +191,6 @@ void sl_hang_job_forget(struct sl_hang_job *job)
 static struct sl_hang_job *find_late(struct sl_hang_jobs *jobs)
 {
     struct sl_hang_job *job;
-
     TAILQ_FOREACH(job, &jobs->list, link)
     {
         if (job->deadline_ms <= uv_now(jobs->loop))
@@ -209,7 +203,6 @@ static void on_timer(uv_timer_t *timer)
 {
     struct sl_hang_jobs *jobs = timer->data;
     struct sl_hang_job *job;
-
     while (!jobs->left && (job = find_late(jobs)) != NULL) {
         const struct sl_hang_kind *kind = job->kind;
         void *arg = job->arg;
@@ -232,7 +225,6 @@ static void on_async(uv_async_t *async)
 {
     struct sl_hang_jobs *jobs = async->data;
     struct sl_hang_job *job;
-
     while (!jobs->left && (job = take_done(jobs)) != NULL) {
         TAILQ_REMOVE(&jobs->list, job, link);
         set_timer(jobs);
@@ -247,7 +239,6 @@ int sl_hang_job_start(struct sl_hang_jobs *jobs, const struct sl_hang_kind *kind
     uint64_t timeout_ms, struct sl_hang_job **ret_job)
 {
     struct sl_hang_job *job = calloc(1, sizeof *job);
-
     if (job == NULL)
         return SL_E_NOMEM;
     job->jobs = jobs;
@@ -260,7 +251,7 @@ int sl_hang_job_start(struct sl_hang_jobs *jobs, const struct sl_hang_kind *kind
     set_timer(jobs);
     start_next(jobs);
     *ret_job = job;
-    return SL_OK;
+    return 0;
 }
 
 /* --- start and end ------------------------------------------------------------------------------------------------ */
@@ -268,7 +259,6 @@ int sl_hang_job_start(struct sl_hang_jobs *jobs, const struct sl_hang_kind *kind
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct sl_hang_jobs *jobs = handle->data;
-
     (void)pthread_mutex_lock(&jobs->lock);
     const bool last = --jobs->handles == 0 && jobs->threads == 0;
     (void)pthread_mutex_unlock(&jobs->lock);
@@ -278,7 +268,6 @@ static void on_handle_closed(uv_handle_t *handle)
 int sl_hang_jobs_new(uv_loop_t *loop, unsigned threads, struct sl_hang_jobs **ret_jobs)
 {
     struct sl_hang_jobs *jobs = calloc(1, sizeof *jobs);
-
     if (jobs == NULL)
         return SL_E_NOMEM;
     if (uv_async_init(loop, &jobs->async, on_async) != 0) {
@@ -296,13 +285,12 @@ int sl_hang_jobs_new(uv_loop_t *loop, unsigned threads, struct sl_hang_jobs **re
     TAILQ_INIT(&jobs->done);
     TAILQ_INIT(&jobs->stuck);
     *ret_jobs = jobs;
-    return SL_OK;
+    return 0;
 }
 
 void sl_hang_jobs_free(struct sl_hang_jobs *jobs)
 {
     struct sl_hang_job *job;
-
     if (jobs == NULL)
         return;
     while ((job = TAILQ_FIRST(&jobs->list)) != NULL)

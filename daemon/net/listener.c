@@ -32,7 +32,7 @@ struct sl_listener {
 };
 
 /* One line about what went wrong for the caller's `error`; its value is `status`. */
-#define FAIL(error, error_size, status, ...) ((void)snprintf(error, error_size, __VA_ARGS__), (status))
+#define FAIL(error, error_size, status, ...) (snprintf(error, error_size, __VA_ARGS__), (status))
 
 static int open_reserve(void)
 {
@@ -68,14 +68,13 @@ static void accept_without_room(struct sl_listener *l)
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct sl_listener *l = poll->data;
-
     (void)status;
     (void)events;
     /* The callee may close the listener, which stops the poll. */
     for (int i = 0; i < ACCEPTS_PER_TURN && uv_is_active((uv_handle_t *)&l->poll); i++) {
         int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            l->fn(l->arg, fd, sl_fd_is_spare(fd) ? SL_E_LIMIT : SL_OK);
+            l->fn(l->arg, fd, sl_fd_is_spare(fd) ? SL_E_LIMIT : 0);
             continue;
         }
         switch (errno) {
@@ -97,14 +96,12 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 static void on_rested(uv_timer_t *timer)
 {
     struct sl_listener *l = timer->data;
-
     (void)uv_poll_start(&l->poll, UV_READABLE, on_readable);
 }
 
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct sl_listener *l = handle->data;
-
     if (--l->handles > 0)
         return;
     if (l->reserve >= 0)
@@ -122,7 +119,6 @@ int sl_listener_take(uv_loop_t *loop, const struct sl_log *log, int fd, sl_liste
     char *error, size_t error_size, struct sl_listener **ret_listener)
 {
     struct sl_listener *l = calloc(1, sizeof *l);
-
     if (l == NULL)
         return FAIL(error, error_size, SL_E_NOMEM, "out of memory");
     l->log = log;
@@ -141,7 +137,7 @@ int sl_listener_take(uv_loop_t *loop, const struct sl_log *log, int fd, sl_liste
     l->handles = 2;
     (void)uv_poll_start(&l->poll, UV_READABLE, on_readable);
     *ret_listener = l;
-    return SL_OK;
+    return 0;
 }
 
 int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_listener_accept_fn fn, void *arg,
@@ -150,7 +146,6 @@ int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_list
     int type = 0, listening = 0;
     struct sockaddr_un address = {.sun_family = AF_UNSPEC};
     socklen_t len = sizeof type, address_len = sizeof address;
-
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_STREAM ||
         getsockname(fd, (struct sockaddr *)&address, &address_len) != 0 || address.sun_family != AF_UNIX)
         return FAIL(error, error_size, SL_E_INVALID, "descriptor %d is not a Unix stream socket", fd);
@@ -168,7 +163,6 @@ int sl_listener_open(uv_loop_t *loop, const struct sl_log *log, const struct sl_
 {
     struct sl_place *place;
     int fd;
-
     int r = sl_place_new(options, error, error_size, &place);
     if (r != 0)
         return r;
@@ -179,7 +173,7 @@ int sl_listener_open(uv_loop_t *loop, const struct sl_log *log, const struct sl_
     if (r != 0)
         goto err_taken;
     (*ret_listener)->place = place;
-    return SL_OK;
+    return 0;
 
 err_taken:
     (void)close(fd);
@@ -192,9 +186,8 @@ err_place:
 static void accept_rest(struct sl_listener *l)
 {
     int fd;
-
     while ((fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-        l->fn(l->arg, fd, sl_fd_is_spare(fd) ? SL_E_LIMIT : SL_OK);
+        l->fn(l->arg, fd, sl_fd_is_spare(fd) ? SL_E_LIMIT : 0);
         if (uv_is_closing((uv_handle_t *)&l->poll))
             return;
     }
@@ -206,7 +199,6 @@ static int exchange(struct sl_listener *l, int fd, char *error, size_t error_siz
 {
     const bool rests = uv_is_active((uv_handle_t *)&l->rest) != 0;
     int old = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
-
     if (old < 0)
         return FAIL(error, error_size, SL_E_IO, "%s: %s", sl_place_path(l->place), strerror(errno));
     (void)uv_poll_stop(&l->poll);
@@ -217,16 +209,15 @@ static int exchange(struct sl_listener *l, int fd, char *error, size_t error_siz
         return FAIL(error, error_size, SL_E_IO, "%s: %s", sl_place_path(l->place), strerror(r));
     if (!rests)
         (void)uv_poll_start(&l->poll, UV_READABLE, on_readable);
-    return SL_OK;
+    return 0;
 }
 
 int sl_listener_keep(struct sl_listener *l, bool *ret_made, char *error, size_t error_size)
 {
     int fd;
-
     *ret_made = false;
     if (l->place == NULL || sl_place_is_held(l->place))
-        return SL_OK;
+        return 0;
     int r = sl_place_take(l->place, error, error_size, &fd);
     if (r != 0)
         return r;

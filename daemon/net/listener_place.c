@@ -37,7 +37,7 @@ struct sl_place {
 };
 
 /* One line about what went wrong for the caller's `error`; its value is `status`. */
-#define FAIL(error, error_size, status, ...) ((void)snprintf(error, error_size, __VA_ARGS__), (status))
+#define FAIL(error, error_size, status, ...) (snprintf(error, error_size, __VA_ARGS__), (status))
 
 static int name_place(const char *path, struct sl_place *place, char *error, size_t error_size)
 {
@@ -45,7 +45,6 @@ static int name_place(const char *path, struct sl_place *place, char *error, siz
     const char *slash = strrchr(path, '/');
     size_t directory_len = slash == NULL ? 0 : (size_t)(slash - path) + 1;
     char suffix[32];
-
     if (path[directory_len] == '\0')
         return FAIL(error, error_size, SL_E_INVALID, "%s: not the name of a socket", path);
     int suffix_len = snprintf(suffix, sizeof suffix, ".sl-%ld", (long)getpid());
@@ -61,15 +60,14 @@ static int name_place(const char *path, struct sl_place *place, char *error, siz
     memcpy(place->name.sun_path, path, strlen(path) + 1);
     memcpy(place->temporary.sun_path, path, directory_len);
     memcpy(place->temporary.sun_path + directory_len, suffix, (size_t)suffix_len + 1);
-    (void)snprintf(place->lock, sizeof place->lock, "%.*s.sl-%s.lock", (int)directory_len, path, path + directory_len);
-    return SL_OK;
+    snprintf(place->lock, sizeof place->lock, "%.*s.sl-%s.lock", (int)directory_len, path, path + directory_len);
+    return 0;
 }
 
 /* Another user's file would be that user's to lock. */
 static int open_lock(const struct sl_place *place, int *ret_fd, struct stat *ret_st, char *error, size_t error_size)
 {
     const char *path = place->name.sun_path;
-
     int fd = open(place->lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     if (fd < 0 || fstat(fd, ret_st) != 0) {
         int r = FAIL(
@@ -84,20 +82,18 @@ static int open_lock(const struct sl_place *place, int *ret_fd, struct stat *ret
             "%s: its lock file %s belongs to somebody else, or others may open it; remove it", path, place->lock);
     }
     *ret_fd = fd;
-    return SL_OK;
+    return 0;
 }
 
 static bool is_the_file(const char *path, const struct stat *st)
 {
     struct stat named;
-
     return lstat(path, &named) == 0 && named.st_dev == st->st_dev && named.st_ino == st->st_ino;
 }
 
 static bool is_locked(const struct sl_place *place)
 {
     struct stat locked;
-
     return place->lock_fd >= 0 && fstat(place->lock_fd, &locked) == 0 && is_the_file(place->lock, &locked);
 }
 
@@ -116,10 +112,9 @@ static int check_name_free(const struct sl_place *place, char *error, size_t err
 {
     const char *path = place->name.sun_path;
     struct stat st;
-
     if (lstat(path, &st) != 0) {
         if (errno == ENOENT)
-            return SL_OK;
+            return 0;
         return FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
     }
     if (!S_ISSOCK(st.st_mode))
@@ -133,7 +128,7 @@ static int check_name_free(const struct sl_place *place, char *error, size_t err
     switch (answer) {
     case ECONNREFUSED: /* left behind by a daemon that was killed */
     case ENOENT:
-        return SL_OK;
+        return 0;
     case 0:
     case EAGAIN: /* its backlog is full: somebody listens */
         return FAIL(error, error_size, SL_E_BUSY, "%s: another daemon is listening there", path);
@@ -146,7 +141,6 @@ static int check_name_free(const struct sl_place *place, char *error, size_t err
 static int say_who_locks(const struct sl_place *place, int error_number, char *error, size_t error_size)
 {
     const char *path = place->name.sun_path;
-
     if (error_number != EWOULDBLOCK)
         return FAIL(error, error_size, SL_E_IO, "%s: its lock file %s cannot be locked: %s", path, place->lock,
             strerror(error_number));
@@ -159,9 +153,8 @@ static int say_who_locks(const struct sl_place *place, int error_number, char *e
 static int lock_place(struct sl_place *place, char *error, size_t error_size)
 {
     struct stat locked;
-
     if (is_locked(place))
-        return SL_OK;
+        return 0;
     unlock_place(place);
     for (int i = 0; i < LOCK_TRIES; i++) {
         int fd, r = open_lock(place, &fd, &locked, error, error_size);
@@ -174,7 +167,7 @@ static int lock_place(struct sl_place *place, char *error, size_t error_size)
         }
         if (is_the_file(place->lock, &locked)) {
             place->lock_fd = fd;
-            return SL_OK;
+            return 0;
         }
         (void)close(fd); /* another daemon has removed it meanwhile */
     }
@@ -186,7 +179,6 @@ static int publish(const struct sl_place *place, int fd, struct stat *ret_st, ch
     const struct sl_listener_options *options = &place->options;
     const char *temporary = place->temporary.sun_path;
     const char *what;
-
     (void)unlink(temporary); /* a dead process that had our number */
     mode_t old_mask = umask(077);
     int r = bind(fd, (const struct sockaddr *)&place->temporary, sizeof place->temporary);
@@ -209,7 +201,7 @@ static int publish(const struct sl_place *place, int fd, struct stat *ret_st, ch
     what = "cannot be moved into place";
     if (rename(temporary, options->path) != 0)
         goto err_bound;
-    return SL_OK;
+    return 0;
 
 err_bound:
     r = FAIL(error, error_size, SL_E_IO, "%s: %s: %s", options->path, what, strerror(errno));
@@ -220,7 +212,6 @@ err_bound:
 int sl_place_new(const struct sl_listener_options *options, char *error, size_t error_size, struct sl_place **ret_place)
 {
     struct sl_place *place = calloc(1, sizeof *place);
-
     if (place == NULL)
         return FAIL(error, error_size, SL_E_NOMEM, "out of memory");
     int r = name_place(options->path, place, error, error_size);
@@ -232,7 +223,7 @@ int sl_place_new(const struct sl_listener_options *options, char *error, size_t 
     place->options.path = place->name.sun_path;
     place->lock_fd = -1;
     *ret_place = place;
-    return SL_OK;
+    return 0;
 }
 
 const char *sl_place_path(const struct sl_place *place)
@@ -243,14 +234,12 @@ const char *sl_place_path(const struct sl_place *place)
 static bool is_there(const struct sl_place *place)
 {
     const struct stat st = {.st_dev = place->device, .st_ino = place->inode};
-
     return place->taken && is_the_file(place->name.sun_path, &st);
 }
 
 bool sl_place_is_held(struct sl_place *place)
 {
     char error[1024];
-
     if (!is_there(place))
         return false;
     /* Who has it instead of us finds a live socket. */
@@ -263,7 +252,6 @@ int sl_place_take(struct sl_place *place, char *error, size_t error_size, int *r
 {
     struct stat st;
     int fd = -1;
-
     int r = lock_place(place, error, error_size);
     if (r != 0)
         return r;
@@ -286,7 +274,7 @@ int sl_place_take(struct sl_place *place, char *error, size_t error_size, int *r
     place->device = st.st_dev;
     place->inode = st.st_ino;
     *ret_fd = fd;
-    return SL_OK;
+    return 0;
 }
 
 void sl_place_free(struct sl_place *place)

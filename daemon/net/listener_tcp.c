@@ -16,7 +16,6 @@ static int make_socket(const struct addrinfo *ai, int *ret_fd)
 {
     const int one = 1;
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
     if (fd < 0)
         return errno;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -39,17 +38,16 @@ int sl_listener_open_tcp(uv_loop_t *loop, const struct sl_log *log, const char *
     struct addrinfo *ai;
     char service[8];
     int fd = -1;
-
-    (void)snprintf(service, sizeof service, "%u", (unsigned)port);
+    snprintf(service, sizeof service, "%u", (unsigned)port);
     if (getaddrinfo(address, service, &hints, &ai) != 0) {
-        (void)snprintf(error, error_size, "%s: not an IP address", address);
+        snprintf(error, error_size, "%s: not an IP address", address);
         return SL_E_INVALID;
     }
     int failed = make_socket(ai, &fd);
     freeaddrinfo(ai);
     if (failed != 0) {
-        (void)snprintf(error, error_size, strchr(address, ':') != NULL ? "[%s]:%u: %s" : "%s:%u: %s", address,
-            (unsigned)port, strerror(failed));
+        snprintf(error, error_size, strchr(address, ':') != NULL ? "[%s]:%u: %s" : "%s:%u: %s", address, (unsigned)port,
+            strerror(failed));
         return failed == EADDRNOTAVAIL || failed == EAFNOSUPPORT ? SL_E_UNSUPPORTED : SL_E_IO;
     }
     int r = sl_listener_take(loop, log, fd, fn, arg, error, error_size, ret_listener);

@@ -40,7 +40,6 @@ static void on_watchdog(uv_timer_t *timer)
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct sl_notify *n = handle->data;
-
     if (--n->handles == 0)
         free(n);
 }
@@ -49,7 +48,6 @@ int sl_notify_new(uv_loop_t *loop, struct sl_notify **ret_notify)
 {
     struct sl_notify *n = calloc(1, sizeof *n);
     uint64_t watchdog_usec = 0;
-
     if (n == NULL)
         return SL_E_NOMEM;
     n->watchdog.data = n;
@@ -68,7 +66,7 @@ int sl_notify_new(uv_loop_t *loop, struct sl_notify **ret_notify)
         (void)uv_timer_start(&n->watchdog, on_watchdog, third_ms, third_ms);
     }
     *ret_notify = n;
-    return SL_OK;
+    return 0;
 }
 
 void sl_notify_free(struct sl_notify *n)
@@ -88,10 +86,9 @@ void sl_notify_reloading(void)
 {
     struct timespec now;
     char text[96];
-
     /* sd_notify(3): Type=notify-reload wants to know since when, on the clock it keeps itself. */
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    (void)snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%llu",
+    snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%llu",
         (unsigned long long)now.tv_sec * 1000000u + (unsigned long long)now.tv_nsec / 1000u);
     tell(text);
 }
@@ -106,11 +103,10 @@ static void on_paused(uv_timer_t *timer);
 static void send_status(struct sl_notify *n)
 {
     char text[STATUS_SIZE + 8];
-
     if (strcmp(n->sent, n->next) == 0)
         return;
     memcpy(n->sent, n->next, sizeof n->sent);
-    (void)snprintf(text, sizeof text, "STATUS=%s", n->sent);
+    snprintf(text, sizeof text, "STATUS=%s", n->sent);
     tell(text);
     (void)uv_timer_start(&n->pause, on_paused, STATUS_PAUSE_MS, 0);
 }
@@ -122,7 +118,7 @@ static void on_paused(uv_timer_t *timer)
 
 void sl_notify_status(struct sl_notify *n, const char *text)
 {
-    (void)snprintf(n->next, sizeof n->next, "%s", text);
+    snprintf(n->next, sizeof n->next, "%s", text);
     if (!uv_is_active((uv_handle_t *)&n->pause))
         send_status(n);
 }
@@ -130,12 +126,11 @@ void sl_notify_status(struct sl_notify *n, const char *text)
 int sl_notify_listen_fd(int *ret_fd)
 {
     int count = 0;
-
     *ret_fd = -1;
 #if SSHLEASE_HAVE_SYSTEMD
     count = sd_listen_fds(1);
     if (count == 1)
         *ret_fd = SD_LISTEN_FDS_START;
 #endif
-    return count > 1 ? SL_E_INVALID : SL_OK;
+    return count > 1 ? SL_E_INVALID : 0;
 }

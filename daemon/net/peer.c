@@ -22,7 +22,6 @@ int sl_peer_read(int fd, struct sl_who *ret_who)
 {
     struct ucred cred;
     socklen_t len = sizeof cred;
-
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0 || len != sizeof cred)
         return SL_E_IO;
     /* The kernel says how much room it wants (ERANGE); the groups were fixed when the client connected. */
@@ -52,7 +51,7 @@ int sl_peer_read(int fd, struct sl_who *ret_who)
         .gid_count = 1 + len / sizeof *gid,
         .start_time = sl_peer_start_time(cred.pid),
     };
-    return SL_OK;
+    return 0;
 }
 
 /* Reads what there is of /proc/PID/NAME, NUL-terminated. The bytes read, or -1. */
@@ -60,10 +59,9 @@ static ssize_t read_proc(pid_t pid, const char *name, char *buf, size_t size)
 {
     char path[64];
     size_t at = 0;
-
     if (pid <= 0)
         return -1;
-    (void)snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, name);
+    snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;
@@ -83,7 +81,6 @@ static ssize_t read_proc(pid_t pid, const char *name, char *buf, size_t size)
 uint64_t sl_peer_start_time(pid_t pid)
 {
     char stat[1024];
-
     if (read_proc(pid, "stat", stat, sizeof stat) <= 0)
         return 0;
     /* proc(5): the second field is the command in parentheses, which may hold anything; what follows the last ')' is
@@ -97,7 +94,6 @@ uint64_t sl_peer_start_time(pid_t pid)
 size_t sl_peer_words(pid_t pid, uint64_t start_time, char *buf, size_t size)
 {
     ssize_t len = read_proc(pid, "cmdline", buf, size);
-
     /* Read first, then asked whether it was the right process: the other way round, one could take the other's place.
      */
     if (len > 0 && start_time != 0 && sl_peer_start_time(pid) == start_time)
@@ -109,20 +105,17 @@ size_t sl_peer_words(pid_t pid, uint64_t start_time, char *buf, size_t size)
 void sl_peer_command_line(pid_t pid, uint64_t start_time, char *buf, size_t size)
 {
     size_t len = sl_peer_words(pid, start_time, buf, size);
-
     while (len > 0 && buf[len - 1] == '\0')
         len--;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         if (buf[i] == '\0')
             buf[i] = ' ';
-    }
 }
 
 void sl_peer_user_name(uid_t uid, char *buf, size_t size)
 {
     struct passwd entry, *found = NULL;
     char *room = NULL;
-
     for (size_t room_size = 1024; room_size <= PASSWD_MAX; room_size *= 4) {
         free(room);
         room = malloc(room_size);
@@ -130,8 +123,8 @@ void sl_peer_user_name(uid_t uid, char *buf, size_t size)
             break;
     }
     if (found != NULL)
-        (void)snprintf(buf, size, "%s", found->pw_name);
+        snprintf(buf, size, "%s", found->pw_name);
     else
-        (void)snprintf(buf, size, "%lu", (unsigned long)uid);
+        snprintf(buf, size, "%lu", (unsigned long)uid);
     free(room);
 }

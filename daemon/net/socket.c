@@ -68,19 +68,19 @@ static void hand_out_frames(struct sl_socket *s);
 static int bytes_reserve(struct bytes *b, size_t cap)
 {
     if (cap <= b->cap)
-        return SL_OK;
+        return 0;
     uint8_t *data = realloc(b->data, cap);
     if (data == NULL)
         return SL_E_NOMEM;
     b->data = data;
     b->cap = cap;
-    return SL_OK;
+    return 0;
 }
 
 static int bytes_put(struct bytes *b, const uint8_t *data, size_t len)
 {
     if (len == 0)
-        return SL_OK;
+        return 0;
     if (b->at > 0 && b->at + b->len + len > b->cap) {
         memmove(b->data, b->data + b->at, b->len);
         b->at = 0;
@@ -89,12 +89,12 @@ static int bytes_put(struct bytes *b, const uint8_t *data, size_t len)
         size_t cap = b->cap < BUFFER_FIRST ? BUFFER_FIRST : b->cap;
         while (cap < b->len + len)
             cap *= 2;
-        if (bytes_reserve(b, cap) != SL_OK)
+        if (bytes_reserve(b, cap) != 0)
             return SL_E_NOMEM;
     }
     memcpy(b->data + b->at + b->len, data, len);
     b->len += len;
-    return SL_OK;
+    return 0;
 }
 
 static void bytes_fini(struct bytes *b)
@@ -120,7 +120,6 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 static void poll_what_is_needed(struct sl_socket *s)
 {
     int events = (s->state == SOCKET_OPEN ? UV_READABLE : 0) | (s->blocked ? UV_WRITABLE : 0);
-
     if (events == s->polled || s->state == SOCKET_CLOSING)
         return;
     s->polled = events;
@@ -137,7 +136,6 @@ static ssize_t write_out(struct sl_socket *s, const void *head, size_t head_len,
 {
     struct iovec iov[3];
     struct msghdr msg = {.msg_iov = iov};
-
     if (s->out.len > 0)
         iov[msg.msg_iovlen++] = (struct iovec){.iov_base = s->out.data + s->out.at, .iov_len = s->out.len};
     if (head_len > 0)
@@ -179,7 +177,6 @@ static int flush(struct sl_socket *s)
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct sl_socket *s = handle->data;
-
     if (--s->handles > 0)
         return;
     bytes_fini(&s->in);
@@ -267,10 +264,9 @@ void sl_socket_deadline(struct sl_socket *s, uint64_t timeout_ms)
 static int make_room(struct sl_socket *s, bool was_full)
 {
     size_t want = s->in.cap;
-
     if (s->in.len == 0 && s->in.cap > BUFFER_BUSY) {
         bytes_fini(&s->in);
-        return SL_OK;
+        return 0;
     }
     if (was_full && want < BUFFER_BUSY)
         want *= 2;
@@ -288,8 +284,7 @@ static int make_room(struct sl_socket *s, bool was_full)
 /* Takes what came along. 0; SL_E_PROTOCOL: more than may be held; SL_E_LIMIT: more than there is room for. */
 static int keep_fds(struct sl_socket *s, struct msghdr *msg)
 {
-    int r = (msg->msg_flags & MSG_CTRUNC) == 0 ? SL_OK : SL_E_PROTOCOL;
-
+    int r = (msg->msg_flags & MSG_CTRUNC) == 0 ? 0 : SL_E_PROTOCOL;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
@@ -297,13 +292,13 @@ static int keep_fds(struct sl_socket *s, struct msghdr *msg)
         for (size_t i = 0; i < count; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            if (sl_fd_jobs_own(s->jobs, fd, s->uid) != SL_OK)
+            if (sl_fd_jobs_own(s->jobs, fd, s->uid) != 0)
                 r = SL_E_LIMIT;
             if (s->fd_count < SL_SOCKET_FDS_MAX) {
                 s->fds[s->fd_count++] = fd;
             } else {
                 sl_fd_jobs_close(s->jobs, fd);
-                r = r == SL_OK ? SL_E_PROTOCOL : r;
+                r = r == 0 ? SL_E_PROTOCOL : r;
             }
         }
     }
@@ -317,12 +312,11 @@ static bool read_in(struct sl_socket *s)
         struct cmsghdr align;
         char room[SL_FD_RIGHTS_ROOM];
     } control;
-
     if (sl_fd_jobs_stalled(s->jobs, s->uid)) {
         end(s, SL_E_LIMIT, SL_FD_STALLED_TEXT);
         return false;
     }
-    if (s->in.cap == 0 && bytes_reserve(&s->in, BUFFER_FIRST) != SL_OK) {
+    if (s->in.cap == 0 && bytes_reserve(&s->in, BUFFER_FIRST) != 0) {
         end(s, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
         return false;
     }
@@ -337,11 +331,11 @@ static bool read_in(struct sl_socket *s)
     if (n > 0) {
         s->in.len += (size_t)n;
         const int r = keep_fds(s, &msg);
-        if (r == SL_OK)
+        if (r == 0)
             return true;
         end(s, r, r == SL_E_LIMIT ? "no room for a descriptor is left" : "too many descriptors came");
     } else if (n == 0) {
-        end(s, SL_OK, "closed by the client");
+        end(s, 0, "closed by the client");
     } else if (errno != EAGAIN) {
         end(s, SL_E_IO, strerror(errno));
     }
@@ -352,7 +346,6 @@ static bool read_in(struct sl_socket *s)
 static size_t take_fd_bytes(struct sl_socket *s, size_t at)
 {
     size_t taken = 0;
-
     while (s->fd_bytes_due > 0 && at + taken < s->in.len) {
         if (s->in.data[at + taken] != 0) {
             end(s, SL_E_PROTOCOL, "a descriptor was due, and something else came");
@@ -377,7 +370,6 @@ static void hand_out_frames(struct sl_socket *s)
     const bool was_full = s->in.len == s->in.cap;
     size_t at = 0;
     long taken = 0;
-
     while (s->state == SOCKET_OPEN && s->out.len <= SL_SOCKET_HOLD_WATER) {
         if (s->fds_expected > 0) {
             at += take_fd_bytes(s, at);
@@ -404,7 +396,7 @@ static void hand_out_frames(struct sl_socket *s)
         poll_what_is_needed(s);
     } else if (s->in.len == 0 && s->fds_expected == 0 && s->fd_count > 0) {
         end(s, SL_E_PROTOCOL, "a descriptor came that nobody asked for");
-    } else if (make_room(s, was_full) != SL_OK) {
+    } else if (make_room(s, was_full) != 0) {
         end(s, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
     }
 }
@@ -466,7 +458,6 @@ static void after_writing(struct sl_socket *s, int error)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct sl_socket *s = poll->data;
-
     if (status < 0) { /* an error waits at the socket: libuv has stopped, reading or writing finds out which */
         events = s->polled;
         s->polled = 0;
@@ -481,7 +472,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 static void on_turn(uv_idle_t *turn)
 {
     struct sl_socket *s = turn->data;
-
     (void)uv_idle_stop(turn);
     if (!s->blocked)
         after_writing(s, flush(s));
@@ -491,7 +481,6 @@ int sl_socket_send(struct sl_socket *s, const void *head, size_t head_len, const
 {
     const size_t len = head_len + body_len;
     size_t sent = 0;
-
     if (s->state >= SOCKET_FINISHING)
         return SL_E_IO;
     if (!s->blocked && s->out.len + len > GATHER_BYTES) {
@@ -502,15 +491,15 @@ int sl_socket_send(struct sl_socket *s, const void *head, size_t head_len, const
         bytes_drop(&s->out, before);
         sent = (size_t)n - before;
         if (sent == len)
-            return SL_OK;
+            return 0;
         s->blocked = true;
     }
     if (s->out.len + len - sent > SL_SOCKET_QUEUE_MAX)
         return break_off(s, SL_E_LIMIT);
     size_t head_sent = sent < head_len ? sent : head_len;
     size_t body_sent = sent - head_sent;
-    if (bytes_put(&s->out, (const uint8_t *)head + head_sent, head_len - head_sent) != SL_OK ||
-        bytes_put(&s->out, (const uint8_t *)body + body_sent, body_len - body_sent) != SL_OK)
+    if (bytes_put(&s->out, (const uint8_t *)head + head_sent, head_len - head_sent) != 0 ||
+        bytes_put(&s->out, (const uint8_t *)body + body_sent, body_len - body_sent) != 0)
         return break_off(s, SL_E_NOMEM);
     if (s->blocked)
         poll_what_is_needed(s);
@@ -518,7 +507,7 @@ int sl_socket_send(struct sl_socket *s, const void *head, size_t head_len, const
         (void)uv_idle_start(&s->turn, on_turn);
     if (s->out.len > SL_SOCKET_HIGH_WATER)
         s->congested = true;
-    return SL_OK;
+    return 0;
 }
 
 bool sl_socket_congested(const struct sl_socket *s)
@@ -532,7 +521,6 @@ static uid_t peer_uid(int fd)
 {
     struct ucred peer;
     socklen_t len = sizeof peer;
-
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.uid : SL_FD_NOBODY;
 }
 
@@ -540,7 +528,6 @@ int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struc
     struct sl_socket **ret_socket)
 {
     struct sl_socket *s = calloc(1, sizeof *s);
-
     if (s == NULL)
         return SL_E_NOMEM;
     s->handler = handler;
@@ -559,5 +546,5 @@ int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struc
     s->handles = 3;
     poll_what_is_needed(s);
     *ret_socket = s;
-    return SL_OK;
+    return 0;
 }

@@ -9,7 +9,6 @@
 bool sl_tty_is(int fd)
 {
     struct statx st;
-
     /* What is asked of a file is passed on to its file system. */
     return sl_fd_stat(fd, &st) == 0 && S_ISCHR(st.stx_mode) && isatty(fd) == 1;
 }
@@ -17,7 +16,6 @@ bool sl_tty_is(int fd)
 bool sl_tty_is_null(int fd)
 {
     struct statx st;
-
     return sl_fd_stat(fd, &st) == 0 && S_ISCHR(st.stx_mode) &&
            makedev(st.stx_rdev_major, st.stx_rdev_minor) == makedev(1, 3);
 }
@@ -25,7 +23,6 @@ bool sl_tty_is_null(int fd)
 bool sl_tty_size(int fd, struct sl_tty_size *ret_size)
 {
     struct winsize size;
-
     if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0)
         return false;
     *ret_size = (struct sl_tty_size){
@@ -36,6 +33,5 @@ bool sl_tty_size(int fd, struct sl_tty_size *ret_size)
 size_t sl_tty_modes(int fd, uint8_t *modes)
 {
     struct termios termios;
-
     return tcgetattr(fd, &termios) == 0 ? sl_tty_modes_encode(&termios, modes) : 0;
 }

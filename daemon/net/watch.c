@@ -40,7 +40,6 @@ static void count(struct sl_watch *w, int by)
 static void on_ready(uv_poll_t *poll, int status, int uv_events)
 {
     struct sl_watch *w = poll->data;
-
     (void)status;
     (void)uv_events;
     w->batch_len = epoll_wait(w->epoll_fd, w->batch, BATCH, 0);
@@ -57,7 +56,6 @@ static void on_idle(uv_idle_t *idle)
 {
     struct sl_watch *w = idle->data;
     struct sl_watched *watched;
-
     /* What is queued meanwhile has its turn in the next round, or nobody else would have one. */
     w->round++;
     while ((watched = TAILQ_FIRST(&w->later)) != NULL && watched->round != w->round) {
@@ -79,20 +77,18 @@ void sl_watched_init(
 int sl_watched_register(struct sl_watched *watched, int fd, uint32_t events)
 {
     struct epoll_event event = {.events = events | EPOLLRDHUP | EPOLLET, .data = {.ptr = watched}};
-
     assert(!watched->registered);
     if (epoll_ctl(watched->watch->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
         return errno == EPERM ? SL_E_INVALID : errno == ENOMEM || errno == ENOSPC ? SL_E_NOMEM : SL_E_IO;
     watched->fd = fd;
     watched->registered = true;
     count(watched->watch, 1);
-    return SL_OK;
+    return 0;
 }
 
 void sl_watched_later(struct sl_watched *watched)
 {
     struct sl_watch *w = watched->watch;
-
     if (watched->queued)
         return;
     watched->queued = true;
@@ -105,7 +101,6 @@ void sl_watched_later(struct sl_watched *watched)
 void sl_watched_fini(struct sl_watched *watched)
 {
     struct sl_watch *w = watched->watch;
-
     if (watched->queued) {
         TAILQ_REMOVE(&w->later, watched, link);
         watched->queued = false;
@@ -117,10 +112,9 @@ void sl_watched_fini(struct sl_watched *watched)
     (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, watched->fd, NULL);
     watched->registered = false;
     count(w, -1);
-    for (int i = w->batch_at; i < w->batch_len; i++) {
+    for (int i = w->batch_at; i < w->batch_len; i++)
         if (w->batch[i].data.ptr == watched)
             w->batch[i].data.ptr = NULL;
-    }
 }
 
 /* --- the whole --- */
@@ -128,7 +122,6 @@ void sl_watched_fini(struct sl_watched *watched)
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct sl_watch *w = handle->data;
-
     if (--w->handles > 0)
         return;
     (void)close(w->epoll_fd);
@@ -139,7 +132,6 @@ int sl_watch_new(uv_loop_t *loop, struct sl_watch **ret_watch)
 {
     struct sl_watch *w = calloc(1, sizeof *w);
     int r = SL_E_IO;
-
     if (w == NULL)
         return SL_E_NOMEM;
     TAILQ_INIT(&w->later);
@@ -147,7 +139,7 @@ int sl_watch_new(uv_loop_t *loop, struct sl_watch **ret_watch)
     if (w->epoll_fd < 0)
         goto err;
     r = sl_fd_jobs_new(loop, &w->jobs);
-    if (r != SL_OK)
+    if (r != 0)
         goto err_fd;
     r = SL_E_IO;
     if (uv_poll_init(loop, &w->poll, w->epoll_fd) != 0)
@@ -158,7 +150,7 @@ int sl_watch_new(uv_loop_t *loop, struct sl_watch **ret_watch)
     (void)uv_poll_start(&w->poll, UV_READABLE, on_ready);
     uv_unref((uv_handle_t *)&w->poll);
     *ret_watch = w;
-    return SL_OK;
+    return 0;
 
 err_jobs:
     sl_fd_jobs_unref(w->jobs);

@@ -18,7 +18,6 @@
 static bool has_name(const char *path)
 {
     char name[8];
-
     return readlink(path, name, sizeof name) < 5 || memcmp(name, "pipe:", 5) != 0;
 }
 
@@ -32,7 +31,6 @@ static bool is_same(const struct statx *a, const struct statx *b)
 static bool take_number(struct sl_fd_io *io, int own)
 {
     const int theirs = fcntl(io->fd, F_DUPFD_CLOEXEC, 0);
-
     if (theirs < 0)
         return false;
     (void)sl_fd_jobs_own(io->jobs, theirs, sl_fd_jobs_owner(io->jobs, io->fd));
@@ -46,11 +44,10 @@ bool sl_fd_io_open_again(struct sl_fd_io *io)
     char path[40];
     struct statx theirs, ours;
     const int flags = fcntl(io->fd, F_GETFL);
-
     /* Nobody gets by us what the descriptor alone does not allow. */
     if (flags < 0 || (flags & O_PATH) != 0 || ((flags & O_ACCMODE) != O_RDWR && (flags & O_ACCMODE) != io->access))
         return false;
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", io->fd);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", io->fd);
     if (sl_fd_stat(io->fd, &theirs) != 0 || (S_ISCHR(theirs.stx_mode) && theirs.stx_rdev_major == MAJOR_TTYAUX) ||
         (S_ISFIFO(theirs.stx_mode) && has_name(path)))
         return false;
@@ -71,7 +68,6 @@ void sl_fd_io_init(struct sl_fd_io *io, struct sl_fd_jobs *jobs, int fd, int acc
 {
     int flags = fcntl(fd, F_GETFL), type = 0;
     socklen_t len = sizeof type;
-
     *io = (struct sl_fd_io){.jobs = jobs, .fd = fd, .access = access, .way = SL_FD_NOWAIT};
     const enum sl_fd_kind kind = sl_fd_kind(fd);
     io->foreign =
@@ -125,7 +121,6 @@ static ssize_t plain(struct sl_fd_io *io, void *data, size_t len)
     const int flags = begin_moment(io);
     const ssize_t n = io->access == O_RDONLY ? read(io->fd, data, len) : write(io->fd, data, len);
     const int error = errno;
-
     end_moment(io, flags);
     return n >= 0 ? n : -error;
 }
@@ -133,7 +128,6 @@ static ssize_t plain(struct sl_fd_io *io, void *data, size_t len)
 static ssize_t by_socket(struct sl_fd_io *io, void *data, size_t len)
 {
     bool rights;
-
     if (io->access == O_RDONLY) {
         const ssize_t n = sl_fd_recv(io->jobs, io->fd, data, len, &rights);
         if (rights)
@@ -156,7 +150,6 @@ static ssize_t by_nowait(const struct sl_fd_io *io, void *data, size_t len)
 static ssize_t transfer(struct sl_fd_io *io, void *data, size_t len)
 {
     ssize_t n = -EAGAIN;
-
     do {
         if (io->way == SL_FD_NOWAIT) {
             n = by_nowait(io, data, len);
@@ -201,7 +194,6 @@ void sl_fd_io_hand_to_worker(struct sl_fd_io *io)
 static ssize_t transfer_in_job(struct sl_fd_io *io, uint8_t *data, size_t len)
 {
     ssize_t n;
-
     if (io->way != SL_FD_WORKER)
         return transfer(io, data, len);
     do
@@ -215,7 +207,6 @@ static void in_job(struct sl_fd_job *job)
     struct sl_fd_io *io = (struct sl_fd_io *)job;
     size_t at = 0;
     ssize_t n;
-
     do {
         n = transfer_in_job(io, io->bytes + at, io->len - at);
         if (n > 0)
@@ -227,7 +218,6 @@ static void in_job(struct sl_fd_job *job)
 static void after_job(struct sl_fd_job *job)
 {
     struct sl_fd_io *io = (struct sl_fd_io *)job;
-
     io->working = false;
     if (io->closing) { /* sl_fd_io_close() was called meanwhile */
         sl_fd_jobs_close(io->jobs, io->fd);
@@ -250,7 +240,6 @@ void sl_fd_io_work(struct sl_fd_io *io, uint8_t *bytes, size_t len, void (*done)
 static void after_end(struct sl_fd_job *job)
 {
     struct sl_fd_io *io = (struct sl_fd_io *)job;
-
     io->working = false;
     io->done(io, 0);
 }
@@ -258,7 +247,6 @@ static void after_end(struct sl_fd_job *job)
 void sl_fd_io_end(struct sl_fd_io *io, void (*done)(struct sl_fd_io *io, ssize_t result))
 {
     const int fd = io->fd;
-
     assert(!io->working);
     io->done = done;
     io->fd = -1;

@@ -79,7 +79,6 @@ static void break_off(struct sl_fd_sink *s, int status, int error)
 static void tell_broken(struct sl_fd_sink *s)
 {
     const int status = s->broken_status;
-
     s->broken_status = 0;
     s->in_call = true;
     s->handler->on_broken(s->arg, status, s->broken_errno != 0 ? strerror(s->broken_errno) : sl_status_text(status));
@@ -109,7 +108,6 @@ static void after_last_write(struct sl_fd_sink *s, ssize_t n)
 static void after_write(struct sl_fd_io *io, ssize_t n)
 {
     struct sl_fd_sink *s = (struct sl_fd_sink *)io;
-
     if (n > 0)
         sl_buf_drop(&s->flying, (size_t)n);
     if (s->flying.len == 0)
@@ -156,7 +154,7 @@ static void wait_for_room(struct sl_fd_sink *s)
     if (r == SL_E_INVALID) {
         sl_fd_io_hand_to_worker(&s->io);
         start_job(s);
-    } else if (r != SL_OK) {
+    } else if (r != 0) {
         break_off(s, r, 0);
     }
 }
@@ -165,7 +163,6 @@ static void wait_for_room(struct sl_fd_sink *s)
 static size_t write_now(struct sl_fd_sink *s, const uint8_t *data, size_t len)
 {
     size_t at = 0;
-
     while (at < len) {
         ssize_t n = sl_fd_io_write(&s->io, data + at, len - at);
         if (n == -EAGAIN)
@@ -182,7 +179,6 @@ static size_t write_now(struct sl_fd_sink *s, const uint8_t *data, size_t len)
 static void after_end(struct sl_fd_io *io, ssize_t result)
 {
     struct sl_fd_sink *s = (struct sl_fd_sink *)io;
-
     (void)result;
     if (!s->closed) {
         s->in_call = true;
@@ -196,7 +192,6 @@ static void after_end(struct sl_fd_io *io, ssize_t result)
 static void on_event(struct sl_watched *watched, uint32_t events)
 {
     struct sl_fd_sink *s = (struct sl_fd_sink *)((char *)watched - offsetof(struct sl_fd_sink, watched));
-
     if (s->state == SINK_BROKEN) {
         if (s->broken_status != 0)
             tell_broken(s);
@@ -234,7 +229,6 @@ int sl_fd_sink_open(
     struct sl_watch *watch, int fd, const struct sl_fd_sink_handler *handler, void *arg, struct sl_fd_sink **ret_sink)
 {
     struct sl_fd_sink *s = calloc(1, sizeof *s);
-
     if (s == NULL)
         return SL_E_NOMEM;
     sl_fd_io_init(&s->io, sl_watch_jobs(watch), fd, O_WRONLY);
@@ -243,13 +237,12 @@ int sl_fd_sink_open(
     s->handler = handler;
     s->arg = arg;
     *ret_sink = s;
-    return SL_OK;
+    return 0;
 }
 
 size_t sl_fd_sink_write(struct sl_fd_sink *s, const void *data, size_t len)
 {
     size_t at = 0;
-
     assert(s->state == SINK_OPEN || s->state == SINK_BROKEN);
     if (s->state == SINK_BROKEN)
         return 0;
@@ -259,7 +252,7 @@ size_t sl_fd_sink_write(struct sl_fd_sink *s, const void *data, size_t len)
     if (s->state == SINK_BROKEN || at == len)
         return at;
     int r = sl_buf_put(&s->queue, (const uint8_t *)data + at, len - at);
-    if (r != SL_OK)
+    if (r != 0)
         break_off(s, r, 0);
     else if (!waits && sl_fd_io_by_job(&s->io))
         start_job(s);

@@ -71,7 +71,6 @@ static void wait_for_more(struct sl_fd_source *s);
 static void after_read(struct sl_fd_io *io, ssize_t n)
 {
     struct sl_fd_source *s = (struct sl_fd_source *)io;
-
     if (s->closed) {
         dispose(s);
     } else if (n == -EAGAIN) {
@@ -85,7 +84,7 @@ static void after_read(struct sl_fd_io *io, ssize_t n)
         if (tell_data(s, s->buffer, (size_t)n) && s->allowed > 0 && (s->ready || io->way == SL_FD_WORKER))
             sl_watched_later(&s->watched);
     } else {
-        tell_end(s, n == 0 ? SL_OK : SL_E_IO, n == 0 ? "its end" : strerror((int)-n));
+        tell_end(s, n == 0 ? 0 : SL_E_IO, n == 0 ? "its end" : strerror((int)-n));
     }
 }
 
@@ -118,7 +117,7 @@ static void wait_for_more(struct sl_fd_source *s)
     if (r == SL_E_INVALID) {
         sl_fd_io_hand_to_worker(&s->io);
         start_job(s);
-    } else if (r != SL_OK) {
+    } else if (r != 0) {
         tell_end(s, r, sl_status_text(r));
     }
 }
@@ -126,7 +125,6 @@ static void wait_for_more(struct sl_fd_source *s)
 static void on_event(struct sl_watched *watched, uint32_t events)
 {
     struct sl_fd_source *s = (struct sl_fd_source *)((char *)watched - offsetof(struct sl_fd_source, watched));
-
     if (events != 0)
         s->ready = true;
     if ((events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0)
@@ -150,7 +148,7 @@ static void on_event(struct sl_watched *watched, uint32_t events)
             return;
         }
         if (n <= 0) {
-            tell_end(s, n == 0 ? SL_OK : SL_E_IO, n == 0 ? "its end" : strerror((int)-n));
+            tell_end(s, n == 0 ? 0 : SL_E_IO, n == 0 ? "its end" : strerror((int)-n));
             return;
         }
         const bool emptied = s->io.drains && (size_t)n < len && !s->hung_up;
@@ -167,7 +165,6 @@ int sl_fd_source_open(struct sl_watch *watch, int fd, const struct sl_fd_source_
     struct sl_fd_source **ret_source)
 {
     struct sl_fd_source *s = calloc(1, sizeof *s);
-
     if (s == NULL)
         return SL_E_NOMEM;
     sl_fd_io_init(&s->io, sl_watch_jobs(watch), fd, O_RDONLY);
@@ -176,7 +173,7 @@ int sl_fd_source_open(struct sl_watch *watch, int fd, const struct sl_fd_source_
     s->arg = arg;
     s->ready = true;
     *ret_source = s;
-    return SL_OK;
+    return 0;
 }
 
 void sl_fd_source_allow(struct sl_fd_source *s, size_t bytes)

@@ -159,7 +159,6 @@ static void give_credit(struct sl_relay *r, size_t len)
 static void put_out(struct relay_output *out, const void *data, size_t len, bool ours)
 {
     size_t written = len;
-
     if (out->sink != NULL && !out->finishing && (ours || !out->relay->dropping))
         written = sl_fd_sink_write(out->sink, data, len);
     out->unwritten += len - written;
@@ -203,7 +202,6 @@ static void count_unread(struct sl_relay *r, size_t len)
 static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
 {
     struct sl_relay *r = arg;
-
     put_out(&r->output[fd == 0 ? 0 : 1], data, len, false);
     if (fd == 0 && r->unread_since_ns != 0)
         count_unread(r, len);
@@ -212,7 +210,6 @@ static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
 static void on_eof(void *arg)
 {
     struct sl_relay *r = arg;
-
     /* Error output stays for what there may be to say about the end. */
     finish_output(&r->output[0]);
 }
@@ -221,7 +218,6 @@ static void on_written(void *arg, size_t len)
 {
     struct relay_output *out = arg;
     size_t ours = len < out->said ? len : out->said;
-
     out->unwritten -= len;
     out->said -= ours;
     give_credit(out->relay, len - ours);
@@ -230,7 +226,6 @@ static void on_written(void *arg, size_t len)
 static void forget_sink(struct relay_output *out)
 {
     size_t lost = out->unwritten - out->said;
-
     sl_fd_sink_close(out->sink);
     out->sink = NULL;
     out->unwritten = out->said = 0;
@@ -240,7 +235,6 @@ static void forget_sink(struct relay_output *out)
 static void on_finished(void *arg)
 {
     struct relay_output *out = arg;
-
     forget_sink(out);
     conclude(out->relay);
 }
@@ -249,7 +243,6 @@ static void on_broken(void *arg, int status, const char *text)
 {
     struct relay_output *out = arg;
     struct sl_relay *r = out->relay;
-
     forget_sink(out);
     if (out == &r->output[0]) { /* error output that nobody reads is just dropped */
         if ((r->how & SL_RELAY_COMMAND) != 0 && status == SL_E_CLIENT_GONE)
@@ -285,7 +278,6 @@ static void allow_input(struct sl_relay *r)
 static void on_sent(void *arg, size_t len)
 {
     struct sl_relay *r = arg;
-
     r->unsent -= len;
     allow_input(r);
 }
@@ -296,7 +288,7 @@ void sl_relay_input(struct sl_relay *r, const void *data, size_t len)
         return;
     r->unsent += len;
     assert(r->unsent <= SL_STREAM_WINDOW);
-    if (sl_stream_write(r->stream, data, len) != SL_OK)
+    if (sl_stream_write(r->stream, data, len) != 0)
         sl_relay_close(r); /* bytes are missing now: nothing true can follow */
 }
 
@@ -312,7 +304,6 @@ void sl_relay_input_eof(struct sl_relay *r)
 static void on_input(void *arg, const uint8_t *data, size_t len)
 {
     struct sl_relay *r = arg;
-
     r->allowed -= len;
     if (r->handler->on_input == NULL) {
         sl_relay_input(r, data, len);
@@ -339,7 +330,6 @@ static const struct sl_fd_source_handler source_handler = {.on_data = on_input, 
 static void on_open(void *arg, int status, const char *text)
 {
     struct sl_relay *r = arg;
-
     if (status == 0)
         r->phase = RELAY_OPEN;
     begin_call(r);
@@ -351,7 +341,6 @@ static void on_open(void *arg, int status, const char *text)
 static void on_stream_end(void *arg, const struct sl_stream_result *result)
 {
     struct sl_relay *r = arg;
-
     begin_call(r);
     if (r->handler->on_result != NULL)
         r->handler->on_result(r->arg, result);
@@ -362,8 +351,8 @@ static void on_stream_end(void *arg, const struct sl_stream_result *result)
         !tell_broken(r, SL_E_CLIENT_GONE, sl_status_text(SL_E_CLIENT_GONE)))
         return;
     r->result = *result;
-    (void)snprintf(r->signal, sizeof r->signal, "%s", result->signal != NULL ? result->signal : "");
-    (void)snprintf(r->text, sizeof r->text, "%s", result->text != NULL ? result->text : "");
+    snprintf(r->signal, sizeof r->signal, "%s", result->signal != NULL ? result->signal : "");
+    snprintf(r->text, sizeof r->text, "%s", result->text != NULL ? result->text : "");
     r->result.signal = r->signal;
     r->result.text = r->text;
     r->has_result = true;
@@ -416,23 +405,22 @@ int sl_relay_new(struct sl_watch *watch, const int fd[3], unsigned how, const st
 {
     struct sl_relay *r = calloc(1, sizeof *r);
     int status = SL_E_NOMEM;
-
     if (r == NULL)
         return SL_E_NOMEM;
     r->handler = handler;
     r->arg = arg;
     r->how = how;
     sl_watched_init(&r->later, watch, on_later);
-    if (fd[0] >= 0 && (status = sl_fd_source_open(watch, fd[0], &source_handler, r, &r->source)) != SL_OK)
+    if (fd[0] >= 0 && (status = sl_fd_source_open(watch, fd[0], &source_handler, r, &r->source)) != 0)
         goto err;
     for (int i = 0; i < 2; i++) {
         struct relay_output *out = &r->output[i];
         out->relay = r;
-        if (fd[1 + i] >= 0 && (status = sl_fd_sink_open(watch, fd[1 + i], &sink_handler, out, &out->sink)) != SL_OK)
+        if (fd[1 + i] >= 0 && (status = sl_fd_sink_open(watch, fd[1 + i], &sink_handler, out, &out->sink)) != 0)
             goto err;
     }
     *ret_relay = r;
-    return SL_OK;
+    return 0;
 
 err:
     sl_relay_disown(r);

@@ -120,14 +120,13 @@ static void on_looked(void *arg, void *data)
     look->job = NULL;
     look->basis = work->basis;
     const char *path = look->target->identity_agent;
-    if (!look->target->identity_agent_set || path == NULL) {
+    if (!look->target->identity_agent_set || path == NULL)
         answer(look, 0);
-    } else if (sl_agent_open(look->loop, path, on_agent, look, &look->agent) != 0 ||
-               sl_agent_state(look->agent) == SL_AGENT_FAILED) {
+    else if (sl_agent_open(look->loop, path, on_agent, look, &look->agent) != 0 ||
+             sl_agent_state(look->agent) == SL_AGENT_FAILED)
         answer(look, SL_BASIS_NO_AGENT);
-    } else {
+    else
         (void)uv_timer_start(&look->timer, on_agent_late, AGENT_MS, 0);
-    }
 }
 
 static const struct sl_job_kind look_kind = {look_at, on_looked, dispose};
@@ -135,14 +134,12 @@ static const struct sl_job_kind look_kind = {look_at, on_looked, dispose};
 static int look_at_files(struct sl_basis_look *look)
 {
     struct work *work = calloc(1, sizeof *work);
-    if (work == NULL) {
+    if (work == NULL)
         return SL_E_NOMEM;
-    }
     work->target = sl_target_conf_ref(look->target);
     int r = sl_job_start(look->loop, &look_kind, work, look, &look->job);
-    if (r != 0) {
+    if (r != 0)
         dispose(work);
-    }
     return r;
 }
 
@@ -151,18 +148,16 @@ static void on_addresses(void *arg, char *addresses)
     struct sl_basis_look *look = arg;
     look->lookup = NULL;
     look->addresses = addresses;
-    if (look_at_files(look) != 0) {
+    if (look_at_files(look) != 0)
         answer(look, 0);
-    }
 }
 
 int sl_basis_look(struct sl_transport *transport, struct sl_target_conf *target, bool resolves, sl_basis_fn fn,
     void *arg, struct sl_basis_look **ret_look)
 {
     struct sl_basis_look *l = calloc(1, sizeof *l);
-    if (l == NULL) {
+    if (l == NULL)
         return SL_E_NOMEM;
-    }
     l->loop = transport->loop;
     l->target = sl_target_conf_ref(target);
     (void)uv_timer_init(l->loop, &l->timer);

@@ -46,9 +46,8 @@
 static void on_resolved(void *arg)
 {
     struct sl_conn *conn = arg;
-    if (conn->phase == SL_PHASE_RESOLVING) {
+    if (conn->phase == SL_PHASE_RESOLVING)
         sl_conn_move(conn, SL_PHASE_CONNECTING);
-    }
 }
 
 static void on_connected(void *arg, int fd, const char *address)
@@ -104,9 +103,8 @@ int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, 
     const struct sl_conn_handler *handler, void *arg, struct sl_conn **ret_conn)
 {
     struct sl_conn *conn = calloc(1, sizeof *conn);
-    if (conn == NULL) {
+    if (conn == NULL)
         return SL_E_NOMEM;
-    }
     conn->transport = transport;
     conn->compat = compat;
     conn->handler = *handler;
@@ -122,18 +120,15 @@ int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, 
     TAILQ_INIT(&conn->remotes);
     TAILQ_INIT(&conn->parties);
     int r = sl_chan_make_cookie_base(conn);
-    if (r != 0) {
+    if (r != 0)
         goto err_alloc;
-    }
     r = sl_dial_start(transport->dialer, target->host, target->port, target->policy.connect_timeout_ms,
         user_timeout_ms(&target->policy), &dial_handler, conn, &conn->dial);
-    if (r != 0) {
+    if (r != 0)
         goto err_alloc;
-    }
     r = sl_hostkey_load(transport->loop, target, on_known_hosts, conn, &conn->hostkey);
-    if (r != 0) {
+    if (r != 0)
         goto err_dial;
-    }
     conn->target = sl_target_conf_ref(target);
     sl_io_init(conn);
     *ret_conn = conn;
@@ -150,19 +145,17 @@ err_alloc:
 
 static void check_login_deadline(struct sl_conn *conn)
 {
-    if (sl_conn_now(conn) < conn->login_deadline_ms || conn->phase >= SL_PHASE_READY) {
+    if (sl_conn_now(conn) < conn->login_deadline_ms || conn->phase >= SL_PHASE_READY)
         return;
-    }
     double seconds = (double)conn->target->policy.login_timeout_ms / 1000.0;
-    if (conn->phase == SL_PHASE_AUTH) {
+    if (conn->phase == SL_PHASE_AUTH)
         sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "logging in took longer than %g s%s", seconds, sl_auth_delay(conn->auth));
-    } else if (conn->away_step == NULL || conn->phase == SL_PHASE_HOST_KEY) {
+    else if (conn->away_step == NULL || conn->phase == SL_PHASE_HOST_KEY)
         sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "known_hosts could not be read or written within %g s", seconds);
-    } else if (conn->server == NULL) {
+    else if (conn->server == NULL)
         sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "the server did not answer the SSH handshake within %g s", seconds);
-    } else {
+    else
         sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "the SSH handshake took longer than %g s", seconds);
-    }
 }
 
 /* Publishes what was received. Not while the session is away: the counter of it is the worker's then. */
@@ -195,9 +188,8 @@ static void ask_tcp(struct sl_conn *conn)
 
 static void handshake_tick(struct sl_conn *conn)
 {
-    if (!sl_hostkey_loaded(conn->hostkey)) {
+    if (!sl_hostkey_loaded(conn->hostkey))
         return; /* the order of host-key algorithms depends on it */
-    }
     if (conn->away == SL_AWAY_BACK) {
         conn->away = SL_HOME;
         note_received(conn);
@@ -206,9 +198,8 @@ static void handshake_tick(struct sl_conn *conn)
             sl_conn_move(conn, SL_PHASE_HOST_KEY);
             return;
         }
-        if (r != SL_E_AGAIN) {
+        if (r != SL_E_AGAIN)
             return; /* it has died */
-        }
     } else if (conn->away_step == NULL && sl_session_prepare(conn, sl_hostkey_keys(conn->hostkey)) != 0) {
         sl_conn_die(conn, SL_E_INTERNAL, "the SSH library refuses its settings");
         return;
@@ -222,9 +213,8 @@ static void handshake_tick(struct sl_conn *conn)
 static void on_key_checked(void *arg, int status, const char *text)
 {
     struct sl_conn *conn = arg;
-    if (conn->phase != SL_PHASE_HOST_KEY) {
+    if (conn->phase != SL_PHASE_HOST_KEY)
         return; /* too late */
-    }
     if (status != 0) {
         sl_conn_die(conn, status, "%s", text);
         return;
@@ -246,9 +236,8 @@ static void on_key_checked(void *arg, int status, const char *text)
 
 static void host_key_tick(struct sl_conn *conn)
 {
-    if (conn->fingerprint != NULL) {
+    if (conn->fingerprint != NULL)
         return; /* being written down */
-    }
     size_t len;
     const uint8_t *key = sl_session_host_key(conn, &len);
     conn->fingerprint = key != NULL ? sl_key_fingerprint(key, len) : NULL;
@@ -263,26 +252,23 @@ static void probe_by_tcp(struct sl_conn *conn)
 {
     const struct sl_policy *policy = &conn->target->policy;
     uint64_t interval_ms = policy->server_alive_interval_ms;
-    if (interval_ms == 0 || policy->validate_after_ms < interval_ms) {
+    if (interval_ms == 0 || policy->validate_after_ms < interval_ms)
         interval_ms = policy->validate_after_ms;
-    }
     sl_io_tcp_keepalive(conn, interval_ms, policy->server_alive_count_max);
 }
 
 static void auth_tick(struct sl_conn *conn)
 {
     int r = sl_auth_tick(conn->auth);
-    if (conn->away == SL_HOME) {
+    if (conn->away == SL_HOME)
         note_received(conn);
-    }
     if (r == 0) {
         sl_auth_free(conn->auth);
         conn->auth = NULL;
         conn->witness.freeing = SL_WITNESS_FREES;
         conn->compat_number = sl_compat_meet(conn->compat, conn->server != NULL ? conn->server : "");
-        if (sl_compat_probe(conn->compat) != SL_PROBE_UNKNOWN_TYPE) {
+        if (sl_compat_probe(conn->compat) != SL_PROBE_UNKNOWN_TYPE)
             probe_by_tcp(conn);
-        }
         conn->owed |= SL_OWED_READY;
         sl_conn_move(conn, SL_PHASE_READY);
     }
@@ -297,33 +283,27 @@ static void ready_tick(struct sl_conn *conn)
         conn->turn = SL_TURN_STILL;
         sl_io_gate_open(conn, budget);
         sl_remote_pump(conn);
-        if (conn->phase == SL_PHASE_READY) {
+        if (conn->phase == SL_PHASE_READY)
             sl_chan_pump(conn);
-        }
         sl_io_gate_shut(conn);
         budget -= (size_t)(conn->bytes_in - before);
         note_received(conn);
-        if (conn->phase != SL_PHASE_READY) {
+        if (conn->phase != SL_PHASE_READY)
             return;
-        }
         sl_chan_tick(conn, sl_stream_waiting(conn) + sl_reclaim_needs_channels(conn));
         sl_stream_tick(conn);
         sl_remote_tick(conn);
         sl_reclaim_tick(conn);
         ask_tcp(conn);
-        if (conn->serves != SL_SERVES_COMMANDS && TAILQ_EMPTY(&conn->parties) && conn->phase == SL_PHASE_READY) {
+        if (conn->serves != SL_SERVES_COMMANDS && TAILQ_EMPTY(&conn->parties) && conn->phase == SL_PHASE_READY)
             sl_conn_die(conn, SL_E_CONNECTION_LOST, "of no more use: the server serves no more commands on it");
-        }
-        if (conn->error != 0 && conn->phase == SL_PHASE_READY) {
+        if (conn->error != 0 && conn->phase == SL_PHASE_READY)
             sl_session_lost(conn);
-        }
-        if (conn->turn == SL_TURN_STILL) {
+        if (conn->turn == SL_TURN_STILL)
             break;
-        }
     }
-    if (conn->turn == SL_TURN_MOVED || (conn->socket == SL_SOCKET_MAYBE && sl_io_may_read(conn))) {
+    if (conn->turn == SL_TURN_MOVED || (conn->socket == SL_SOCKET_MAYBE && sl_io_may_read(conn)))
         sl_conn_schedule(conn); /* the rest after the others */
-    }
 }
 
 /* --- the end --- */
@@ -358,9 +338,8 @@ static void closing_tick(struct sl_conn *conn)
 {
     sl_remote_end_all(conn);
     sl_stream_end_all(conn, "the connection was closed");
-    if (uv_is_closing((uv_handle_t *)&conn->timer)) {
+    if (uv_is_closing((uv_handle_t *)&conn->timer))
         return;
-    }
     free_parties(conn);
     sl_dial_cancel(conn->dial);
     conn->dial = NULL;
@@ -388,9 +367,8 @@ static void learn_of_end(struct sl_conn *conn)
 {
     bool pinging = conn->op == SL_OP_PING && sl_conn_now(conn) - conn->op_since_ms < PROBE_SOON_MS;
     if (!sl_ahead_lost(conn) && !sl_env_lost(conn) && pinging && sl_compat_is(conn->compat, conn->compat_number) &&
-        sl_compat_saw_probe_fail(conn->compat, "ends the connection on a channel of an unknown type")) {
+        sl_compat_saw_probe_fail(conn->compat, "ends the connection on a channel of an unknown type"))
         sl_conn_learned(conn);
-    }
 }
 
 /* A lease of which nothing is under way goes on elsewhere: where a command of it waits, or nothing has been started by
@@ -401,21 +379,18 @@ static void save_parties(struct sl_conn *conn, bool by_server)
     bool after_command = by_server && conn->commands > 0 && sl_conn_now(conn) - conn->command_end_ms < AFTER_COMMAND_MS;
     TAILQ_FOREACH(party, &conn->parties, link)
     {
-        if (party->sessions > 0 || party->started == 0 || after_command) {
+        if (party->sessions > 0 || party->started == 0 || after_command)
             (void)sl_party_crowd(party);
-        }
     }
 }
 
 static void mourn(struct sl_conn *conn)
 {
     bool by_server = was_ended_by_server(conn);
-    if ((conn->owed & SL_OWED_LOST) == 0) {
+    if ((conn->owed & SL_OWED_LOST) == 0)
         return; /* everything was said */
-    }
-    if (by_server && conn->compat_number != SL_COMPAT_NONE) {
+    if (by_server && conn->compat_number != SL_COMPAT_NONE)
         learn_of_end(conn);
-    }
     save_parties(conn, by_server);
     if ((conn->owed & SL_OWED_CROWDED) != 0) {
         conn->owed &= ~SL_OWED_CROWDED;
@@ -466,9 +441,8 @@ static uint64_t next_deadline(const struct sl_conn *conn)
 
 void sl_conn_tick(struct sl_conn *conn)
 {
-    if (conn->away == SL_AWAY) {
+    if (conn->away == SL_AWAY)
         return; /* the worker's return schedules the next one */
-    }
     check_login_deadline(conn);
     switch (conn->phase) {
     case SL_PHASE_HANDSHAKE:
@@ -492,13 +466,11 @@ void sl_conn_tick(struct sl_conn *conn)
         closing_tick(conn);
         return;
     }
-    if (conn->away == SL_AWAY) {
+    if (conn->away == SL_AWAY)
         return;
-    }
     sl_io_flush(conn);
-    if (conn->error != 0) {
+    if (conn->error != 0)
         sl_session_lost(conn); /* moving to DEAD has asked for the next tick; nothing is polled for any more */
-    }
     sl_io_watch(conn, conn->phase == SL_PHASE_READY ||
                           (conn->phase == SL_PHASE_AUTH && sl_auth_wants_read(conn->auth)) ||
                           (conn->phase == SL_PHASE_HANDSHAKE && sl_hostkey_loaded(conn->hostkey)));
@@ -519,9 +491,8 @@ static void learn_of_silence(struct sl_conn *conn)
     if (conn->phase == SL_PHASE_READY && conn->op == SL_OP_PING && conn->error == 0 &&
         now - conn->op_since_ms >= PROBE_SOON_MS && conn->last_received_ms < conn->op_since_ms &&
         sl_io_tcp_acknowledged(conn, now - conn->op_since_ms) && sl_compat_is(conn->compat, conn->compat_number) &&
-        sl_compat_saw_probe_fail(conn->compat, "does not answer a channel of an unknown type")) {
+        sl_compat_saw_probe_fail(conn->compat, "does not answer a channel of an unknown type"))
         sl_conn_learned(conn);
-    }
 }
 
 void sl_conn_close(struct sl_conn *conn)

@@ -20,25 +20,22 @@ static void run_queue(struct sl_transport *transport)
         conn->run_link.tqe_prev = NULL;
         sl_conn_tick(conn);
     }
-    if (TAILQ_EMPTY(&transport->run)) {
+    if (TAILQ_EMPTY(&transport->run))
         uv_idle_stop(&transport->idle);
-    }
 }
 
 static void on_check(uv_check_t *check)
 {
     struct sl_transport *transport = check->data;
-    if (!TAILQ_EMPTY(&transport->run)) {
+    if (!TAILQ_EMPTY(&transport->run))
         run_queue(transport);
-    }
 }
 
 int sl_transport_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport **ret_transport)
 {
     struct sl_transport *transport = calloc(1, sizeof *transport);
-    if (transport == NULL) {
+    if (transport == NULL)
         return SL_E_NOMEM;
-    }
     int r = sl_dialer_new(loop, &transport->dialer);
     if (r != 0) {
         free(transport);
@@ -67,9 +64,8 @@ int sl_transport_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transp
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct sl_transport *transport = handle->data;
-    if (--transport->handles == 0) {
+    if (--transport->handles == 0)
         free(transport);
-    }
 }
 
 void sl_transport_free(struct sl_transport *transport)

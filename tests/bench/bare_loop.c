@@ -21,7 +21,6 @@ struct server {
 static int fail(LIBSSH2_SESSION *session, const char *what)
 {
     char *text = NULL;
-
     libssh2_session_last_error(session, &text, NULL, 0);
     fprintf(stderr, "bare_loop: %s: %s\n", what, text != NULL ? text : "");
     return -1;
@@ -32,7 +31,6 @@ static int connect_tcp(const struct server *server)
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(server->port)};
     int one = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
     if (fd < 0 || inet_pton(AF_INET, server->host, &address.sin_addr) != 1 ||
         connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
         perror("bare_loop: connect");
@@ -48,7 +46,6 @@ static LIBSSH2_SESSION *log_in(const struct server *server)
 {
     LIBSSH2_SESSION *session = libssh2_session_init();
     int fd = connect_tcp(server);
-
     if (session == NULL || fd < 0)
         return NULL;
     if (libssh2_session_handshake(session, fd) != 0) {
@@ -67,7 +64,6 @@ static int run_true(void *arg)
     LIBSSH2_SESSION *session = arg;
     LIBSSH2_CHANNEL *channel = libssh2_channel_open_session(session);
     char buffer[4096];
-
     if (channel == NULL)
         return fail(session, "open");
     if (libssh2_channel_exec(channel, "true") != 0)
@@ -85,7 +81,6 @@ static long resident_bytes(void)
 {
     long total, resident = -1;
     FILE *f = fopen("/proc/self/statm", "r");
-
     if (f == NULL)
         return -1;
     if (fscanf(f, "%ld %ld", &total, &resident) != 2)
@@ -97,15 +92,13 @@ static long resident_bytes(void)
 static int hold_sessions(const struct server *server, int count)
 {
     long begin;
-
     /* The first pays for what the process needs once. */
     if (log_in(server) == NULL)
         return 1;
     begin = resident_bytes();
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         if (log_in(server) == NULL)
             return 1;
-    }
     printf("%ld\n", (resident_bytes() - begin) / count);
     return 0;
 }
@@ -115,7 +108,6 @@ int main(int argc, char **argv)
     static const struct batch_work works[] = {{"run", run_true}, {NULL, NULL}};
     struct server server;
     LIBSSH2_SESSION *session;
-
     if (argc != 5 && !(argc == 7 && strcmp(argv[5], "--sessions") == 0)) {
         fprintf(stderr, "usage: bare_loop ADDRESS PORT USER KEY [--sessions N]\n");
         return 2;

@@ -10,7 +10,6 @@
 static uint64_t now_ns(void)
 {
     struct timespec ts;
-
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
@@ -18,7 +17,6 @@ static uint64_t now_ns(void)
 static int serve_one(batch_fn fn, void *arg, size_t count)
 {
     uint64_t *took = calloc(count + 1, sizeof *took);
-
     if (took == NULL) {
         fprintf(stderr, "out of memory\n");
         return 1;
@@ -43,7 +41,6 @@ int batch_serve(const struct batch_work *works, void *arg)
 {
     char line[128], name[32];
     unsigned long count;
-
     puts("ready");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) != NULL) {

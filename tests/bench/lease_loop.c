@@ -32,7 +32,6 @@ static int run(struct contestant *c)
     static const struct sshlease_command command = {.kind = SSHLEASE_EXEC, .command = "true"};
     struct sshlease_output output = {0};
     int status = sshlease_run(c->lease, &command, NULL, 0, 0, SSHLEASE_FOREVER, &output);
-
     if (status != 0)
         return fail(c, "run");
     if (output.result.how != SSHLEASE_EXITED || output.result.exit_status != 0) {
@@ -46,7 +45,6 @@ static int run(struct contestant *c)
 static int work_run(void *arg)
 {
     struct contestant *c = arg;
-
     if (sshlease_id(c->lease) == 0 && acquire(c) != 0)
         return -1;
     return run(c);
@@ -55,7 +53,6 @@ static int work_run(void *arg)
 static int work_lease(void *arg)
 {
     struct contestant *c = arg;
-
     if (sshlease_id(c->lease) != 0 && release(c) != 0)
         return -1;
     return acquire(c) == 0 ? release(c) : -1;
@@ -64,7 +61,6 @@ static int work_lease(void *arg)
 static int work_lease_run(void *arg)
 {
     struct contestant *c = arg;
-
     if (sshlease_id(c->lease) != 0 && release(c) != 0)
         return -1;
     return acquire(c) == 0 && run(c) == 0 ? release(c) : -1;
@@ -76,7 +72,6 @@ int main(int argc, char **argv)
         {"run", work_run}, {"lease", work_lease}, {"lease-run", work_lease_run}, {NULL, NULL}};
     struct contestant c = {0};
     int code;
-
     if (argc != 3) {
         fprintf(stderr, "usage: lease_loop SOCKET TARGET\n");
         return 2;

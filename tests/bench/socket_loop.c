@@ -12,7 +12,6 @@ static int round_trip(void *arg)
 {
     const int *fd = arg;
     char message[MESSAGE] = {0};
-
     if (write(*fd, message, sizeof message) != MESSAGE || recv(*fd, message, sizeof message, MSG_WAITALL) != MESSAGE) {
         perror("socket_loop");
         return -1;
@@ -23,11 +22,9 @@ static int round_trip(void *arg)
 static int echo(int fd)
 {
     char message[MESSAGE];
-
-    while (recv(fd, message, sizeof message, MSG_WAITALL) == MESSAGE) {
+    while (recv(fd, message, sizeof message, MSG_WAITALL) == MESSAGE)
         if (write(fd, message, sizeof message) != MESSAGE)
             return 1;
-    }
     return 0;
 }
 
@@ -35,7 +32,6 @@ int main(void)
 {
     static const struct batch_work works[] = {{"ping", round_trip}, {NULL, NULL}};
     int pair[2];
-
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
         perror("socket_loop: socketpair");
         return 1;

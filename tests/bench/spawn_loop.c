@@ -35,7 +35,6 @@ static int spawn_once(void *arg)
 int main(int argc, char **argv)
 {
     static const struct batch_work works[] = {{"run", spawn_once}, {NULL, NULL}};
-
     if (argc < 2) {
         fprintf(stderr, "usage: spawn_loop COMMAND [ARGUMENT...]\n");
         return 2;

@@ -118,12 +118,12 @@ static void check_adhoc(const uint8_t *data, size_t size)
     struct sl_conf *conf;
     struct sl_target_conf *t, *again;
     char *name = strndup((const char *)data, size);
-    FUZZ_CHECK(name != NULL && sl_conf_new_default_in(&fuzz_world, true, &conf) == SL_OK);
+    FUZZ_CHECK(name != NULL && sl_conf_new_default_in(&fuzz_world, true, &conf) == 0);
     int status = sl_conf_adhoc(conf, name, &t);
-    FUZZ_CHECK(status == SL_OK || status == SL_E_NO_TARGET);
-    if (status == SL_OK) {
+    FUZZ_CHECK(status == 0 || status == SL_E_NO_TARGET);
+    if (status == 0) {
         FUZZ_CHECK(strchr(t->name, '@') != NULL && t->host[0] != '-' && t->user[0] != '-');
-        FUZZ_CHECK(sl_conf_adhoc(conf, t->name, &again) == SL_OK);
+        FUZZ_CHECK(sl_conf_adhoc(conf, t->name, &again) == 0);
         FUZZ_CHECK(strcmp(t->name, again->name) == 0 && sl_target_conf_same_identity(t, again));
         sl_target_conf_unref(again);
         sl_target_conf_unref(t);
@@ -138,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct sl_conf *conf = NULL;
         struct sl_conf_errors errors = {0};
         int status = sl_conf_parse_in(&fuzz_world, "f", data, size, one_user != 0, &conf, &errors);
-        if (status == SL_OK) {
+        if (status == 0) {
             FUZZ_CHECK(errors.lines.count == 0);
             check_conf(conf);
         } else {

@@ -11,7 +11,6 @@ static void check_found(const uint8_t *at, size_t left, long took, const struct 
     size_t size = (size_t)took;
     struct sl_frame other = {.type = frame->type + 1};
     struct sl_writer w;
-
     FUZZ_CHECK(size <= left && size >= SL_FRAME_HEADER);
     FUZZ_CHECK(frame->body.data == at + SL_FRAME_HEADER && frame->body.len == size - SL_FRAME_HEADER);
     FUZZ_CHECK(sl_frame_parse(at, size, SL_FRAME_MAX, &other) == took && other.type == frame->type);
@@ -30,7 +29,6 @@ static void check_found(const uint8_t *at, size_t left, long took, const struct 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     size_t at = 0;
-
     for (;;) {
         struct sl_frame frame;
         long took = sl_frame_parse(data + at, size - at, SL_FRAME_MAX, &frame);

@@ -16,7 +16,6 @@ static struct encoded encode(const struct sl_msg *msg)
     size_t bound = sl_msg_size(msg);
     uint8_t *data = malloc(bound);
     struct sl_writer w;
-
     FUZZ_CHECK(data != NULL);
     sl_writer_init(&w, data, bound);
     sl_msg_encode(&w, msg);
@@ -29,7 +28,6 @@ static void check_env(const struct sl_msg *msg)
     struct sl_reader env = msg->stream_open.env;
     struct sl_bytes name, value;
     uint32_t count = 0;
-
     while (sl_msg_env_next(&env, &name, &value))
         count++;
     FUZZ_CHECK(count == msg->stream_open.env_count && sl_reader_left(&env) == 0);
@@ -40,7 +38,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct sl_reader r;
     struct sl_frame frame, frame_again;
     struct sl_msg msg, msg_again;
-
     sl_reader_init(&r, data, size);
     if (sl_get_u32(&r, &frame.type) != 0)
         return 0;

@@ -19,7 +19,6 @@ static void check_session(const struct sl_mux_new_session *session, const struct
     struct sl_reader env = session->env;
     struct sl_bytes name, value;
     uint32_t count = 0;
-
     check_text(session->term, frame);
     check_text(session->command, frame);
     while (sl_mux_env_next(&env, &name, &value)) {
@@ -36,7 +35,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct sl_reader r;
     struct sl_frame frame;
     struct sl_mux_msg msg;
-
     sl_reader_init(&r, data, size);
     if (sl_get_u32(&r, &frame.type) != 0)
         return 0;

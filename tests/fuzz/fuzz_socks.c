@@ -10,7 +10,6 @@ static size_t run(struct sl_socks *socks, const uint8_t *data, size_t size, size
 {
     uint8_t reply[SL_SOCKS_REPLY_MAX];
     size_t used = 0, here = 0, reply_len;
-
     sl_socks_init(socks);
     for (;;) {
         size_t took = sl_socks_feed(socks, data + used, here - used, reply, &reply_len);
@@ -30,7 +29,6 @@ static size_t run(struct sl_socks *socks, const uint8_t *data, size_t size, size
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct sl_socks whole, pieces;
-
     if (size == 0)
         return 0;
     (void)run(&whole, data, size, size < SL_SOCKS_REQUEST_MAX ? size : SL_SOCKS_REQUEST_MAX);

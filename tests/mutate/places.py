@@ -76,7 +76,7 @@ def calls(code, _):
 
 
 def returns(code, text):
-    other = {"true": "false", "false": "true", "0": "-1", "SL_OK": "-1", "-1": "0", "NULL": None}
+    other = {"true": "false", "false": "true", "0": "-1", "-1": "0", "NULL": None}
     for m in re.finditer(r"\breturn ([^;{}]+);", code):
         new = other.get(text[m.start(1):m.end(1)].strip(), "0")
         if new is not None:

@@ -75,9 +75,7 @@ static void look_at_conn(struct model *m, uint32_t index)
     const struct m_target *t = &m->target[c->target];
     const struct sl_policy *p = &t->policy;
     uint64_t silent = m->now_ms - c->heard_ms;
-
     bool serves = c->state == SL_CONN_LEASED || c->state == SL_CONN_RETIRING;
-
     if (serves != (c->holders > 0))
         model_broken(m, "conn %u is %s and has %u holders", index, sl_conn_state_name(c->state), c->holders);
     if (c->holders > c->sharing)

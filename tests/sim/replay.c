@@ -72,9 +72,8 @@ static void drains_over(struct model *m, const struct sl_event *ev)
     for (uint32_t i = 0; i < m->drain_high; i++) {
         struct m_drain *d = &m->drain[i];
         bool done = ev->type == SL_EV_CONN_DRAINED && sl_id_equal(d->lease, ev->lease);
-        if (!sl_id_is_none(d->lease) && (done || d->due_ms <= m->now_ms)) {
+        if (!sl_id_is_none(d->lease) && (done || d->due_ms <= m->now_ms))
             model_forget_drain(m, d);
-        }
     }
 }
 

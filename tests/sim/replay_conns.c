@@ -101,9 +101,8 @@ static void forget_drains(struct model *m, const struct m_conn *c)
 {
     for (uint32_t i = 0; i < m->drain_high; i++) {
         struct m_drain *d = &m->drain[i];
-        if (!sl_id_is_none(d->lease) && sl_id_equal(d->conn, c->id)) {
+        if (!sl_id_is_none(d->lease) && sl_id_equal(d->conn, c->id))
             model_forget_drain(m, d);
-        }
     }
 }
 

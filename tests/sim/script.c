@@ -290,12 +290,11 @@ static void do_conn(struct world *w, const char *name, char **save)
 static void do_shutdown(struct world *w, char **save)
 {
     struct sl_event ev = {.type = SL_EV_SHUTDOWN, .drain_ms = w->limits.shutdown_drain_ms};
-    for (char *word; (word = strtok_r(NULL, " \n", save)) != NULL;) {
+    for (char *word; (word = strtok_r(NULL, " \n", save)) != NULL;)
         if (strcmp(word, "now") == 0)
             ev.type = SL_EV_SHUTDOWN_NOW;
         else
             ev.drain_ms = number(split(word));
-    }
     world_step(w, ev);
 }
 

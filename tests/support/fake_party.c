@@ -9,7 +9,6 @@ static void on_party_freed(uv_handle_t *handle)
 {
     struct sl_party *p = handle->data;
     struct sl_conn *c = p->conn;
-
     free(p);
     if (c != NULL)
         sl_fake_drop_handle(c);
@@ -25,7 +24,6 @@ void sl_fake_free_party(struct sl_party *p)
 static void on_drain_due(uv_timer_t *timer)
 {
     struct sl_party *p = timer->data;
-
     p->state = PARTY_DUE;
     sl_fake_pump(p->conn);
 }
@@ -33,7 +31,6 @@ static void on_drain_due(uv_timer_t *timer)
 int sl_party_begin(struct sl_conn *c, struct sl_party **ret_party)
 {
     struct sl_party *p = calloc(1, sizeof *p);
-
     if (p == NULL)
         return SL_E_NOMEM;
     c->transport->counts.leases++;
@@ -45,14 +42,13 @@ int sl_party_begin(struct sl_conn *c, struct sl_party **ret_party)
     c->handles++;
     TAILQ_INSERT_TAIL(&c->parties, p, link);
     *ret_party = p;
-    return SL_OK;
+    return 0;
 }
 
 uint32_t sl_party_streams(const struct sl_party *p)
 {
     const struct sl_stream *s;
     uint32_t count = 0;
-
     TAILQ_FOREACH(s, p->conn != NULL ? &p->conn->streams : &p->parked, link)
     count += s->party == p;
     return count;
@@ -72,7 +68,6 @@ void sl_party_mute(struct sl_party *p)
 {
     static const struct sl_remote_handler nobody = {hear_listening, hear, hear};
     struct sl_remote *remote;
-
     sl_fake_mute(p->conn != NULL ? &p->conn->streams : &p->parked, p);
     if (p->conn == NULL)
         return;
@@ -86,7 +81,6 @@ void sl_party_mute(struct sl_party *p)
 bool sl_party_is_clean(const struct sl_party *p)
 {
     const struct sl_remote *remote;
-
     if (p->conn != NULL) {
         TAILQ_FOREACH(remote, &p->conn->remotes, link)
         {
@@ -100,7 +94,6 @@ bool sl_party_is_clean(const struct sl_party *p)
 void sl_party_end(struct sl_party *p)
 {
     const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = "over"};
-
     assert(sl_party_is_clean(p) || p->state == PARTY_PARKED);
     while (!TAILQ_EMPTY(&p->parked))
         sl_fake_end_stream(TAILQ_FIRST(&p->parked), &result);
@@ -121,7 +114,6 @@ static void change_conn(struct sl_party *p, struct sl_conn *c)
 {
     struct stream_list *from = p->conn != NULL ? &p->conn->streams : &p->parked;
     struct sl_stream *s, *next;
-
     for (s = TAILQ_FIRST(from); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
         if (s->party != p)
@@ -165,7 +157,6 @@ void sl_party_move(struct sl_party *p, struct sl_conn *c)
 void sl_party_drain(struct sl_party *p)
 {
     struct sl_conn *c = p->conn;
-
     assert(c->state == CONN_UP && p->state <= PARTY_LEAVING);
     c->transport->counts.drained++;
     p->state = PARTY_DRAINING;

@@ -21,7 +21,6 @@ static void on_stream_freed(uv_handle_t *handle)
 {
     struct sl_stream *s = handle->data;
     struct sl_conn *c = s->conn;
-
     free(s->command);
     free(s->echo);
     free(s);
@@ -50,9 +49,7 @@ void sl_fake_end_streams(struct sl_conn *c, const struct sl_party *party, const 
 {
     const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = text};
     struct sl_stream *s, *next;
-
     struct sl_remote *remote, *next_remote;
-
     for (s = TAILQ_FIRST(&c->streams); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
         if (party == NULL || s->party == party)
@@ -95,7 +92,6 @@ void sl_fake_mute(struct stream_list *list, const struct sl_party *party)
     static const struct sl_stream_handler nobody = {
         .on_open = hear_status, .on_data = hear_data, .on_eof = hear_eof, .on_sent = hear_sent, .on_end = hear_end};
     struct sl_stream *s;
-
     TAILQ_FOREACH(s, list, link)
     {
         if (s->party == party)
@@ -106,7 +102,6 @@ void sl_fake_mute(struct stream_list *list, const struct sl_party *party)
 static void exit_with(struct sl_stream *s, uint32_t status)
 {
     const struct sl_stream_result result = {.how = SL_RESULT_STATUS, .exit_status = status, .text = ""};
-
     s->handler->on_eof(s->arg);
     sl_fake_end_stream(s, &result);
 }
@@ -115,7 +110,6 @@ static void exit_with(struct sl_stream *s, uint32_t status)
 static void leave(struct sl_stream *s, uint32_t status)
 {
     const struct sl_stream_result result = {.how = SL_RESULT_STATUS, .exit_status = status, .text = ""};
-
     if (!s->left && s->handler->on_exit != NULL)
         s->handler->on_exit(s->arg, &result);
     s->left = true;
@@ -133,7 +127,6 @@ static void give(struct sl_stream *s, const char *data, size_t len)
 static void run_cat(struct sl_stream *s)
 {
     size_t len = s->echo_len < s->credit ? s->echo_len : s->credit;
-
     if (len > 0) {
         give(s, s->echo, len);
         memmove(s->echo, s->echo + len, s->echo_len - len);
@@ -148,7 +141,6 @@ static void run_cat(struct sl_stream *s)
 static void run_flood(struct sl_stream *s)
 {
     static const char block[32768];
-
     while (s->flood > 0 && s->credit > 0 && !s->closing) {
         size_t len = s->flood < sizeof block ? s->flood : sizeof block;
         if (len > s->credit)
@@ -178,7 +170,7 @@ static void run_stream(struct sl_stream *s)
             s->conn->answered = true;
             s->conn->handler->on_answered(s->conn->arg);
         }
-        s->handler->on_open(s->arg, SL_OK, "");
+        s->handler->on_open(s->arg, 0, "");
     }
     if (s->closing) {
         const struct sl_stream_result result = {.how = SL_RESULT_SIGNAL, .signal = "TERM", .text = ""};
@@ -199,7 +191,6 @@ static void run_stream(struct sl_stream *s)
 static void on_stream_timer(uv_timer_t *timer)
 {
     struct sl_stream *s = timer->data;
-
     sl_fake_pump(s->conn);
 }
 
@@ -211,7 +202,6 @@ int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, co
     const struct sl_stream *other;
     uint32_t open = 0;
     const bool alone = TAILQ_NEXT(TAILQ_FIRST(&c->parties), link) == NULL;
-
     if (c->state != CONN_UP)
         return SL_E_CONNECTION_LOST;
     TAILQ_FOREACH(other, &c->streams, link)
@@ -240,7 +230,7 @@ int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, co
     if (strncmp(s->command, "flood ", 6) == 0)
         s->flood = (size_t)atoll(s->command + 6);
     if (spec->env_count > 0)
-        (void)snprintf(counts->last_env, sizeof counts->last_env, "%s=%s", spec->env[0].name, spec->env[0].value);
+        snprintf(counts->last_env, sizeof counts->last_env, "%s=%s", spec->env[0].name, spec->env[0].value);
     (void)uv_timer_init(c->transport->loop, &s->timer);
     c->handles++;
     if (strcmp(s->command, "slow") == 0)
@@ -248,7 +238,7 @@ int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, co
     TAILQ_INSERT_TAIL(&c->streams, s, link);
     sl_fake_pump(c);
     *ret_stream = s;
-    return SL_OK;
+    return 0;
 }
 
 int sl_stream_write(struct sl_stream *s, const void *data, size_t len)
@@ -266,7 +256,7 @@ int sl_stream_write(struct sl_stream *s, const void *data, size_t len)
         s->echo_len += len;
     }
     sl_fake_pump(s->conn);
-    return SL_OK;
+    return 0;
 }
 
 void sl_stream_eof(struct sl_stream *s)
@@ -314,7 +304,6 @@ int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, cons
     void *arg, struct sl_remote **ret_remote)
 {
     struct sl_conn *c = party->conn;
-
     (void)host;
     if (c->state != CONN_UP)
         return SL_E_CONNECTION_LOST;
@@ -329,14 +318,13 @@ int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, cons
     TAILQ_INSERT_TAIL(&c->remotes, remote, link);
     sl_fake_pump(c);
     *ret_remote = remote;
-    return SL_OK;
+    return 0;
 }
 
 int sl_remote_accept(struct sl_remote *remote, const struct sl_stream_handler *handler, void *arg, size_t credit,
     struct sl_stream **ret_stream)
 {
     const struct sl_stream_spec spec = {.kind = SL_SPEC_TCP, .host = "cat", .credit = credit};
-
     if (remote->waiting == 0)
         return SL_E_AGAIN;
     int r = sl_stream_open(remote->party, &spec, handler, arg, ret_stream);
@@ -354,7 +342,6 @@ void sl_fake_knock(struct sl_transport *t)
 {
     struct sl_conn *c;
     struct sl_remote *remote;
-
     TAILQ_FOREACH(c, &t->conns, link)
     {
         TAILQ_FOREACH(remote, &c->remotes, link)
@@ -383,7 +370,6 @@ void sl_fake_run_streams(struct sl_conn *c)
 {
     struct sl_stream *s, *next;
     struct sl_remote *remote, *next_remote;
-
     for (s = TAILQ_FIRST(&c->streams); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
         run_stream(s);

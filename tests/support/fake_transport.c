@@ -12,14 +12,13 @@
 int sl_transport_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport **ret_transport)
 {
     struct sl_transport *t = calloc(1, sizeof *t);
-
     (void)log;
     if (t == NULL)
         return SL_E_NOMEM;
     t->loop = loop;
     TAILQ_INIT(&t->conns);
     *ret_transport = t;
-    return SL_OK;
+    return 0;
 }
 
 void sl_transport_free(struct sl_transport *t)
@@ -37,7 +36,7 @@ void sl_fake_dial(struct sl_transport *t, uint64_t ms, int status, const char *t
 {
     t->dial_ms = ms;
     t->dial_status = status;
-    (void)snprintf(t->dial_text, sizeof t->dial_text, "%s", text);
+    snprintf(t->dial_text, sizeof t->dial_text, "%s", text);
 }
 
 void sl_fake_sessions(struct sl_transport *t, unsigned count)
@@ -59,13 +58,12 @@ void sl_fake_drain(struct sl_transport *t, uint64_t ms)
 void sl_fake_lose_all(struct sl_transport *t, const char *text)
 {
     struct sl_conn *c;
-
     TAILQ_FOREACH(c, &t->conns, link)
     {
         if (c->state != CONN_UP)
             continue;
         c->status = SL_E_CONNECTION_LOST;
-        (void)snprintf(c->text, sizeof c->text, "%s", text);
+        snprintf(c->text, sizeof c->text, "%s", text);
         c->due |= DUE_LOST;
         sl_fake_pump(c);
     }
@@ -77,7 +75,6 @@ struct sl_fake_counts sl_fake_counts(const struct sl_transport *t)
     const struct sl_conn *c;
     const struct sl_stream *s;
     const struct sl_remote *remote;
-
     TAILQ_FOREACH(c, &t->conns, link)
     {
         counts.open++;
@@ -102,7 +99,6 @@ static void on_pump(uv_timer_t *timer)
     struct sl_conn *c = timer->data;
     unsigned due = c->due;
     struct sl_party *p, *next_party;
-
     c->due = 0;
     if ((due & DUE_READY) != 0) {
         c->state = CONN_UP;
@@ -142,7 +138,6 @@ static void on_pump(uv_timer_t *timer)
 static void on_dialed(uv_timer_t *timer)
 {
     struct sl_conn *c = timer->data;
-
     c->due |= c->status == 0 ? DUE_READY : DUE_LOST;
     sl_fake_pump(c);
 }
@@ -172,7 +167,7 @@ const char *sl_compat_describe(const struct sl_compat *compat, uint64_t now_ms, 
 {
     (void)compat;
     (void)now_ms;
-    (void)snprintf(buf, size, "%s", "");
+    snprintf(buf, size, "%s", "");
     return buf;
 }
 
@@ -208,7 +203,7 @@ int sl_conn_open(struct sl_transport *t, struct sl_target_conf *target, struct s
     (void)uv_timer_start(&c->dial, on_dialed, t->dial_ms, 0);
     TAILQ_INSERT_TAIL(&t->conns, c, link);
     *ret_conn = c;
-    return SL_OK;
+    return 0;
 }
 
 void sl_conn_basis(const struct sl_conn *c, struct sl_basis *ret_basis)
@@ -238,7 +233,6 @@ static void on_look(uv_timer_t *timer)
 {
     struct sl_basis_look *look = timer->data;
     const struct sl_basis basis = look->transport->basis;
-
     sl_basis_forget(look);
     look->fn(look->arg, &basis, NULL);
 }
@@ -247,7 +241,6 @@ int sl_basis_look(struct sl_transport *t, struct sl_target_conf *target, bool re
     struct sl_basis_look **ret_look)
 {
     struct sl_basis_look *look = calloc(1, sizeof *look);
-
     (void)target;
     (void)resolves;
     if (look == NULL)
@@ -261,7 +254,7 @@ int sl_basis_look(struct sl_transport *t, struct sl_target_conf *target, bool re
     if (!t->looks_hang)
         (void)uv_timer_start(&look->timer, on_look, 0, 0);
     *ret_look = look;
-    return SL_OK;
+    return 0;
 }
 
 void sl_conn_ping(struct sl_conn *c)
@@ -297,7 +290,6 @@ void sl_conn_close(struct sl_conn *c)
 void sl_conn_info(const struct sl_conn *c, struct sl_conn_info *ret_info)
 {
     const struct sl_stream *s;
-
     *ret_info = (struct sl_conn_info){.server = "", .fingerprint = "", .address = ""};
     TAILQ_FOREACH(s, &c->streams, link)
     ret_info->streams++;

@@ -13,8 +13,7 @@ static void hang(const char *what)
 {
     const char *directory = getenv("HANGING_NAMES");
     char path[512];
-
-    (void)snprintf(path, sizeof path, "%s/%s", directory != NULL ? directory : "/nonexistent", what);
+    snprintf(path, sizeof path, "%s/%s", directory != NULL ? directory : "/nonexistent", what);
     for (int i = 0; i < 600 && access(path, F_OK) == 0; i++)
         (void)usleep(100000);
 }
@@ -22,7 +21,6 @@ static void hang(const char *what)
 int getpwuid_r(uid_t uid, struct passwd *entry, char *buf, size_t size, struct passwd **ret)
 {
     int (*real)(uid_t, struct passwd *, char *, size_t, struct passwd **);
-
     *(void **)&real = dlsym(RTLD_NEXT, "getpwuid_r");
     hang("users");
     return real(uid, entry, buf, size, ret);
@@ -31,7 +29,6 @@ int getpwuid_r(uid_t uid, struct passwd *entry, char *buf, size_t size, struct p
 int getpwnam_r(const char *name, struct passwd *entry, char *buf, size_t size, struct passwd **ret)
 {
     int (*real)(const char *, struct passwd *, char *, size_t, struct passwd **);
-
     *(void **)&real = dlsym(RTLD_NEXT, "getpwnam_r");
     hang("users");
     return real(name, entry, buf, size, ret);
@@ -40,7 +37,6 @@ int getpwnam_r(const char *name, struct passwd *entry, char *buf, size_t size, s
 int getgrnam_r(const char *name, struct group *entry, char *buf, size_t size, struct group **ret)
 {
     int (*real)(const char *, struct group *, char *, size_t, struct group **);
-
     *(void **)&real = dlsym(RTLD_NEXT, "getgrnam_r");
     hang("groups");
     return real(name, entry, buf, size, ret);
@@ -49,7 +45,6 @@ int getgrnam_r(const char *name, struct group *entry, char *buf, size_t size, st
 int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
 {
     int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-
     *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
     if (hints == NULL || (hints->ai_flags & AI_NUMERICHOST) == 0)
         hang(host);

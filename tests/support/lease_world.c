@@ -14,7 +14,6 @@
 static void on_tick(uv_timer_t *timer)
 {
     const struct sl_world *w = timer->data;
-
     if (uv_now(&w->loop) > w->limit_ms)
         fail_msg("what was waited for did not happen in 10 s");
 }
@@ -23,7 +22,6 @@ struct sl_conf *sl_world_conf(const char *yaml, bool one_user)
 {
     struct sl_conf_errors errors = {.left_out = 0};
     struct sl_conf *conf = NULL;
-
     (void)setenv("SL_TEST_PASSWORD", "x", 1);
     (void)setenv("HOME", "/nonexistent", 1);
     int r = sl_conf_parse("test", yaml, strlen(yaml), one_user, NULL, &conf, &errors);
@@ -49,7 +47,6 @@ void sl_world_init(struct sl_world *w, const char *yaml, bool one_user)
 void sl_world_stopped(void *arg)
 {
     struct sl_world *w = arg;
-
     w->stopped = true;
 }
 
@@ -79,7 +76,6 @@ struct wanted {
 static void on_counter(void *arg, const char *name, const char *label, uint64_t value)
 {
     struct wanted *wanted = arg;
-
     if (strcmp(name, wanted->name) == 0 && strcmp(label, wanted->label) == 0)
         wanted->value += value;
 }
@@ -87,7 +83,6 @@ static void on_counter(void *arg, const char *name, const char *label, uint64_t 
 uint64_t sl_world_counter(struct sl_world *w, const char *name, const char *label)
 {
     struct wanted wanted = {.name = name, .label = label};
-
     sl_driver_each_counter(w->driver, on_counter, &wanted);
     return wanted.value;
 }

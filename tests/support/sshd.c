@@ -43,9 +43,8 @@ static pid_t start(const char *const argv[], int out_fd)
         dup2(out_fd >= 0 ? out_fd : null, 1);
         dup2(out_fd >= 0 ? out_fd : null, 2);
         /* Nothing of the test's may live on in a daemon. */
-        for (int fd = 3; fd < 1024; fd++) {
+        for (int fd = 3; fd < 1024; fd++)
             close(fd);
-        }
         /* Nothing of a test that was killed may go on listening. */
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         execv(argv[0], (char *const *)(uintptr_t)argv);
@@ -58,9 +57,8 @@ int test_run(const char *const argv[])
 {
     int status;
     pid_t pid = start(argv, -1);
-    if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
         return -1;
-    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -73,9 +71,8 @@ const char *test_path(const struct test_sshd *sshd, const char *name, char *buf,
 static void write_with(const char *path, const char *text, const char *mode)
 {
     FILE *file = fopen(path, mode);
-    if (file == NULL || fputs(text, file) < 0 || fclose(file) != 0) {
+    if (file == NULL || fputs(text, file) < 0 || fclose(file) != 0)
         fatal("cannot write %s: %s", path, strerror(errno));
-    }
 }
 
 void test_write_file(const char *path, const char *text)
@@ -96,9 +93,8 @@ char *test_read_file(const char *path)
         size_t n = fread(text, 1, 65535, file);
         text[n] = '\0';
     }
-    if (file != NULL) {
+    if (file != NULL)
         fclose(file);
-    }
     return text;
 }
 
@@ -115,9 +111,8 @@ static void make_key(const char *type, const char *path)
         argv[10] = "-b"; /* small, for they take long to make */
         argv[11] = "2048";
     }
-    if (test_run(argv) != 0) {
+    if (test_run(argv) != 0)
         fatal("ssh-keygen -t %s failed", type);
-    }
 }
 
 static const char *account(void)
@@ -131,12 +126,10 @@ static const char *account(void)
         const char *const unlock[] = {"/usr/sbin/usermod", "-p", "*", ACCOUNT, NULL};
         /* Another test may be making it at the same time. */
         (void)test_run(add);
-        for (int i = 0; i < 50 && test_run(unlock) != 0; i++) {
+        for (int i = 0; i < 50 && test_run(unlock) != 0; i++)
             poll(NULL, 0, 100);
-        }
-        if (getpwnam(ACCOUNT) == NULL) {
+        if (getpwnam(ACCOUNT) == NULL)
             fatal("cannot make the account " ACCOUNT);
-        }
     }
     return ACCOUNT;
 }
@@ -146,9 +139,8 @@ static uint16_t free_port(void)
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) != 0 || getsockname(fd, (struct sockaddr *)&at, &len) != 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) != 0 || getsockname(fd, (struct sockaddr *)&at, &len) != 0)
         fatal("no free port: %s", strerror(errno));
-    }
     close(fd);
     return ntohs(at.sin_port);
 }
@@ -202,13 +194,11 @@ static bool wait_listening(struct test_sshd *sshd)
         char *text = test_read_file(sshd->log);
         bool listening = strstr(text, "Server listening on") != NULL;
         bool ended = !listening && waitpid(sshd->pid, NULL, WNOHANG) == sshd->pid;
-        if (ended) {
+        if (ended)
             fprintf(stderr, "%s", text);
-        }
         free(text);
-        if (listening || ended) {
+        if (listening || ended)
             return listening;
-        }
         poll(NULL, 0, 5);
     }
     fatal("sshd said nothing for 20 s");
@@ -218,12 +208,10 @@ void test_sshd_start(struct test_sshd *sshd, const char *config)
 {
     *sshd = (struct test_sshd){.pid = -1};
     snprintf(sshd->dir, sizeof sshd->dir, "/tmp/sshlease-test.XXXXXX");
-    if (mkdtemp(sshd->dir) == NULL || chmod(sshd->dir, 0755) != 0) {
+    if (mkdtemp(sshd->dir) == NULL || chmod(sshd->dir, 0755) != 0)
         fatal("no directory: %s", strerror(errno));
-    }
-    if (geteuid() == 0 && mkdir("/run/sshd", 0755) != 0 && errno != EEXIST) {
+    if (geteuid() == 0 && mkdir("/run/sshd", 0755) != 0 && errno != EEXIST)
         fatal("cannot make /run/sshd: %s", strerror(errno));
-    }
     sshd->user = account();
     static const char *const type[] = {"ed25519", "ecdsa", "rsa"};
     for (size_t i = 0; i < 3; i++) {
@@ -245,15 +233,13 @@ void test_sshd_start(struct test_sshd *sshd, const char *config)
         write_config(sshd, config);
         write_known_hosts(sshd);
         int log = open(sshd->log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
-        if (log < 0) {
+        if (log < 0)
             fatal("cannot write %s: %s", sshd->log, strerror(errno));
-        }
         const char *const argv[] = {SSHD, "-D", "-e", "-f", test_path(sshd, "sshd_config", path, sizeof path), NULL};
         sshd->pid = start(argv, log);
         close(log);
-        if (wait_listening(sshd)) {
+        if (wait_listening(sshd))
             return;
-        }
     }
     fatal("sshd does not start");
 }
@@ -264,15 +250,13 @@ static size_t add_children(pid_t pid, pid_t *list, size_t count, size_t max)
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     text[n > 0 ? n : 0] = '\0';
     for (char *at = text, *end; count < max; at = end) {
         long child = strtol(at, &end, 10);
-        if (end == at) {
+        if (end == at)
             break;
-        }
         list[count++] = (pid_t)child;
         count = add_children((pid_t)child, list, count, max);
     }
@@ -288,9 +272,8 @@ void test_sshd_signal_children(const struct test_sshd *sshd, int signal)
 {
     pid_t pid[256];
     size_t count = test_sshd_children(sshd, pid, 256);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         kill(pid[i], signal);
-    }
 }
 
 void test_sshd_stop(struct test_sshd *sshd)
@@ -318,9 +301,8 @@ bool test_wait_gone(pid_t pid, unsigned ms)
         bool gone = state == NULL || state[2] == 'Z';
         free(stat);
         clock_gettime(CLOCK_MONOTONIC, &now);
-        if (gone || (now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 > (long)ms) {
+        if (gone || (now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 > (long)ms)
             return gone;
-        }
         poll(NULL, 0, 10);
     }
 }
@@ -329,11 +311,9 @@ size_t test_count_fds(void)
 {
     size_t count = 0;
     DIR *dir = opendir("/proc/self/fd");
-    while (dir != NULL && readdir(dir) != NULL) {
+    while (dir != NULL && readdir(dir) != NULL)
         count++;
-    }
-    if (dir != NULL) {
+    if (dir != NULL)
         closedir(dir);
-    }
     return count;
 }

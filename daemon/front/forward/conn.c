@@ -61,7 +61,6 @@ struct sl_forward_conn {
 static struct sl_forward_conn *new_conn(struct sl_mux_forwards *fs, int fd)
 {
     struct sl_forward_conn *conn = calloc(1, sizeof *conn);
-
     if (conn == NULL)
         return NULL;
     conn->owner = fs;
@@ -95,7 +94,6 @@ static void close_fd(const struct sl_mux_forwards *fs, int *fd)
 static void drop(struct sl_forward_conn *conn)
 {
     struct sl_mux_forwards *fs = conn->owner;
-
     if (conn->phase == CONN_SOCKS)
         sl_watched_fini(&conn->watched);
     sl_dial_cancel(conn->dial);
@@ -111,7 +109,6 @@ static void drop(struct sl_forward_conn *conn)
 static void resume(struct sl_mux_forwards *fs)
 {
     struct sl_forward *f;
-
     TAILQ_FOREACH(f, &fs->forwards, link)
     {
         if (f->full && f->phase == SL_FORWARD_OPEN)
@@ -122,7 +119,6 @@ static void resume(struct sl_mux_forwards *fs)
 static void over(struct sl_forward_conn *conn)
 {
     struct sl_mux_forwards *fs = conn->owner;
-
     drop(conn);
     resume(fs);
     sl_forwards_settle(fs);
@@ -132,7 +128,6 @@ static void note(const struct sl_forward_conn *conn, const char *text)
 {
     const struct sl_mux_client *c = conn->owner->client;
     char quoted[SL_LOG_QUOTE_SIZE];
-
     sl_log(c->mux->log, SL_LOG_NOTICE, "forward", "target=%s pid=%ld uid=%lu connection failed text=%s", c->target,
         (long)c->who.pid, (unsigned long)c->who.uid, sl_log_quote(quoted, sizeof quoted, text));
 }
@@ -148,7 +143,7 @@ static void say_socks(int fd, const uint8_t *reply, size_t len)
 
 static void say_socks_there(struct sl_forward_conn *conn, const uint8_t *reply, size_t len)
 {
-    if (len > 0 && sl_stream_write(conn->stream, reply, len) == SL_OK)
+    if (len > 0 && sl_stream_write(conn->stream, reply, len) == 0)
         conn->answered += len;
 }
 
@@ -156,7 +151,6 @@ static void feed_socks(struct sl_forward_conn *conn)
 {
     uint8_t reply[SL_SOCKS_REPLY_MAX];
     size_t used, reply_len;
-
     do {
         used = sl_socks_feed(&conn->socks, conn->heard, conn->heard_len, reply, &reply_len);
         if (conn->stream != NULL)
@@ -174,7 +168,6 @@ static void on_open(void *arg, int status, const char *text)
 {
     struct sl_forward_conn *conn = arg;
     uint8_t reply[SL_SOCKS_REPLY_MAX];
-
     if (conn->answer_fd >= 0) {
         size_t len = sl_socks_answer(&conn->socks, status == 0 ? SL_SOCKS_CONNECTED : SL_SOCKS_REFUSED, reply);
         say_socks(conn->answer_fd, reply, len);
@@ -187,7 +180,6 @@ static void on_open(void *arg, int status, const char *text)
 static void on_relay_end(void *arg, const struct sl_stream_result *result)
 {
     struct sl_forward_conn *conn = arg;
-
     (void)result;
     conn->relay = NULL;
     over(conn);
@@ -202,7 +194,6 @@ static int make_relay(struct sl_forward_conn *conn)
     int r = fd[1] < 0 ? SL_E_IO
                       : sl_relay_new(
                             conn->owner->client->mux->watch, fd, SL_RELAY_SHUTDOWN, &relay_handler, conn, &conn->relay);
-
     if (r == 0)
         conn->fd = -1;
     else
@@ -216,7 +207,6 @@ static void connect_there(struct sl_forward_conn *conn, const struct sl_stream_s
 {
     struct sl_stream *stream;
     int r = make_relay(conn);
-
     conn->phase = CONN_RELAYING;
     if (r == 0)
         r = sl_lease_stream_open(conn->owner->client->lease, spec, &sl_relay_stream_handler, conn->relay, &stream);
@@ -233,7 +223,6 @@ static void connect_as_asked(struct sl_forward_conn *conn)
 {
     const struct sl_stream_spec spec = {
         .kind = SL_SPEC_TCP, .host = conn->socks.host, .port = conn->socks.port, .credit = SL_RELAY_CREDIT};
-
     sl_watched_fini(&conn->watched);
     (void)uv_timer_stop(&conn->timer);
     conn->answer_fd = fcntl(conn->fd, F_DUPFD_CLOEXEC, 3);
@@ -261,7 +250,6 @@ static void on_heard(struct sl_watched *watched, uint32_t events)
     struct sl_forward_conn *conn =
         (struct sl_forward_conn *)((char *)watched - offsetof(struct sl_forward_conn, watched));
     bool rights;
-
     (void)events;
     for (;;) {
         ssize_t n = sl_fd_recv(jobs_of(conn->owner), conn->fd, conn->heard + conn->heard_len,
@@ -283,7 +271,6 @@ static const char late_for_socks[] = "a SOCKS client that does not say what it w
 static void on_late(uv_timer_t *timer)
 {
     struct sl_forward_conn *conn = timer->data;
-
     note(conn, late_for_socks);
     over(conn);
 }
@@ -303,7 +290,6 @@ static void listen_to_socks(struct sl_forward_conn *conn)
 void sl_forward_conn_local(struct sl_forward *f, int fd)
 {
     struct sl_forward_conn *conn = new_conn(f->owner, fd);
-
     if (conn == NULL) {
         sl_socket_refuse(jobs_of(f->owner), fd);
         return;
@@ -344,7 +330,6 @@ static void close_stream(struct sl_forward_conn *conn)
 static void give_up(struct sl_forward_conn *conn, const char *text)
 {
     uint8_t reply[SL_SOCKS_REPLY_MAX];
-
     note(conn, text);
     if (conn->phase == CONN_DIALING && conn->socks.phase == SL_SOCKS_ASKED)
         say_socks_there(conn, reply, sl_socks_answer(&conn->socks, SL_SOCKS_REFUSED, reply));
@@ -354,7 +339,6 @@ static void give_up(struct sl_forward_conn *conn, const char *text)
 static void on_late_there(uv_timer_t *timer)
 {
     struct sl_forward_conn *conn = timer->data;
-
     if (conn->phase == CONN_CLOSING)
         sl_stream_close(conn->stream);
     else
@@ -366,7 +350,6 @@ static void start_relaying(struct sl_forward_conn *conn)
 {
     struct sl_stream *stream = conn->stream;
     uint8_t reply[SL_SOCKS_REPLY_MAX];
-
     conn->phase = CONN_RELAYING;
     conn->stream = NULL;
     sl_relay_take_stream(conn->relay, stream);
@@ -398,7 +381,6 @@ static void on_resolved(void *arg)
 static void on_dialed(void *arg, int fd, const char *address)
 {
     struct sl_forward_conn *conn = arg;
-
     (void)address;
     conn->dial = NULL;
     connected_here(conn, fd);
@@ -407,7 +389,6 @@ static void on_dialed(void *arg, int fd, const char *address)
 static void on_dial_failed(void *arg, int status, const char *text)
 {
     struct sl_forward_conn *conn = arg;
-
     (void)status;
     conn->dial = NULL;
     give_up(conn, text);
@@ -430,7 +411,6 @@ static void connect_here(struct sl_forward_conn *conn, const struct sl_forward_e
 {
     char error[256];
     int fd;
-
     if (to->port != SL_MUX_PORT_PATH) {
         dial(conn, to->host, (uint16_t)to->port);
         return;
@@ -463,7 +443,6 @@ static void hear_there(struct sl_forward_conn *conn, const uint8_t *data, size_t
 static void on_stream_open(void *arg, int status, const char *text)
 {
     struct sl_forward_conn *conn = arg;
-
     if (conn->relay != NULL)
         sl_relay_stream_handler.on_open(conn->relay, status, text);
     else
@@ -473,7 +452,6 @@ static void on_stream_open(void *arg, int status, const char *text)
 static void on_stream_data(void *arg, int fd, const uint8_t *data, size_t len)
 {
     struct sl_forward_conn *conn = arg;
-
     if (conn->relay != NULL)
         sl_relay_stream_handler.on_data(conn->relay, fd, data, len);
     else if (conn->phase != CONN_CLOSING)
@@ -483,7 +461,6 @@ static void on_stream_data(void *arg, int fd, const uint8_t *data, size_t len)
 static void on_stream_eof(void *arg)
 {
     struct sl_forward_conn *conn = arg;
-
     if (conn->relay != NULL)
         sl_relay_stream_handler.on_eof(conn->relay);
     else if (conn->phase == CONN_SOCKS_THERE)
@@ -497,7 +474,6 @@ static void on_stream_sent(void *arg, size_t len)
 {
     struct sl_forward_conn *conn = arg;
     const size_t ours = len < conn->answered ? len : conn->answered;
-
     conn->answered -= ours;
     if (conn->relay != NULL && len > ours)
         sl_relay_stream_handler.on_sent(conn->relay, len - ours);
@@ -508,7 +484,6 @@ static void on_stream_sent(void *arg, size_t len)
 static void on_stream_end(void *arg, const struct sl_stream_result *result)
 {
     struct sl_forward_conn *conn = arg;
-
     if (conn->relay != NULL)
         sl_relay_stream_handler.on_end(conn->relay, result);
     else
@@ -529,7 +504,6 @@ int sl_forward_conn_remote(struct sl_forward *f)
     const bool socks = sl_forward_is_socks_there(f);
     const size_t credit = socks ? SL_SOCKS_REQUEST_MAX : 0;
     int r = conn == NULL ? SL_E_NOMEM : sl_remote_accept(f->remote, &stream_handler, conn, credit, &conn->stream);
-
     if (r == 0 && socks) {
         sl_socks_init(&conn->socks);
         conn->credit = credit;
@@ -548,23 +522,20 @@ int sl_forward_conn_remote(struct sl_forward *f)
 void sl_forward_conns_close(struct sl_mux_forwards *fs)
 {
     struct sl_forward_conn *conn, *next;
-
     for (conn = TAILQ_FIRST(&fs->conns); conn != NULL; conn = next) {
         next = TAILQ_NEXT(conn, link);
-        if (conn->relay != NULL) {
+        if (conn->relay != NULL)
             sl_relay_close(conn->relay);
-        } else if (conn->stream != NULL) {
+        else if (conn->stream != NULL)
             close_stream(conn);
-        } else {
+        else
             drop(conn);
-        }
     }
 }
 
 void sl_forward_conns_drop(struct sl_mux_forwards *fs)
 {
     struct sl_forward_conn *conn;
-
     while ((conn = TAILQ_FIRST(&fs->conns)) != NULL)
         drop(conn);
 }

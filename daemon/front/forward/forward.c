@@ -19,7 +19,6 @@
 static void close_each(struct sl_mux_forwards *fs, const char *why)
 {
     struct sl_forward *f, *next;
-
     for (f = TAILQ_FIRST(&fs->forwards); f != NULL; f = next) {
         next = TAILQ_NEXT(f, link);
         sl_forward_close(f, why);
@@ -30,7 +29,6 @@ static void close_each(struct sl_mux_forwards *fs, const char *why)
 static void drop_each(struct sl_mux_forwards *fs, const char *why)
 {
     struct sl_forward *f;
-
     sl_forward_conns_drop(fs);
     while ((f = TAILQ_FIRST(&fs->forwards)) != NULL)
         sl_forward_free(f, why);
@@ -42,7 +40,6 @@ static void on_granted(void *arg)
 {
     struct sl_mux_forwards *fs = arg;
     struct sl_forward *f, *next;
-
     fs->lease = SL_FORWARDS_GRANTED;
     for (f = TAILQ_FIRST(&fs->forwards); f != NULL; f = next) {
         next = TAILQ_NEXT(f, link);
@@ -56,7 +53,6 @@ static void on_lost(void *arg, int status, const char *text)
 {
     struct sl_mux_forwards *fs = arg;
     struct sl_forward *f, *next;
-
     (void)status;
     fs->lease = SL_FORWARDS_OVER;
     for (f = TAILQ_FIRST(&fs->forwards); f != NULL; f = next) {
@@ -75,8 +71,7 @@ static int join(struct sl_mux_forwards *fs)
 {
     const struct sl_forward *f = TAILQ_FIRST(&fs->forwards);
     char name[SL_FORWARD_NAME_SIZE];
-
-    (void)snprintf(fs->label, sizeof fs->label, "mux %.240s", sl_forward_name(f, name, sizeof name));
+    snprintf(fs->label, sizeof fs->label, "mux %.240s", sl_forward_name(f, name, sizeof name));
     fs->user = (struct sl_mux_user){.handler = &user_handler, .arg = fs, .label = fs->label};
     return sl_mux_lease_join(fs->client, &fs->user);
 }
@@ -86,7 +81,6 @@ static int join(struct sl_mux_forwards *fs)
 static struct sl_forward *find(struct sl_mux_forwards *fs, const struct sl_mux_fwd *fwd)
 {
     struct sl_forward *f = NULL;
-
     if (fs != NULL) {
         TAILQ_FOREACH(f, &fs->forwards, link)
         {
@@ -101,7 +95,6 @@ static struct sl_forward *find(struct sl_mux_forwards *fs, const struct sl_mux_f
 static struct sl_forward *find_anywhere(struct sl_mux_client *c, const struct sl_mux_fwd *fwd)
 {
     struct sl_mux_client *other;
-
     /* One that is not open has a client that waits for the answer. */
     TAILQ_FOREACH(other, &c->mux->clients.head, link)
     {
@@ -118,7 +111,6 @@ static unsigned count(const struct sl_mux_forwards *fs)
 {
     const struct sl_forward *f;
     unsigned n = 0;
-
     TAILQ_FOREACH(f, &fs->forwards, link)
     n++;
     return n;
@@ -129,8 +121,7 @@ static void proceed(struct sl_forward *f)
 {
     struct sl_mux_forwards *fs = f->owner;
     char text[160];
-
-    (void)snprintf(text, sizeof text, "a client has %u forwards at most", SL_MUX_FORWARDS_MAX);
+    snprintf(text, sizeof text, "a client has %u forwards at most", SL_MUX_FORWARDS_MAX);
     if (count(fs) > SL_MUX_FORWARDS_MAX || !sl_forward_allowed(f, text, sizeof text)) {
         sl_forward_refused(f, text);
         return;
@@ -145,7 +136,6 @@ static void begin(struct sl_mux_forwards *fs)
 {
     struct sl_forward *f, *next;
     int r;
-
     for (f = TAILQ_FIRST(&fs->forwards); f != NULL; f = next) {
         next = TAILQ_NEXT(f, link);
         if (f->phase == SL_FORWARD_NEW)
@@ -154,7 +144,7 @@ static void begin(struct sl_mux_forwards *fs)
     if (fs->lease == SL_FORWARDS_NOT_ASKED && !TAILQ_EMPTY(&fs->forwards)) {
         fs->lease = SL_FORWARDS_ASKING;
         r = join(fs);
-        if (r == SL_OK)
+        if (r == 0)
             return; /* on_granted may have been here, and settled */
         fs->lease = SL_FORWARDS_OVER;
         while ((f = TAILQ_FIRST(&fs->forwards)) != NULL)
@@ -166,7 +156,6 @@ static void begin(struct sl_mux_forwards *fs)
 static void on_looked(void *arg, const struct sl_mux_words *words)
 {
     struct sl_mux_forwards *fs = arg;
-
     fs->look = NULL;
     fs->looked = SL_ASKER_LOOKED;
     fs->limited = words->limited;
@@ -180,7 +169,6 @@ static void on_looked(void *arg, const struct sl_mux_words *words)
 void sl_mux_on_open_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     struct sl_forward *f = find_anywhere(c, &msg->fwd);
-
     if (f != NULL && (f->owner->client == c || f->owner->client->phase == SL_MUX_STANDING)) {
         sl_mux_client_ok(c, msg->rid); /* as asked for */
         return;
@@ -193,14 +181,13 @@ void sl_mux_on_open_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
         return;
     }
     struct sl_mux_forwards *fs = f->owner;
-    if (fs->looked == SL_ASKER_LOOKED || (fs->look == NULL && sl_mux_look(c, on_looked, fs, &fs->look) != SL_OK))
+    if (fs->looked == SL_ASKER_LOOKED || (fs->look == NULL && sl_mux_look(c, on_looked, fs, &fs->look) != 0))
         begin(fs); /* without knowing, where there is no memory to look */
 }
 
 void sl_mux_on_close_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     struct sl_forward *f = find_anywhere(c, &msg->fwd);
-
     if (f == NULL) {
         sl_mux_client_refuse(c, SL_MUX_FAILURE, msg->rid, "there is no such forward");
         return;
@@ -216,7 +203,6 @@ void sl_mux_on_close_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 bool sl_mux_forwards_stand(struct sl_mux_client *c)
 {
     const struct sl_forward *f;
-
     if (c->forwards == NULL || c->session != NULL || c->stdio != NULL || c->sessions > 0 || c->refusal != NULL)
         return false;
     if (c->forwards->asker == SL_ASKER_SESSION) /* its session was still to come: it was killed */
@@ -232,7 +218,6 @@ bool sl_mux_forwards_stand(struct sl_mux_client *c)
 void sl_mux_forwards_end(struct sl_mux_client *c)
 {
     struct sl_mux_forwards *fs = c->forwards;
-
     if (fs == NULL)
         return;
     if (sl_lease_is_held(c->lease)) {
@@ -247,7 +232,6 @@ void sl_mux_forwards_end(struct sl_mux_client *c)
 void sl_mux_forwards_drop(struct sl_mux_client *c)
 {
     struct sl_mux_forwards *fs = c->forwards;
-
     if (fs == NULL)
         return;
     drop_each(fs, "its client is gone");

@@ -48,7 +48,6 @@ struct sl_forward *sl_forward_add(struct sl_mux_client *c, const struct sl_mux_f
 {
     struct sl_mux_forwards *fs = list_of(c);
     struct sl_forward *f = fs != NULL ? calloc(1, sizeof *f) : NULL;
-
     if (f == NULL)
         return NULL;
     f->owner = fs;
@@ -68,11 +67,11 @@ struct sl_forward *sl_forward_add(struct sl_mux_client *c, const struct sl_mux_f
 static void put_end(char *buf, size_t size, const struct sl_forward_end *end)
 {
     if (end->port == SL_MUX_PORT_PATH)
-        (void)snprintf(buf, size, "%s", end->host);
+        snprintf(buf, size, "%s", end->host);
     else if (end->host[0] == '\0')
-        (void)snprintf(buf, size, "%u", end->port);
+        snprintf(buf, size, "%u", end->port);
     else
-        (void)snprintf(buf, size, strchr(end->host, ':') != NULL ? "[%s]:%u" : "%s:%u", end->host, end->port);
+        snprintf(buf, size, strchr(end->host, ':') != NULL ? "[%s]:%u" : "%s:%u", end->host, end->port);
     sl_text_clean(buf, strlen(buf) + 1, buf, strlen(buf));
 }
 
@@ -80,13 +79,12 @@ const char *sl_forward_name(const struct sl_forward *f, char *buf, size_t size)
 {
     static const char option[] = {[SL_MUX_FWD_LOCAL] = 'L', [SL_MUX_FWD_REMOTE] = 'R', [SL_MUX_FWD_DYNAMIC] = 'D'};
     char listen[150], connect[150];
-
     put_end(listen, sizeof listen, &f->listen);
     put_end(connect, sizeof connect, &f->connect);
     if (f->kind == SL_MUX_FWD_DYNAMIC || sl_forward_is_socks_there(f))
-        (void)snprintf(buf, size, "-%c %s", option[f->kind], listen);
+        snprintf(buf, size, "-%c %s", option[f->kind], listen);
     else
-        (void)snprintf(buf, size, "-%c %s:%s", option[f->kind], listen, connect);
+        snprintf(buf, size, "-%c %s:%s", option[f->kind], listen, connect);
     return buf;
 }
 
@@ -94,7 +92,6 @@ static void note(const struct sl_forward *f, enum sl_log_level level, const char
 {
     const struct sl_mux_client *c = f->owner->client;
     char name[SL_FORWARD_NAME_SIZE], quoted_name[SL_LOG_QUOTE_SIZE], quoted[SL_LOG_QUOTE_SIZE];
-
     sl_log(c->mux->log, level, "forward", "target=%s pid=%ld uid=%lu forward=%s %s%s%s", c->target, (long)c->who.pid,
         (unsigned long)c->who.uid, sl_log_quote(quoted_name, sizeof quoted_name, sl_forward_name(f, name, sizeof name)),
         what, text != NULL ? " text=" : "", text != NULL ? sl_log_quote(quoted, sizeof quoted, text) : "");
@@ -105,7 +102,6 @@ void sl_forward_opened(struct sl_forward *f)
     struct sl_mux_client *c = f->owner->client;
     uint8_t room[SL_FRAME_HEADER + 8];
     struct sl_writer w;
-
     f->phase = SL_FORWARD_OPEN;
     f->answered = true;
     note(f, SL_LOG_INFO, "open", NULL);
@@ -147,7 +143,6 @@ void sl_forward_refused(struct sl_forward *f, const char *text)
 void sl_forward_free(struct sl_forward *f, const char *why)
 {
     struct sl_mux_forwards *fs = f->owner;
-
     if (why != NULL)
         note(f, SL_LOG_INFO, "closed", why);
     sl_listener_close(f->listener[0]);
@@ -161,7 +156,6 @@ void sl_forward_free(struct sl_forward *f, const char *why)
 void sl_forwards_settle(struct sl_mux_forwards *fs)
 {
     struct sl_mux_client *c = fs->client;
-
     if (!TAILQ_EMPTY(&fs->forwards) || !TAILQ_EMPTY(&fs->conns))
         return;
     assert(fs->conn_count == 0);

@@ -22,7 +22,6 @@ static bool is_loopback(const char *host)
 {
     struct in_addr v4;
     struct in6_addr v6;
-
     if (host[0] == '\0' || strcmp(host, "localhost") == 0)
         return true;
     if (inet_pton(AF_INET, host, &v4) == 1)
@@ -40,7 +39,6 @@ static const char *check_path(const struct sl_forward *f, const struct sl_forwar
 static const char *check_listening_here(const struct sl_forward *f)
 {
     const struct sl_mux *mux = f->owner->client->mux;
-
     if (is_path(&f->listen))
         return f->kind == SL_MUX_FWD_DYNAMIC ? "a dynamic forward listens on a port" : check_path(f, &f->listen);
     if (f->listen.port == 0 || f->listen.port > UINT16_MAX)
@@ -66,13 +64,11 @@ static const char *check_listening_there(const struct sl_forward *f)
 bool sl_forward_allowed(const struct sl_forward *f, char *text, size_t size)
 {
     const char *why = f->kind == SL_MUX_FWD_REMOTE ? check_listening_there(f) : check_listening_here(f);
-
     const bool socks = f->kind == SL_MUX_FWD_DYNAMIC || sl_forward_is_socks_there(f);
-
     if (why == NULL && !socks && !is_path(&f->connect) && (f->connect.port == 0 || f->connect.port > UINT16_MAX))
         why = "there is no such port to connect to";
     if (why != NULL)
-        (void)snprintf(text, size, "%s", why);
+        snprintf(text, size, "%s", why);
     return why == NULL;
 }
 
@@ -82,7 +78,6 @@ static void on_accept(void *arg, int fd, int status)
 {
     struct sl_forward *f = arg;
     struct sl_mux_client *c = f->owner->client;
-
     if (status == 0 && f->owner->conn_count < SL_MUX_CONNS_MAX) {
         sl_forward_conn_local(f, fd);
         return;
@@ -96,7 +91,6 @@ static int listen_on_path(struct sl_forward *f, char *error, size_t size)
 {
     const struct sl_mux *mux = f->owner->client->mux;
     const struct sl_listener_options options = {.path = f->listen.host, .mode = 0600};
-
     int r = sl_listener_open(mux->loop, mux->log, &options, on_accept, f, error, size, &f->listener[0]);
     if (r == 0)
         sl_listener_closed_by(f->listener[0], sl_watch_jobs(mux->watch));
@@ -111,7 +105,6 @@ static int listen_on_port(struct sl_forward *f, char *error, size_t size)
     const bool everywhere = strcmp(host, "*") == 0;
     const char *const *both = everywhere ? any : loopback;
     int r, first;
-
     if (!everywhere && host[0] != '\0' && strcmp(host, "localhost") != 0)
         return sl_listener_open_tcp(
             mux->loop, mux->log, host, (uint16_t)f->listen.port, on_accept, f, error, size, &f->listener[0]);
@@ -130,7 +123,6 @@ static int listen_on_port(struct sl_forward *f, char *error, size_t size)
 static void on_listening(void *arg, int status, uint16_t port, const char *text)
 {
     struct sl_forward *f = arg;
-
     if (status != 0) {
         f->phase = SL_FORWARD_CLOSING;
         sl_forward_tell_refused(f, text); /* on_closed follows at once, and settles */
@@ -144,7 +136,6 @@ static void on_listening(void *arg, int status, uint16_t port, const char *text)
 static void on_connection(void *arg)
 {
     struct sl_forward *f = arg;
-
     if (f->phase == SL_FORWARD_OPEN)
         f->full = sl_forward_conn_remote(f) == SL_E_STREAM_LIMIT;
 }
@@ -153,7 +144,6 @@ static void on_closed(void *arg)
 {
     struct sl_forward *f = arg;
     struct sl_mux_forwards *fs = f->owner;
-
     f->remote = NULL;
     sl_forward_free(f, f->phase == SL_FORWARD_CLOSING ? NULL : "the server listens no more");
     sl_forwards_settle(fs);
@@ -179,14 +169,13 @@ void sl_forward_open(struct sl_forward *f)
 {
     char error[512];
     int r;
-
     if (f->kind == SL_MUX_FWD_REMOTE) {
         f->phase = SL_FORWARD_ASKING;
         r = sl_lease_listen(
             f->owner->client->lease, listening_address(f), (uint16_t)f->listen.port, &remote_handler, f, &f->remote);
         if (r == 0)
             return;
-        (void)snprintf(error, sizeof error, "%s", sl_status_text(r));
+        snprintf(error, sizeof error, "%s", sl_status_text(r));
     } else {
         r = is_path(&f->listen) ? listen_on_path(f, error, sizeof error) : listen_on_port(f, error, sizeof error);
     }

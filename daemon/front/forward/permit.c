@@ -10,10 +10,9 @@ static bool matches(const char *pattern, const char *text)
 {
     for (; *pattern != '\0'; pattern++, text++) {
         if (*pattern == '*') {
-            while (!matches(pattern + 1, text)) {
+            while (!matches(pattern + 1, text))
                 if (*text++ == '\0')
                     return false;
-            }
             return true;
         }
         if (*text == '\0' || (*pattern != '?' && tolower((unsigned char)*pattern) != tolower((unsigned char)*text)))
@@ -28,10 +27,9 @@ bool sl_forward_permits(const struct sl_mux_client *c, const char *host, uint16_
     struct sl_target_conf *made = NULL, *target = sl_conf_find(conf, c->target);
     char where[300];
     bool permitted = false;
-
     if (target == NULL && sl_conf_adhoc(conf, c->target, &made) == 0)
         target = made;
-    (void)snprintf(where, sizeof where, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, (unsigned)port);
+    snprintf(where, sizeof where, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, (unsigned)port);
     for (size_t i = 0; target != NULL && i < target->permit_remote_open.count; i++) {
         const char *pattern = target->permit_remote_open.item[i];
         permitted |= strcmp(pattern, "any") == 0 || matches(pattern, where);

@@ -62,7 +62,6 @@ static uint16_t get_port(const uint8_t *p)
 static size_t feed4(struct sl_socks *s, const uint8_t *data, size_t len, uint8_t *reply, size_t *ret_reply_len)
 {
     const uint8_t *user_end, *name = NULL, *end;
-
     if (len < 9 || (user_end = memchr(data + 8, '\0', len - 8)) == NULL)
         return 0;
     end = user_end + 1;
@@ -109,7 +108,6 @@ static size_t feed5(struct sl_socks *s, const uint8_t *data, size_t len, uint8_t
 {
     size_t address_len, at = 4;
     int bad;
-
     if (len < 5)
         return 0;
     switch (data[3]) {
@@ -151,7 +149,6 @@ size_t sl_socks_feed(
     struct sl_socks *s, const uint8_t *data, size_t len, uint8_t reply[SL_SOCKS_REPLY_MAX], size_t *ret_reply_len)
 {
     size_t used = 0;
-
     *ret_reply_len = 0;
     if (len == 0 || s->phase >= SL_SOCKS_ASKED)
         return 0;
@@ -171,7 +168,6 @@ size_t sl_socks_feed(
 size_t sl_socks_answer(const struct sl_socks *s, enum sl_socks_verdict verdict, uint8_t reply[SL_SOCKS_REPLY_MAX])
 {
     const bool connected = verdict == SL_SOCKS_CONNECTED;
-
     if (s->version == 4)
         return put_reply4(reply, (uint8_t)(connected ? SOCKS4_GRANTED : SOCKS4_REJECTED));
     return put_reply5(reply, (uint8_t)(connected ? REP_OK : REP_FAILURE));

@@ -42,7 +42,6 @@ static void free_stdio(struct sl_mux_stdio *s)
 static void conclude(struct sl_mux_stdio *s)
 {
     struct sl_mux_client *c = s->client;
-
     free_stdio(s);
     sl_mux_forwards_end(c);
     sl_mux_client_finish(c);
@@ -55,7 +54,6 @@ static void on_open(void *arg, int status, const char *text)
     struct sl_mux_stdio *s = arg;
     uint8_t room[SL_FRAME_HEADER + 8];
     struct sl_writer w;
-
     if (status != 0) { /* on_end follows */
         refuse(s, text);
         return;
@@ -69,7 +67,6 @@ static void on_open(void *arg, int status, const char *text)
 static void on_end(void *arg, const struct sl_stream_result *result)
 {
     struct sl_mux_stdio *s = arg;
-
     (void)result; /* a forward has no status, and ssh none to ask for */
     s->relay = NULL;
     sl_mux_lease_leave(s->client, &s->user);
@@ -86,7 +83,6 @@ static void on_granted(void *arg)
     struct sl_stream *stream;
     const struct sl_stream_spec spec = {
         .kind = SL_SPEC_TCP, .host = s->host, .port = (uint16_t)s->port, .credit = SL_RELAY_CREDIT};
-
     int r = sl_lease_stream_open(s->client->lease, &spec, &sl_relay_stream_handler, s->relay, &stream);
     if (r == 0) {
         sl_relay_take_stream(s->relay, stream);
@@ -100,7 +96,6 @@ static void on_granted(void *arg)
 static void on_lost(void *arg, int status, const char *text)
 {
     struct sl_mux_stdio *s = arg;
-
     (void)status;
     refuse(s, text);
     conclude(s);
@@ -114,7 +109,6 @@ void sl_mux_on_stdio_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     const struct sl_mux_stdio_fwd *fwd = &msg->stdio_fwd;
     const char *why = NULL;
-
     c->fds = SL_MUX_FDS_UNWANTED;
     if (c->session != NULL || c->stdio != NULL)
         why = "one session at a time: this socket has one already";
@@ -140,8 +134,7 @@ void sl_mux_on_stdio_fwd_fds(struct sl_mux_client *c, const int fd[SL_MUX_STDIO_
 {
     struct sl_mux_stdio *s = c->stdio;
     const int three[3] = {fd[0], fd[1], -1};
-
-    (void)snprintf(s->label, sizeof s->label, "mux -W %.120s:%u", s->host, s->port);
+    snprintf(s->label, sizeof s->label, "mux -W %.120s:%u", s->host, s->port);
     sl_text_clean(s->label, strlen(s->label) + 1, s->label, strlen(s->label));
     s->user = (struct sl_mux_user){.handler = &user_handler, .arg = s, .label = s->label};
     int r = sl_relay_new(c->mux->watch, three, 0, &relay_handler, s, &s->relay);

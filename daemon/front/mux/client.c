@@ -16,7 +16,6 @@ void sl_mux_client_ok(struct sl_mux_client *c, uint32_t rid)
 {
     uint8_t room[SL_FRAME_HEADER + 4];
     struct sl_writer w;
-
     sl_writer_init(&w, room, sizeof room);
     sl_mux_put_ok(&w, rid);
     sl_mux_client_send(c, &w);
@@ -25,7 +24,6 @@ void sl_mux_client_ok(struct sl_mux_client *c, uint32_t rid)
 const char *sl_mux_client_reason(const struct sl_mux_client *c, const char *text)
 {
     const size_t len = strlen(c->target);
-
     if (strncmp(text, "target ", 7) == 0 && strncmp(text + 7, c->target, len) == 0 &&
         strncmp(text + 7 + len, ": ", 2) == 0)
         return text + 7 + len + 2;
@@ -34,7 +32,7 @@ const char *sl_mux_client_reason(const struct sl_mux_client *c, const char *text
 
 static const char *sentence(const struct sl_mux_client *c, const char *text, char *buf, size_t size)
 {
-    (void)snprintf(buf, size, "target %s: %s", c->target, sl_mux_client_reason(c, text));
+    snprintf(buf, size, "target %s: %s", c->target, sl_mux_client_reason(c, text));
     return buf;
 }
 
@@ -43,7 +41,6 @@ void sl_mux_client_refuse(struct sl_mux_client *c, enum sl_mux_type type, uint32
     uint8_t room[SL_MUX_REPLY_MAX];
     char whole[SL_MUX_TEXT_MAX];
     struct sl_writer w;
-
     sl_writer_init(&w, room, sizeof room);
     sl_mux_put_refusal(&w, type, rid, sentence(c, text, whole, sizeof whole));
     sl_mux_client_send(c, &w);
@@ -54,7 +51,6 @@ void sl_mux_client_refuse_loudly(struct sl_mux_client *c, uint32_t rid, const ch
     uint8_t room[SL_MUX_REPLY_MAX];
     char whole[SL_MUX_TEXT_MAX];
     struct sl_writer w;
-
     sl_writer_init(&w, room, sizeof room);
     sl_mux_put_unknown(&w, rid, sentence(c, text, whole, sizeof whole));
     sl_mux_client_send(c, &w);
@@ -63,7 +59,6 @@ void sl_mux_client_refuse_loudly(struct sl_mux_client *c, uint32_t rid, const ch
 void sl_mux_client_finish(struct sl_mux_client *c)
 {
     const bool standing = c->phase == SL_MUX_STANDING; /* its socket is closing, or closed */
-
     if (c->phase < SL_MUX_FINISHING)
         c->phase = SL_MUX_FINISHING;
     if (c->phase != SL_MUX_FINISHING || c->lease != NULL)

@@ -27,7 +27,6 @@ size_t sl_mux_escape_feed(struct sl_mux_escape *escape, const uint8_t *data, siz
     size_t *ret_out_len, enum sl_mux_verb *ret_verb)
 {
     size_t at = 0, used = 0;
-
     *ret_verb = SL_MUX_VERB_NONE;
     while (at < len && *ret_verb == SL_MUX_VERB_NONE) {
         const uint8_t typed = data[at++];
@@ -55,8 +54,7 @@ size_t sl_mux_escape_feed(struct sl_mux_escape *escape, const uint8_t *data, siz
 const char *sl_mux_escape_help(const struct sl_mux_escape *escape, char *buf, size_t size)
 {
     const char c = (char)escape->character;
-
-    (void)snprintf(buf, size,
+    snprintf(buf, size,
         "%c?\r\n"
         "Supported escape sequences:\r\n"
         " %c.   - end this session; the daemon ends what it started and closes its connection\r\n"

@@ -17,7 +17,6 @@ static void put(struct page *page, const char *format, ...) __attribute__((forma
 static void put(struct page *page, const char *format, ...)
 {
     va_list args;
-
     va_start(args, format);
     int n = vsnprintf(page->text + page->len, sizeof page->text - page->len, format, args);
     va_end(args);
@@ -30,7 +29,6 @@ static void on_target(void *arg, const struct sl_target_view *view)
 {
     struct page *page = arg;
     char quoted[SL_LOG_QUOTE_SIZE];
-
     if (strcmp(view->name, page->client->target) != 0)
         return;
     put(page, "Connections of sshleased to target %s, at most %u:\r\n", view->name, view->max_connections);
@@ -44,7 +42,6 @@ static void on_target(void *arg, const struct sl_target_view *view)
 static void on_lease(void *arg, const struct sl_lease_view *view)
 {
     struct page *page = arg;
-
     if (strcmp(view->target, page->client->target) != 0)
         return;
     if (view->granted)
@@ -66,7 +63,6 @@ void sl_mux_on_ext_info(struct sl_mux_client *c, const struct sl_mux_msg *msg)
     struct page page = {.client = c};
     struct sl_writer w;
     bool known = true;
-
     if (asks(msg, "connection")) {
         sl_driver_each_target(c->mux->driver, &c->who, on_target, &page);
         if (page.len == 0)

@@ -22,7 +22,6 @@ static void let_go(struct sl_mux_client *c)
 static void tell_lost(struct sl_mux_client *c, int status, const char *text)
 {
     struct sl_mux_user *user;
-
     while ((user = TAILQ_FIRST(&c->users)) != NULL) {
         TAILQ_REMOVE(&c->users, user, link);
         user->joined = false;
@@ -43,7 +42,6 @@ static void on_over(struct sl_mux_client *c, int status, const char *text)
 static void on_renewal_due(uv_timer_t *timer)
 {
     const struct sl_mux_client *c = timer->data;
-
     if (sl_lease_is_held(c->lease))
         sl_lease_renew(c->lease, 0);
 }
@@ -52,7 +50,6 @@ static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const c
 {
     struct sl_mux_client *c = arg;
     struct sl_mux_user *user;
-
     TAILQ_FOREACH(user, &c->users, link)
     {
         if (user->handler->on_waiting != NULL)
@@ -65,7 +62,6 @@ static void on_granted(void *arg, const struct sl_lease_grant *grant)
     struct sl_mux_client *c = arg;
     struct sl_mux_user *user, *next;
     uint64_t every_ms = grant->lease_timeout_ms / RENEWALS;
-
     if (every_ms == 0)
         every_ms = 1;
     (void)uv_timer_start(&c->renewal, on_renewal_due, every_ms, every_ms);
@@ -89,7 +85,6 @@ static void on_renewed(void *arg, uint32_t left_ms)
 static void on_released(void *arg)
 {
     struct sl_mux_client *c = arg;
-
     let_go(c);
     if (!TAILQ_EMPTY(&c->users)) { /* they came too late for that lease */
         int r = acquire(c, TAILQ_FIRST(&c->users));
@@ -138,7 +133,7 @@ int sl_mux_lease_join(struct sl_mux_client *c, struct sl_mux_user *user)
     user->joined = true;
     if (sl_lease_is_held(c->lease))
         user->handler->on_granted(user->arg);
-    return SL_OK;
+    return 0;
 }
 
 void sl_mux_lease_leave(struct sl_mux_client *c, struct sl_mux_user *user)
@@ -156,7 +151,6 @@ void sl_mux_lease_leave(struct sl_mux_client *c, struct sl_mux_user *user)
 void sl_mux_lease_abandon(struct sl_mux_client *c)
 {
     struct sl_mux_user *user;
-
     if (c->lease != NULL)
         sl_lease_abandon(c->lease);
     let_go(c);

@@ -28,7 +28,6 @@ struct sl_mux_look {
 static void on_work(struct sl_fd_job *job)
 {
     struct sl_mux_look *look = (struct sl_mux_look *)job;
-
     look->len = sl_peer_words(look->pid, look->start_time, look->words, sizeof look->words);
 }
 
@@ -36,7 +35,6 @@ static void on_worked(struct sl_fd_job *job)
 {
     struct sl_mux_look *look = (struct sl_mux_look *)job;
     struct sl_mux_words words = {0};
-
     if (look->len < sizeof look->words - 1) /* else there may be more of it */
         sl_mux_words_read(look->words, look->len, &words);
     if (look->done != NULL)
@@ -47,7 +45,6 @@ static void on_worked(struct sl_fd_job *job)
 int sl_mux_look(struct sl_mux_client *client, sl_mux_look_fn done, void *arg, struct sl_mux_look **ret_look)
 {
     struct sl_mux_look *look = calloc(1, sizeof *look);
-
     if (look == NULL)
         return SL_E_NOMEM;
     look->done = done;
@@ -56,7 +53,7 @@ int sl_mux_look(struct sl_mux_client *client, sl_mux_look_fn done, void *arg, st
     look->start_time = client->who.start_time;
     sl_fd_job_start(sl_watch_jobs(client->mux->watch), &look->job, client->who.uid, on_work, on_worked);
     *ret_look = look;
-    return SL_OK;
+    return 0;
 }
 
 void sl_mux_look_cancel(struct sl_mux_look *look)
@@ -106,7 +103,6 @@ void sl_mux_fork_cancel(struct sl_mux_fork *fork)
 static void on_fork_due(uv_timer_t *timer)
 {
     struct sl_mux_fork *fork = timer->data;
-
     sl_mux_fork_cancel(fork);
     fork->done(fork->arg, is_over(fork->pid, fork->start_time));
 }
@@ -114,7 +110,6 @@ static void on_fork_due(uv_timer_t *timer)
 int sl_mux_await_fork(struct sl_mux_client *client, sl_mux_fork_fn done, void *arg, struct sl_mux_fork **ret_fork)
 {
     struct sl_mux_fork *fork = calloc(1, sizeof *fork);
-
     if (fork == NULL)
         return SL_E_NOMEM;
     (void)uv_timer_init(client->mux->loop, &fork->timer);
@@ -125,5 +120,5 @@ int sl_mux_await_fork(struct sl_mux_client *client, sl_mux_fork_fn done, void *a
     fork->start_time = client->who.start_time;
     (void)uv_timer_start(&fork->timer, on_fork_due, FORK_MS, 0);
     *ret_fork = fork;
-    return SL_OK;
+    return 0;
 }

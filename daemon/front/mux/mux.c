@@ -42,7 +42,6 @@ static void leave(struct sl_mux_client *c, bool tell)
 static void violation(struct sl_mux_client *c, const char *text)
 {
     char quoted[SL_LOG_QUOTE_SIZE];
-
     if (c->phase == SL_MUX_LEAVING)
         return;
     sl_log(c->mux->log, SL_LOG_WARNING, "client", "pid=%ld uid=%lu front=mux reason=violation text=%s",
@@ -57,11 +56,10 @@ static void violation(struct sl_mux_client *c, const char *text)
 static bool is_refused(struct sl_mux_client *c, char *text, size_t size)
 {
     struct sl_target_conf *target = NULL;
-
     if (c->refusal != NULL) {
-        (void)snprintf(text, size, "target %s: %s", c->target, c->refusal);
+        snprintf(text, size, "target %s: %s", c->target, c->refusal);
     } else if (sl_driver_stopping(c->mux->driver)) {
-        (void)snprintf(text, size, "target %s: %s", c->target, sl_status_text(SL_E_SHUTDOWN));
+        snprintf(text, size, "target %s: %s", c->target, sl_status_text(SL_E_SHUTDOWN));
     } else if (sl_driver_admit(c->mux->driver, c->target, &c->who, &target, text, size) == 0) {
         sl_target_conf_unref(target);
         return false;
@@ -73,7 +71,6 @@ static bool is_refused(struct sl_mux_client *c, char *text, size_t size)
 static void log_refusal(const struct sl_mux_client *c, const char *text)
 {
     char quoted[SL_LOG_QUOTE_SIZE];
-
     sl_log(c->mux->log, SL_LOG_NOTICE, "client", "pid=%ld uid=%lu front=mux refused text=%s", (long)c->who.pid,
         (unsigned long)c->who.uid, sl_log_quote(quoted, sizeof quoted, text));
 }
@@ -83,12 +80,10 @@ static void log_refusal(const struct sl_mux_client *c, const char *text)
 static void on_hello(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     char text[96];
-
     if (c->phase != SL_MUX_GREETING) {
         violation(c, "HELLO came twice");
     } else if (msg->version != SL_MUX_VERSION) {
-        (void)snprintf(
-            text, sizeof text, "it speaks version %u of the mux protocol, not %u", msg->version, SL_MUX_VERSION);
+        snprintf(text, sizeof text, "it speaks version %u of the mux protocol, not %u", msg->version, SL_MUX_VERSION);
         violation(c, text);
     } else {
         c->phase = SL_MUX_READY;
@@ -101,11 +96,10 @@ static void on_alive_check(struct sl_mux_client *c, const struct sl_mux_msg *msg
     uint8_t room[SL_MUX_REPLY_MAX];
     char text[SL_MUX_TEXT_MAX], whole[SL_MUX_TEXT_MAX];
     struct sl_writer w;
-
     sl_writer_init(&w, room, sizeof room);
     if (is_refused(c, text, sizeof text)) {
         log_refusal(c, text);
-        (void)snprintf(whole, sizeof whole, "sshlease: %.4000s", text);
+        snprintf(whole, sizeof whole, "sshlease: %.4000s", text);
         sl_mux_put_fatal(&w, whole);
     } else {
         /* 1: SIGWINCH reaches nobody there, and 0 would be taken for a failure. */
@@ -118,7 +112,6 @@ static void on_alive_check(struct sl_mux_client *c, const struct sl_mux_msg *msg
 static bool refuse_control(struct sl_mux_client *c, uint32_t rid)
 {
     char text[SL_MUX_TEXT_MAX];
-
     if (!is_refused(c, text, sizeof text))
         return false;
     log_refusal(c, text);
@@ -140,7 +133,6 @@ static void on_stop_listening(struct sl_mux_client *c, const struct sl_mux_msg *
 static void on_terminate(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     struct sl_mux_client *other, *next;
-
     if (refuse_control(c, msg->rid))
         return;
     for (other = TAILQ_FIRST(&c->mux->clients.head); other != NULL; other = next) {
@@ -187,17 +179,15 @@ static const struct {
 
 static unsigned fds_of(enum sl_mux_type type)
 {
-    for (size_t i = 0; i < HANDLERS; i++) {
+    for (size_t i = 0; i < HANDLERS; i++)
         if (handlers[i].type == type)
             return handlers[i].fds;
-    }
     return 0;
 }
 
 static void handle(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     char text[SL_MUX_TEXT_MAX];
-
     for (size_t i = 0; i < HANDLERS; i++) {
         if (handlers[i].type != msg->type)
             continue;
@@ -219,17 +209,16 @@ static void on_frame(void *arg, const struct sl_frame *frame)
     struct sl_mux_client *c = arg;
     struct sl_mux_msg msg;
     char text[96];
-
     if (c->phase >= SL_MUX_STANDING)
         return;
     if (sl_mux_decode(frame, &msg) != 0) {
-        (void)snprintf(text, sizeof text, "a message of type 0x%08x (%s) does not decode", frame->type,
+        snprintf(text, sizeof text, "a message of type 0x%08x (%s) does not decode", frame->type,
             sl_mux_type_name(frame->type));
         violation(c, text);
         return;
     }
     if (c->phase == SL_MUX_GREETING && msg.type != SL_MUX_HELLO) {
-        (void)snprintf(text, sizeof text, "%s came before HELLO", sl_mux_type_name(frame->type));
+        snprintf(text, sizeof text, "%s came before HELLO", sl_mux_type_name(frame->type));
         violation(c, text);
         return;
     }
@@ -245,7 +234,6 @@ static void look_where_needed(uv_timer_t *timer)
     struct sl_mux *mux = timer->data;
     struct sl_mux_client *c;
     bool needed = false;
-
     TAILQ_FOREACH(c, &mux->clients.head, link)
     {
         if (!sl_mux_session_unwatched(c))
@@ -263,7 +251,6 @@ static void on_fds(void *arg)
     const enum sl_mux_fds whose = c->fds;
     int fd[SL_MUX_SESSION_FDS] = {-1, -1, -1}, one;
     unsigned count = 0;
-
     c->fds = SL_MUX_FDS_NONE;
     sl_socket_deadline(c->socket, 0);
     while (count < SL_MUX_SESSION_FDS && (one = sl_socket_take_fd(c->socket)) >= 0)
@@ -285,7 +272,6 @@ static void on_fds(void *arg)
 static void on_end(void *arg, int status, const char *text)
 {
     struct sl_mux_client *c = arg;
-
     if (status == SL_E_TIMEOUT && c->phase == SL_MUX_READY && c->fds == SL_MUX_FDS_NONE) {
         leave(c, true); /* its session has ended, but for output that nobody reads */
         sl_socket_finish(c->socket);
@@ -297,7 +283,7 @@ static void on_end(void *arg, int status, const char *text)
     }
     sl_log(c->mux->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu front=mux reason=gone", (long)c->who.pid,
         (unsigned long)c->who.uid);
-    if (status == SL_OK && c->phase == SL_MUX_READY && sl_mux_forwards_stand(c))
+    if (status == 0 && c->phase == SL_MUX_READY && sl_mux_forwards_stand(c))
         c->phase = SL_MUX_STANDING;
     if (c->phase != SL_MUX_STANDING)
         leave(c, false);
@@ -312,7 +298,6 @@ static void on_drain(void *arg)
 static void on_closed(void *arg)
 {
     struct sl_mux_client *c = arg;
-
     c->socket = NULL;
     if (c->phase == SL_MUX_STANDING)
         return;
@@ -334,10 +319,9 @@ static const struct sl_socket_handler socket_handler = {
 static bool may_signal(const struct sl_who *peer)
 {
     char path[64], ours[64], theirs[64];
-
     if (peer->pid <= 0 || (peer->uid != 0 && peer->uid != getuid()))
         return false;
-    (void)snprintf(path, sizeof path, "/proc/%ld/ns/pid", (long)peer->pid);
+    snprintf(path, sizeof path, "/proc/%ld/ns/pid", (long)peer->pid);
     ssize_t a = readlink("/proc/self/ns/pid", ours, sizeof ours), b = readlink(path, theirs, sizeof theirs);
     return a > 0 && a == b && memcmp(ours, theirs, (size_t)a) == 0;
 }
@@ -355,7 +339,6 @@ static void add_client(struct sl_mux *mux, const char *target, int fd, const cha
     struct sl_writer w;
     struct sl_mux_client *c = calloc(1, sizeof *c);
     int status = SL_E_NOMEM;
-
     if (c == NULL)
         goto err_fd;
     c->mux = mux;
@@ -397,12 +380,11 @@ static void on_accept(void *arg, const char *target, int fd, int status)
     struct sl_mux *mux = arg;
     const uint32_t limit = sl_driver_conf(mux->driver)->limits.clients;
     char text[96];
-
     if (status != 0 || mux->stopped || mux->clients.length >= (uint64_t)limit + TURNED_AWAY_MAX) {
         turn_away(mux, fd, status != 0 ? status : mux->stopped ? SL_E_SHUTDOWN : SL_E_LIMIT);
         return;
     }
-    (void)snprintf(text, sizeof text, "%u clients are connected already (limits.clients)", limit);
+    snprintf(text, sizeof text, "%u clients are connected already (limits.clients)", limit);
     add_client(mux, target, fd, mux->clients.length >= limit ? text : NULL);
 }
 
@@ -412,7 +394,6 @@ static void on_winch(uv_signal_t *handle, int number)
 {
     struct sl_mux *mux = handle->data;
     struct sl_mux_client *c;
-
     (void)number; /* whose window it was, the signal does not say */
     TAILQ_FOREACH(c, &mux->clients.head, link)
     sl_mux_session_look(c);
@@ -421,7 +402,6 @@ static void on_winch(uv_signal_t *handle, int number)
 static void on_again(void *arg)
 {
     struct sl_mux *mux = arg;
-
     if (!mux->stopped && !sl_driver_stopping(mux->driver))
         sl_mux_configure(mux);
 }
@@ -430,7 +410,6 @@ int sl_mux_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driv
     struct sl_mux **ret_mux)
 {
     struct sl_mux *mux = calloc(1, sizeof *mux);
-
     if (mux == NULL)
         return SL_E_NOMEM;
     mux->loop = loop;
@@ -455,7 +434,7 @@ int sl_mux_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driv
     if (uv_signal_start(&mux->winch, on_winch, SIGWINCH) != 0) /* windows are looked at less often then */
         sl_log(log, SL_LOG_WARNING, "start", "SIGWINCH cannot be handled");
     *ret_mux = mux;
-    return SL_OK;
+    return 0;
 
 err_dialer:
     sl_dialer_free(mux->dialer);
@@ -479,7 +458,7 @@ void sl_mux_configure(struct sl_mux *mux)
 int sl_mux_ensure(struct sl_mux *mux, const struct sl_target_conf *target, char *path, size_t size)
 {
     if (mux->stopped || sl_driver_stopping(mux->driver)) {
-        (void)snprintf(path, size, "target %s: %s", target->name, sl_status_text(SL_E_SHUTDOWN));
+        snprintf(path, size, "target %s: %s", target->name, sl_status_text(SL_E_SHUTDOWN));
         return SL_E_SHUTDOWN;
     }
     return sl_mux_sockets_ensure(mux->sockets, sl_driver_conf(mux->driver), target, path, size);
@@ -493,7 +472,6 @@ bool sl_mux_is_reachable(const struct sl_mux *mux)
 void sl_mux_stop_listening(struct sl_mux *mux)
 {
     struct sl_mux_client *c, *next;
-
     sl_mux_sockets_close_all(mux->sockets);
     for (c = TAILQ_FIRST(&mux->clients.head); c != NULL; c = next) {
         next = TAILQ_NEXT(c, link);
@@ -505,7 +483,6 @@ void sl_mux_stop_listening(struct sl_mux *mux)
 void sl_mux_stop(struct sl_mux *mux)
 {
     struct sl_mux_client *c, *next;
-
     mux->stopped = true;
     sl_mux_stop_listening(mux);
     for (c = TAILQ_FIRST(&mux->clients.head); c != NULL; c = next) {

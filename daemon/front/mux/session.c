@@ -76,8 +76,7 @@ struct sl_mux_session {
 static void say(struct sl_mux_session *s, const char *text)
 {
     char line[SL_MUX_TEXT_MAX + sizeof "sshlease: \r\n"];
-
-    (void)snprintf(line, sizeof line, "sshlease: %s\r\n", text);
+    snprintf(line, sizeof line, "sshlease: %s\r\n", text);
     if (s->relay != NULL)
         sl_relay_say(s->relay, line);
 }
@@ -86,7 +85,6 @@ static void say_opened(struct sl_mux_session *s)
 {
     uint8_t room[SL_FRAME_HEADER + 8];
     struct sl_writer w;
-
     sl_writer_init(&w, room, sizeof room);
     sl_mux_put_session_opened(&w, s->rid, s->id);
     sl_mux_client_send(s->client, &w);
@@ -96,7 +94,6 @@ static void say_exit(const struct sl_mux_session *s)
 {
     uint8_t room[SL_FRAME_HEADER + 8];
     struct sl_writer w;
-
     if (!s->exit_told)
         return;
     sl_writer_init(&w, room, sizeof room);
@@ -122,7 +119,6 @@ static void free_session(struct sl_mux_session *s)
 static void conclude(struct sl_mux_session *s)
 {
     struct sl_mux_client *c = s->client;
-
     say_exit(s);
     free_session(s);
     sl_mux_forwards_end(c); /* they live as long as the client, whom this tells to leave */
@@ -160,8 +156,7 @@ static void fail(struct sl_mux_session *s, const char *text)
 static void fail_for(struct sl_mux_session *s, const char *reason)
 {
     char text[SL_MUX_TEXT_MAX];
-
-    (void)snprintf(text, sizeof text, "target %s: %s", s->client->target, reason);
+    snprintf(text, sizeof text, "target %s: %s", s->client->target, reason);
     fail(s, text);
 }
 
@@ -170,7 +165,6 @@ static void fail_for(struct sl_mux_session *s, const char *reason)
 static void disconnect(struct sl_mux_session *s)
 {
     struct sl_mux_client *c = s->client;
-
     /* Whoever types it wants to be gone now, from a server that may not answer: no flush, no orderly end. */
     sl_mux_lease_abandon(c);
     start_ending(s);
@@ -182,7 +176,6 @@ static void disconnect(struct sl_mux_session *s)
 static bool obey(struct sl_mux_session *s, enum sl_mux_verb verb)
 {
     char text[1024];
-
     switch (verb) {
     case SL_MUX_VERB_DISCONNECT:
         disconnect(s);
@@ -191,7 +184,7 @@ static bool obey(struct sl_mux_session *s, enum sl_mux_verb verb)
         sl_relay_say(s->relay, sl_mux_escape_help(&s->escape, text, sizeof text));
         return true;
     case SL_MUX_VERB_UNSUPPORTED:
-        (void)snprintf(text, sizeof text,
+        snprintf(text, sizeof text,
             "this escape is not available in a session that sshleased serves; %c? lists "
             "those that are",
             (char)s->escape.character);
@@ -207,7 +200,6 @@ static void on_typed(void *arg, const uint8_t *data, size_t len)
 {
     struct sl_mux_session *s = arg;
     uint8_t out[TYPED_BYTES + 1];
-
     while (len > 0) {
         enum sl_mux_verb verb;
         size_t out_len, piece = len < TYPED_BYTES ? len : TYPED_BYTES;
@@ -225,10 +217,9 @@ static void on_typed(void *arg, const uint8_t *data, size_t len)
 static void say_what_is_missing(struct sl_mux_session *s)
 {
     char text[SL_MUX_TEXT_MAX];
-
     if (!s->x11 && !s->agent)
         return;
-    (void)snprintf(text, sizeof text, "target %s: %s not forwarded here; going on without", s->client->target,
+    snprintf(text, sizeof text, "target %s: %s not forwarded here; going on without", s->client->target,
         s->x11 && s->agent ? "X11 and the agent are"
         : s->x11           ? "X11 is"
                            : "the agent is");
@@ -239,7 +230,6 @@ static void on_open(void *arg, int status, const char *text)
 {
     struct sl_mux_session *s = arg;
     char whole[SL_MUX_TEXT_MAX];
-
     if (status == 0) {
         say_opened(s);
         s->phase = SESSION_RUNNING;
@@ -249,7 +239,7 @@ static void on_open(void *arg, int status, const char *text)
     }
     start_ending(s); /* on_end follows */
     exit_with(s, EXIT_FAILED);
-    (void)snprintf(whole, sizeof whole, "target %s: %s", s->client->target, text);
+    snprintf(whole, sizeof whole, "target %s: %s", s->client->target, text);
     say(s, whole);
 }
 
@@ -257,14 +247,13 @@ static void on_result(void *arg, const struct sl_stream_result *result)
 {
     struct sl_mux_session *s = arg;
     char whole[SL_MUX_TEXT_MAX];
-
     if (s->phase == SESSION_ENDING)
         return; /* refused: told already */
     start_ending(s);
     if (result->how == SL_RESULT_STATUS) {
         exit_with(s, result->exit_status);
     } else if (result->how == SL_RESULT_UNKNOWN && result->text != NULL && result->text[0] != '\0') {
-        (void)snprintf(whole, sizeof whole, "target %s: %s", s->client->target, result->text);
+        snprintf(whole, sizeof whole, "target %s: %s", s->client->target, result->text);
         say(s, whole);
     }
 }
@@ -273,7 +262,6 @@ static void on_result(void *arg, const struct sl_stream_result *result)
 static void on_relayed(void *arg, const struct sl_stream_result *result)
 {
     struct sl_mux_session *s = arg;
-
     (void)result;    /* noted when it came */
     s->relay = NULL; /* gone with this */
     sl_mux_lease_leave(s->client, &s->user);
@@ -298,11 +286,10 @@ static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const c
 {
     struct sl_mux_session *s = arg;
     char text[SL_MUX_TEXT_MAX];
-
     (void)waited_ms;
     if (!s->stderr_is_tty)
         return; /* programs take what is on stderr for a failure */
-    (void)snprintf(text, sizeof text, "waiting, number %u in the queue; %s", position, reason);
+    snprintf(text, sizeof text, "waiting, number %u in the queue; %s", position, reason);
     say(s, text);
 }
 
@@ -310,7 +297,6 @@ static void on_forked(void *arg, bool forked)
 {
     struct sl_mux_session *s = arg;
     struct sl_mux_client *c = s->client;
-
     s->forking = NULL;
     if (forked || s->phase != SESSION_RUNNING)
         return; /* killed, it ends what it has: its child has the socket */
@@ -354,7 +340,6 @@ static void on_granted(void *arg)
         .env_count = s->env_count,
         .credit = SL_RELAY_CREDIT,
     };
-
     if (s->no_shell) {
         hold(s);
         return;
@@ -375,7 +360,6 @@ static void on_granted(void *arg)
 static void on_lost(void *arg, int status, const char *text)
 {
     struct sl_mux_session *s = arg;
-
     (void)status;
     if (s->phase == SESSION_ENDING) /* it has its result; the rest of its output is being written */
         sl_socket_deadline(s->client->socket, FLUSH_MS);
@@ -396,7 +380,6 @@ static int keep_request(struct sl_mux_session *s, const struct sl_mux_new_sessio
 {
     struct sl_reader env = request->env;
     struct sl_bytes name, value;
-
     /* Each variable has four bytes of length and its "=", so there is room for the NULs as well. */
     s->texts = malloc(request->term.len + 1 + request->command.len + 1 + sl_reader_left(&request->env));
     s->env = calloc((size_t)request->env_count + 1, sizeof *s->env);
@@ -414,7 +397,7 @@ static int keep_request(struct sl_mux_session *s, const struct sl_mux_new_sessio
     s->agent = request->agent;
     s->subsystem = request->subsystem;
     sl_mux_escape_init(&s->escape, request->tty ? request->escape : UINT32_MAX);
-    return SL_OK;
+    return 0;
 }
 
 void sl_mux_on_new_session(struct sl_mux_client *c, const struct sl_mux_msg *msg)
@@ -474,7 +457,6 @@ static void ask(struct sl_mux_session *s)
 static void on_looked(void *arg, const struct sl_mux_words *words)
 {
     struct sl_mux_session *s = arg;
-
     s->look = NULL;
     s->no_shell = wants_no_shell(s, words);
     s->fork = words->fork;
@@ -485,7 +467,6 @@ void sl_mux_on_session_fds(struct sl_mux_client *c, const int fd[SL_MUX_SESSION_
 {
     struct sl_mux_session *s = c->session;
     const bool escapes = s->escape.character <= UINT8_MAX;
-
     assert(s->phase == SESSION_FDS);
     look_at_terminal(s, fd[0]);
     s->stderr_is_tty = sl_tty_is(fd[2]);
@@ -510,7 +491,6 @@ void sl_mux_session_look(struct sl_mux_client *c)
 {
     struct sl_mux_session *s = c->session;
     struct sl_tty_size size;
-
     if (s == NULL || s->terminal < 0 || s->phase != SESSION_RUNNING || !sl_tty_size(s->terminal, &size))
         return;
     if (size.cols == s->size.cols && size.rows == s->size.rows && size.width_px == s->size.width_px &&
@@ -530,7 +510,6 @@ bool sl_mux_session_unwatched(const struct sl_mux_client *c)
 void sl_mux_session_terminate(struct sl_mux_client *c)
 {
     struct sl_mux_session *s = c->session;
-
     if (s == NULL || !s->no_shell || s->phase != SESSION_RUNNING)
         return;
     s->phase = SESSION_ENDING;
@@ -541,7 +520,6 @@ void sl_mux_session_terminate(struct sl_mux_client *c)
 void sl_mux_session_drop(struct sl_mux_client *c, bool tell)
 {
     struct sl_mux_session *s = c->session;
-
     if (s == NULL)
         return;
     if (tell && s->phase == SESSION_ENDING)

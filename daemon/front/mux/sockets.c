@@ -48,12 +48,11 @@ struct sl_mux_sockets {
 };
 
 /* One line about what went wrong for the caller's `error`; its value is `status`. */
-#define FAIL(error, error_size, status, ...) ((void)snprintf(error, error_size, __VA_ARGS__), (status))
+#define FAIL(error, error_size, status, ...) (snprintf(error, error_size, __VA_ARGS__), (status))
 
 static void on_accept(void *arg, int fd, int status)
 {
     struct mux_socket *s = arg;
-
     s->sockets->fn(s->sockets->arg, s->target, fd, status);
 }
 
@@ -69,11 +68,10 @@ static mode_t directory_mode(bool one_user)
 static int make_directory(const char *path, mode_t mode, char *error, size_t error_size)
 {
     struct stat st;
-
     if (mkdir(path, mode) == 0) {
         if (chmod(path, mode) != 0) /* whatever the umask took away */
             return FAIL(error, error_size, SL_E_IO, "%s: its mode cannot be set: %s", path, strerror(errno));
-        return SL_OK;
+        return 0;
     }
     if (errno != EEXIST)
         return FAIL(
@@ -93,13 +91,13 @@ static int make_directory(const char *path, mode_t mode, char *error, size_t err
             path, (unsigned)(st.st_mode & 07777));
     if (access(path, W_OK | X_OK) != 0)
         return FAIL(error, error_size, SL_E_IO, "%s: the daemon cannot make sockets there: %s", path, strerror(errno));
-    return SL_OK;
+    return 0;
 }
 
 int sl_mux_sockets_prepare(const struct sl_conf *conf, char *error, size_t error_size)
 {
     if (conf->mux.directory == NULL)
-        return SL_OK;
+        return 0;
     return make_directory(conf->mux.directory, directory_mode(conf->one_user), error, error_size);
 }
 
@@ -107,7 +105,6 @@ int sl_mux_sockets_prepare(const struct sl_conf *conf, char *error, size_t error
 static int demand_directory(const struct sl_conf *conf, char *directory, size_t size, char *error, size_t error_size)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-
     if (conf->mux.directory != NULL) {
         if ((size_t)snprintf(directory, size, "%s", conf->mux.directory) >= size)
             return FAIL(error, error_size, SL_E_INVALID, "mux.directory: the path is too long");
@@ -137,7 +134,6 @@ static void drop_alias(struct mux_socket *s)
 static void close_socket(struct mux_socket *s)
 {
     struct sl_mux_sockets *all = s->sockets;
-
     drop_alias(s);
     TAILQ_REMOVE(&all->list, s, link);
     if (s->adhoc)
@@ -151,9 +147,9 @@ static void close_socket(struct mux_socket *s)
 static bool name_of(const struct sl_target_conf *target, char *name, size_t size)
 {
     if (!target->adhoc)
-        (void)snprintf(name, size, "%s", target->name);
+        snprintf(name, size, "%s", target->name);
     else
-        (void)snprintf(name, size, "%s@%s:%u", target->user, target->host, (unsigned)target->port);
+        snprintf(name, size, "%s@%s:%u", target->user, target->host, (unsigned)target->port);
     return name[0] != '.' && strchr(name, '/') == NULL;
 }
 
@@ -161,7 +157,6 @@ static int path_of(
     const char *directory, const struct sl_target_conf *target, char path[PATH_ROOM], char *error, size_t error_size)
 {
     char name[600];
-
     if (!name_of(target, name, sizeof name))
         return FAIL(error, error_size, SL_E_INVALID, "target %s: no socket can have this name (mux)", target->name);
     const size_t length = (size_t)snprintf(path, PATH_ROOM, "%s/%s", directory, name);
@@ -169,7 +164,7 @@ static int path_of(
         return FAIL(error, error_size, SL_E_INVALID,
             "%s/%s: the path is %zu bytes too long for a Unix socket: the system allows %zu", directory, name,
             length - (PATH_ROOM - 1), PATH_ROOM - 1);
-    return SL_OK;
+    return 0;
 }
 
 /* What %r@NAME is in ssh_config for the user that the target logs in as, and for no other: ssh with another one finds
@@ -179,7 +174,6 @@ static void alias_of(const char *directory, const struct sl_target_conf *target,
 {
     const bool possible = !target->adhoc && target->user != NULL && target->user[0] != '\0' && target->user[0] != '.' &&
                           strpbrk(target->user, "/:") == NULL;
-
     if (!possible || (size_t)snprintf(alias, PATH_ROOM, "%s/%s@%s", directory, target->user, target->name) >= PATH_ROOM)
         alias[0] = '\0';
 }
@@ -188,23 +182,21 @@ static int set_alias(struct mux_socket *s, const char *alias, char *error, size_
 {
     struct stat st;
     const bool there = alias[0] != '\0' && lstat(alias, &st) == 0;
-
     if (strcmp(s->alias, alias) != 0)
         drop_alias(s);
     if (alias[0] == '\0' || (s->alias[0] != '\0' && there))
-        return SL_OK;
+        return 0;
     if (there && S_ISLNK(st.st_mode)) /* a daemon before us left it */
         (void)unlink(alias);
     if (symlink(s->target, alias) != 0)
         return FAIL(error, error_size, SL_E_IO, "%s: cannot be made: %s", alias, strerror(errno));
-    (void)snprintf(s->alias, sizeof s->alias, "%s", alias);
-    return SL_OK;
+    snprintf(s->alias, sizeof s->alias, "%s", alias);
+    return 0;
 }
 
 static struct mux_socket *find(const struct sl_mux_sockets *all, const char *path)
 {
     struct mux_socket *s;
-
     TAILQ_FOREACH(s, &all->list, link)
     {
         if (strcmp(s->path, path) == 0)
@@ -219,7 +211,6 @@ static int keep_socket(struct mux_socket *s, char *error, size_t error_size)
     const struct sl_log *log = s->sockets->log;
     char alias[PATH_ROOM];
     bool made;
-
     int r = sl_listener_keep(s->listener, &made, error, error_size);
     if (r != 0 && !s->lost)
         sl_log(log, SL_LOG_ERROR, "listener", "target=%s its mux socket was removed, and cannot be made again yet: %s",
@@ -242,7 +233,6 @@ static bool look(void *arg)
     struct mux_socket *s;
     char error[1024];
     bool well = true;
-
     if (!TAILQ_EMPTY(&all->list))
         (void)make_directory(sl_dir_watch_directory(all->watch), directory_mode(all->one_user), error, sizeof error);
     TAILQ_FOREACH(s, &all->list, link)
@@ -279,7 +269,6 @@ static int open_socket(struct sl_mux_sockets *all, const struct sl_conf *conf, c
         .group = conf->listen.group,
     };
     struct mux_socket *s = find(all, path);
-
     if (s != NULL) {
         int kept = keep_socket(s, error, error_size);
         return kept == 0 ? set_alias(s, alias, error, error_size) : kept;
@@ -290,7 +279,7 @@ static int open_socket(struct sl_mux_sockets *all, const struct sl_conf *conf, c
         return FAIL(error, error_size, SL_E_NOMEM, "%s", sl_status_text(SL_E_NOMEM));
     }
     s->sockets = all;
-    (void)snprintf(s->path, sizeof s->path, "%s", path);
+    snprintf(s->path, sizeof s->path, "%s", path);
     int r = sl_listener_open(all->loop, all->log, &options, on_accept, s, error, error_size, &s->listener);
     if (r != 0) {
         free(s->target);
@@ -313,7 +302,6 @@ static bool is_wanted(const struct mux_socket *s, const struct sl_conf *conf)
 {
     const struct sl_target_conf *target = sl_conf_find(conf, s->target);
     char path[PATH_ROOM], error[1024];
-
     if (s->adhoc)
         return true;
     return target != NULL && conf->mux.directory != NULL &&
@@ -324,7 +312,6 @@ void sl_mux_sockets_sync(struct sl_mux_sockets *all, const struct sl_conf *conf)
 {
     struct mux_socket *s, *next;
     char path[PATH_ROOM], alias[PATH_ROOM], error[1024];
-
     for (s = TAILQ_FIRST(&all->list); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
         if (!is_wanted(s, conf))
@@ -352,7 +339,6 @@ int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf
     char *path, size_t size)
 {
     char directory[PATH_ROOM], place[PATH_ROOM], alias[PATH_ROOM];
-
     int r = demand_directory(conf, directory, sizeof directory, path, size);
     if (r == 0)
         r = path_of(directory, target, place, path, size);
@@ -366,7 +352,7 @@ int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf
     look_after(all, directory);
     r = open_socket(all, conf, target, place, alias, path, size);
     if (r == 0)
-        (void)snprintf(path, size, "%s", alias[0] != '\0' ? alias : place);
+        snprintf(path, size, "%s", alias[0] != '\0' ? alias : place);
     return r;
 }
 
@@ -374,7 +360,6 @@ int sl_mux_sockets_new(uv_loop_t *loop, const struct sl_log *log, struct sl_fd_j
     sl_mux_again_fn again, void *arg, struct sl_mux_sockets **ret_sockets)
 {
     struct sl_mux_sockets *all = calloc(1, sizeof *all);
-
     if (all == NULL)
         return SL_E_NOMEM;
     all->loop = loop;
@@ -385,13 +370,12 @@ int sl_mux_sockets_new(uv_loop_t *loop, const struct sl_log *log, struct sl_fd_j
     all->arg = arg;
     TAILQ_INIT(&all->list);
     *ret_sockets = all;
-    return SL_OK;
+    return 0;
 }
 
 void sl_mux_sockets_close_all(struct sl_mux_sockets *all)
 {
     struct mux_socket *s, *next;
-
     sl_dir_watch_free(all->watch);
     all->watch = NULL;
     all->failed = 0;
@@ -404,7 +388,6 @@ void sl_mux_sockets_close_all(struct sl_mux_sockets *all)
 bool sl_mux_sockets_reachable(const struct sl_mux_sockets *all)
 {
     const struct mux_socket *s;
-
     TAILQ_FOREACH(s, &all->list, link)
     {
         if (!s->lost)

@@ -16,7 +16,6 @@ static const char *next_word(struct reader *r)
 {
     const char *word = r->at;
     const char *nul = word < r->end ? memchr(word, '\0', (size_t)(r->end - word)) : NULL;
-
     if (nul == NULL)
         return NULL;
     r->at = nul + 1;
@@ -27,7 +26,6 @@ static const char *next_word(struct reader *r)
 static const char *value_of(const char *option, const char *keyword)
 {
     const size_t len = strlen(keyword);
-
     option += strspn(option, " \t");
     if (strncasecmp(option, keyword, len) != 0 || strchr(" \t=", option[len]) == NULL)
         return NULL;
@@ -40,7 +38,6 @@ static const char *value_of(const char *option, const char *keyword)
 static void take_argument(struct sl_mux_words *w, char option, const char *argument, bool *session_type_said)
 {
     const char *value;
-
     if (option == 'O') {
         w->control = true;
         w->forward = strcmp(argument, "forward") == 0;
@@ -80,7 +77,6 @@ static bool read_all(struct sl_mux_words *w, struct reader *r)
 {
     bool host = false, session_type_said = false;
     const char *word;
-
     if (next_word(r) == NULL) /* the program's own name */
         return false;
     while ((word = next_word(r)) != NULL) {
@@ -104,20 +100,17 @@ static bool is_no_control(const char *words, size_t len)
 {
     struct reader r = {.at = words, .end = words + len};
     const char *word;
-
     if (len == 0 || words[len - 1] != '\0')
         return false;
-    while ((word = next_word(&r)) != NULL) {
+    while ((word = next_word(&r)) != NULL)
         if (word[0] == '-' && word[1] != '-' && strchr(word, 'O') != NULL)
             return false;
-    }
     return true;
 }
 
 void sl_mux_words_read(const char *words, size_t len, struct sl_mux_words *ret_words)
 {
     struct reader r = {.at = words, .end = words + len};
-
     *ret_words = (struct sl_mux_words){.known = true};
     if (!read_all(ret_words, &r))
         *ret_words = (struct sl_mux_words){.known = is_no_control(words, len)};

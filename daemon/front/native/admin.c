@@ -64,16 +64,14 @@ struct sl_reload_job {
 static json_t *text_of(const char *text)
 {
     json_t *value = json_string(text);
-
     if (value != NULL)
         return value;
     char *copy = strdup(text);
     if (copy == NULL)
         return NULL;
-    for (char *p = copy; *p != '\0'; p++) {
+    for (char *p = copy; *p != '\0'; p++)
         if ((unsigned char)*p >= 0x80)
             *p = '?';
-    }
     value = json_string(copy);
     free(copy);
     return value;
@@ -106,7 +104,6 @@ static void add_target(void *arg, const struct sl_target_view *view)
 {
     struct sl_status_job *job = arg;
     json_t *target = json_object(), *connections = json_object();
-
     set_number(job, connections, "dialing", view->dialing);
     set_number(job, connections, "idle", view->idle);
     set_number(job, connections, "leased", view->leased);
@@ -143,7 +140,6 @@ static void add_lease(void *arg, const struct sl_lease_view *view)
 {
     struct sl_status_job *job = arg;
     json_t *lease = json_object();
-
     set_number(job, lease, "id", view->id);
     set(job, lease, "target", text_of(view->target));
     set(job, lease, "label", text_of(view->label));
@@ -163,7 +159,6 @@ static void add_counter(void *arg, const char *name, const char *label, uint64_t
 {
     struct sl_status_job *job = arg;
     json_t *counters = json_object_get(job->root, "counters");
-
     if (label[0] == '\0') {
         set_number(job, counters, name, value);
         return;
@@ -177,7 +172,6 @@ static void make_tree(struct sl_status_job *job)
 {
     const struct sl_client *c = job->client;
     struct sl_driver *driver = c->native->driver;
-
     job->root = json_object();
     set(job, job->root, "version", json_string(SSHLEASE_VERSION));
     set_number(job, job->root, "pid", (uint64_t)getpid());
@@ -196,7 +190,6 @@ static void make_tree(struct sl_status_job *job)
 static void look_up_names(void *data)
 {
     struct names *names = data;
-
     for (size_t i = 0; i < names->count; i++)
         sl_peer_user_name(names->user[i].uid, names->user[i].name, sizeof names->user[i].name);
 }
@@ -204,7 +197,6 @@ static void look_up_names(void *data)
 static struct names *names_of(const struct sl_status_job *job)
 {
     struct names *names = calloc(1, sizeof *names + job->holder_count * sizeof names->user[0]);
-
     for (size_t i = 0; names != NULL && i < job->holder_count; i++) {
         size_t at = 0;
         while (at < names->count && names->user[at].uid != job->holder[i].uid)
@@ -217,11 +209,10 @@ static struct names *names_of(const struct sl_status_job *job)
 
 static const char *name_of(const struct names *names, uid_t uid, char *buf, size_t size)
 {
-    for (size_t i = 0; names != NULL && i < names->count; i++) {
+    for (size_t i = 0; names != NULL && i < names->count; i++)
         if (names->user[i].uid == uid)
             return names->user[i].name;
-    }
-    (void)snprintf(buf, size, "%lu", (unsigned long)uid);
+    snprintf(buf, size, "%lu", (unsigned long)uid);
     return buf;
 }
 
@@ -231,7 +222,6 @@ static void do_look_up(struct sl_fd_job *fd_job)
 {
     struct sl_status_job *job = (struct sl_status_job *)fd_job;
     char command[COMMAND_SIZE], number[24];
-
     for (size_t i = 0; i < job->holder_count && !job->out_of_memory; i++) {
         const struct holder *holder = &job->holder[i];
         sl_peer_command_line(holder->pid, holder->start_time, command, sizeof command);
@@ -262,7 +252,6 @@ static void free_job(struct sl_status_job *job)
 void sl_client_send_status(struct sl_client *c)
 {
     struct sl_status_job *job = c->status;
-
     while (job != NULL && job->text != NULL && !sl_socket_congested(c->socket)) {
         uint8_t head[SL_FRAME_HEADER + sizeof(uint32_t) + 1 + sizeof(uint32_t)];
         size_t part = job->len - job->sent < PART_SIZE ? job->len - job->sent : PART_SIZE;
@@ -287,7 +276,6 @@ void sl_client_send_status(struct sl_client *c)
 static void on_looked_up(struct sl_fd_job *fd_job)
 {
     struct sl_status_job *job = (struct sl_status_job *)fd_job;
-
     job->text = job->made;
     job->made = NULL;
     if (job->client == NULL) {
@@ -304,7 +292,6 @@ static void on_looked_up(struct sl_fd_job *fd_job)
 static void start_text(struct sl_status_job *job)
 {
     const struct sl_client *c = job->client;
-
     sl_fd_job_start(sl_watch_jobs(c->native->watch), &job->job, c->who.uid, do_look_up, on_looked_up);
 }
 
@@ -312,7 +299,6 @@ static void on_names(void *arg, void *data)
 {
     struct sl_status_job *job = arg;
     const struct names *names = data;
-
     job->names_job = NULL;
     if (names == NULL) {
         set(job, job->root, "warning", json_string(NAMES_LATE));
@@ -331,7 +317,6 @@ static void start_names(struct sl_status_job *job)
 {
     const struct sl_client *c = job->client;
     struct names *names = job->holder_count > 0 ? names_of(job) : NULL;
-
     if (names != NULL &&
         sl_hang_job_start(c->native->names, &names_kind, c->who.uid, names, job, NAMES_MS, &job->names_job) == 0)
         return;
@@ -344,7 +329,6 @@ static void start_names(struct sl_status_job *job)
 void sl_client_on_status(struct sl_client *c, const struct sl_msg *msg)
 {
     const uint32_t rid = msg->request.rid;
-
     if (c->status != NULL) {
         sl_client_error(c, rid, SL_E_BUSY, true, "a STATUS of this socket is being answered");
         return;
@@ -365,7 +349,6 @@ void sl_client_on_end(struct sl_client *c, const struct sl_msg *msg)
 {
     const struct sl_msg_end *end = &msg->end;
     int r = sl_driver_revoke(c->native->driver, end->lease, &c->who);
-
     if (r == 0)
         sl_client_ok(c, end->rid);
     else if (r == SL_E_NOT_ALLOWED)
@@ -377,7 +360,6 @@ void sl_client_on_end(struct sl_client *c, const struct sl_msg *msg)
 void sl_client_on_reconnect(struct sl_client *c, const struct sl_msg *msg)
 {
     char name[SL_MSG_NAME_MAX + 1], text[1024];
-
     (void)sl_client_text(msg->mux.target, name, sizeof name);
     int r = sl_driver_reconnect(c->native->driver, name, &c->who, text, sizeof text);
     if (r == 0)
@@ -389,7 +371,6 @@ void sl_client_on_reconnect(struct sl_client *c, const struct sl_msg *msg)
 static void on_reloaded(void *arg, int status, const char *text)
 {
     struct sl_reload_job *job = arg;
-
     if (job->client != NULL) {
         job->client->reload = NULL;
         if (status == 0)
@@ -405,7 +386,6 @@ void sl_client_on_reload(struct sl_client *c, const struct sl_msg *msg)
     const struct sl_native_hooks *hooks = &c->native->hooks;
     const struct sl_conf *conf = sl_driver_conf(c->native->driver);
     const uint32_t rid = msg->request.rid;
-
     if (!sl_conf_is_admin(conf, &c->who)) {
         sl_client_error(c, rid, SL_E_NOT_ALLOWED, true, "not allowed to reload the configuration");
         return;
@@ -432,7 +412,6 @@ void sl_client_on_reload(struct sl_client *c, const struct sl_msg *msg)
 void sl_client_drop_jobs(struct sl_client *c)
 {
     struct sl_status_job *job = c->status;
-
     if (c->reload != NULL)
         c->reload->client = NULL;
     c->reload = NULL;

@@ -10,7 +10,6 @@ void sl_client_send(struct sl_client *c, const struct sl_msg *msg)
 {
     uint8_t room[SMALL_MESSAGE];
     struct sl_writer w;
-
     sl_writer_init(&w, room, sizeof room);
     sl_msg_encode(&w, msg);
     assert(!w.overflow);
@@ -34,7 +33,6 @@ void sl_client_error(struct sl_client *c, uint32_t rid, int status, bool unsent,
 char *sl_client_text(struct sl_bytes bytes, char *buf, size_t size)
 {
     size_t len = bytes.len < size ? bytes.len : size - 1;
-
     if (len > 0)
         memcpy(buf, bytes.data, len);
     buf[len] = '\0';

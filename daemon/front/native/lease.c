@@ -7,7 +7,6 @@
 static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const char *reason)
 {
     struct sl_client *c = arg;
-
     sl_client_send(c, &(struct sl_msg){
                           .type = SL_MSG_WAITING,
                           .waiting = {.rid = c->acquire_rid,
@@ -20,7 +19,6 @@ static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const c
 static void on_granted(void *arg, const struct sl_lease_grant *grant)
 {
     struct sl_client *c = arg;
-
     c->lease_id = grant->id;
     sl_client_send(c, &(struct sl_msg){
                           .type = SL_MSG_GRANTED,
@@ -36,7 +34,6 @@ static void on_granted(void *arg, const struct sl_lease_grant *grant)
 static void on_renewed(void *arg, uint32_t left_ms)
 {
     struct sl_client *c = arg;
-
     sl_client_send(
         c, &(struct sl_msg){.type = SL_MSG_RENEWED, .renewed = {.rid = c->renew_rid, .lease_timeout_ms = left_ms}});
     c->renew_rid = 0;
@@ -64,7 +61,6 @@ static void answer_release(struct sl_client *c)
 static void on_refused(void *arg, int status, const char *text)
 {
     struct sl_client *c = arg;
-
     let_go(c, status, text);
     answer_release(c);
 }
@@ -72,7 +68,6 @@ static void on_refused(void *arg, int status, const char *text)
 static void on_released(void *arg)
 {
     struct sl_client *c = arg;
-
     let_go(c, SL_E_CANCELLED, "released by the client");
     answer_release(c);
 }
@@ -80,7 +75,6 @@ static void on_released(void *arg)
 static void on_ended(void *arg, int status, const char *text)
 {
     struct sl_client *c = arg;
-
     let_go(c, status, text);
     if (c->release_rid != 0)
         sl_client_error(c, c->release_rid, status, true, text);
@@ -106,7 +100,6 @@ void sl_client_on_acquire(struct sl_client *c, const struct sl_msg *msg)
 {
     const struct sl_msg_acquire *acquire = &msg->acquire;
     char target[SL_MSG_NAME_MAX + 1], label[SL_MSG_NAME_MAX + 1];
-
     if (c->lease != NULL) {
         sl_client_error(c, acquire->rid, SL_E_BUSY, true, "this socket has a lease already, or waits for one");
         return;

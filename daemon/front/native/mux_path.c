@@ -10,12 +10,11 @@ void sl_client_on_mux(struct sl_client *c, const struct sl_msg *msg)
     const uint32_t rid = msg->mux.rid;
     char name[SL_MSG_NAME_MAX + 1], text[1024];
     struct sl_target_conf *target = NULL;
-
     int r = sl_driver_admit(
         c->native->driver, sl_client_text(msg->mux.target, name, sizeof name), &c->who, &target, text, sizeof text);
     if (r == 0 && hooks->mux_path == NULL) {
         r = SL_E_UNSUPPORTED;
-        (void)snprintf(text, sizeof text, "this daemon has no mux sockets");
+        snprintf(text, sizeof text, "this daemon has no mux sockets");
     }
     if (r == 0)
         r = hooks->mux_path(hooks->arg, target, text, sizeof text);

@@ -38,7 +38,6 @@ static void leave(struct sl_client *c)
 static void end_client(struct sl_client *c, int status, const char *text)
 {
     char quoted[SL_LOG_QUOTE_SIZE];
-
     if (c->phase == SL_CLIENT_LEAVING)
         return;
     if (status == SL_E_PROTOCOL)
@@ -55,7 +54,6 @@ static void on_hello(struct sl_client *c, const struct sl_msg *msg)
 {
     const struct sl_msg_hello *hello = &msg->hello;
     char text[128], program[SL_MSG_NAME_MAX + 1], quoted[SL_LOG_QUOTE_SIZE];
-
     if (c->phase != SL_CLIENT_GREETING) {
         end_client(c, SL_E_PROTOCOL, "HELLO came twice");
         return;
@@ -65,9 +63,8 @@ static void on_hello(struct sl_client *c, const struct sl_msg *msg)
         sl_log_quote(quoted, sizeof quoted, sl_client_text(hello->program, program, sizeof program)));
     if (hello->version_min > SL_MSG_VERSION || hello->version_max < SL_MSG_VERSION_MIN ||
         hello->version_min > hello->version_max) {
-        (void)snprintf(text, sizeof text,
-            "this daemon speaks the versions %u to %u of the protocol, the client %u to %u", SL_MSG_VERSION_MIN,
-            SL_MSG_VERSION, hello->version_min, hello->version_max);
+        snprintf(text, sizeof text, "this daemon speaks the versions %u to %u of the protocol, the client %u to %u",
+            SL_MSG_VERSION_MIN, SL_MSG_VERSION, hello->version_min, hello->version_max);
         end_client(c, SL_E_VERSION, text);
         return;
     }
@@ -118,26 +115,25 @@ static void on_frame(void *arg, const struct sl_frame *frame)
     struct sl_client *c = arg;
     struct sl_msg msg;
     char text[96];
-
     if (!sl_msg_from_client(frame->type)) {
-        (void)snprintf(text, sizeof text, "a client does not send messages of type %u (%s)", frame->type,
+        snprintf(text, sizeof text, "a client does not send messages of type %u (%s)", frame->type,
             sl_msg_type_name(frame->type));
         end_client(c, SL_E_PROTOCOL, text);
         return;
     }
     if (c->phase == SL_CLIENT_GREETING && frame->type != SL_MSG_HELLO) {
-        (void)snprintf(text, sizeof text, "%s came before HELLO", sl_msg_type_name(frame->type));
+        snprintf(text, sizeof text, "%s came before HELLO", sl_msg_type_name(frame->type));
         end_client(c, SL_E_PROTOCOL, text);
         return;
     }
     if (c->phase == SL_CLIENT_READY && sl_msg_since(frame->type) > c->version) {
-        (void)snprintf(text, sizeof text, "%s is a message of version %u, and version %u is spoken here",
+        snprintf(text, sizeof text, "%s is a message of version %u, and version %u is spoken here",
             sl_msg_type_name(frame->type), sl_msg_since(frame->type), c->version);
         end_client(c, SL_E_PROTOCOL, text);
         return;
     }
     if (sl_msg_decode(frame, &msg) != 0) {
-        (void)snprintf(text, sizeof text, "%s does not decode", sl_msg_type_name(frame->type));
+        snprintf(text, sizeof text, "%s does not decode", sl_msg_type_name(frame->type));
         end_client(c, SL_E_PROTOCOL, text);
         return;
     }
@@ -157,7 +153,6 @@ static void on_frame(void *arg, const struct sl_frame *frame)
 static void on_end(void *arg, int status, const char *text)
 {
     struct sl_client *c = arg;
-
     if (status == SL_E_PROTOCOL || status == SL_E_LIMIT) {
         end_client(c, status, text);
     } else if (status == SL_E_TIMEOUT) {
@@ -180,7 +175,6 @@ static void on_closed(void *arg)
 {
     struct sl_client *c = arg;
     struct sl_native *n = c->native;
-
     TAILQ_REMOVE(&n->clients.head, c, link);
     n->clients.length--;
     sl_who_fini(&c->who);
@@ -201,7 +195,6 @@ static void turn_away(struct sl_native *n, int fd, int status, const char *text)
 {
     uint8_t room[512];
     struct sl_writer w;
-
     sl_writer_init(&w, room, sizeof room);
     sl_msg_encode(&w, &(struct sl_msg){
                           .type = SL_MSG_ERROR,
@@ -215,7 +208,6 @@ static void turn_away(struct sl_native *n, int fd, int status, const char *text)
 static int add_client(struct sl_native *n, int fd)
 {
     struct sl_client *c = calloc(1, sizeof *c);
-
     if (c == NULL)
         return SL_E_NOMEM;
     c->native = n;
@@ -233,20 +225,19 @@ static int add_client(struct sl_native *n, int fd)
     TAILQ_INSERT_TAIL(&n->clients.head, c, link);
     n->clients.length++;
     sl_socket_deadline(c->socket, HELLO_TIMEOUT_MS);
-    return SL_OK;
+    return 0;
 }
 
 void sl_native_accept(struct sl_native *n, int fd, int status)
 {
     const uint32_t limit = sl_driver_conf(n->driver)->limits.clients;
     char text[96];
-
     if (status != 0) {
         turn_away(n, fd, status, "the daemon has no file descriptor left");
     } else if (n->closed_to_new) {
         turn_away(n, fd, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));
     } else if (n->clients.length >= limit) {
-        (void)snprintf(text, sizeof text, "%u clients are connected already (limits.clients)", limit);
+        snprintf(text, sizeof text, "%u clients are connected already (limits.clients)", limit);
         turn_away(n, fd, SL_E_LIMIT, text);
     } else {
         int r = add_client(n, fd);
@@ -265,7 +256,6 @@ int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *d
     const struct sl_native_hooks *hooks, struct sl_native **ret_native)
 {
     struct sl_native *n = calloc(1, sizeof *n);
-
     if (n == NULL)
         return SL_E_NOMEM;
     int r = sl_hang_jobs_new(loop, NAMES_THREADS, &n->names);
@@ -281,13 +271,12 @@ int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *d
     n->started_ms = uv_now(loop);
     TAILQ_INIT(&n->clients.head);
     *ret_native = n;
-    return SL_OK;
+    return 0;
 }
 
 void sl_native_stop(struct sl_native *n)
 {
     struct sl_client *c;
-
     n->closed_to_new = true;
     TAILQ_FOREACH(c, &n->clients.head, link)
     {

@@ -14,7 +14,6 @@ static void on_open(void *arg, int status, const char *text)
 static void on_broken(void *arg, int status, const char *text)
 {
     const struct sl_client_stream *s = arg;
-
     if (s->phase != SL_STREAM_REFUSED)
         sl_client_send(s->client, &(struct sl_msg){
                                       .type = SL_MSG_OUTPUT_LOST,
@@ -28,7 +27,6 @@ static void on_broken(void *arg, int status, const char *text)
 static void on_end(void *arg, const struct sl_stream_result *result)
 {
     struct sl_client_stream *s = arg;
-
     s->relay = NULL;
     sl_client_stream_ended(s, result);
 }
@@ -41,7 +39,6 @@ static int open_passed(struct sl_client_stream *s, const struct sl_stream_spec *
     struct sl_stream_spec ours = *spec;
     struct sl_stream *stream;
     int r = sl_relay_new(c->native->watch, fd, SL_RELAY_COMMAND, &relay_handler, s, &s->relay);
-
     if (r != 0)
         return r;
     ours.credit = SL_RELAY_CREDIT;
@@ -59,7 +56,6 @@ void sl_client_on_stream_open_fds(struct sl_client *c, const struct sl_msg *msg)
 {
     int fd[3] = {-1, -1, -1};
     bool complete = true;
-
     for (unsigned i = 0; i < 3; i++) {
         if ((msg->stream_open.fds & (1u << i)) == 0)
             continue;
@@ -70,8 +66,7 @@ void sl_client_on_stream_open_fds(struct sl_client *c, const struct sl_msg *msg)
         sl_client_fault(c, SL_E_PROTOCOL, "STREAM_OPEN_FDS came without its descriptors");
     else if (sl_client_open_stream(c, &msg->stream_open, open_passed, fd))
         return;
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 3; i++)
         if (fd[i] >= 0)
             sl_fd_jobs_close(sl_watch_jobs(c->native->watch), fd[i]);
-    }
 }

@@ -14,7 +14,6 @@
 static struct sl_client_stream *find(struct sl_client *c, uint32_t id)
 {
     struct sl_client_stream *s;
-
     TAILQ_FOREACH(s, &c->streams, link)
     {
         if (s->id == id)
@@ -46,7 +45,6 @@ static void lend(struct sl_client_stream *s)
 void sl_client_lend_all(struct sl_client *c)
 {
     struct sl_client_stream *s;
-
     TAILQ_FOREACH(s, &c->streams, link)
     lend(s);
 }
@@ -55,7 +53,6 @@ static void send_data(struct sl_client_stream *s, int fd, const uint8_t *data, s
 {
     uint8_t head[SL_FRAME_HEADER + 3 * sizeof(uint32_t)];
     struct sl_writer w;
-
     /* DATA as sl_msg_encode() makes it, but for the bytes themselves: those go out from where they are. */
     sl_writer_init(&w, head, sizeof head);
     sl_put_u32(&w, (uint32_t)(sizeof head - sizeof(uint32_t) + len));
@@ -69,7 +66,6 @@ static void send_data(struct sl_client_stream *s, int fd, const uint8_t *data, s
 static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
 {
     struct sl_client_stream *s = arg;
-
     s->out_lent -= len < s->out_lent ? (uint32_t)len : s->out_lent;
     if (s->phase != SL_STREAM_OPENED)
         return; /* the client has closed it */
@@ -85,7 +81,6 @@ static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
 static void on_eof(void *arg)
 {
     struct sl_client_stream *s = arg;
-
     if (s->phase == SL_STREAM_OPENED)
         sl_client_send(s->client, &(struct sl_msg){.type = SL_MSG_EOF, .stream.stream = s->id});
 }
@@ -95,7 +90,6 @@ static void on_eof(void *arg)
 static void on_sent(void *arg, size_t len)
 {
     struct sl_client_stream *s = arg;
-
     s->in_taken += (uint32_t)len;
     if (s->phase != SL_STREAM_OPENED || s->input_ended)
         return;
@@ -111,7 +105,6 @@ void sl_client_on_data(struct sl_client *c, const struct sl_msg *msg)
 {
     const struct sl_msg_data *data = &msg->data;
     struct sl_client_stream *s = find(c, data->stream);
-
     if (data->fd != SL_STREAM_STDOUT) {
         sl_client_fault(c, SL_E_PROTOCOL, "a client's DATA is fd 0");
         return;
@@ -137,7 +130,6 @@ void sl_client_on_data(struct sl_client *c, const struct sl_msg *msg)
 void sl_client_on_eof(struct sl_client *c, const struct sl_msg *msg)
 {
     struct sl_client_stream *s = find(c, msg->stream.stream);
-
     if (s == NULL || s->phase == SL_STREAM_CLOSED || s->phase == SL_STREAM_REFUSED || s->input_ended)
         return;
     s->input_ended = true;
@@ -188,7 +180,6 @@ static void on_exit_known(void *arg, const struct sl_stream_result *result)
 {
     struct sl_client_stream *s = arg;
     const bool killed = result->how == SL_RESULT_SIGNAL;
-
     if (s->phase != SL_STREAM_OPENED || s->client->version < sl_msg_since(SL_MSG_EXITED))
         return;
     sl_client_send(s->client, &(struct sl_msg){
@@ -204,7 +195,6 @@ static void on_exit_known(void *arg, const struct sl_stream_result *result)
 static void send_end(struct sl_client_stream *s, const struct sl_stream_result *result)
 {
     const bool killed = result->how == SL_RESULT_SIGNAL;
-
     sl_client_send(s->client, &(struct sl_msg){
                                   .type = SL_MSG_STREAM_END,
                                   .stream_end = {.stream = s->id,
@@ -235,7 +225,6 @@ void sl_client_end_streams(struct sl_client *c, int status, const char *text, bo
 {
     const struct sl_stream_result unknown = {.how = SL_RESULT_UNKNOWN, .text = text};
     struct sl_client_stream *s, *next;
-
     for (s = TAILQ_FIRST(&c->streams); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
         if (tell && s->phase == SL_STREAM_ASKED)
@@ -263,7 +252,6 @@ static int open_stream(
     struct sl_reader pairs = open->env;
     struct sl_bytes name, value;
     size_t count = 0;
-
     /* Each text of the list has four bytes of length before it, so there is room for the NULs as well. */
     char *room = malloc(open->command.len + 1 + pty->term.len + 1 + sl_reader_left(&open->env));
     if (room == NULL)
@@ -339,7 +327,6 @@ bool sl_client_open_stream(
 static int open_framed(struct sl_client_stream *s, const struct sl_stream_spec *spec, const int fd[3])
 {
     struct sl_stream_spec with_credit = *spec;
-
     (void)fd;
     with_credit.credit = s->out_lent;
     return sl_lease_stream_open(s->client->lease, &with_credit, &stream_handler, s, &s->stream);
@@ -355,7 +342,6 @@ void sl_client_on_stream_open(struct sl_client *c, const struct sl_msg *msg)
 void sl_client_on_window(struct sl_client *c, const struct sl_msg *msg)
 {
     struct sl_client_stream *s = find(c, msg->window.stream);
-
     if (s == NULL || s->phase == SL_STREAM_CLOSED || s->phase == SL_STREAM_REFUSED)
         return;
     if ((uint64_t)s->out_credit + s->out_lent + msg->window.bytes > SL_MSG_WINDOW_MAX) {
@@ -370,7 +356,6 @@ void sl_client_on_signal(struct sl_client *c, const struct sl_msg *msg)
 {
     struct sl_client_stream *s = find(c, msg->signal.stream);
     char name[SL_MSG_NAME_MAX + 1];
-
     if (s == NULL || (s->phase != SL_STREAM_ASKED && s->phase != SL_STREAM_OPENED))
         return;
     (void)sl_client_text(msg->signal.name, name, sizeof name);
@@ -384,7 +369,6 @@ void sl_client_on_window_change(struct sl_client *c, const struct sl_msg *msg)
 {
     const struct sl_msg_window_change *change = &msg->window_change;
     struct sl_client_stream *s = find(c, change->stream);
-
     if (s == NULL || (s->phase != SL_STREAM_ASKED && s->phase != SL_STREAM_OPENED))
         return;
     if (s->relay != NULL)
@@ -396,12 +380,10 @@ void sl_client_on_window_change(struct sl_client *c, const struct sl_msg *msg)
 void sl_client_on_close(struct sl_client *c, const struct sl_msg *msg)
 {
     struct sl_client_stream *s = find(c, msg->stream.stream);
-
     if (s == NULL)
         return;
-    if (s->phase == SL_STREAM_ASKED) {
+    if (s->phase == SL_STREAM_ASKED)
         s->close_wanted = true; /* when the server has answered */
-    } else if (s->phase == SL_STREAM_OPENED) {
+    else if (s->phase == SL_STREAM_OPENED)
         close_stream(s);
-    }
 }

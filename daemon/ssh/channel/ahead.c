@@ -34,9 +34,8 @@ uint32_t sl_ahead_slot_limit(const struct sl_conn *conn)
 uint32_t sl_ahead_stream_limit(const struct sl_conn *conn)
 {
     uint32_t limit = conn->target->policy.streams, seen = sl_ahead_slot_limit(conn);
-    if (sl_compat_sessions(conn->compat) == SL_SESSIONS_ONE) {
+    if (sl_compat_sessions(conn->compat) == SL_SESSIONS_ONE)
         return 1;
-    }
     uint32_t uses = sl_ahead_uses_left(conn);
     limit = uses < limit ? uses : limit;
     return seen < limit ? seen : limit;
@@ -46,9 +45,8 @@ uint32_t sl_ahead_uses_left(const struct sl_conn *conn)
 {
     uint32_t most = conn->target->policy.max_uses, seen = sl_compat_uses(conn->compat, sl_conn_now(conn));
     most = most == 0 || seen < most ? seen : most;
-    if (most == UINT32_MAX) {
+    if (most == UINT32_MAX)
         return UINT32_MAX;
-    }
     return most > conn->commands ? most - conn->commands : 0;
 }
 
@@ -104,9 +102,8 @@ bool sl_ahead_is_full(const struct sl_conn *conn)
 {
     uint32_t used = 0, limit = sl_ahead_slot_limit(conn);
     const struct sl_chan *chan;
-    if (limit == UINT32_MAX) {
+    if (limit == UINT32_MAX)
         return false;
-    }
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
         used += chan->kind == SL_CHAN_SESSION && (chan->state == SL_CHAN_USED || chan->state == SL_CHAN_LIMBO);
@@ -116,9 +113,8 @@ bool sl_ahead_is_full(const struct sl_conn *conn)
 
 void sl_ahead_answered(struct sl_conn *conn)
 {
-    if (conn->op_commands > conn->proved) {
+    if (conn->op_commands > conn->proved)
         conn->proved = conn->op_commands;
-    }
 }
 
 /* It has answered after its last command, and is still there when it would be gone. */
@@ -139,9 +135,8 @@ static bool is_at_rest(const struct sl_conn *conn)
     const struct sl_chan *chan;
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
-        if (chan->kind == SL_CHAN_SESSION && chan->state != SL_CHAN_HELD && chan->state != SL_CHAN_OPENING) {
+        if (chan->kind == SL_CHAN_SESSION && chan->state != SL_CHAN_HELD && chan->state != SL_CHAN_OPENING)
             return false;
-        }
     }
     return true;
 }
@@ -159,9 +154,8 @@ static bool is_trial_due(const struct sl_conn *conn)
 
 void sl_ahead_begin_trial(struct sl_conn *conn)
 {
-    if (conn->chan_count > 0 && is_trial_due(conn)) {
+    if (conn->chan_count > 0 && is_trial_due(conn))
         conn->trial_ms = sl_conn_now(conn);
-    }
 }
 
 static void end_trial(struct sl_conn *conn, enum sl_sessions_verdict verdict, const char *why)
@@ -169,9 +163,8 @@ static void end_trial(struct sl_conn *conn, enum sl_sessions_verdict verdict, co
     conn->trial_ms = 0;
     conn->turn = SL_TURN_MOVED;
     if (sl_compat_is(conn->compat, conn->compat_number) && sl_compat_saw_sessions(conn->compat, verdict, why) &&
-        verdict == SL_SESSIONS_ONE) {
+        verdict == SL_SESSIONS_ONE)
         sl_conn_learned(conn);
-    }
 }
 
 /* What is left of the trial's channels may answer for each other: the connection is not used for a command any more. */
@@ -191,9 +184,8 @@ void sl_ahead_mixed_up(struct sl_conn *conn)
 
 bool sl_ahead_marks(const struct sl_conn *conn)
 {
-    if (conn->trial_ms != 0) {
+    if (conn->trial_ms != 0)
         return conn->op != SL_OP_OPEN;
-    }
     return conn->target->policy.sharing <= 1 && !is_trial_due(conn);
 }
 
@@ -202,9 +194,8 @@ void sl_ahead_step(struct sl_conn *conn)
     uint32_t answered = 0, open = 0;
     const struct sl_chan *chan;
     believe_life(conn);
-    if (conn->trial_ms == 0) {
+    if (conn->trial_ms == 0)
         return;
-    }
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
         if (chan->kind == SL_CHAN_SESSION && chan->state == SL_CHAN_HELD) {
@@ -212,11 +203,10 @@ void sl_ahead_step(struct sl_conn *conn)
             answered += chan->cookie > SL_COOKIE_SENT;
         }
     }
-    if (conn->op != SL_OP_OPEN && open > 1 && answered == open) {
+    if (conn->op != SL_OP_OPEN && open > 1 && answered == open)
         end_trial(conn, SL_SESSIONS_SEVERAL, NULL);
-    } else if (sl_conn_now(conn) - conn->trial_ms >= TRIAL_MS) {
+    else if (sl_conn_now(conn) - conn->trial_ms >= TRIAL_MS)
         sl_ahead_trial_failed(conn, "does not answer at a second session");
-    }
 }
 
 uint64_t sl_ahead_deadline(const struct sl_conn *conn)
@@ -242,9 +232,8 @@ static uint32_t ahead_wanted(const struct sl_conn *conn, uint32_t used, uint32_t
     case SL_SESSIONS_SEVERAL:
         return ahead_for(conn);
     case SL_SESSIONS_UNKNOWN:
-        if (conn->trial_ms != 0 || is_trial_due(conn)) {
+        if (conn->trial_ms != 0 || is_trial_due(conn))
             return needed < 2 ? 2 - needed : 0;
-        }
         break;
     case SL_SESSIONS_ONE:
         break;
@@ -254,21 +243,18 @@ static uint32_t ahead_wanted(const struct sl_conn *conn, uint32_t used, uint32_t
 
 uint32_t sl_ahead_wanted(const struct sl_conn *conn, uint32_t held, uint32_t needed)
 {
-    if (conn->serves == SL_SERVES_NOTHING || sl_conn_now(conn) < conn->open_retry_ms) {
+    if (conn->serves == SL_SERVES_NOTHING || sl_conn_now(conn) < conn->open_retry_ms)
         return 0;
-    }
-    if (conn->serves == SL_SERVES_SWEEP) {
+    if (conn->serves == SL_SERVES_SWEEP)
         return needed > held ? needed - held : 0;
-    }
     /* The policy's streams bound what is held as well as what is used, the sweep may go one beyond. */
     uint32_t used = conn->chan_count - held;
     uint32_t ahead = ahead_wanted(conn, used, needed);
     uint32_t streams = conn->target->policy.streams;
     uint32_t free_streams = streams > used + needed ? streams - used - needed : 0;
     uint32_t target = needed + (ahead < free_streams ? ahead : free_streams);
-    if (sl_compat_sessions(conn->compat) == SL_SESSIONS_ONE && target + used > 1) {
+    if (sl_compat_sessions(conn->compat) == SL_SESSIONS_ONE && target + used > 1)
         target = used > 0 ? 0 : 1;
-    }
     uint32_t room = room_left(conn);
     uint32_t wanted = target > held ? target - held : 0;
     return wanted < room ? wanted : room;
@@ -285,9 +271,8 @@ void sl_ahead_opened(struct sl_conn *conn)
 static void saw_end(struct sl_conn *conn)
 {
     if (sl_compat_is(conn->compat, conn->compat_number) &&
-        sl_compat_saw_end(conn->compat, conn->commands, sl_conn_now(conn))) {
+        sl_compat_saw_end(conn->compat, conn->commands, sl_conn_now(conn)))
         sl_conn_learned(conn);
-    }
 }
 
 /* It means it. */
@@ -307,9 +292,8 @@ static void believe_refusal(struct sl_conn *conn)
     conn->slot_limit_until_ms = now + LIMIT_REMEMBERED_MS;
     sl_log(conn->transport->log, SL_LOG_NOTICE, "ssh", "conn=%p server-allows-sessions=%u", (void *)conn,
         (unsigned)conn->slot_limit);
-    if (conn->chan_count > 0 && sl_compat_is(conn->compat, conn->compat_number)) {
+    if (conn->chan_count > 0 && sl_compat_is(conn->compat, conn->compat_number))
         (void)sl_compat_saw_session_limit(conn->compat, conn->chan_count, now);
-    }
 }
 
 void sl_ahead_refused(struct sl_conn *conn)
@@ -317,9 +301,8 @@ void sl_ahead_refused(struct sl_conn *conn)
     uint64_t now = sl_conn_now(conn);
     const struct sl_party *first = TAILQ_FIRST(&conn->parties);
     unsigned most = first != NULL && TAILQ_NEXT(first, link) != NULL ? REFUSALS_MAX_SHARED : REFUSALS_MAX;
-    if (conn->trial_ms != 0) {
+    if (conn->trial_ms != 0)
         end_trial(conn, SL_SESSIONS_SEVERAL, NULL); /* whoever says no serves the first one on */
-    }
     if (++conn->open_refusals < most) {
         conn->open_retry_ms = now + (REFUSAL_FIRST_MS << conn->open_refusals);
         return;
@@ -339,10 +322,9 @@ bool sl_ahead_lost(struct sl_conn *conn)
     bool after_command = conn->commands > 0 && sl_conn_now(conn) - conn->command_end_ms < SOON_MS;
     bool second = conn->trial_ms != 0 || is_opening_second(conn);
     /* Where nothing was answered since the command, the second session has not come to be. */
-    if (second && !(after_command && conn->commands > conn->proved)) {
+    if (second && !(after_command && conn->commands > conn->proved))
         end_trial(conn, SL_SESSIONS_ONE, "ends the connection at a second session");
-    } else if (after_command) {
+    else if (after_command)
         saw_end(conn);
-    }
     return second || after_command;
 }

@@ -72,9 +72,8 @@ static struct sl_chan *pump_channel(struct sl_conn *conn)
     struct sl_chan *chan, *best = NULL;
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
-        if (chan->ch != NULL && (best == NULL || chan->end < best->end)) {
+        if (chan->ch != NULL && (best == NULL || chan->end < best->end))
             best = chan;
-        }
     }
     return best;
 }
@@ -107,9 +106,8 @@ static void begin_op(struct sl_conn *conn, enum sl_op op, struct sl_chan *chan)
 static bool open_session(struct sl_conn *conn)
 {
     struct sl_chan *chan = add_chan(conn, SL_CHAN_SESSION, NULL, SL_CHAN_OPENING);
-    if (chan == NULL) {
+    if (chan == NULL)
         return false;
-    }
     begin_op(conn, SL_OP_OPEN, chan);
     chan->window = window_for(conn);
     conn->opened_last = SL_CHAN_SESSION;
@@ -122,29 +120,25 @@ static int pump(struct sl_conn *conn)
     struct sl_chan *chan = pump_channel(conn);
     if (chan == NULL) {
         if (conn->op == SL_OP_NONE) {
-            if (conn->socket == SL_SOCKET_DRY) {
+            if (conn->socket == SL_SOCKET_DRY)
                 return LIBSSH2_ERROR_EAGAIN;
-            }
             /* Nothing else of libssh2's reads a session without channels. */
-            if (sl_compat_probe(conn->compat) != SL_PROBE_TCP) {
+            if (sl_compat_probe(conn->compat) != SL_PROBE_TCP)
                 begin_op(conn, SL_OP_PING, NULL);
-            } else if (!open_session(conn)) {
+            else if (!open_session(conn))
                 return LIBSSH2_ERROR_ALLOC;
-            }
         }
         return step_op(conn);
     }
     int r;
     if (chan->end == SL_END_NONE) {
         r = libssh2_channel_wait_eof(chan->ch);
-        if (r == 0) {
+        if (r == 0)
             chan->end = SL_END_EOF;
-        }
     } else if (chan->end == SL_END_EOF) {
         r = libssh2_channel_wait_closed(chan->ch);
-        if (r == 0) {
+        if (r == 0)
             chan->end = SL_END_CLOSE;
-        }
     } else {
         /* Every channel has been closed by the server: a read of nothing reads on until there is nothing. */
         ssize_t n = libssh2_channel_read_ex(chan->ch, 0, (char *)conn->transport->scratch, 0);
@@ -159,16 +153,14 @@ void sl_chan_pump(struct sl_conn *conn)
 {
     for (;;) {
         int r = pump(conn);
-        if (r == LIBSSH2_ERROR_EAGAIN) {
+        if (r == LIBSSH2_ERROR_EAGAIN)
             return;
-        }
         if (!sl_session_survives(r)) {
             sl_session_failed(conn, r);
             return;
         }
-        if (conn->error != 0 || conn->phase != SL_PHASE_READY) {
+        if (conn->error != 0 || conn->phase != SL_PHASE_READY)
             return;
-        }
     }
 }
 
@@ -253,9 +245,8 @@ static void gave_up(struct sl_conn *conn)
     conn->op = SL_OP_NONE;
     conn->op_chan = NULL;
     conn->turn = SL_TURN_MOVED;
-    if (chan->party != NULL) {
+    if (chan->party != NULL)
         chan->party->orphans++;
-    }
     snprintf(why, sizeof why, "no answer within %g s", (double)conn->target->policy.connect_timeout_ms / 1000.0);
     refused_direct(chan, why);
 }
@@ -267,9 +258,8 @@ static LIBSSH2_CHANNEL *open_channel(struct sl_conn *conn)
             conn->session, ping_type, sizeof ping_type - 1, CHANNEL_WINDOW_MIN, CHANNEL_PACKET, NULL, 0);
     }
     conn->witness.opened = SL_WITNESS_NO_CHANNEL;
-    if (conn->op_chan->kind == SL_CHAN_DIRECT) {
+    if (conn->op_chan->kind == SL_CHAN_DIRECT)
         return open_direct(conn);
-    }
     return libssh2_channel_open_ex(
         conn->session, "session", sizeof "session" - 1, conn->op_chan->window, CHANNEL_PACKET, NULL, 0);
 }
@@ -279,22 +269,19 @@ static int step_op(struct sl_conn *conn)
 {
     LIBSSH2_CHANNEL *ch = open_channel(conn);
     int r = ch != NULL ? 0 : libssh2_session_last_errno(conn->session);
-    if (r == LIBSSH2_ERROR_EAGAIN) {
+    if (r == LIBSSH2_ERROR_EAGAIN)
         return r;
-    }
     if (r == LIBSSH2_ERROR_TIMEOUT && conn->op == SL_OP_OPEN && conn->op_chan->kind == SL_CHAN_DIRECT) {
         gave_up(conn);
         return 0;
     }
-    if (r != 0 && r != LIBSSH2_ERROR_CHANNEL_FAILURE) {
+    if (r != 0 && r != LIBSSH2_ERROR_CHANNEL_FAILURE)
         return r != LIBSSH2_ERROR_NONE ? r : LIBSSH2_ERROR_PROTO;
-    }
     if (conn->op == SL_OP_OPEN) {
-        if (ch != NULL) {
+        if (ch != NULL)
             opened(conn, ch);
-        } else {
+        else
             refused(conn);
-        }
         return 0;
     }
     conn->op = SL_OP_NONE;
@@ -302,9 +289,8 @@ static int step_op(struct sl_conn *conn)
     sl_compat_saw_probe(conn->compat);
     if (ch != NULL) {
         /* A server that opens channels of any type; it is closed like one of ours. */
-        if (add_chan(conn, SL_CHAN_SESSION, ch, SL_CHAN_CLOSING) == NULL) {
+        if (add_chan(conn, SL_CHAN_SESSION, ch, SL_CHAN_CLOSING) == NULL)
             return LIBSSH2_ERROR_ALLOC;
-        }
     }
     return 0;
 }
@@ -325,9 +311,8 @@ static struct sl_chan *first_asked(struct sl_conn *conn)
     struct sl_chan *chan;
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
-        if (chan->state == SL_CHAN_ASKED) {
+        if (chan->state == SL_CHAN_ASKED)
             break;
-        }
     }
     return chan;
 }
@@ -336,14 +321,12 @@ bool sl_chan_may_ping(const struct sl_conn *conn)
 {
     enum sl_probe probe = sl_compat_probe(conn->compat);
     const struct sl_chan *chan;
-    if (probe != SL_PROBE_UNTRIED) {
+    if (probe != SL_PROBE_UNTRIED)
         return probe == SL_PROBE_UNKNOWN_TYPE;
-    }
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
-        if (chan->state == SL_CHAN_USED) {
+        if (chan->state == SL_CHAN_USED)
             return false;
-        }
     }
     return true;
 }
@@ -413,16 +396,14 @@ struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct sl_party *party, LIBS
 struct sl_chan *sl_chan_take(struct sl_party *party)
 {
     struct sl_chan *chan, *best = NULL;
-    if (!sl_ahead_may_start(party->conn)) {
+    if (!sl_ahead_may_start(party->conn))
         return NULL;
-    }
     TAILQ_FOREACH(chan, &party->conn->chans, link)
     {
         /* One that the server has closed already is no use; one whose cookie is settled is the best. */
         if (chan->state == SL_CHAN_HELD && (best == NULL || chan->cookie > best->cookie) &&
-            sl_chan_look(chan) == SL_END_NONE) {
+            sl_chan_look(chan) == SL_END_NONE)
             best = chan;
-        }
     }
     if (best != NULL) {
         best->party = party;
@@ -433,9 +414,8 @@ struct sl_chan *sl_chan_take(struct sl_party *party)
 
 void sl_chan_close(struct sl_chan *chan, bool unanswered)
 {
-    if (unanswered && chan->party != NULL) {
+    if (unanswered && chan->party != NULL)
         chan->party->tainted++;
-    }
     chan->question.is_out &= chan->cookie == SL_COOKIE_SENT; /* nobody waits for another one */
     set_state(chan, unanswered ? SL_CHAN_LIMBO : SL_CHAN_CLOSING);
     chan->conn->turn = SL_TURN_MOVED;
@@ -455,21 +435,18 @@ int sl_chan_step_close(struct sl_chan *chan)
     sl_chan_look(chan);
     if (chan->cookie == SL_COOKIE_SENT) {
         int r = sl_env_settle_cookie(chan);
-        if (r == SL_E_CONNECTION_LOST || (r == SL_E_AGAIN && chan->end != SL_END_CLOSE)) {
+        if (r == SL_E_CONNECTION_LOST || (r == SL_E_AGAIN && chan->end != SL_END_CLOSE))
             return r;
-        }
     }
     int r = libssh2_channel_close(chan->ch);
-    if (r == LIBSSH2_ERROR_EAGAIN) {
+    if (r == LIBSSH2_ERROR_EAGAIN)
         return SL_E_AGAIN;
-    }
     if (!sl_session_survives(r)) {
         sl_session_failed(conn, r);
         return SL_E_CONNECTION_LOST;
     }
-    if (chan->state == SL_CHAN_LIMBO || libssh2_channel_free(chan->ch) == LIBSSH2_ERROR_EAGAIN) {
+    if (chan->state == SL_CHAN_LIMBO || libssh2_channel_free(chan->ch) == LIBSSH2_ERROR_EAGAIN)
         return SL_E_AGAIN;
-    }
     unlink_chan(chan);
     conn->turn = SL_TURN_MOVED;
     return 0;
@@ -479,12 +456,10 @@ static void step_held(struct sl_chan *chan)
 {
     struct sl_conn *conn = chan->conn;
     bool useless = chan->end != SL_END_NONE || conn->serves == SL_SERVES_NOTHING;
-    if (chan->exit != SL_EXIT_NONE) {
+    if (chan->exit != SL_EXIT_NONE)
         sl_ahead_mixed_up(conn);
-    }
-    if (!useless && (chan->question.is_out || sl_ahead_marks(conn))) {
+    if (!useless && (chan->question.is_out || sl_ahead_marks(conn)))
         useless = sl_env_settle_cookie(chan) == SL_E_STREAM_REFUSED;
-    }
     if (useless) {
         sl_ahead_trial_failed(conn, "does not serve two at once");
         sl_chan_close(chan, false);
@@ -493,9 +468,8 @@ static void step_held(struct sl_chan *chan)
 
 void sl_chan_tick(struct sl_conn *conn, uint32_t needed)
 {
-    if (conn->op == SL_OP_NONE) {
+    if (conn->op == SL_OP_NONE)
         start_op(conn, needed);
-    }
     if (conn->op != SL_OP_NONE) {
         int r = step_op(conn);
         if (!sl_session_survives(r)) {
@@ -504,20 +478,17 @@ void sl_chan_tick(struct sl_conn *conn, uint32_t needed)
         }
         if (conn->op == SL_OP_NONE) {
             start_op(conn, needed);
-            if (conn->op != SL_OP_NONE) {
+            if (conn->op != SL_OP_NONE)
                 (void)step_op(conn); /* sends it; an error shows again in the next round */
-            }
         }
     }
     struct sl_chan *chan, *next;
     for (chan = TAILQ_FIRST(&conn->chans); chan != NULL && conn->phase == SL_PHASE_READY; chan = next) {
         next = TAILQ_NEXT(chan, link);
-        if (chan->state == SL_CHAN_HELD) {
+        if (chan->state == SL_CHAN_HELD)
             step_held(chan);
-        }
-        if (chan->state == SL_CHAN_LIMBO || chan->state == SL_CHAN_CLOSING) {
+        if (chan->state == SL_CHAN_LIMBO || chan->state == SL_CHAN_CLOSING)
             (void)sl_chan_step_close(chan);
-        }
     }
     sl_ahead_step(conn);
 }

@@ -9,12 +9,10 @@
 int sl_chan_make_cookie_base(struct sl_conn *conn)
 {
     uint8_t random[16];
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
         return SL_E_INTERNAL;
-    }
-    for (size_t i = 0; i < sizeof random; i++) {
+    for (size_t i = 0; i < sizeof random; i++)
         snprintf(conn->cookie_base + 2 * i, 3, "%02x", random[i]);
-    }
     return 0;
 }
 
@@ -27,12 +25,10 @@ const char *sl_chan_cookie(const struct sl_conn *conn, struct sl_cookie mark, ch
 
 enum sl_chan_end sl_chan_look(struct sl_chan *chan)
 {
-    if (chan->end == SL_END_NONE && libssh2_channel_wait_eof(chan->ch) == 0) {
+    if (chan->end == SL_END_NONE && libssh2_channel_wait_eof(chan->ch) == 0)
         chan->end = SL_END_EOF;
-    }
-    if (chan->end == SL_END_EOF && libssh2_channel_wait_closed(chan->ch) == 0) {
+    if (chan->end == SL_END_EOF && libssh2_channel_wait_closed(chan->ch) == 0)
         chan->end = SL_END_CLOSE;
-    }
     return chan->end;
 }
 
@@ -41,8 +37,7 @@ void sl_chan_saw_exit(struct sl_conn *conn, uint32_t number, enum sl_chan_exit e
     struct sl_chan *chan;
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
-        if (chan->ch != NULL && chan->number == number) {
+        if (chan->ch != NULL && chan->number == number)
             chan->exit = exit;
-        }
     }
 }

@@ -18,9 +18,8 @@ static void learn(struct sl_chan *chan, const char *name, enum sl_env_verdict ve
 {
     struct sl_conn *conn = chan->conn;
     if (sl_compat_is(conn->compat, conn->compat_number) &&
-        sl_compat_saw_env(conn->compat, name, verdict, sl_conn_now(conn)) && verdict != SL_ENV_TAKEN) {
+        sl_compat_saw_env(conn->compat, name, verdict, sl_conn_now(conn)) && verdict != SL_ENV_TAKEN)
         sl_conn_learned(conn);
-    }
 }
 
 static uint64_t place_bit(const struct sl_conn *conn, const char *name)
@@ -53,12 +52,10 @@ static int await(struct sl_chan *chan, const char *name)
 {
     const struct sl_question *question = &chan->question;
     bool ended = sl_chan_look(chan) != SL_END_NONE;
-    if (!ended && (question->proven || sl_conn_now(chan->conn) - question->since_ms < ANSWER_MS)) {
+    if (!ended && (question->proven || sl_conn_now(chan->conn) - question->since_ms < ANSWER_MS))
         return SL_E_AGAIN;
-    }
-    if (!is_on_trial(chan->conn, name)) {
+    if (!is_on_trial(chan->conn, name))
         learn(chan, name, ended ? SL_ENV_FATAL : SL_ENV_UNANSWERED);
-    }
     end_question(chan);
     return SL_E_STREAM_REFUSED;
 }
@@ -73,9 +70,8 @@ static int ask(struct sl_chan *chan, const char *name, const char *value)
         question->proven = (conn->env_proven & place_bit(conn, name)) != 0;
     }
     int r = libssh2_channel_setenv_ex(chan->ch, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
-    if (r == LIBSSH2_ERROR_EAGAIN) {
+    if (r == LIBSSH2_ERROR_EAGAIN)
         return await(chan, name);
-    }
     if (!sl_session_survives(r)) {
         sl_session_failed(conn, r);
         return SL_E_CONNECTION_LOST;
@@ -96,9 +92,8 @@ bool sl_env_cookie_wanted(const struct sl_conn *conn)
 int sl_env_settle_cookie(struct sl_chan *chan)
 {
     struct sl_conn *conn = chan->conn;
-    if (chan->cookie >= SL_COOKIE_ACCEPTED) {
+    if (chan->cookie >= SL_COOKIE_ACCEPTED)
         return 0;
-    }
     if (chan->cookie == SL_COOKIE_NONE) {
         if (conn->trial_ms == 0 && !sl_env_cookie_wanted(conn)) {
             chan->cookie = SL_COOKIE_OMITTED;
@@ -110,19 +105,17 @@ int sl_env_settle_cookie(struct sl_chan *chan)
     }
     char cookie[SL_COOKIE_SIZE];
     int r = ask(chan, SL_COOKIE_NAME, sl_chan_cookie(conn, chan->mark, cookie));
-    if (r == 0) {
+    if (r == 0)
         chan->cookie = chan->question.taken ? SL_COOKIE_ACCEPTED : SL_COOKIE_REFUSED;
-    } else if (r == SL_E_STREAM_REFUSED) {
+    else if (r == SL_E_STREAM_REFUSED)
         chan->cookie = SL_COOKIE_REFUSED;
-    }
     return r;
 }
 
 int sl_env_settle(struct sl_chan *chan, const char *name, const char *value)
 {
-    if (!chan->question.is_out && is_known_bad(chan->conn, name)) {
+    if (!chan->question.is_out && is_known_bad(chan->conn, name))
         return 0;
-    }
     if (strlen(name) + strlen(value) > SL_REQUEST_MAX) {
         sl_log(chan->conn->transport->log, SL_LOG_WARNING, "env",
             "target=%s variable=%s has %zu bytes and is left out: %s", chan->conn->target->name, name, strlen(value),
@@ -140,15 +133,13 @@ bool sl_env_may_follow(const struct sl_chan *chan)
 bool sl_env_unswap(struct sl_chan *chan, uint64_t answer)
 {
     struct sl_question *question = &chan->question;
-    if (!question->taken || answer >= question->answer) {
+    if (!question->taken || answer >= question->answer)
         return false;
-    }
     question->taken = false;
     chan->conn->env_proven &= ~place_bit(chan->conn, question->name);
     learn(chan, question->name, SL_ENV_REFUSED);
-    if (strcmp(question->name, SL_COOKIE_NAME) == 0) {
+    if (strcmp(question->name, SL_COOKIE_NAME) == 0)
         chan->cookie = SL_COOKIE_REFUSED;
-    }
     return true;
 }
 
@@ -174,9 +165,8 @@ uint64_t sl_env_deadline(const struct sl_conn *conn)
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
         const struct sl_question *question = &chan->question;
-        if (question->is_out && !question->proven && question->since_ms + ANSWER_MS < first) {
+        if (question->is_out && !question->proven && question->since_ms + ANSWER_MS < first)
             first = question->since_ms + ANSWER_MS;
-        }
     }
     return first;
 }

@@ -15,9 +15,8 @@ static struct sl_chan *ask(struct sl_party *party, const struct sl_stream_spec *
     size_t size = 16 + strlen(spec->kind == SL_SPEC_TCP ? spec->host : spec->path) + strlen(origin);
     struct sl_writer out;
     uint8_t *message = malloc(size);
-    if (message == NULL) {
+    if (message == NULL)
         return NULL;
-    }
     sl_writer_init(&out, message, size);
     if (spec->kind == SL_SPEC_TCP) {
         sl_put_text(&out, spec->host);
@@ -34,14 +33,12 @@ static struct sl_chan *ask(struct sl_party *party, const struct sl_stream_spec *
 
 static char *describe(const struct sl_stream_spec *spec)
 {
-    if (spec->kind == SL_SPEC_UNIX) {
+    if (spec->kind == SL_SPEC_UNIX)
         return strdup(spec->path);
-    }
     size_t size = strlen(spec->host) + sizeof "[]:65535";
     char *text = malloc(size);
-    if (text != NULL) {
+    if (text != NULL)
         snprintf(text, size, strchr(spec->host, ':') != NULL ? "[%s]:%u" : "%s:%u", spec->host, (unsigned)spec->port);
-    }
     return text;
 }
 
@@ -61,10 +58,9 @@ int sl_forward_ask(
 
 const char *sl_forward_why(const struct sl_chan *chan, const char *where, char *buf, size_t size)
 {
-    if (chan->state == SL_CHAN_REFUSED) {
+    if (chan->state == SL_CHAN_REFUSED)
         snprintf(buf, size, "the server does not connect to %.384s: %s", where, chan->request->why);
-    } else {
+    else
         snprintf(buf, size, "the server did not connect to %.384s in time: others were before it", where);
-    }
     return buf;
 }

@@ -14,9 +14,8 @@ void sl_party_park(struct sl_party *party)
     struct sl_conn *conn = party->conn;
     struct sl_stream *stream, *next;
     struct sl_chan *chan;
-    if (party->state == SL_PARTY_PARKED) {
+    if (party->state == SL_PARTY_PARKED)
         return;
-    }
     assert(party->state == SL_PARTY_LEAVING);
     for (stream = TAILQ_FIRST(&conn->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, link);
@@ -28,9 +27,8 @@ void sl_party_park(struct sl_party *party)
     }
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
-        if (chan->party == party) {
+        if (chan->party == party)
             chan->party = NULL; /* it is closing */
-        }
     }
     if (party->started_here > 0) {
         char mark[SL_COOKIE_SIZE];

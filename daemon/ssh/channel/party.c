@@ -14,9 +14,8 @@
 int sl_party_begin(struct sl_conn *conn, struct sl_party **ret_party)
 {
     struct sl_party *party = calloc(1, sizeof *party);
-    if (party == NULL) {
+    if (party == NULL)
         return SL_E_NOMEM;
-    }
     party->conn = conn;
     party->target = sl_target_conf_ref(conn->target);
     TAILQ_INIT(&party->parked);
@@ -33,18 +32,15 @@ bool sl_party_is_clean(const struct sl_party *party)
 {
     const struct sl_conn *conn = party->conn;
     const struct sl_chan *chan;
-    if (conn == NULL) {
+    if (conn == NULL)
         return party->stream_count == 0;
-    }
     if (conn->phase != SL_PHASE_READY || conn->error != 0 || !sl_party_goes_on(party) || party->stream_count > 0 ||
-        party->remote_count > 0 || party->tainted > 0 || party->orphans > 0) {
+        party->remote_count > 0 || party->tainted > 0 || party->orphans > 0)
         return false;
-    }
     TAILQ_FOREACH(chan, &conn->chans, link)
     {
-        if (chan->party == party) {
+        if (chan->party == party)
             return false; /* its close is not confirmed */
-        }
     }
     return true;
 }
@@ -57,9 +53,8 @@ void sl_party_free(struct sl_party *party)
     if (conn != NULL) {
         TAILQ_FOREACH(chan, &conn->chans, link)
         {
-            if (chan->party == party) {
+            if (chan->party == party)
                 chan->party = NULL; /* closed by and by, for nobody */
-            }
         }
         TAILQ_REMOVE(&conn->parties, party, link);
     }
@@ -118,14 +113,12 @@ bool sl_party_can_move(const struct sl_party *party)
     const struct sl_conn *conn = party->conn;
     const struct sl_stream *stream;
     if (party->state != SL_PARTY_LIVE || conn->handler.on_crowded == NULL || party->remote_count > 0 ||
-        party->tainted > 0 || party->orphans > 0 || party->moves >= MOVES_MAX) {
+        party->tainted > 0 || party->orphans > 0 || party->moves >= MOVES_MAX)
         return false;
-    }
     TAILQ_FOREACH(stream, &conn->streams, link)
     {
-        if (stream->party == party && !is_unsent(stream)) {
+        if (stream->party == party && !is_unsent(stream))
             return false;
-        }
     }
     return true;
 }
@@ -133,15 +126,13 @@ bool sl_party_can_move(const struct sl_party *party)
 bool sl_party_crowd(struct sl_party *party)
 {
     struct sl_conn *conn = party->conn;
-    if (sl_party_is_frozen(party)) {
+    if (sl_party_is_frozen(party))
         return true;
-    }
     /* A lease with a connection for itself has no better one to go to, unless that serves no more, or is lost. */
     bool alone = TAILQ_NEXT(TAILQ_FIRST(&conn->parties), link) == NULL;
     bool usable = conn->phase == SL_PHASE_READY && conn->serves == SL_SERVES_COMMANDS;
-    if ((alone && usable) || !sl_party_can_move(party)) {
+    if ((alone && usable) || !sl_party_can_move(party))
         return false;
-    }
     party->state = SL_PARTY_CROWDED;
     conn->owed |= SL_OWED_CROWDED;
     sl_conn_schedule(conn);

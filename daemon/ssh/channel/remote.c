@@ -38,26 +38,22 @@ int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, cons
     void *arg, struct sl_remote **ret_remote)
 {
     struct sl_conn *conn = party->conn;
-    if (sl_party_is_frozen(party)) {
+    if (sl_party_is_frozen(party))
         return SL_E_STREAM_LIMIT;
-    }
-    if (conn->phase != SL_PHASE_READY || conn->error != 0 || !sl_party_goes_on(party)) {
+    if (conn->phase != SL_PHASE_READY || conn->error != 0 || !sl_party_goes_on(party))
         return SL_E_CONNECTION_LOST;
-    }
     unsigned count = 0;
     struct sl_remote *remote;
     TAILQ_FOREACH(remote, &conn->remotes, link)
     {
         count++;
     }
-    if (count >= SL_REMOTES_MAX) {
+    if (count >= SL_REMOTES_MAX)
         return SL_E_STREAM_LIMIT;
-    }
     size_t size = strlen(host) + 1;
     remote = calloc(1, sizeof *remote + size);
-    if (remote == NULL) {
+    if (remote == NULL)
         return SL_E_NOMEM;
-    }
     remote->conn = conn;
     remote->party = party;
     remote->handler = *handler;
@@ -73,13 +69,12 @@ int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, cons
 
 void sl_remote_close(struct sl_remote *remote)
 {
-    if (remote->state == ASKED || remote->state == REFUSED) {
+    if (remote->state == ASKED || remote->state == REFUSED)
         remote->state = ENDED;
-    } else if (remote->state == ASKING) {
+    else if (remote->state == ASKING)
         remote->still = UNWANTED;
-    } else if (remote->state == ANSWERED || remote->state == LISTENING) {
+    else if (remote->state == ANSWERED || remote->state == LISTENING)
         remote->state = CANCELLING;
-    }
     sl_conn_schedule(remote->conn);
 }
 
@@ -88,9 +83,8 @@ void sl_remote_close_all(struct sl_party *party)
     struct sl_remote *remote;
     TAILQ_FOREACH(remote, &party->conn->remotes, link)
     {
-        if (remote->party == party) {
+        if (remote->party == party)
             sl_remote_close(remote);
-        }
     }
 }
 
@@ -109,9 +103,8 @@ void sl_remote_mute(struct sl_party *party)
     struct sl_remote *remote;
     TAILQ_FOREACH(remote, &party->conn->remotes, link)
     {
-        if (remote->party == party) {
+        if (remote->party == party)
             remote->handler = (struct sl_remote_handler){hear_listening, hear, hear};
-        }
     }
 }
 
@@ -141,9 +134,8 @@ static unsigned count_accepted(const struct sl_conn *conn)
 int sl_remote_accept(struct sl_remote *remote, const struct sl_stream_handler *handler, void *arg, size_t credit,
     struct sl_stream **ret_stream)
 {
-    if (remote->arrived == NULL || remote->state != LISTENING || remote->conn->phase != SL_PHASE_READY) {
+    if (remote->arrived == NULL || remote->state != LISTENING || remote->conn->phase != SL_PHASE_READY)
         return SL_E_AGAIN;
-    }
     int r = count_accepted(remote->conn) <= SL_ACCEPTED_MAX
                 ? sl_stream_adopt(remote->arrived, handler, arg, credit, ret_stream)
                 : SL_E_STREAM_LIMIT;
@@ -160,9 +152,8 @@ static void finish(struct sl_remote *remote)
 {
     TAILQ_REMOVE(&remote->conn->remotes, remote, link);
     remote->conn->turn = SL_TURN_MOVED;
-    if (remote->party != NULL) {
+    if (remote->party != NULL)
         remote->party->remote_count--;
-    }
     remote->handler.on_closed(remote->arg);
     free(remote);
 }
@@ -212,22 +203,19 @@ static struct sl_chan *take_arrived(struct sl_remote *remote)
 {
     struct sl_conn *conn = remote->conn;
     LIBSSH2_CHANNEL *ch = libssh2_channel_forward_accept(remote->listener);
-    if (ch == NULL) {
+    if (ch == NULL)
         return NULL;
-    }
     struct sl_chan *chan = sl_chan_adopt(conn, remote->party, ch);
-    if (chan == NULL) {
+    if (chan == NULL)
         sl_session_failed(conn, LIBSSH2_ERROR_ALLOC); /* it cannot be put back, nor left without an owner */
-    }
     return chan;
 }
 
 /* One of several that arrived together is shown in each round, and there is another round as long as they are taken. */
 static void run_listening(struct sl_remote *remote)
 {
-    if (remote->arrived != NULL || (remote->arrived = take_arrived(remote)) == NULL) {
+    if (remote->arrived != NULL || (remote->arrived = take_arrived(remote)) == NULL)
         return;
-    }
     remote->conn->turn = SL_TURN_MOVED;
     remote->handler.on_connection(remote->arg);
 }
@@ -236,18 +224,15 @@ static void run_cancelling(struct sl_remote *remote)
 {
     struct sl_conn *conn = remote->conn;
     do {
-        if (remote->arrived != NULL) {
+        if (remote->arrived != NULL)
             sl_chan_close(remote->arrived, false);
-        }
         remote->arrived = take_arrived(remote);
     } while (remote->arrived != NULL);
-    if (conn->phase != SL_PHASE_READY) {
+    if (conn->phase != SL_PHASE_READY)
         return;
-    }
     int r = libssh2_channel_forward_cancel(remote->listener);
-    if (r == LIBSSH2_ERROR_EAGAIN) {
+    if (r == LIBSSH2_ERROR_EAGAIN)
         return; /* keys are being exchanged */
-    }
     if (!sl_session_survives(r)) {
         sl_session_failed(conn, r);
         return;
@@ -261,9 +246,8 @@ static struct sl_remote *one_asking(struct sl_conn *conn)
     struct sl_remote *remote;
     TAILQ_FOREACH(remote, &conn->remotes, link)
     {
-        if (remote->state == ASKING) {
+        if (remote->state == ASKING)
             break;
-        }
     }
     return remote;
 }
@@ -273,31 +257,25 @@ static struct sl_remote *one_asking(struct sl_conn *conn)
 void sl_remote_pump(struct sl_conn *conn)
 {
     struct sl_remote *remote = one_asking(conn);
-    if (remote != NULL) {
+    if (remote != NULL)
         run_asking(remote);
-    }
 }
 
 static void run(struct sl_remote *remote)
 {
     struct sl_conn *conn = remote->conn;
-    if (remote->state == ASKING || (remote->state == ASKED && one_asking(conn) == NULL)) {
+    if (remote->state == ASKING || (remote->state == ASKED && one_asking(conn) == NULL))
         run_asking(remote);
-    }
-    if (remote->state == ANSWERED && conn->phase == SL_PHASE_READY) {
+    if (remote->state == ANSWERED && conn->phase == SL_PHASE_READY)
         tell_listening(remote);
-    } else if (remote->state == REFUSED && conn->phase == SL_PHASE_READY) {
+    else if (remote->state == REFUSED && conn->phase == SL_PHASE_READY)
         tell_refused(remote);
-    }
-    if (remote->state == LISTENING && conn->phase == SL_PHASE_READY) {
+    if (remote->state == LISTENING && conn->phase == SL_PHASE_READY)
         run_listening(remote);
-    }
-    if (remote->state == CANCELLING && conn->phase == SL_PHASE_READY) {
+    if (remote->state == CANCELLING && conn->phase == SL_PHASE_READY)
         run_cancelling(remote);
-    }
-    if (remote->state == ENDED && conn->phase == SL_PHASE_READY) {
+    if (remote->state == ENDED && conn->phase == SL_PHASE_READY)
         finish(remote);
-    }
 }
 
 void sl_remote_tick(struct sl_conn *conn)
@@ -312,7 +290,6 @@ void sl_remote_tick(struct sl_conn *conn)
 void sl_remote_end_all(struct sl_conn *conn)
 {
     struct sl_remote *remote;
-    while ((remote = TAILQ_FIRST(&conn->remotes)) != NULL) {
+    while ((remote = TAILQ_FIRST(&conn->remotes)) != NULL)
         finish(remote); /* NOLINT(clang-analyzer-unix.Malloc): as in sl_stream_end_all() */
-    }
 }

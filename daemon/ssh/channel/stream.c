@@ -24,9 +24,8 @@
 void sl_stream_plan_free(struct sl_stream_plan *plan)
 {
     if (plan != NULL) {
-        for (size_t i = 0; i < 2 * plan->env_count; i++) {
+        for (size_t i = 0; i < 2 * plan->env_count; i++)
             free(plan->env[i]);
-        }
         free(plan->env);
         free(plan->modes);
         free(plan->term);
@@ -37,35 +36,29 @@ void sl_stream_plan_free(struct sl_stream_plan *plan)
 
 static bool may_send(const struct sl_target_conf *target, const char *name)
 {
-    if (strcmp(name, SL_COOKIE_NAME) == 0) {
+    if (strcmp(name, SL_COOKIE_NAME) == 0)
         return false;
-    }
-    for (size_t i = 0; i < target->send_env.count; i++) {
-        if (fnmatch(target->send_env.item[i], name, 0) == 0) {
+    for (size_t i = 0; i < target->send_env.count; i++)
+        if (fnmatch(target->send_env.item[i], name, 0) == 0)
             return true;
-        }
-    }
     return false;
 }
 
 static int plan_env(struct sl_stream_plan *plan, const struct sl_target_conf *target, const struct sl_stream_spec *spec)
 {
     size_t count = spec->env_count < ENV_MAX ? spec->env_count : ENV_MAX;
-    if (count == 0) {
+    if (count == 0)
         return 0;
-    }
     plan->env = calloc(2 * count, sizeof *plan->env);
-    if (plan->env == NULL) {
+    if (plan->env == NULL)
         return SL_E_NOMEM;
-    }
     for (size_t i = 0; i < count; i++) {
         if (may_send(target, spec->env[i].name)) {
             char **pair = plan->env + 2 * plan->env_count++;
             pair[0] = strdup(spec->env[i].name);
             pair[1] = strdup(spec->env[i].value);
-            if (pair[0] == NULL || pair[1] == NULL) {
+            if (pair[0] == NULL || pair[1] == NULL)
                 return SL_E_NOMEM;
-            }
         }
     }
     return 0;
@@ -74,29 +67,24 @@ static int plan_env(struct sl_stream_plan *plan, const struct sl_target_conf *ta
 /* RFC 4254 section 8: five bytes for each mode, then a zero. What does not fit is left to the server's defaults. */
 static int plan_pty(struct sl_stream_plan *plan, const struct sl_stream_pty *pty)
 {
-    if (pty == NULL) {
+    if (pty == NULL)
         return 0;
-    }
     plan->term = strndup(pty->term != NULL ? pty->term : "", 128);
-    if (plan->term == NULL) {
+    if (plan->term == NULL)
         return SL_E_NOMEM;
-    }
     plan->cols = pty->cols;
     plan->rows = pty->rows;
     plan->width_px = pty->width_px;
     plan->height_px = pty->height_px;
     size_t room = PTY_MAX - strlen(plan->term) - 1;
     size_t len = 0;
-    while (pty->modes != NULL && len + 5 <= pty->modes_len && len + 5 <= room && pty->modes[len] != 0) {
+    while (pty->modes != NULL && len + 5 <= pty->modes_len && len + 5 <= room && pty->modes[len] != 0)
         len += 5;
-    }
     plan->modes = malloc(len + 1);
-    if (plan->modes == NULL) {
+    if (plan->modes == NULL)
         return SL_E_NOMEM;
-    }
-    if (len > 0) {
+    if (len > 0)
         memcpy(plan->modes, pty->modes, len);
-    }
     plan->modes[len] = 0;
     plan->modes_len = len + 1;
     return 0;
@@ -106,9 +94,8 @@ static int make_plan(
     const struct sl_target_conf *target, const struct sl_stream_spec *spec, struct sl_stream_plan **ret_plan)
 {
     struct sl_stream_plan *plan = calloc(1, sizeof *plan);
-    if (plan == NULL) {
+    if (plan == NULL)
         return SL_E_NOMEM;
-    }
     if (spec->kind != SL_SPEC_SHELL) {
         plan->command = strdup(spec->command != NULL ? spec->command : "");
         plan->command_len = plan->command != NULL ? strlen(plan->command) : 0;
@@ -146,9 +133,8 @@ static struct sl_stream *new_stream(
 
 static void wake(struct sl_stream *stream)
 {
-    if (stream->conn != NULL) {
+    if (stream->conn != NULL)
         sl_conn_schedule(stream->conn);
-    }
 }
 
 static void enter(struct sl_stream *stream)
@@ -168,11 +154,10 @@ static void add_stream(struct sl_stream *stream)
         party->sessions++;
         party->streams += party->streams < UINT32_MAX;
     }
-    if (stream->conn != NULL) {
+    if (stream->conn != NULL)
         enter(stream);
-    } else {
+    else
         TAILQ_INSERT_TAIL(&party->parked, stream, link);
-    }
 }
 
 static int open_forward(struct sl_stream *stream, const struct sl_stream_spec *spec)
@@ -185,9 +170,8 @@ static int open_forward(struct sl_stream *stream, const struct sl_stream_spec *s
 
 static int open_session(struct sl_stream *stream, const struct sl_stream_spec *spec)
 {
-    if (stream->conn != NULL) {
+    if (stream->conn != NULL)
         stream->deadline_ms = sl_conn_now(stream->conn) + OPEN_TIMEOUT_MS;
-    }
     return make_plan(stream->party->target, spec, &stream->plan);
 }
 
@@ -217,15 +201,12 @@ static int look_for_room(struct sl_party *party, bool forward)
 {
     const struct sl_conn *conn = party->conn;
     bool frozen = sl_party_is_frozen(party);
-    if (!sl_party_goes_on(party) || (!frozen && (conn->phase != SL_PHASE_READY || conn->error != 0))) {
+    if (!sl_party_goes_on(party) || (!frozen && (conn->phase != SL_PHASE_READY || conn->error != 0)))
         return SL_E_CONNECTION_LOST;
-    }
-    if (forward) {
+    if (forward)
         return has_room_to_forward(party) ? 0 : SL_E_STREAM_LIMIT;
-    }
-    if (frozen) {
+    if (frozen)
         return party->sessions < party->target->policy.streams ? 0 : SL_E_STREAM_LIMIT;
-    }
     return (conn->serves == SL_SERVES_COMMANDS && has_room(party)) || sl_party_crowd(party) ? 0 : SL_E_STREAM_LIMIT;
 }
 
@@ -234,13 +215,11 @@ int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, co
 {
     bool forward = spec->kind >= SL_SPEC_TCP;
     int r = look_for_room(party, forward);
-    if (r != 0) {
+    if (r != 0)
         return r;
-    }
     struct sl_stream *stream = new_stream(party, (int)spec->kind, handler, arg, spec->credit);
-    if (stream == NULL) {
+    if (stream == NULL)
         return SL_E_NOMEM;
-    }
     r = forward ? open_forward(stream, spec) : open_session(stream, spec);
     if (r != 0) {
         free(stream);
@@ -254,13 +233,11 @@ int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, co
 int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handler, void *arg, size_t credit,
     struct sl_stream **ret_stream)
 {
-    if (!has_room_to_forward(chan->party)) {
+    if (!has_room_to_forward(chan->party))
         return SL_E_STREAM_LIMIT;
-    }
     struct sl_stream *stream = new_stream(chan->party, ACCEPTED, handler, arg, credit);
-    if (stream == NULL) {
+    if (stream == NULL)
         return SL_E_NOMEM;
-    }
     stream->chan = chan;
     stream->state = SL_STREAM_DIALING; /* and through with that */
     add_stream(stream);
@@ -300,9 +277,8 @@ void sl_stream_mute(struct sl_stream_list *list, const struct sl_party *party)
     struct sl_stream *stream;
     TAILQ_FOREACH(stream, list, link)
     {
-        if (stream->party == party) {
+        if (stream->party == party)
             stream->handler = nobody;
-        }
     }
 }
 
@@ -313,9 +289,8 @@ static struct sl_item *add_item(struct sl_stream *stream, enum sl_item_kind kind
         memset(item, 0, sizeof *item);
         item->kind = kind;
         item->len = len;
-        if (len > 0) {
+        if (len > 0)
             memcpy(item->data, data, len);
-        }
         item->data[len] = '\0';
         TAILQ_INSERT_TAIL(&stream->items, item, link);
         wake(stream);
@@ -338,15 +313,12 @@ void sl_stream_drop_item(struct sl_stream *stream)
 
 int sl_stream_write(struct sl_stream *stream, const void *data, size_t len)
 {
-    if (stream->input != SL_INPUT_OPEN || len > SL_STREAM_WINDOW - stream->unsent) {
+    if (stream->input != SL_INPUT_OPEN || len > SL_STREAM_WINDOW - stream->unsent)
         return SL_E_PROTOCOL;
-    }
-    if (len == 0) {
+    if (len == 0)
         return 0;
-    }
-    if (add_item(stream, SL_ITEM_DATA, data, len) == NULL) {
+    if (add_item(stream, SL_ITEM_DATA, data, len) == NULL)
         return SL_E_NOMEM;
-    }
     stream->unsent += len;
     return 0;
 }
@@ -368,18 +340,16 @@ void sl_stream_credit(struct sl_stream *stream, size_t len)
 
 void sl_stream_signal(struct sl_stream *stream, const char *name)
 {
-    if (stream->commands < COMMANDS_MAX && add_item(stream, SL_ITEM_SIGNAL, name, strnlen(name, 64)) != NULL) {
+    if (stream->commands < COMMANDS_MAX && add_item(stream, SL_ITEM_SIGNAL, name, strnlen(name, 64)) != NULL)
         stream->commands++;
-    }
 }
 
 void sl_stream_resize(struct sl_stream *stream, uint32_t cols, uint32_t rows, uint32_t width_px, uint32_t height_px)
 {
     struct sl_item *item = TAILQ_LAST(&stream->items, sl_item_list);
     if (item == NULL || item->kind != SL_ITEM_RESIZE) {
-        if (stream->commands >= COMMANDS_MAX || (item = add_item(stream, SL_ITEM_RESIZE, NULL, 0)) == NULL) {
+        if (stream->commands >= COMMANDS_MAX || (item = add_item(stream, SL_ITEM_RESIZE, NULL, 0)) == NULL)
             return;
-        }
         stream->commands++;
     }
     item->cols = cols;
@@ -422,9 +392,8 @@ uint64_t sl_stream_deadline(const struct sl_conn *conn)
 void sl_stream_start_over(struct sl_stream *stream)
 {
     struct sl_conn *conn = stream->conn;
-    if (stream->chan != NULL && conn->phase == SL_PHASE_READY) {
+    if (stream->chan != NULL && conn->phase == SL_PHASE_READY)
         sl_chan_give_up(stream->chan);
-    }
     stream->chan = NULL;
     stream->state = SL_STREAM_WAITING;
     stream->plan->env_at = 0;
@@ -456,9 +425,8 @@ static void end(struct sl_stream *stream, const struct sl_stream_result *result)
     stream->party->stream_count--;
     stream->party->sessions -= !sl_stream_is_forward(stream);
     stream->state = SL_STREAM_ENDED;
-    while (!TAILQ_EMPTY(&stream->items)) {
+    while (!TAILQ_EMPTY(&stream->items))
         sl_stream_drop_item(stream);
-    }
     stream->handler.on_end(stream->arg, result);
     sl_stream_plan_free(stream->plan);
     free(stream->where);
@@ -483,14 +451,12 @@ void sl_stream_cut(struct sl_party *party)
     struct sl_stream *stream, *next;
     for (stream = TAILQ_FIRST(&party->conn->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, link);
-        if (stream->party != party) {
+        if (stream->party != party)
             continue;
-        }
-        if (stream->state == SL_STREAM_DIALING) {
+        if (stream->state == SL_STREAM_DIALING)
             sl_chan_unask(stream->chan);
-        } else if (stream->chan != NULL) {
+        else if (stream->chan != NULL)
             sl_chan_close(stream->chan, stream->state < SL_STREAM_RUNNING);
-        }
         sl_stream_finish(stream, &result);
     }
 }

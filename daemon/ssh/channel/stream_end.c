@@ -45,9 +45,8 @@ void sl_stream_tell_open(struct sl_stream *stream)
         conn->answered = true;
         conn->owed |= SL_OWED_ANSWERED;
     }
-    if (stream->ending == SL_ENDING_NO) {
+    if (stream->ending == SL_ENDING_NO)
         stream->handler.on_open(stream->arg, 0, "");
-    }
 }
 
 void sl_stream_end_unknown(struct sl_stream *stream, const char *text)
@@ -65,9 +64,8 @@ void sl_stream_refuse(struct sl_stream *stream, int status, const char *text, bo
     }
     /* Even a connection that is closed from within on_open owes the on_end; its own clean-up then gives it. */
     stream->handler.on_open(stream->arg, status, text);
-    if (!sl_stream_is_over(stream)) {
+    if (!sl_stream_is_over(stream))
         sl_stream_end_unknown(stream, text);
-    }
 }
 
 /* What the server has said of the command's end by now. */
@@ -95,11 +93,10 @@ static void read_exit(struct sl_stream *stream, struct sl_stream_result *result,
 /* On a channel that the server has closed. */
 static void finish_closed(struct sl_stream *stream, struct sl_stream_result *result, char *signal, size_t signal_size)
 {
-    if (sl_stream_is_forward(stream)) {
+    if (sl_stream_is_forward(stream))
         *result = (struct sl_stream_result){.how = SL_RESULT_CLOSED, .text = ""};
-    } else {
+    else
         read_exit(stream, result, signal, signal_size);
-    }
 }
 
 void sl_stream_tell_exit(struct sl_stream *stream)
@@ -107,14 +104,12 @@ void sl_stream_tell_exit(struct sl_stream *stream)
     struct sl_stream_result result;
     char signal[SIGNAL_SIZE];
     if (stream->exit_told || stream->chan->exit == SL_EXIT_NONE || sl_stream_is_forward(stream) ||
-        stream->handler.on_exit == NULL) {
+        stream->handler.on_exit == NULL)
         return;
-    }
     stream->exit_told = true;
     read_exit(stream, &result, signal, sizeof signal);
-    if (result.how != SL_RESULT_UNKNOWN) {
+    if (result.how != SL_RESULT_UNKNOWN)
         stream->handler.on_exit(stream->arg, &result);
-    }
 }
 
 static void count_command(struct sl_stream *stream)
@@ -133,23 +128,20 @@ void sl_stream_run_finishing(struct sl_stream *stream)
     char signal[SIGNAL_SIZE];
     /* Latched before the channel is freed, and only worth something once the server has closed it. */
     bool closed = sl_chan_look(chan) == SL_END_CLOSE;
-    if (closed) {
+    if (closed)
         finish_closed(stream, &result, signal, sizeof signal);
-    }
     int r = sl_chan_step_close(chan);
-    if (r == SL_E_CONNECTION_LOST) {
+    if (r == SL_E_CONNECTION_LOST)
         return;
-    }
     if (r == 0) {
         stream->chan = NULL;
         count_command(stream);
-        if (!closed) {
+        if (!closed)
             sl_stream_end_unknown(stream, "the stream was closed");
-        } else if (!sl_party_goes_on(stream->party)) {
+        else if (!sl_party_goes_on(stream->party))
             sl_stream_end_unknown(stream, "the lease is over");
-        } else {
+        else
             sl_stream_finish(stream, &result);
-        }
     } else if (sl_stream_is_late(stream)) {
         sl_chan_close(chan, false);
         stream->chan = NULL;
@@ -169,9 +161,8 @@ void sl_stream_start_finishing(struct sl_stream *stream)
 /* What is under way goes first; then the next stage, if it is time for that. */
 static bool has_sent(struct sl_stream *stream)
 {
-    if (stream->urgent != NULL && sl_stream_send_signal(stream, stream->urgent)) {
+    if (stream->urgent != NULL && sl_stream_send_signal(stream, stream->urgent))
         stream->urgent = NULL;
-    }
     if (stream->ending == SL_ENDING_HANGUP && !stream->has_pty) {
         return (stream->input == SL_INPUT_ENDED || sl_stream_send_eof(stream)) && !sl_stream_is_over(stream) &&
                sl_stream_send_unread(stream);
@@ -194,9 +185,8 @@ void sl_stream_run_ending(struct sl_stream *stream)
 {
     const struct sl_target_conf *target = stream->conn->target;
     const struct sl_chan *chan = stream->chan;
-    if (!has_sent(stream)) {
+    if (!has_sent(stream))
         return;
-    }
     if (stream->ending == SL_ENDING_ASKED) {
         if (chan->end == SL_END_CLOSE || stream->kind == SL_SPEC_SUBSYSTEM || sl_stream_is_forward(stream) ||
             target->remote_cleanup == SL_CLEANUP_OFF) {

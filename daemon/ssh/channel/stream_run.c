@@ -35,9 +35,8 @@ static void run_input(struct sl_stream *stream)
     if (stream->sent_owed > 0 && !sl_stream_is_over(stream)) {
         size_t sent = stream->sent_owed;
         stream->sent_owed = 0;
-        if (stream->ending == SL_ENDING_NO) {
+        if (stream->ending == SL_ENDING_NO)
             stream->handler.on_sent(stream->arg, sent);
-        }
     }
 }
 
@@ -53,16 +52,14 @@ static void run_output(struct sl_stream *stream, int fd, size_t *budget)
         size_t len = drop || stream->credit > sizeof transport->scratch ? sizeof transport->scratch : stream->credit;
         /* libssh2 forgets what a window adjustment that could not go out was for unless asked for the same again. */
         len = chan->read_size != 0 ? chan->read_size : len;
-        if (len == 0) {
+        if (len == 0)
             return;
-        }
         ssize_t n = libssh2_channel_read_ex(chan->ch, fd, (char *)transport->scratch, len);
         if (n <= 0) {
-            if (n == LIBSSH2_ERROR_EAGAIN) {
+            if (n == LIBSSH2_ERROR_EAGAIN)
                 chan->read_size = len;
-            } else if (n < 0 && !sl_session_survives((int)n)) {
+            else if (n < 0 && !sl_session_survives((int)n))
                 sl_session_failed(stream->conn, (int)n);
-            }
             return;
         }
         chan->read_size = 0;
@@ -79,9 +76,8 @@ static void run_output(struct sl_stream *stream, int fd, size_t *budget)
 static bool has_output_ended(struct sl_stream *stream, size_t budget)
 {
     struct sl_chan *chan = stream->chan;
-    if (sl_chan_look(chan) < SL_END_EOF) {
+    if (sl_chan_look(chan) < SL_END_EOF)
         return false;
-    }
     bool dry = budget > 0 && (stream->credit > 0 || stream->ending != SL_ENDING_NO);
     if (libssh2_channel_eof(chan->ch) == 0 && dry) {
         /* What is left is extended data of a type that is not standard error's, and nobody's. */
@@ -95,29 +91,23 @@ static void run_running(struct sl_stream *stream)
     struct sl_chan *chan = stream->chan;
     size_t budget = TURN_BYTES;
     run_input(stream);
-    if (!sl_stream_is_over(stream) && stream->unread == SL_UNREAD_ASKED) {
+    if (!sl_stream_is_over(stream) && stream->unread == SL_UNREAD_ASKED)
         (void)sl_stream_send_unread(stream);
-    }
-    if (!sl_stream_is_over(stream)) {
+    if (!sl_stream_is_over(stream))
         run_output(stream, 0, &budget);
-    }
-    if (!sl_stream_is_over(stream)) {
+    if (!sl_stream_is_over(stream))
         run_output(stream, 1, &budget);
-    }
-    if (sl_stream_is_over(stream)) {
+    if (sl_stream_is_over(stream))
         return;
-    }
     bool output_ended = has_output_ended(stream, budget);
     if (output_ended && stream->output == SL_OUTPUT_OPEN) {
         stream->output = SL_OUTPUT_EOF_TOLD;
         stream->deadline_ms =
             stream->ending == SL_ENDING_NO ? sl_stream_in_ms(stream, LINGER_WAIT_MS) : stream->deadline_ms;
-        if (stream->ending == SL_ENDING_NO) {
+        if (stream->ending == SL_ENDING_NO)
             stream->handler.on_eof(stream->arg);
-        }
-        if (sl_stream_is_over(stream)) {
+        if (sl_stream_is_over(stream))
             return;
-        }
     }
     if (output_ended && chan->end == SL_END_CLOSE) {
         sl_stream_start_finishing(stream);
@@ -125,20 +115,18 @@ static void run_running(struct sl_stream *stream)
     }
     if (stream->ending == SL_ENDING_NO) {
         sl_stream_tell_exit(stream);
-        if (sl_stream_is_over(stream)) {
+        if (sl_stream_is_over(stream))
             return;
-        }
     }
     if (stream->ending != SL_ENDING_NO) {
         sl_stream_run_ending(stream);
     } else if (output_ended && sl_stream_is_late(stream)) {
         /* Some servers wait for the client's CLOSE once they have said how the command ended; others let a command go
          * on that has closed its output. */
-        if (chan->exit == SL_EXIT_STATUS_CAME) {
+        if (chan->exit == SL_EXIT_STATUS_CAME)
             sl_stream_start_finishing(stream);
-        } else {
+        else
             stream->deadline_ms = UINT64_MAX;
-        }
     }
 }
 
@@ -146,9 +134,8 @@ static void run_running(struct sl_stream *stream)
 static void leave_spent(struct sl_stream *stream)
 {
     const struct sl_party *party = stream->party;
-    if (sl_party_crowd(stream->party)) {
+    if (sl_party_crowd(stream->party))
         return;
-    }
     if (party->sessions > 1) {
         sl_stream_refuse(stream, SL_E_STREAM_LIMIT, "the server serves no more commands on this connection", false);
     } else {
@@ -187,9 +174,8 @@ static bool run_waiting(struct sl_stream *stream)
         sl_stream_end_unknown(stream, "the stream was closed before it was opened");
         return false;
     }
-    if (sl_party_is_frozen(stream->party)) {
+    if (sl_party_is_frozen(stream->party))
         return false;
-    }
     if (conn->serves != SL_SERVES_COMMANDS) {
         leave_spent(stream);
         return false;
@@ -198,9 +184,8 @@ static bool run_waiting(struct sl_stream *stream)
     if (stream->chan != NULL) {
         stream->state = SL_STREAM_SETUP;
         conn->turn = SL_TURN_MOVED;
-        if (stream->plan->command_len <= SL_REQUEST_MAX) {
+        if (stream->plan->command_len <= SL_REQUEST_MAX)
             return true;
-        }
         refuse_long(stream);
     } else if (sl_stream_is_late(stream)) {
         refuse_late(stream);
@@ -225,11 +210,10 @@ static bool run_dialing(struct sl_stream *stream)
         sl_forward_why(chan, stream->where, why, sizeof why);
         sl_chan_unask(chan);
         stream->chan = NULL;
-        if (stream->ending != SL_ENDING_NO) {
+        if (stream->ending != SL_ENDING_NO)
             sl_stream_end_unknown(stream, "the stream was closed before it was opened");
-        } else {
+        else
             sl_stream_refuse(stream, SL_E_STREAM_REFUSED, why, false);
-        }
     }
     return false;
 }
@@ -238,23 +222,18 @@ static bool run_dialing(struct sl_stream *stream)
 static void run(struct sl_stream *stream)
 {
     /* Each state may go over into the next in the same turn. */
-    if (stream->state == SL_STREAM_WAITING && !run_waiting(stream)) {
+    if (stream->state == SL_STREAM_WAITING && !run_waiting(stream))
         return;
-    }
-    if (stream->state == SL_STREAM_DIALING && !run_dialing(stream)) {
+    if (stream->state == SL_STREAM_DIALING && !run_dialing(stream))
         return;
-    }
-    if (stream->state == SL_STREAM_SETUP && (!sl_stream_check_setup(stream) || !sl_stream_run_setup(stream))) {
+    if (stream->state == SL_STREAM_SETUP && (!sl_stream_check_setup(stream) || !sl_stream_run_setup(stream)))
         return;
-    }
-    if (stream->state == SL_STREAM_STARTING && (!sl_stream_check_setup(stream) || !sl_stream_run_starting(stream))) {
+    if (stream->state == SL_STREAM_STARTING && (!sl_stream_check_setup(stream) || !sl_stream_run_starting(stream)))
         return;
-    }
-    if (stream->state == SL_STREAM_RUNNING) {
+    if (stream->state == SL_STREAM_RUNNING)
         run_running(stream);
-    } else if (stream->state == SL_STREAM_FINISHING) {
+    else if (stream->state == SL_STREAM_FINISHING)
         sl_stream_run_finishing(stream);
-    }
 }
 
 /* The server allows no more sessions: those that wait are refused in this turn, or go elsewhere. */
@@ -263,9 +242,8 @@ static void refuse_waiting(struct sl_conn *conn)
     struct sl_stream *stream;
     TAILQ_FOREACH(stream, &conn->streams, link)
     {
-        if (stream->state == SL_STREAM_WAITING && !sl_party_crowd(stream->party)) {
+        if (stream->state == SL_STREAM_WAITING && !sl_party_crowd(stream->party))
             stream->deadline_ms = 0;
-        }
     }
 }
 

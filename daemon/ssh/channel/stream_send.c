@@ -25,13 +25,11 @@ static bool is_done(struct sl_stream *stream, int r)
 static bool send_data(struct sl_stream *stream, struct sl_item *item)
 {
     while (item->at < item->len) {
-        if (stream->conn->out.len >= SL_IO_OUT_HIGH) {
+        if (stream->conn->out.len >= SL_IO_OUT_HIGH)
             return false;
-        }
         ssize_t n = libssh2_channel_write_ex(stream->chan->ch, 0, item->data + item->at, item->len - item->at);
-        if (n <= 0) {
+        if (n <= 0)
             return is_done(stream, n == 0 ? LIBSSH2_ERROR_EAGAIN : (int)n);
-        }
         item->at += (size_t)n;
         stream->unsent -= (size_t)n;
         stream->sent_owed += (size_t)n;
@@ -42,9 +40,8 @@ static bool send_data(struct sl_stream *stream, struct sl_item *item)
 bool sl_stream_send_eof(struct sl_stream *stream)
 {
     int r = libssh2_channel_send_eof(stream->chan->ch);
-    if (r == 0) {
+    if (r == 0)
         stream->input = SL_INPUT_ENDED;
-    }
     return is_done(stream, r);
 }
 
@@ -57,9 +54,8 @@ bool sl_stream_can_say_unread(const struct sl_stream *stream)
 
 bool sl_stream_unread(struct sl_stream *stream)
 {
-    if (stream->unread != SL_UNREAD_NO || stream->state != SL_STREAM_RUNNING || !sl_stream_can_say_unread(stream)) {
+    if (stream->unread != SL_UNREAD_NO || stream->state != SL_STREAM_RUNNING || !sl_stream_can_say_unread(stream))
         return false;
-    }
     stream->unread = SL_UNREAD_ASKED;
     sl_conn_schedule(stream->conn);
     return true;
@@ -67,14 +63,12 @@ bool sl_stream_unread(struct sl_stream *stream)
 
 bool sl_stream_send_unread(struct sl_stream *stream)
 {
-    if (!sl_stream_can_say_unread(stream)) {
+    if (!sl_stream_can_say_unread(stream))
         return true;
-    }
 #if SL_LIBSSH2_SENDS_EOW
     int r = libssh2_channel_eow(stream->chan->ch);
-    if (!is_done(stream, r)) {
+    if (!is_done(stream, r))
         return false;
-    }
 #endif
     stream->unread = SL_UNREAD_SAID;
     return true;
@@ -125,11 +119,9 @@ void sl_stream_send_input(struct sl_stream *stream)
     bool drop = stream->chan->end == SL_END_CLOSE || stream->ending != SL_ENDING_NO;
     struct sl_item *item;
     while ((item = TAILQ_FIRST(&stream->items)) != NULL && (drop || send_item(stream, item)) &&
-           stream->conn->phase == SL_PHASE_READY) {
+           stream->conn->phase == SL_PHASE_READY)
         sl_stream_drop_item(stream);
-    }
     if (stream->conn->phase == SL_PHASE_READY && item != NULL && item->kind == SL_ITEM_DATA && stream->commands > 0 &&
-        libssh2_channel_window_write_ex(stream->chan->ch, NULL) == 0) {
+        libssh2_channel_window_write_ex(stream->chan->ch, NULL) == 0)
         send_blocked_signal(stream);
-    }
 }

@@ -20,9 +20,8 @@
 /* libssh2's answer to a request of the set-up: 0, SL_E_AGAIN, SL_E_STREAM_REFUSED, or the connection has died. */
 static int setup_result(struct sl_stream *stream, int r)
 {
-    if (r == LIBSSH2_ERROR_EAGAIN) {
+    if (r == LIBSSH2_ERROR_EAGAIN)
         return SL_E_AGAIN;
-    }
     if (!sl_session_survives(r)) {
         sl_session_failed(stream->conn, r);
         return SL_E_CONNECTION_LOST;
@@ -37,9 +36,8 @@ static int step_env(struct sl_stream *stream)
     struct sl_stream_plan *plan = stream->plan;
     while (plan->env_at < plan->env_count) {
         int r = sl_env_settle(stream->chan, plan->env[2 * plan->env_at], plan->env[2 * plan->env_at + 1]);
-        if (r != 0) {
+        if (r != 0)
             return r;
-        }
         plan->env_at++;
     }
     return 0;
@@ -64,9 +62,8 @@ static bool may_follow(const struct sl_stream *stream)
 static int step_pty(struct sl_stream *stream)
 {
     struct sl_stream_plan *plan = stream->plan;
-    if (plan->term == NULL) {
+    if (plan->term == NULL)
         return 0;
-    }
     return setup_result(stream, libssh2_channel_request_pty_ex(stream->chan->ch, plan->term,
                                     (unsigned)strlen(plan->term), (const char *)plan->modes, (unsigned)plan->modes_len,
                                     (int)plan->cols, (int)plan->rows, (int)plan->width_px, (int)plan->height_px));
@@ -80,9 +77,8 @@ static int step_start(struct sl_stream *stream)
     const char *name = request[stream->kind];
     int r = setup_result(stream, libssh2_channel_process_startup(stream->chan->ch, name, (unsigned)strlen(name),
                                      plan->command, (unsigned)plan->command_len));
-    if (r == SL_E_STREAM_REFUSED && sl_env_unswap(stream->chan, stream->conn->witness.answer)) {
+    if (r == SL_E_STREAM_REFUSED && sl_env_unswap(stream->chan, stream->conn->witness.answer))
         return 0;
-    }
     return r;
 }
 
@@ -97,9 +93,8 @@ static void remember_cookie(struct sl_stream *stream)
         char cookie[SL_COOKIE_SIZE];
         sl_party_mark(party, sl_chan_cookie(conn, chan->mark, cookie));
     }
-    if (party->started_here++ == 0) {
+    if (party->started_here++ == 0)
         party->started_ms = sl_conn_now(conn);
-    }
     party->started++;
 }
 
@@ -118,39 +113,33 @@ bool sl_stream_run_setup(struct sl_stream *stream)
 {
     struct sl_stream_plan *plan = stream->plan;
     int r = collect_env(stream);
-    if (r == SL_E_CONNECTION_LOST) {
+    if (r == SL_E_CONNECTION_LOST)
         return false;
-    }
     if (r == SL_E_STREAM_REFUSED || sl_chan_look(stream->chan) != SL_END_NONE) {
         sl_stream_start_over(stream);
         return false;
     }
-    if (r == SL_E_AGAIN && !may_follow(stream)) {
+    if (r == SL_E_AGAIN && !may_follow(stream))
         return true;
-    }
     if (plan->step != SL_STEP_DONE) {
-        if (plan->term != NULL && plan->step == SL_STEP_ENV) {
+        if (plan->term != NULL && plan->step == SL_STEP_ENV)
             plan->step = SL_STEP_PTY;
-        }
         /* The command must not run where its terminal was refused. */
         r = step_pty(stream);
         if (r == SL_E_STREAM_REFUSED) {
             sl_stream_refuse(stream, SL_E_STREAM_REFUSED, "the server refuses a terminal", false);
             return false;
         }
-        if (r != 0) {
+        if (r != 0)
             return r == SL_E_AGAIN;
-        }
         plan->step = SL_STEP_DONE;
     }
-    if (stream->ending != SL_ENDING_NO) {
+    if (stream->ending != SL_ENDING_NO)
         return drop_unsent(stream);
-    }
     remember_cookie(stream);
     stream->state = SL_STREAM_STARTING;
-    if (plan->command_len > SL_REQUEST_LONG) {
+    if (plan->command_len > SL_REQUEST_LONG)
         stream->conn->long_command = plan->command_len;
-    }
     return true;
 }
 
@@ -178,9 +167,8 @@ static bool try_elsewhere(struct sl_stream *stream)
     struct sl_conn *conn = stream->conn;
     struct sl_party *party = stream->party;
     if (stream->kind != SL_SPEC_EXEC || conn->commands == 0 || party->refused_after > 0 ||
-        stream->ending != SL_ENDING_NO) {
+        stream->ending != SL_ENDING_NO)
         return false;
-    }
     enum sl_stream_state before = stream->state;
     enum sl_serves served = conn->serves;
     stream->state = SL_STREAM_WAITING;
@@ -205,9 +193,8 @@ static void was_started(struct sl_stream *stream)
         party->unmarked_here++;
     }
     if (party->refused_after > 0 && sl_compat_is(conn->compat, conn->compat_number) &&
-        sl_compat_saw_end(conn->compat, party->refused_after, sl_conn_now(conn))) {
+        sl_compat_saw_end(conn->compat, party->refused_after, sl_conn_now(conn)))
         sl_conn_learned(conn);
-    }
     party->refused_after = 0;
     stream->has_pty = stream->plan->term != NULL;
     sl_stream_plan_free(stream->plan);
@@ -221,9 +208,8 @@ bool sl_stream_run_starting(struct sl_stream *stream)
 {
     struct sl_chan *chan = stream->chan;
     int r = collect_env(stream);
-    if (r == SL_E_CONNECTION_LOST) {
+    if (r == SL_E_CONNECTION_LOST)
         return false;
-    }
     /* The channel's end comes behind all answers: one that has not come by then does not come. */
     bool missing = r == SL_E_STREAM_REFUSED;
     r = missing || r == 0 || may_follow(stream) ? step_start(stream) : SL_E_AGAIN;
@@ -241,9 +227,8 @@ bool sl_stream_run_starting(struct sl_stream *stream)
         sl_stream_send_input(stream);
         return !sl_stream_is_over(stream);
     }
-    if (r == SL_E_CONNECTION_LOST) {
+    if (r == SL_E_CONNECTION_LOST)
         return false;
-    }
     /* Answered, or the command has ended already without one: what it said is there to be read. */
     stream->conn->long_command = 0;
     was_started(stream);
@@ -252,12 +237,10 @@ bool sl_stream_run_starting(struct sl_stream *stream)
 
 bool sl_stream_check_setup(struct sl_stream *stream)
 {
-    if (stream->ending == SL_ENDING_ASKED && stream->deadline_ms > sl_stream_in_ms(stream, UNWANTED_MS)) {
+    if (stream->ending == SL_ENDING_ASKED && stream->deadline_ms > sl_stream_in_ms(stream, UNWANTED_MS))
         stream->deadline_ms = sl_stream_in_ms(stream, UNWANTED_MS);
-    }
-    if (!sl_stream_is_late(stream)) {
+    if (!sl_stream_is_late(stream))
         return true;
-    }
     if (stream->state == SL_STREAM_STARTING && stream->chan->cookie != SL_COOKIE_ACCEPTED) {
         stream->party->cookies_refused++; /* should it run after all, a sweep would not find it */
         stream->party->unmarked_here++;

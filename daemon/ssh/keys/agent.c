@@ -31,9 +31,8 @@ static void fail(struct sl_agent *agent, const char *what)
 {
     agent->state = SL_AGENT_FAILED;
     snprintf(agent->error, sizeof agent->error, "%s", what);
-    if (agent->fn != NULL) {
+    if (agent->fn != NULL)
         agent->fn(agent->arg);
-    }
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
@@ -54,34 +53,30 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     (void)buf;
     struct sl_agent *agent = stream->data;
-    if (agent->state == SL_AGENT_FAILED || n == 0) {
+    if (agent->state == SL_AGENT_FAILED || n == 0)
         return;
-    }
     if (n < 0) {
         fail(agent, n == UV_EOF ? "the agent closed the connection" : uv_strerror((int)n));
         return;
     }
     sl_buf_commit(&agent->in, (size_t)n);
-    if (agent->in.len < 4) {
+    if (agent->in.len < 4)
         return;
-    }
     uint32_t len = announced(agent);
     if (len == 0 || len > SL_AGENT_MESSAGE_MAX || agent->in.len > 4 + (size_t)len || agent->state != SL_AGENT_BUSY) {
         fail(agent, "the agent's answer makes no sense");
     } else if (agent->in.len == 4 + (size_t)len) {
         agent->state = SL_AGENT_IDLE;
-        if (agent->fn != NULL) {
+        if (agent->fn != NULL)
             agent->fn(agent->arg);
-        }
     }
 }
 
 static void on_connect(uv_connect_t *req, int status)
 {
     struct sl_agent *agent = req->data;
-    if (status == UV_ECANCELED) {
+    if (status == UV_ECANCELED)
         return;
-    }
     if (status != 0) {
         /* EAGAIN: its queue of connections is full. */
         agent->shortage = status == UV_EAGAIN ? SL_E_LIMIT : sl_file_shortage(-status);
@@ -89,19 +84,17 @@ static void on_connect(uv_connect_t *req, int status)
         return;
     }
     agent->state = SL_AGENT_IDLE;
-    if (uv_read_start((uv_stream_t *)&agent->pipe, on_alloc, on_read) != 0) {
+    if (uv_read_start((uv_stream_t *)&agent->pipe, on_alloc, on_read) != 0)
         fail(agent, "cannot read from it");
-    } else if (agent->fn != NULL) {
+    else if (agent->fn != NULL)
         agent->fn(agent->arg);
-    }
 }
 
 int sl_agent_open(uv_loop_t *loop, const char *path, sl_agent_fn fn, void *arg, struct sl_agent **ret_agent)
 {
     struct sl_agent *agent = calloc(1, sizeof *agent);
-    if (agent == NULL) {
+    if (agent == NULL)
         return SL_E_NOMEM;
-    }
     agent->fn = fn;
     agent->arg = arg;
     agent->state = SL_AGENT_CONNECTING;
@@ -155,9 +148,8 @@ static void on_written(uv_write_t *req, int status)
 {
     struct message *message = (struct message *)req;
     /* The write comes back cancelled, before the handle's close callback, when the agent was closed. */
-    if (status < 0 && status != UV_ECANCELED && message->agent->state != SL_AGENT_FAILED) {
+    if (status < 0 && status != UV_ECANCELED && message->agent->state != SL_AGENT_FAILED)
         fail(message->agent, uv_strerror(status));
-    }
     free(message);
 }
 

@@ -31,15 +31,13 @@ int sl_agent_get_list(struct sl_bytes answer, struct sl_agent_key *ret_key, size
     uint8_t type;
     uint32_t count;
     sl_reader_init(&r, answer.data, answer.len);
-    if (sl_get_u8(&r, &type) != 0 || type != AGENT_IDENTITIES_ANSWER || sl_get_u32(&r, &count) != 0) {
+    if (sl_get_u8(&r, &type) != 0 || type != AGENT_IDENTITIES_ANSWER || sl_get_u32(&r, &count) != 0)
         return SL_E_PROTOCOL;
-    }
     size_t taken = 0;
     for (uint32_t i = 0; i < count && taken < SL_AGENT_KEYS_MAX; i++) {
         struct sl_agent_key key;
-        if (sl_get_string(&r, &key.blob) != 0 || sl_get_string(&r, &key.comment) != 0) {
+        if (sl_get_string(&r, &key.blob) != 0 || sl_get_string(&r, &key.comment) != 0)
             return SL_E_PROTOCOL;
-        }
         ret_key[taken++] = key;
     }
     *ret_count = taken;
@@ -58,27 +56,22 @@ int sl_agent_get_signature(struct sl_bytes answer, struct sl_bytes *ret_algorith
     struct sl_bytes signature, algorithm, raw;
     uint8_t type;
     sl_reader_init(&r, answer.data, answer.len);
-    if (sl_get_u8(&r, &type) != 0) {
+    if (sl_get_u8(&r, &type) != 0)
         return SL_E_PROTOCOL;
-    }
-    if (type == AGENT_FAILURE) {
+    if (type == AGENT_FAILURE)
         return SL_E_CREDENTIALS;
-    }
-    if (type != AGENT_SIGN_RESPONSE || sl_get_string(&r, &signature) != 0) {
+    if (type != AGENT_SIGN_RESPONSE || sl_get_string(&r, &signature) != 0)
         return SL_E_PROTOCOL;
-    }
     sl_reader_init(&inner, signature.data, signature.len);
-    if (sl_get_string(&inner, &algorithm) != 0) {
+    if (sl_get_string(&inner, &algorithm) != 0)
         return SL_E_PROTOCOL;
-    }
     if (starts_with(algorithm, "sk-")) {
         *ret_algorithm = algorithm;
         *ret_signature = (struct sl_bytes){inner.data + inner.at, sl_reader_left(&inner)};
         return 0;
     }
-    if (sl_get_string(&inner, &raw) != 0) {
+    if (sl_get_string(&inner, &raw) != 0)
         return SL_E_PROTOCOL;
-    }
     *ret_algorithm = algorithm;
     *ret_signature = raw;
     return 0;
@@ -93,9 +86,8 @@ int sl_agent_get_algorithm(struct sl_bytes to_sign, struct sl_bytes *ret_algorit
     sl_reader_init(&r, to_sign.data, to_sign.len);
     if (sl_get_string(&r, &session) != 0 || sl_get_u8(&r, &type) != 0 || sl_get_string(&r, &user) != 0 ||
         sl_get_string(&r, &service) != 0 || sl_get_string(&r, &method) != 0 || sl_get_bool(&r, &with_signature) != 0 ||
-        sl_get_string(&r, &algorithm) != 0) {
+        sl_get_string(&r, &algorithm) != 0)
         return SL_E_PROTOCOL;
-    }
     *ret_algorithm = algorithm;
     return 0;
 }
@@ -116,9 +108,8 @@ bool sl_agent_is_signed_with(struct sl_bytes signature_algorithm, struct sl_byte
         algorithm.len -= tail;
         size_t plain = algorithm.len;
         if (starts_with(algorithm, "sk-") && signature_algorithm.len == plain + 12 &&
-            memcmp(signature_algorithm.data + plain, "@openssh.com", 12) == 0) {
+            memcmp(signature_algorithm.data + plain, "@openssh.com", 12) == 0)
             signature_algorithm.len = plain;
-        }
     }
     return signature_algorithm.len == algorithm.len &&
            memcmp(signature_algorithm.data, algorithm.data, algorithm.len) == 0;

@@ -47,9 +47,8 @@ const char *sl_algorithms_default(enum sl_algorithm_kind kind)
 
 bool sl_name_list_next(const char **list, const char **ret_name, size_t *ret_len)
 {
-    while (**list == ',') {
+    while (**list == ',')
         (*list)++;
-    }
     *ret_name = *list;
     *ret_len = strcspn(*list, ",");
     *list += *ret_len;
@@ -60,11 +59,9 @@ bool sl_name_list_has(const char *list, const char *name, size_t name_len)
 {
     const char *item;
     size_t len;
-    while (sl_name_list_next(&list, &item, &len)) {
-        if (len == name_len && memcmp(item, name, len) == 0) {
+    while (sl_name_list_next(&list, &item, &len))
+        if (len == name_len && memcmp(item, name, len) == 0)
             return true;
-        }
-    }
     return false;
 }
 
@@ -98,9 +95,8 @@ static bool is_known(const struct sl_known_keys *known, const char *name, size_t
     for (size_t i = 0; i < known->count; i++) {
         const char *type = known->item[i].type;
         if (!known->item[i].revoked &&
-            (is_rsa(name, len) ? strcmp(type, "ssh-rsa") == 0 : strlen(type) == len && memcmp(type, name, len) == 0)) {
+            (is_rsa(name, len) ? strcmp(type, "ssh-rsa") == 0 : strlen(type) == len && memcmp(type, name, len) == 0))
             return true;
-        }
     }
     return false;
 }
@@ -108,9 +104,8 @@ static bool is_known(const struct sl_known_keys *known, const char *name, size_t
 static void append(char *list, const char *name, size_t len)
 {
     char *at = list + strlen(list);
-    if (at != list) {
+    if (at != list)
         *at++ = ',';
-    }
     memcpy(at, name, len);
     at[len] = '\0';
 }
@@ -120,18 +115,15 @@ char *sl_algorithms_offer(
 {
     const struct sl_algorithm_choice *choice = &target->algorithms[kind];
     const char *from = choice->names != NULL ? choice->names : sl_algorithms_default(kind);
-    if (kind != SL_ALGORITHM_HOST_KEY || choice->in_order) {
+    if (kind != SL_ALGORITHM_HOST_KEY || choice->in_order)
         return strdup(from);
-    }
     char *list = calloc(1, strlen(from) + 1);
     for (int want = 1; want >= 0 && list != NULL; want--) {
         const char *at = from, *name;
         size_t len;
-        while (sl_name_list_next(&at, &name, &len)) {
-            if (is_known(known, name, len) == (want == 1)) {
+        while (sl_name_list_next(&at, &name, &len))
+            if (is_known(known, name, len) == (want == 1))
                 append(list, name, len);
-            }
-        }
     }
     return list;
 }
@@ -144,18 +136,15 @@ bool sl_algorithms_needs_no_mac(const char *cipher, size_t len)
 bool sl_algorithms_put_first_without_mac(char *ciphers)
 {
     char *from = strdup(ciphers);
-    if (from == NULL) {
+    if (from == NULL)
         return false;
-    }
     ciphers[0] = '\0';
     for (int want = 1; want >= 0; want--) {
         const char *at = from, *name;
         size_t len;
-        while (sl_name_list_next(&at, &name, &len)) {
-            if (sl_algorithms_needs_no_mac(name, len) == (want == 1)) {
+        while (sl_name_list_next(&at, &name, &len))
+            if (sl_algorithms_needs_no_mac(name, len) == (want == 1))
                 append(ciphers, name, len);
-            }
-        }
     }
     free(from);
     return true;
@@ -177,9 +166,8 @@ char *sl_algorithms_rsa_signatures(const struct sl_target_conf *target)
     size_t len;
     while (list != NULL && sl_name_list_next(&at, &name, &len)) {
         len = bare_len(name, len);
-        if (is_rsa(name, len) && !sl_name_list_has(list, name, len)) {
+        if (is_rsa(name, len) && !sl_name_list_has(list, name, len))
             append(list, name, len);
-        }
     }
     return list;
 }
@@ -189,16 +177,14 @@ bool sl_algorithms_accept_key(const struct sl_target_conf *target, const char *t
     const char *at = target->algorithms[SL_ALGORITHM_PUBKEY].names, *name;
     size_t len, bare = bare_len(type, type_len);
     bool rsa = bare == 7 && memcmp(type, "ssh-rsa", bare) == 0;
-    if (at == NULL) {
+    if (at == NULL)
         return true;
-    }
     while (sl_name_list_next(&at, &name, &len)) {
         size_t name_bare = bare_len(name, len);
         bool same = rsa ? is_rsa(name, name_bare) && (name_bare == len) == (bare == type_len)
                         : len == type_len && memcmp(name, type, len) == 0;
-        if (same) {
+        if (same)
             return true;
-        }
     }
     return false;
 }

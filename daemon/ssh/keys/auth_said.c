@@ -9,11 +9,9 @@
 
 static bool is_name_list(struct sl_bytes text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] <= ' ' || text.data[i] >= 0x7f) {
+    for (size_t i = 0; i < text.len; i++)
+        if (text.data[i] <= ' ' || text.data[i] >= 0x7f)
             return false;
-        }
-    }
     return true;
 }
 
@@ -23,9 +21,8 @@ static void keep(char *out, size_t size, struct sl_bytes list)
     size_t len = list.len;
     if (len >= size) {
         len = size - 1;
-        while (len > 0 && list.data[len] != ',') {
+        while (len > 0 && list.data[len] != ',')
             len--;
-        }
     }
     memcpy(out, list.data, len);
     out[len] = '\0';
@@ -48,9 +45,8 @@ static void look_extensions(struct sl_auth_said *said, struct sl_reader *r)
 {
     struct sl_bytes name, value;
     uint32_t count;
-    if (sl_get_u32(r, &count) != 0 || count > 64) {
+    if (sl_get_u32(r, &count) != 0 || count > 64)
         return;
-    }
     for (uint32_t i = 0; i < count && sl_get_string(r, &name) == 0 && sl_get_string(r, &value) == 0; i++) {
         if (name.len == 15 && memcmp(name.data, "server-sig-algs", 15) == 0 && is_name_list(value)) {
             said->names_sig_algs = true;
@@ -64,12 +60,10 @@ void sl_auth_said_look(struct sl_auth_said *said, const uint8_t *mem, size_t len
     struct sl_reader r;
     uint8_t type;
     sl_reader_init(&r, mem, len);
-    if (sl_get_u8(&r, &type) != 0) {
+    if (sl_get_u8(&r, &type) != 0)
         return;
-    }
-    if (type == MSG_USERAUTH_FAILURE) {
+    if (type == MSG_USERAUTH_FAILURE)
         look_failure(said, &r);
-    } else if (type == MSG_EXT_INFO) {
+    else if (type == MSG_EXT_INFO)
         look_extensions(said, &r);
-    }
 }

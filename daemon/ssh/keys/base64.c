@@ -9,39 +9,33 @@ static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 
 static int value_of(char c)
 {
-    if (c >= 'A' && c <= 'Z') {
+    if (c >= 'A' && c <= 'Z')
         return c - 'A';
-    }
-    if (c >= 'a' && c <= 'z') {
+    if (c >= 'a' && c <= 'z')
         return c - 'a' + 26;
-    }
-    if (c >= '0' && c <= '9') {
+    if (c >= '0' && c <= '9')
         return c - '0' + 52;
-    }
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
 int sl_base64_decode(const char *text, size_t len, uint8_t **ret_data, size_t *ret_len)
 {
     uint8_t *data = malloc(len / 4 * 3 + 3);
-    if (data == NULL) {
+    if (data == NULL)
         return SL_E_NOMEM;
-    }
     uint32_t bits = 0;
     size_t digits = 0, padding = 0, at = 0;
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
-        if (c == '\n' || c == '\r' || c == ' ' || c == '\t') {
+        if (c == '\n' || c == '\r' || c == ' ' || c == '\t')
             continue;
-        }
         if (c == '=') {
             padding++;
             continue;
         }
         int value = value_of(c);
-        if (value < 0 || padding > 0) {
+        if (value < 0 || padding > 0)
             goto err_data;
-        }
         bits = bits << 6 | (uint32_t)value;
         if (++digits % 4 == 0) {
             data[at++] = (uint8_t)(bits >> 16);
@@ -49,9 +43,8 @@ int sl_base64_decode(const char *text, size_t len, uint8_t **ret_data, size_t *r
             data[at++] = (uint8_t)bits;
         }
     }
-    if (padding > 2 || digits % 4 == 1) {
+    if (padding > 2 || digits % 4 == 1)
         goto err_data;
-    }
     if (digits % 4 == 2) {
         data[at++] = (uint8_t)(bits >> 4);
     } else if (digits % 4 == 3) {
@@ -70,9 +63,8 @@ err_data:
 char *sl_base64_encode(const uint8_t *data, size_t len)
 {
     char *text = malloc((len + 2) / 3 * 4 + 1);
-    if (text == NULL) {
+    if (text == NULL)
         return NULL;
-    }
     size_t at = 0;
     for (size_t i = 0; i < len; i += 3) {
         size_t n = len - i < 3 ? len - i : 3;

@@ -11,9 +11,8 @@
 static void add(uint64_t *hash, const void *data, size_t len)
 {
     const uint8_t *byte = data;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         *hash = (*hash ^ byte[i]) * UINT64_C(0x100000001b3);
-    }
 }
 
 static void add_number(uint64_t *hash, uint64_t number)
@@ -72,11 +71,10 @@ void sl_basis_of_files(const struct sl_target_conf *target, struct sl_basis *bas
         const struct sl_identity *identity = &target->identity[i];
         add_file(&keys, identity->file);
         add_file_beside(&keys, identity->file, ".pub");
-        if (identity->certificate_file != NULL) {
+        if (identity->certificate_file != NULL)
             add_file(&keys, identity->certificate_file);
-        } else {
+        else
             add_file_beside(&keys, identity->file, "-cert.pub");
-        }
     }
     add_secret(&keys, &target->passphrase);
     add_secret(&password, &target->password);
@@ -95,9 +93,8 @@ uint64_t sl_basis_of_line(const struct sl_known_key *key)
 uint64_t sl_basis_of_lines(const struct sl_known_keys *keys)
 {
     uint64_t sum = HASH_BEGIN + (keys->authority_file != NULL);
-    for (size_t i = 0; i < keys->count; i++) {
+    for (size_t i = 0; i < keys->count; i++)
         sum += sl_basis_of_line(&keys->item[i]);
-    }
     return finished(sum);
 }
 

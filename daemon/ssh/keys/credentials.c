@@ -33,9 +33,8 @@ static bool is_accepted(struct sl_credentials *c, const struct sl_target_conf *t
     const char *type;
     size_t len;
     if (item->blob == NULL || sl_key_blob_type(item->blob, item->blob_len, &type, &len) != 0 ||
-        sl_algorithms_accept_key(target, type, len)) {
+        sl_algorithms_accept_key(target, type, len))
         return true;
-    }
     sl_credentials_note_trouble(c, "%s: pubkey_accepted_algorithms has nothing for %.*s", item->path, (int)len, type);
     return false;
 }
@@ -47,13 +46,11 @@ static int add(struct sl_credentials *c, const struct sl_target_conf *target, co
     struct sl_credential found = {
         .path = strdup(path), .private_key = *key, .public_line = line, .encrypted = encrypted};
     struct sl_credential *item = realloc(c->item, (c->count + 1) * sizeof *item);
-    if (item != NULL) {
+    if (item != NULL)
         c->item = item;
-    }
     int r = found.path != NULL && item != NULL ? 0 : SL_E_NOMEM;
-    if (r == 0 && line != NULL) {
+    if (r == 0 && line != NULL)
         r = sl_key_public_blob(line, strlen(line), &found.blob, &found.blob_len) == SL_E_NOMEM ? SL_E_NOMEM : 0;
-    }
     if (r != 0 || !is_accepted(c, target, &found)) {
         free(found.path);
         sl_file_free(&found.private_key);
@@ -68,9 +65,8 @@ static int add(struct sl_credentials *c, const struct sl_target_conf *target, co
 static int copy_file(const struct sl_file *from, struct sl_file *ret_copy)
 {
     struct sl_file copy = {.data = malloc(from->len + 1), .len = from->len};
-    if (copy.data == NULL) {
+    if (copy.data == NULL)
         return SL_E_NOMEM;
-    }
     memcpy(copy.data, from->data, from->len + 1);
     *ret_copy = copy;
     return 0;
@@ -79,9 +75,8 @@ static int copy_file(const struct sl_file *from, struct sl_file *ret_copy)
 static void note_unread(struct sl_credentials *c, const char *path, int error)
 {
     sl_credentials_note_trouble(c, "%s: %s", path, strerror(error));
-    if (c->shortage == 0) {
+    if (c->shortage == 0)
         c->shortage = sl_file_shortage(error);
-    }
 }
 
 /* The first line of FILE.suffix, or NULL; a certificate that was asked for by name must be there. */
@@ -89,9 +84,8 @@ static char *read_public(struct sl_credentials *c, const char *path, const char 
 {
     char *name = NULL, *line = NULL;
     struct sl_file file;
-    if (asprintf(&name, "%s%s", path, suffix) < 0) {
+    if (asprintf(&name, "%s%s", path, suffix) < 0)
         return NULL;
-    }
     int error = sl_file_read(name, KEY_MAX, &file);
     if (error == 0) {
         uint8_t *blob;
@@ -140,15 +134,13 @@ static int load_identity(
     if (certificate != NULL) {
         struct sl_file copy;
         r = copy_file(&key, &copy);
-        if (r == 0) {
+        if (r == 0)
             r = add(c, target, identity->file, &copy, certificate, encrypted);
-        } else {
+        else
             free(certificate);
-        }
     }
-    if (r == 0) {
+    if (r == 0)
         return add(c, target, identity->file, &key, public_line, encrypted);
-    }
     sl_file_free(&key);
     free(public_line);
     return r;
@@ -169,16 +161,13 @@ static int load_secret(struct sl_credentials *c, const struct sl_secret *secret,
 int sl_credentials_load(const struct sl_target_conf *target, struct sl_credentials **ret_credentials)
 {
     struct sl_credentials *c = calloc(1, sizeof *c);
-    if (c == NULL) {
+    if (c == NULL)
         return SL_E_NOMEM;
-    }
     int r = load_secret(c, &target->passphrase, &c->passphrase);
-    for (size_t i = 0; r == 0 && i < target->identity_count; i++) {
+    for (size_t i = 0; r == 0 && i < target->identity_count; i++)
         r = load_identity(c, target, &target->identity[i]);
-    }
-    if (r == 0) {
+    if (r == 0)
         r = load_secret(c, &target->password, &c->password);
-    }
     if (r != 0) {
         sl_credentials_free(c);
         return r;

@@ -16,9 +16,8 @@ int sl_file_read(const char *path, size_t max, struct sl_file *ret_file)
 {
     /* Non-blocking, for a FIFO nobody writes to would hold the worker for ever. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0) {
+    if (fd < 0)
         return errno;
-    }
     struct stat st;
     int error = 0;
     struct sl_file file = {0};
@@ -42,25 +41,22 @@ int sl_file_read(const char *path, size_t max, struct sl_file *ret_file)
     }
     while (file.len < cap) {
         ssize_t n = read(fd, file.data + file.len, cap - file.len);
-        if (n < 0 && errno == EINTR) {
+        if (n < 0 && errno == EINTR)
             continue;
-        }
         if (n < 0) {
             error = errno;
             goto out;
         }
-        if (n == 0) {
+        if (n == 0)
             break;
-        }
         file.len += (size_t)n;
     }
     file.data[file.len] = '\0';
     *ret_file = file;
     file.data = NULL;
 out:
-    if (file.data != NULL) {
+    if (file.data != NULL)
         sl_file_free(&file);
-    }
     close(fd);
     return error;
 }

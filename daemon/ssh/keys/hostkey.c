@@ -56,13 +56,11 @@ struct sl_hostkey {
 static void dispose(void *data)
 {
     struct work *work = data;
-    if (work == NULL) {
+    if (work == NULL)
         return;
-    }
     sl_known_name_fini(&work->name);
-    for (size_t i = 0; i < work->file_count; i++) {
+    for (size_t i = 0; i < work->file_count; i++)
         free(work->file[i]);
-    }
     free(work->file);
     sl_known_keys_fini(&work->keys);
     free(work->trouble);
@@ -76,14 +74,12 @@ static struct work *new_work(const struct sl_target_conf *target)
     struct work *work = calloc(1, sizeof *work);
     size_t count = target->known_hosts.count;
     if (work == NULL || sl_known_name_init(&work->name, target->host, target->port, target->host_key_alias) != 0 ||
-        (work->file = calloc(count + 1, sizeof *work->file)) == NULL) {
+        (work->file = calloc(count + 1, sizeof *work->file)) == NULL)
         goto err_work;
-    }
     for (; work->file_count < count; work->file_count++) {
         work->file[work->file_count] = strdup(target->known_hosts.item[work->file_count]);
-        if (work->file[work->file_count] == NULL) {
+        if (work->file[work->file_count] == NULL)
             goto err_work;
-        }
     }
     return work;
 
@@ -96,9 +92,8 @@ err_work:
 static void note(char **trouble, const char *file, int error)
 {
     const char *why = error == EWOULDBLOCK ? "locked by another program" : strerror(error);
-    if (*trouble == NULL && asprintf(trouble, "%s: %s", file, why) < 0) {
+    if (*trouble == NULL && asprintf(trouble, "%s: %s", file, why) < 0)
         *trouble = NULL;
-    }
 }
 
 /* --- in a worker --- */
@@ -108,36 +103,31 @@ static void scan_file(struct work *work, const char *file)
     struct sl_file content;
     int error = sl_file_read(file, KNOWN_HOSTS_MAX, &content);
     if (error != 0) {
-        if (error != ENOENT) {
+        if (error != ENOENT)
             note(&work->trouble, file, error);
-        }
         /* What the file says of the host is not known then, and that is not the same as nothing. */
-        if (work->status == 0) {
+        if (work->status == 0)
             work->status = sl_file_shortage(error);
-        }
         return;
     }
-    if (sl_known_keys_scan(&work->keys, file, content.data, content.len, &work->name) != 0) {
+    if (sl_known_keys_scan(&work->keys, file, content.data, content.len, &work->name) != 0)
         work->status = SL_E_NOMEM;
-    }
     sl_file_free(&content);
 }
 
 static void read_files(void *data)
 {
     struct work *work = data;
-    for (size_t i = 0; i < work->file_count; i++) {
+    for (size_t i = 0; i < work->file_count; i++)
         scan_file(work, work->file[i]);
-    }
     work->basis = sl_basis_of_lines(&work->keys) + (work->trouble != NULL);
 }
 
 uint64_t sl_hostkey_basis_now(const struct sl_target_conf *target)
 {
     struct work *work = new_work(target);
-    if (work == NULL) {
+    if (work == NULL)
         return 0;
-    }
     read_files(work);
     uint64_t basis = work->status == 0 ? work->basis : 0;
     dispose(work);
@@ -159,14 +149,12 @@ static int append(int fd, const char *line)
 {
     off_t end = lseek(fd, 0, SEEK_END);
     char last = '\n';
-    if (end > 0 && pread(fd, &last, 1, end - 1) != 1) {
+    if (end > 0 && pread(fd, &last, 1, end - 1) != 1)
         return errno != 0 ? errno : EIO;
-    }
     char *text = NULL;
     int len = asprintf(&text, "%s%s", last == '\n' ? "" : "\n", line);
-    if (len < 0) {
+    if (len < 0)
         return ENOMEM;
-    }
     /* One write of a whole line: whoever reads at the same time sees all of it or nothing. */
     ssize_t n = write(fd, text, (size_t)len);
     int error = n == len ? 0 : n < 0 ? errno : ENOSPC;
@@ -178,12 +166,10 @@ static int lock(int fd)
 {
     const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
     for (int i = 0; i < LOCK_TRIES; i++) {
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
             return 0;
-        }
-        if (errno != EWOULDBLOCK && errno != EINTR) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
             return errno;
-        }
         (void)nanosleep(&pause, NULL);
     }
     return EWOULDBLOCK;
@@ -209,15 +195,13 @@ static void add_key(void *data)
         char *line = sl_known_hosts_line(&work->name, work->add, work->add_len);
         error = line != NULL ? append(fd, line) : ENOMEM;
         free(line);
-        if (error != 0) {
+        if (error != 0)
             note(&work->unwritten, file, error);
-        } else {
+        else
             work->basis += sl_basis_of_line(&(struct sl_known_key){.blob = work->add, .blob_len = work->add_len});
-        }
     }
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
 }
 
 /* --- on the loop --- */
@@ -243,19 +227,16 @@ static const struct sl_job_kind load_kind = {read_files, on_loaded, dispose};
 static bool name_remedies(struct sl_hostkey *hostkey, const struct sl_target_conf *target)
 {
     char port[16] = "";
-    if (target->known_hosts.count > 0 && (hostkey->first_file = strdup(target->known_hosts.item[0])) == NULL) {
+    if (target->known_hosts.count > 0 && (hostkey->first_file = strdup(target->known_hosts.item[0])) == NULL)
         return false;
-    }
-    if (target->port != 22) {
+    if (target->port != 22)
         snprintf(port, sizeof port, "-p %u ", (unsigned)target->port);
-    }
     /* ssh-keyscan writes its own name for the host. */
     int len = target->host_key_alias == NULL ? asprintf(&hostkey->keyscan, "ssh-keyscan %s%s", port, target->host)
                                              : asprintf(&hostkey->keyscan, "ssh-keyscan %s%s | sed 's/^[^# ][^ ]*/%s/'",
                                                    port, target->host, target->host_key_alias);
-    if (len < 0) {
+    if (len < 0)
         hostkey->keyscan = NULL;
-    }
     return hostkey->keyscan != NULL;
 }
 
@@ -263,9 +244,8 @@ int sl_hostkey_load(uv_loop_t *loop, const struct sl_target_conf *target, void (
     struct sl_hostkey **ret_hostkey)
 {
     struct sl_hostkey *hostkey = calloc(1, sizeof *hostkey);
-    if (hostkey == NULL) {
+    if (hostkey == NULL)
         return SL_E_NOMEM;
-    }
     hostkey->loop = loop;
     hostkey->loaded = loaded;
     hostkey->arg = arg;
@@ -470,9 +450,8 @@ void sl_hostkey_check(struct sl_hostkey *hostkey, const uint8_t *blob, size_t le
         work->add_len = len;
         r = sl_job_start(hostkey->loop, &add_kind, work, hostkey, &hostkey->job);
     }
-    if (r == 0) {
+    if (r == 0)
         hostkey->next = NULL;
-    } else {
+    else
         fn(arg, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
-    }
 }

@@ -21,9 +21,8 @@ static void after_work(uv_work_t *req, int status)
 {
     struct sl_job *job = req->data;
     /* Cancelled means forgotten: sl_job_forget() is the only one who cancels. */
-    if (job->arg != NULL && status == 0) {
+    if (job->arg != NULL && status == 0)
         job->kind->done(job->arg, job->data);
-    }
     job->kind->dispose(job->data);
     free(job);
 }
@@ -31,9 +30,8 @@ static void after_work(uv_work_t *req, int status)
 int sl_job_start(uv_loop_t *loop, const struct sl_job_kind *kind, void *data, void *arg, struct sl_job **ret_job)
 {
     struct sl_job *job = calloc(1, sizeof *job);
-    if (job == NULL) {
+    if (job == NULL)
         return SL_E_NOMEM;
-    }
     job->req.data = job;
     job->kind = kind;
     job->data = data;

@@ -21,11 +21,9 @@ static uint32_t get_u32(const uint8_t *p)
 
 static bool is_printable(const uint8_t *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] <= ' ' || text[i] >= 0x7f) {
+    for (size_t i = 0; i < len; i++)
+        if (text[i] <= ' ' || text[i] >= 0x7f)
             return false;
-        }
-    }
     return true;
 }
 
@@ -46,9 +44,8 @@ int sl_kexinit_parse(const uint8_t *payload, size_t len, struct sl_kexinit *ret_
         at += 4 + list_len;
     }
     /* Only clients say this (and ours does). */
-    if (r == 0 && sl_name_list_has(kexinit.list[SL_KEXINIT_KEX], "ext-info-c", 10)) {
+    if (r == 0 && sl_name_list_has(kexinit.list[SL_KEXINIT_KEX], "ext-info-c", 10))
         r = SL_E_INVALID;
-    }
     if (r != 0) {
         sl_kexinit_fini(&kexinit);
         return r;
@@ -59,9 +56,8 @@ int sl_kexinit_parse(const uint8_t *payload, size_t len, struct sl_kexinit *ret_
 
 void sl_kexinit_fini(struct sl_kexinit *kexinit)
 {
-    for (size_t i = 0; i < SL_KEXINIT_LISTS; i++) {
+    for (size_t i = 0; i < SL_KEXINIT_LISTS; i++)
         free(kexinit->list[i]);
-    }
     *kexinit = (struct sl_kexinit){{NULL}};
 }
 
@@ -69,11 +65,9 @@ void sl_kexinit_fini(struct sl_kexinit *kexinit)
 static const char *agree(const char *ours, const char *theirs, size_t *ret_len)
 {
     const char *name;
-    while (sl_name_list_next(&ours, &name, ret_len)) {
-        if (sl_name_list_has(theirs, name, *ret_len)) {
+    while (sl_name_list_next(&ours, &name, ret_len))
+        if (sl_name_list_has(theirs, name, *ret_len))
             return name;
-        }
-    }
     return NULL;
 }
 
@@ -81,11 +75,9 @@ static const char *agree(const char *ours, const char *theirs, size_t *ret_len)
 static const char *without_mac(const char *ours, const char *theirs, size_t *ret_len)
 {
     const char *name;
-    while (sl_name_list_next(&ours, &name, ret_len)) {
-        if (sl_algorithms_needs_no_mac(name, *ret_len) && sl_name_list_has(theirs, name, *ret_len)) {
+    while (sl_name_list_next(&ours, &name, ret_len))
+        if (sl_algorithms_needs_no_mac(name, *ret_len) && sl_name_list_has(theirs, name, *ret_len))
             return name;
-        }
-    }
     return NULL;
 }
 
@@ -109,9 +101,8 @@ struct sl_kexinit_gap sl_kexinit_compare(const struct sl_kexinit *server, char *
     for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
         const char *ciphers = order[i].cipher >= 0 ? server->list[order[i].cipher] : NULL;
         const char *cipher = ciphers != NULL ? agree(our_ciphers, ciphers, &len) : NULL;
-        if (cipher != NULL && sl_algorithms_needs_no_mac(cipher, len)) {
+        if (cipher != NULL && sl_algorithms_needs_no_mac(cipher, len))
             continue;
-        }
         gap.offered = server->list[order[i].list];
         if (agree(ours[order[i].kind], gap.offered, &len) == NULL) {
             gap.what = SL_GAP_ALGORITHM;
@@ -137,18 +128,16 @@ static void show(const char *list, char *buf, size_t size)
     size_t len, at = 0;
     buf[0] = '\0';
     while (sl_name_list_next(&list, &name, &len)) {
-        if (sl_name_list_has("ext-info-s,kex-strict-s-v00@openssh.com", name, len)) {
+        if (sl_name_list_has("ext-info-s,kex-strict-s-v00@openssh.com", name, len))
             continue;
-        }
         if (at + len + sizeof ", ..." + 1 >= size) {
             snprintf(buf + at, size - at, "%s...", at > 0 ? ", " : "");
             return;
         }
         at += (size_t)snprintf(buf + at, size - at, "%s%.*s", at > 0 ? ", " : "", (int)len, name);
     }
-    if (at == 0) {
+    if (at == 0)
         snprintf(buf, size, "none");
-    }
 }
 
 static bool only_certificates(const char *list)
@@ -157,9 +146,8 @@ static bool only_certificates(const char *list)
     size_t len;
     bool any = false;
     while (sl_name_list_next(&list, &name, &len)) {
-        if (memmem(name, len, "-cert-v01@", 10) == NULL) {
+        if (memmem(name, len, "-cert-v01@", 10) == NULL)
             return false;
-        }
         any = true;
     }
     return any;

@@ -17,23 +17,20 @@ static const char openssh_magic[] = "openssh-key-v1";
  * public key, string private part. */
 static int look_openssh(const uint8_t *data, size_t len, struct sl_key_file *file)
 {
-    if (len < sizeof openssh_magic || memcmp(data, openssh_magic, sizeof openssh_magic) != 0) {
+    if (len < sizeof openssh_magic || memcmp(data, openssh_magic, sizeof openssh_magic) != 0)
         return 0;
-    }
     struct sl_reader r;
     struct sl_bytes cipher, kdf, options, key;
     uint32_t count;
     sl_reader_init(&r, data + sizeof openssh_magic, len - sizeof openssh_magic);
     if (sl_get_string(&r, &cipher) != 0 || sl_get_string(&r, &kdf) != 0 || sl_get_string(&r, &options) != 0 ||
-        sl_get_u32(&r, &count) != 0 || count != 1 || sl_get_string(&r, &key) != 0) {
+        sl_get_u32(&r, &count) != 0 || count != 1 || sl_get_string(&r, &key) != 0)
         return 0;
-    }
     file->is_key = true;
     file->encrypted = cipher.len != 4 || memcmp(cipher.data, "none", 4) != 0;
     file->blob = malloc(key.len + 1);
-    if (file->blob == NULL) {
+    if (file->blob == NULL)
         return SL_E_NOMEM;
-    }
     memcpy(file->blob, key.data, key.len);
     file->blob_len = key.len;
     return 0;
@@ -77,9 +74,8 @@ char *sl_key_public_line(const uint8_t *blob, size_t len)
     char *line = NULL;
     char *key = sl_base64_encode(blob, len);
     if (key == NULL || sl_key_blob_type(blob, len, &type, &type_len) != 0 ||
-        asprintf(&line, "%.*s %s", (int)type_len, type, key) < 0) {
+        asprintf(&line, "%.*s %s", (int)type_len, type, key) < 0)
         line = NULL;
-    }
     free(key);
     return line;
 }
@@ -87,24 +83,20 @@ char *sl_key_public_line(const uint8_t *blob, size_t len)
 int sl_key_public_blob(const char *text, size_t len, uint8_t **ret_blob, size_t *ret_len)
 {
     size_t type_len = 0, key_len = 0;
-    while (type_len < len && text[type_len] != ' ' && text[type_len] != '\n') {
+    while (type_len < len && text[type_len] != ' ' && text[type_len] != '\n')
         type_len++;
-    }
-    if (type_len == len || text[type_len] != ' ') {
+    if (type_len == len || text[type_len] != ' ')
         return SL_E_INVALID;
-    }
     const char *key = text + type_len + 1;
-    while (type_len + 1 + key_len < len && strchr(" \r\n", key[key_len]) == NULL) {
+    while (type_len + 1 + key_len < len && strchr(" \r\n", key[key_len]) == NULL)
         key_len++;
-    }
     const char *type;
     size_t inner_len;
     uint8_t *blob;
     size_t blob_len;
     int r = sl_base64_decode(key, key_len, &blob, &blob_len);
-    if (r != 0) {
+    if (r != 0)
         return r;
-    }
     if (sl_key_blob_type(blob, blob_len, &type, &inner_len) != 0 || inner_len != type_len ||
         memcmp(type, text, type_len) != 0) {
         free(blob);

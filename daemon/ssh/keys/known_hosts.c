@@ -24,13 +24,11 @@ static bool word_is(struct word word, const char *text)
 
 static struct word next_word(const char **at, const char *end)
 {
-    while (*at < end && (**at == ' ' || **at == '\t')) {
+    while (*at < end && (**at == ' ' || **at == '\t'))
         (*at)++;
-    }
     struct word word = {*at, 0};
-    while (*at < end && **at != ' ' && **at != '\t' && **at != '\r') {
+    while (*at < end && **at != ' ' && **at != '\t' && **at != '\r')
         (*at)++;
-    }
     word.len = (size_t)(*at - word.text);
     return word;
 }
@@ -55,9 +53,8 @@ static bool matches_pattern(struct word pattern, const char *name)
             return false;
         }
     }
-    while (p < pattern.len && pattern.text[p] == '*') {
+    while (p < pattern.len && pattern.text[p] == '*')
         p++;
-    }
     return p == pattern.len;
 }
 
@@ -65,9 +62,8 @@ static bool matches_pattern(struct word pattern, const char *name)
 static bool matches_hashed(struct word field, const char *name)
 {
     const char *bar = memchr(field.text + 3, '|', field.len - 3);
-    if (bar == NULL) {
+    if (bar == NULL)
         return false;
-    }
     uint8_t *salt = NULL, *hash = NULL;
     size_t salt_len = 0, hash_len = 0;
     bool same = false;
@@ -87,12 +83,10 @@ static bool matches_hashed(struct word field, const char *name)
 /* A list of patterns; one that begins with ! and matches rules the whole line out. */
 static bool matches_field(struct word field, const char *name)
 {
-    if (name == NULL) {
+    if (name == NULL)
         return false;
-    }
-    if (field.len > 3 && memcmp(field.text, "|1|", 3) == 0) {
+    if (field.len > 3 && memcmp(field.text, "|1|", 3) == 0)
         return matches_hashed(field, name);
-    }
     bool matched = false;
     const char *at = field.text, *end = field.text + field.len;
     while (at < end) {
@@ -105,9 +99,8 @@ static bool matches_field(struct word field, const char *name)
             pattern.len--;
         }
         if (pattern.len > 0 && matches_pattern(pattern, name)) {
-            if (negated) {
+            if (negated)
                 return false;
-            }
             matched = true;
         }
     }
@@ -117,9 +110,8 @@ static bool matches_field(struct word field, const char *name)
 static int add_key(struct sl_known_keys *keys, const struct sl_known_key *found)
 {
     struct sl_known_key *item = realloc(keys->item, (keys->count + 1) * sizeof *item);
-    if (item == NULL) {
+    if (item == NULL)
         return SL_E_NOMEM;
-    }
     keys->item = item;
     keys->item[keys->count++] = *found;
     return 0;
@@ -138,32 +130,27 @@ static int scan_line(struct sl_known_keys *keys, const char *file, unsigned numb
     const struct sl_known_name *name)
 {
     struct word field = next_word(&at, end);
-    if (field.len == 0 || field.text[0] == '#') {
+    if (field.len == 0 || field.text[0] == '#')
         return 0;
-    }
     bool revoked = word_is(field, "@revoked"), authority = word_is(field, "@cert-authority");
     if (field.text[0] == '@') {
-        if (!revoked && !authority) {
+        if (!revoked && !authority)
             return 0;
-        }
         field = next_word(&at, end);
     }
     bool direct = matches_field(field, name->name);
-    if (!direct && !matches_field(field, name->fallback)) {
+    if (!direct && !matches_field(field, name->fallback))
         return 0;
-    }
-    if (authority) {
+    if (authority)
         return note_authority(keys, file, number);
-    }
     struct word type = next_word(&at, end), key = next_word(&at, end);
     uint8_t *blob = NULL;
     size_t blob_len = 0;
     const char *inner;
     size_t inner_len;
     int r = key.len > 0 ? sl_base64_decode(key.text, key.len, &blob, &blob_len) : SL_E_INVALID;
-    if (r == SL_E_NOMEM) {
+    if (r == SL_E_NOMEM)
         return r;
-    }
     /* A line whose key is not what it says it is must not hide behind it. */
     if (r != 0 || sl_key_blob_type(blob, blob_len, &inner, &inner_len) != 0 || inner_len != type.len ||
         memcmp(inner, type.text, type.len) != 0) {
@@ -194,9 +181,8 @@ int sl_known_keys_scan(
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         const char *line_end = newline != NULL ? newline : end;
         int r = scan_line(keys, file, number, at, line_end, name);
-        if (r != 0) {
+        if (r != 0)
             return r;
-        }
         at = line_end + 1;
     }
     return 0;
@@ -253,9 +239,8 @@ enum sl_known_verdict sl_known_keys_judge(
 
 static void lower(char *text)
 {
-    for (; *text != '\0'; text++) {
+    for (; *text != '\0'; text++)
         *text = (char)tolower((unsigned char)*text);
-    }
 }
 
 int sl_known_name_init(struct sl_known_name *name, const char *host, uint16_t port, const char *alias)
@@ -264,9 +249,8 @@ int sl_known_name_init(struct sl_known_name *name, const char *host, uint16_t po
     if (alias != NULL || port == 22) {
         name->name = strdup(alias != NULL ? alias : host);
     } else {
-        if (asprintf(&name->name, "[%s]:%u", host, (unsigned)port) < 0) {
+        if (asprintf(&name->name, "[%s]:%u", host, (unsigned)port) < 0)
             name->name = NULL;
-        }
         name->fallback = strdup(host);
         if (name->fallback == NULL) {
             sl_known_name_fini(name);
@@ -292,18 +276,14 @@ void sl_known_name_fini(struct sl_known_name *name)
 
 int sl_key_blob_type(const uint8_t *blob, size_t len, const char **ret_type, size_t *ret_len)
 {
-    if (len < 5) {
+    if (len < 5)
         return SL_E_INVALID;
-    }
     size_t type_len = (size_t)blob[0] << 24 | (size_t)blob[1] << 16 | (size_t)blob[2] << 8 | blob[3];
-    if (type_len == 0 || type_len > len - 4 || type_len > 64) {
+    if (type_len == 0 || type_len > len - 4 || type_len > 64)
         return SL_E_INVALID;
-    }
-    for (size_t i = 0; i < type_len; i++) {
-        if (blob[4 + i] <= ' ' || blob[4 + i] >= 0x7f) {
+    for (size_t i = 0; i < type_len; i++)
+        if (blob[4 + i] <= ' ' || blob[4 + i] >= 0x7f)
             return SL_E_INVALID;
-        }
-    }
     *ret_type = (const char *)blob + 4;
     *ret_len = type_len;
     return 0;
@@ -316,9 +296,8 @@ char *sl_known_hosts_line(const struct sl_known_name *name, const uint8_t *blob,
     char *line = NULL;
     char *key = sl_base64_encode(blob, len);
     if (key == NULL || sl_key_blob_type(blob, len, &type, &type_len) != 0 ||
-        asprintf(&line, "%s %.*s %s\n", name->name, (int)type_len, type, key) < 0) {
+        asprintf(&line, "%s %.*s %s\n", name->name, (int)type_len, type, key) < 0)
         line = NULL;
-    }
     free(key);
     return line;
 }
@@ -329,9 +308,8 @@ char *sl_key_fingerprint(const uint8_t *blob, size_t len)
     SHA256(blob, len, digest);
     char *base64 = sl_base64_encode(digest, sizeof digest);
     char *text = NULL;
-    if (base64 == NULL || asprintf(&text, "SHA256:%.*s", (int)strcspn(base64, "="), base64) < 0) {
+    if (base64 == NULL || asprintf(&text, "SHA256:%.*s", (int)strcspn(base64, "="), base64) < 0)
         text = NULL;
-    }
     free(base64);
     return text;
 }

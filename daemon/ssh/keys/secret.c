@@ -11,12 +11,10 @@
 
 static char *copy_trimmed(const char *text, size_t len)
 {
-    if (len > 0 && text[len - 1] == '\n') {
+    if (len > 0 && text[len - 1] == '\n')
         len--;
-    }
-    if (len > 0 && text[len - 1] == '\r') {
+    if (len > 0 && text[len - 1] == '\r')
         len--;
-    }
     char *copy = malloc(len + 1);
     if (copy != NULL) {
         memcpy(copy, text, len);
@@ -41,9 +39,8 @@ static int read_file(const char *path, char *why, size_t why_size, char **ret_te
     }
     char *text = copy_trimmed(file.data, file.len);
     sl_file_free(&file);
-    if (text == NULL) {
+    if (text == NULL)
         return SL_E_NOMEM;
-    }
     *ret_text = text;
     return 0;
 }
@@ -56,9 +53,8 @@ static int read_variable(const char *name, char *why, size_t why_size, char **re
         return SL_E_CREDENTIALS;
     }
     char *text = copy_trimmed(value, strlen(value));
-    if (text == NULL) {
+    if (text == NULL)
         return SL_E_NOMEM;
-    }
     *ret_text = text;
     return 0;
 }
@@ -72,9 +68,8 @@ static int read_credential(const char *name, char *why, size_t why_size, char **
         snprintf(why, why_size, "there is no systemd credential %s ($CREDENTIALS_DIRECTORY is not set)", name);
         return SL_E_CREDENTIALS;
     }
-    if (asprintf(&path, "%s/%s", directory, name) < 0) {
+    if (asprintf(&path, "%s/%s", directory, name) < 0)
         return SL_E_NOMEM;
-    }
     int r = read_file(path, why, why_size, ret_text);
     free(path);
     return r;

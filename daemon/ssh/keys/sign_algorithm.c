@@ -20,16 +20,14 @@ const char *sl_sign_algorithm(
     size_t len;
     rsa = rsa[0] != '\0' ? rsa : "rsa-sha2-512,rsa-sha2-256,ssh-rsa";
     while (sl_name_list_next(&rsa, &name, &len)) {
-        if (said->names_sig_algs && !sl_name_list_has(said->sig_algs, name, len)) {
+        if (said->names_sig_algs && !sl_name_list_has(said->sig_algs, name, len))
             continue;
-        }
         if (at == 0) {
             snprintf(buf, SL_SIGN_ALGORITHM_SIZE, "%.*s%s", (int)len, name, is_certificate ? certificate : "");
             return buf;
         }
-        if (said->names_sig_algs) {
+        if (said->names_sig_algs)
             break; /* its word is as good for the next: what it refuses is the key */
-        }
         at--;
     }
     return NULL;

@@ -112,9 +112,8 @@ static enum sl_auth_result list_step(struct sl_auth *auth)
     const char *user = conn->target->user;
     const char *list = libssh2_userauth_list(conn->session, user, (unsigned)strlen(user));
     if (list == NULL) {
-        if (libssh2_userauth_authenticated(conn->session)) {
+        if (libssh2_userauth_authenticated(conn->session))
             return SL_AUTH_IN; /* the server asks for nothing */
-        }
         int r = libssh2_session_last_errno(conn->session);
         return sl_auth_judge(auth, r != 0 ? r : LIBSSH2_ERROR_PROTO);
     }
@@ -128,9 +127,8 @@ static bool choose(struct sl_auth *auth)
 {
     const struct sl_credentials *c = auth->credentials;
     const struct sl_target_conf *target = auth->conn->target;
-    if (auth->attempts >= ATTEMPTS_MAX) {
+    if (auth->attempts >= ATTEMPTS_MAX)
         return false;
-    }
     if ((auth->offered & SL_AUTH_PUBLICKEY) != 0) {
         if (auth->key_at < c->count) {
             auth->stage = SL_AUTH_KEY;
@@ -146,9 +144,8 @@ static bool choose(struct sl_auth *auth)
         }
     }
     unsigned secret = auth->offered & auth->untried;
-    if (c->password == NULL || auth->secret == SL_SECRET_GIVEN || secret == 0) {
+    if (c->password == NULL || auth->secret == SL_SECRET_GIVEN || secret == 0)
         return false;
-    }
     bool interactive = (secret & SL_AUTH_INTERACTIVE) != 0;
     auth->stage = interactive ? SL_AUTH_INTERACTIVE_SENT : SL_AUTH_PASSWORD_SENT;
     auth->untried &= ~(interactive ? SL_AUTH_INTERACTIVE : SL_AUTH_PASSWORD);
@@ -181,9 +178,8 @@ int sl_auth_tick(struct sl_auth *auth)
 {
     struct sl_conn *conn = auth->conn;
     if (auth->stage == SL_AUTH_LOADING) {
-        if (auth->credentials == NULL) {
+        if (auth->credentials == NULL)
             return SL_E_AGAIN;
-        }
         auth->untried = SL_AUTH_PASSWORD | SL_AUTH_INTERACTIVE;
         auth->stage = SL_AUTH_LISTING;
     }
@@ -194,15 +190,12 @@ int sl_auth_tick(struct sl_auth *auth)
         }
         sl_io_gate_open(conn, AUTH_BUDGET);
         enum sl_auth_result result = step(auth);
-        if (conn->away == SL_HOME) {
+        if (conn->away == SL_HOME)
             sl_io_gate_shut(conn);
-        }
-        if (result == SL_AUTH_IN) {
+        if (result == SL_AUTH_IN)
             return 0;
-        }
-        if (result == SL_AUTH_WAIT || result == SL_AUTH_DIED) {
+        if (result == SL_AUTH_WAIT || result == SL_AUTH_DIED)
             break;
-        }
         if (result == SL_AUTH_REJECTED && (conn->error != 0 || conn->disconnect_reason != 0)) {
             sl_auth_fail(auth);
             break;

@@ -25,9 +25,8 @@ static enum sl_auth_result give_up(struct sl_auth *auth, const char *why)
     sl_auth_note_trouble(auth, "agent %s: %s", auth->conn->target->identity_agent, why);
     sl_agent_close(auth->agent);
     auth->agent = NULL;
-    if (auth->agent_asked == SL_AGENT_UNASKED) {
+    if (auth->agent_asked == SL_AGENT_UNASKED)
         auth->conn->basis.agent = SL_BASIS_NO_AGENT;
-    }
     auth->agent_asked = SL_AGENT_GIVEN_UP;
     auth->agent_key_at = auth->agent_key_count = 0;
     return SL_AUTH_UNUSABLE;
@@ -38,9 +37,8 @@ static bool is_tried(const struct sl_auth *auth, const struct sl_agent_key *key)
 {
     for (size_t i = 0; i < auth->credentials->count; i++) {
         const struct sl_credential *item = &auth->credentials->item[i];
-        if (item->blob_len == key->blob.len && memcmp(item->blob, key->blob.data, key->blob.len) == 0) {
+        if (item->blob_len == key->blob.len && memcmp(item->blob, key->blob.data, key->blob.len) == 0)
             return true;
-        }
     }
     return false;
 }
@@ -89,24 +87,19 @@ enum sl_auth_result sl_auth_agent_list_step(struct sl_auth *auth)
     }
     conn->basis.agent = sl_basis_of_agent(answer);
     auth->agent_list = malloc(answer.len);
-    if (auth->agent_list == NULL) {
+    if (auth->agent_list == NULL)
         return give_up(auth, "out of memory");
-    }
     memcpy(auth->agent_list, answer.data, answer.len);
     answer.data = auth->agent_list;
     struct sl_agent_key key[SL_AGENT_KEYS_MAX];
     size_t count = 0;
-    if (sl_agent_get_list(answer, key, &count) != 0) {
+    if (sl_agent_get_list(answer, key, &count) != 0)
         return give_up(auth, "its list of keys makes no sense");
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!is_tried(auth, &key[i]) && is_accepted(auth, &key[i])) {
+    for (size_t i = 0; i < count; i++)
+        if (!is_tried(auth, &key[i]) && is_accepted(auth, &key[i]))
             auth->agent_key[auth->agent_key_count++] = key[i];
-        }
-    }
-    if (count == 0) {
+    if (count == 0)
         sl_auth_note_trouble(auth, "agent %s holds no keys", conn->target->identity_agent);
-    }
     auth->agent_asked = SL_AGENT_LISTED;
     return SL_AUTH_UNUSABLE; /* nothing was tried yet: choose from them */
 }
@@ -169,20 +162,16 @@ static int on_sign(LIBSSH2_SESSION *session, unsigned char **ret_signature, size
     (void)session;
     struct sl_auth *auth = *abstract;
     struct sl_bytes data = {to_sign, to_sign_len}, signature;
-    if (auth->sign == SL_SIGN_NONE && ask_for_signature(auth, data) != 0) {
+    if (auth->sign == SL_SIGN_NONE && ask_for_signature(auth, data) != 0)
         return -1;
-    }
-    if (sl_agent_state(auth->agent) == SL_AGENT_BUSY) {
+    if (sl_agent_state(auth->agent) == SL_AGENT_BUSY)
         return LIBSSH2_ERROR_EAGAIN;
-    }
     auth->sign = SL_SIGN_NONE;
-    if (sl_agent_state(auth->agent) == SL_AGENT_FAILED || look_at_answer(auth, data, &signature) != 0) {
+    if (sl_agent_state(auth->agent) == SL_AGENT_FAILED || look_at_answer(auth, data, &signature) != 0)
         return -1;
-    }
     *ret_signature = sl_witness_alloc(&auth->conn->witness, signature.len > 0 ? signature.len : 1);
-    if (*ret_signature == NULL) {
+    if (*ret_signature == NULL)
         return -1;
-    }
     memcpy(*ret_signature, signature.data, signature.len);
     *ret_len = signature.len;
     return 0;
@@ -209,9 +198,8 @@ static const char *algorithm_for(
     char type[64];
     const char *in_blob;
     size_t len;
-    if (sl_key_blob_type(key->blob.data, key->blob.len, &in_blob, &len) != 0 || len >= sizeof type) {
+    if (sl_key_blob_type(key->blob.data, key->blob.len, &in_blob, &len) != 0 || len >= sizeof type)
         return NULL;
-    }
     memcpy(type, in_blob, len);
     type[len] = '\0';
     return sl_sign_algorithm(&auth->conn->witness.said, type, auth->rsa, auth->algorithm_at, buf);

@@ -37,9 +37,8 @@ static void explain(struct sl_auth *auth, const struct sl_credential *key, enum 
 /* The key's type, which the line begins with; NULL where only the private key tells. */
 static const char *type_of(const struct sl_credential *key, char *buf, size_t size)
 {
-    if (key->public_line == NULL) {
+    if (key->public_line == NULL)
         return NULL;
-    }
     snprintf(buf, size, "%.*s", (int)strcspn(key->public_line, " "), key->public_line);
     return buf;
 }
@@ -51,16 +50,13 @@ static bool next_try(struct sl_auth *auth)
     char type[64], buf[SL_SIGN_ALGORITHM_SIZE];
     free(auth->key_line);
     auth->key_line = NULL;
-    if (type_of(key, type, sizeof type) == NULL) {
+    if (type_of(key, type, sizeof type) == NULL)
         return auth->algorithm_at == 0;
-    }
     const char *algorithm = sl_sign_algorithm(&auth->conn->witness.said, type, auth->rsa, auth->algorithm_at, buf);
-    if (algorithm == NULL) {
+    if (algorithm == NULL)
         return false;
-    }
-    if (asprintf(&auth->key_line, "%s%s", algorithm, key->public_line + strlen(type)) < 0) {
+    if (asprintf(&auth->key_line, "%s%s", algorithm, key->public_line + strlen(type)) < 0)
         auth->key_line = NULL;
-    }
     return true;
 }
 
@@ -89,30 +85,26 @@ static enum sl_auth_result begin(struct sl_auth *auth)
 enum sl_auth_result sl_auth_key_step(struct sl_auth *auth)
 {
     struct sl_conn *conn = auth->conn;
-    if (conn->away == SL_HOME && auth->key_state == SL_KEY_NEW) {
+    if (conn->away == SL_HOME && auth->key_state == SL_KEY_NEW)
         return begin(auth);
-    }
     if (conn->away == SL_HOME) {
         /* Called for nothing it would only come back with EAGAIN. */
-        if (conn->socket != SL_SOCKET_DRY) {
+        if (conn->socket != SL_SOCKET_DRY)
             sl_io_step_away(conn, key_step);
-        }
         return SL_AUTH_WAIT;
     }
     conn->away = SL_HOME;
     enum sl_auth_result result = sl_auth_judge(auth, conn->away_result);
-    if (result == SL_AUTH_WAIT) {
+    if (result == SL_AUTH_WAIT)
         return sl_auth_key_step(auth);
-    }
     if (result == SL_AUTH_REJECTED || result == SL_AUTH_UNUSABLE) {
         const struct sl_credential *key = &auth->credentials->item[auth->key_at];
         auth->key_state = SL_KEY_NEW;
         /* "No" to the question whether a key would do, with this algorithm: with another? */
         if (conn->away_result == LIBSSH2_ERROR_AUTHENTICATION_FAILED) {
             auth->algorithm_at++;
-            if (next_try(auth) && key->public_line != NULL) {
+            if (next_try(auth) && key->public_line != NULL)
                 return result;
-            }
         }
         explain(auth, key, result);
         auth->key_at++;

@@ -30,9 +30,8 @@ enum sl_auth_result sl_auth_password_step(struct sl_auth *auth)
         return SL_AUTH_DIED;
     }
     enum sl_auth_result result = sl_auth_judge(auth, r);
-    if (result == SL_AUTH_REJECTED) {
+    if (result == SL_AUTH_REJECTED)
         sl_auth_note_tried(auth, "password");
-    }
     return result;
 }
 
@@ -42,9 +41,8 @@ static const LIBSSH2_USERAUTH_KBDINT_PROMPT *unanswerable(
 {
     bool kept = auth->secret == SL_SECRET_KEPT;
     for (int i = 0; i < count; i++) {
-        if (prompt[i].echo != 0 || !kept) {
+        if (prompt[i].echo != 0 || !kept)
             return &prompt[i];
-        }
         kept = false;
     }
     return NULL;
@@ -106,12 +104,10 @@ enum sl_auth_result sl_auth_interactive_step(struct sl_auth *auth)
     size_t max = conn->witness.max;
     int r = libssh2_userauth_keyboard_interactive_ex(conn->session, user, (unsigned)strlen(user), on_prompt);
     conn->witness.max = max;
-    if (auth->prompt[0] != '\0') {
+    if (auth->prompt[0] != '\0')
         return no_answer(auth, r);
-    }
     enum sl_auth_result result = sl_auth_judge(auth, r);
-    if (result == SL_AUTH_REJECTED) {
+    if (result == SL_AUTH_REJECTED)
         sl_auth_note_tried(auth, "keyboard-interactive");
-    }
     return result;
 }

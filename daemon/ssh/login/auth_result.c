@@ -51,16 +51,13 @@ static const char *ending(const struct sl_auth *auth, char *buf, size_t size)
     size_t left = auth->credentials->count - auth->key_at;
     left += auth->agent != NULL ? auth->agent_key_count - auth->agent_key_at : 0;
     buf[0] = '\0';
-    if (conn->error == 0 && conn->disconnect_reason == 0) {
+    if (conn->error == 0 && conn->disconnect_reason == 0)
         return buf;
-    }
     char said[208] = "", keys[64] = "";
-    if (conn->disconnect_text != NULL) {
+    if (conn->disconnect_text != NULL)
         sl_text_clean(said, sizeof said, conn->disconnect_text, strlen(conn->disconnect_text));
-    }
-    if (left > 0) {
+    if (left > 0)
         snprintf(keys, sizeof keys, ", with %zu key%s not tried yet", left, left > 1 ? "s" : "");
-    }
     snprintf(buf, size, "; it allows no more tries%s%s%s%s", keys, said[0] != '\0' ? ": \"" : "", said,
         said[0] != '\0' ? "\"" : "");
     return buf;
@@ -100,11 +97,9 @@ void sl_auth_take_methods(struct sl_auth *auth, const char *list)
         {"keyboard-interactive", SL_AUTH_INTERACTIVE}};
     sl_text_clean(auth->server_takes, sizeof auth->server_takes, list, strlen(list));
     auth->offered = 0;
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (sl_name_list_has(list, known[i].name, strlen(known[i].name))) {
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (sl_name_list_has(list, known[i].name, strlen(known[i].name)))
             auth->offered |= known[i].bit;
-        }
-    }
 }
 
 /* Where libssh2 and servers have one number for several things, their text decides. What is not in the table counts as
@@ -122,11 +117,9 @@ static bool says(const char *text, int number)
         /* OpenSSH's and Go's DISCONNECT after MaxAuthTries, which has the number of every protocol error */
         {SSH_DISCONNECT_PROTOCOL_ERROR, "authentication failures"},
     };
-    for (size_t i = 0; text != NULL && i < sizeof table / sizeof table[0]; i++) {
-        if (table[i].number == number && strstr(text, table[i].text) != NULL) {
+    for (size_t i = 0; text != NULL && i < sizeof table / sizeof table[0]; i++)
+        if (table[i].number == number && strstr(text, table[i].text) != NULL)
             return true;
-        }
-    }
     return false;
 }
 
@@ -134,9 +127,8 @@ static bool says(const char *text, int number)
 static bool is_fed_up(const struct sl_auth *auth)
 {
     const struct sl_conn *conn = auth->conn;
-    if (conn->error == EBADMSG) {
+    if (conn->error == EBADMSG)
         return false;
-    }
     return conn->disconnect_reason == SSH_DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE ||
            says(conn->disconnect_text, conn->disconnect_reason) ||
            ((conn->error != 0 || conn->disconnect_reason != 0) && auth->attempts >= TRIES_MIN);
@@ -163,12 +155,10 @@ enum sl_auth_result sl_auth_judge(struct sl_auth *auth, int r)
     struct sl_conn *conn = auth->conn;
     const struct sl_auth_said *said = &conn->witness.said;
     bool ended = conn->error != 0 || conn->disconnect_reason != 0 || r == LIBSSH2_ERROR_SOCKET_DISCONNECT;
-    if (r == 0 && libssh2_userauth_authenticated(conn->session)) {
+    if (r == 0 && libssh2_userauth_authenticated(conn->session))
         return SL_AUTH_IN;
-    }
-    if (r == LIBSSH2_ERROR_EAGAIN && !ended) {
+    if (r == LIBSSH2_ERROR_EAGAIN && !ended)
         return SL_AUTH_WAIT;
-    }
     bool no = r == LIBSSH2_ERROR_AUTHENTICATION_FAILED || r == LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED;
     /* Only what the server has really said counts: libssh2's number for a rejection stands for a transport that failed
      * meanwhile, too, and going on then would be to decrypt with a key stream that is out of step. */
@@ -177,22 +167,19 @@ enum sl_auth_result sl_auth_judge(struct sl_auth *auth, int r)
         sl_auth_take_methods(auth, said->methods);
         return SL_AUTH_REJECTED;
     }
-    if (is_fed_up(auth)) {
+    if (is_fed_up(auth))
         return SL_AUTH_REJECTED;
-    }
     if (ended) {
         char text[208] = "";
-        if (conn->disconnect_text != NULL) {
+        if (conn->disconnect_text != NULL)
             sl_text_clean(text, sizeof text, conn->disconnect_text, strlen(conn->disconnect_text));
-        }
         sl_conn_die(conn, SL_E_HANDSHAKE, "%s while logging in%s%s%s",
             conn->error == EBADMSG ? SL_DAMAGED_TEXT : "the server closed the connection",
             text[0] != '\0' ? ": \"" : "", text, text[0] != '\0' ? "\"" : "");
         return SL_AUTH_DIED;
     }
-    if (is_ours(conn, r)) {
+    if (is_ours(conn, r))
         return SL_AUTH_UNUSABLE;
-    }
     sl_conn_die(conn, SL_E_HANDSHAKE, "logging in failed: %s (%d)", sl_io_error_text(conn), r);
     return SL_AUTH_DIED;
 }

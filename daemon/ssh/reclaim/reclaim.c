@@ -74,9 +74,8 @@ static void say(struct sl_reclaim *reclaim, const char *format, ...)
 void sl_party_drain(struct sl_party *party)
 {
     struct sl_conn *conn = party->conn;
-    if (!sl_party_goes_on(party) || conn->phase >= SL_PHASE_CLOSING) {
+    if (!sl_party_goes_on(party) || conn->phase >= SL_PHASE_CLOSING)
         return;
-    }
     struct sl_reclaim *reclaim = calloc(1, sizeof *reclaim);
     party->reclaim = reclaim;
     party->state = SL_PARTY_DRAINING;
@@ -101,14 +100,12 @@ void sl_party_drain(struct sl_party *party)
     }
     sl_remote_close_all(party);
     sl_conn_schedule(conn);
-    if (reclaim == NULL) {
+    if (reclaim == NULL)
         return; /* the streams end; reported as not done */
-    }
     reclaim->deadline_ms = sl_conn_now(conn) + conn->target->policy.kill_grace_ms + DRAIN_MS;
     reclaim->report.streams = open;
-    if (conn->target->remote_cleanup == SL_CLEANUP_OFF && open > 0) {
+    if (conn->target->remote_cleanup == SL_CLEANUP_OFF && open > 0)
         say(reclaim, "remote_cleanup is off: nothing was ended");
-    }
 }
 
 /* The texts that mark the lease's processes: its epoch's, and those it has collected. */
@@ -166,9 +163,8 @@ static void start_sweep(struct sl_party *party)
 {
     struct sl_conn *conn = party->conn;
     struct sl_reclaim *reclaim = party->reclaim;
-    if (conn->target->remote_cleanup == SL_CLEANUP_SIGNAL) {
+    if (conn->target->remote_cleanup == SL_CLEANUP_SIGNAL)
         say_signalled(party);
-    }
     if (conn->target->remote_cleanup != SL_CLEANUP_SWEEP) {
         finish(party);
     } else if (party->started == 0 && party->tainted == 0) {
@@ -192,9 +188,8 @@ static void start_sweep(struct sl_party *party)
 static bool goes_on(struct sl_party *party, int r, const char *trouble)
 {
     struct sl_conn *conn = party->conn;
-    if (r == LIBSSH2_ERROR_EAGAIN) {
+    if (r == LIBSSH2_ERROR_EAGAIN)
         return false;
-    }
     if (!sl_session_survives(r)) {
         sl_session_failed(conn, r);
         return false;
@@ -212,9 +207,8 @@ static bool goes_on(struct sl_party *party, int r, const char *trouble)
 static void no_shell(struct sl_party *party, bool sure, const char *text)
 {
     struct sl_conn *conn = party->conn;
-    if (sure && sl_compat_is(conn->compat, conn->compat_number) && sl_compat_saw_shell(conn->compat, SL_SHELL_OTHER)) {
+    if (sure && sl_compat_is(conn->compat, conn->compat_number) && sl_compat_saw_shell(conn->compat, SL_SHELL_OTHER))
         sl_conn_learned(conn);
-    }
     say_signalled(party);
     say(party->reclaim, "%s: what left its process group cannot be found", text);
     finish(party);
@@ -231,9 +225,8 @@ static void run_shell(struct sl_party *party)
         reclaim->chan = NULL;
         reclaim->stage = RECLAIM_CHANNEL;
     }
-    if (r != 0) {
+    if (r != 0)
         return;
-    }
     static const char command[] = SL_SWEEP_COMMAND;
     r = libssh2_channel_process_startup(chan->ch, "exec", 4, command, sizeof command - 1);
     if (r == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED || r == LIBSSH2_ERROR_CHANNEL_FAILURE) {
@@ -281,12 +274,10 @@ static bool take_output(struct sl_party *party)
             /* A read of constant size; what does not fit is not ours. */
             char piece[512];
             ssize_t n = libssh2_channel_read_ex(reclaim->chan->ch, fd, piece, sizeof piece);
-            if (n < 0 && !goes_on(party, (int)n, "the server ended the sweep early") && n != LIBSSH2_ERROR_EAGAIN) {
+            if (n < 0 && !goes_on(party, (int)n, "the server ended the sweep early") && n != LIBSSH2_ERROR_EAGAIN)
                 return false;
-            }
-            if (n <= 0) {
+            if (n <= 0)
                 break;
-            }
             conn->turn = SL_TURN_MOVED;
             if (fd == 0) {
                 size_t room = sizeof reclaim->output - reclaim->output_len;
@@ -310,15 +301,13 @@ static void greet(struct sl_party *party)
     struct sl_conn *conn = party->conn;
     struct sl_reclaim *reclaim = party->reclaim;
     struct sl_sweep_shell shell;
-    if (!take_output(party)) {
+    if (!take_output(party))
         return;
-    }
     if (sl_sweep_greeted(reclaim->output, reclaim->output_len, &shell) == 0) {
-        if (has_output_ended(reclaim)) {
+        if (has_output_ended(reclaim))
             no_shell(party, true, "the server runs no POSIX shell for the sweep");
-        } else if (sl_conn_now(conn) >= reclaim->greet_ms) {
+        else if (sl_conn_now(conn) >= reclaim->greet_ms)
             no_shell(party, false, "what the server runs for the sweep does not answer as a POSIX shell");
-        }
         return;
     }
     (void)sl_compat_saw_shell(conn->compat, SL_SHELL_POSIX);
@@ -360,9 +349,8 @@ static void read_output(struct sl_party *party)
     struct sl_reclaim *reclaim = party->reclaim;
     feed_script(party);
     if (party->conn->phase == SL_PHASE_READY && reclaim->stage == RECLAIM_READ && take_output(party) &&
-        has_output_ended(reclaim)) {
+        has_output_ended(reclaim))
         finish_sweep(party);
-    }
 }
 
 static void run(struct sl_party *party)
@@ -370,29 +358,22 @@ static void run(struct sl_party *party)
     struct sl_conn *conn = party->conn;
     struct sl_reclaim *reclaim = party->reclaim;
     if (reclaim == NULL) {
-        if (party->stream_count == 0) {
+        if (party->stream_count == 0)
             done(party);
-        }
         return;
     }
-    if (reclaim->stage == RECLAIM_STREAMS && party->stream_count == 0 && party->remote_count == 0) {
+    if (reclaim->stage == RECLAIM_STREAMS && party->stream_count == 0 && party->remote_count == 0)
         start_sweep(party);
-    }
-    if (reclaim->stage == RECLAIM_CHANNEL && (reclaim->chan = sl_chan_take(party)) != NULL) {
+    if (reclaim->stage == RECLAIM_CHANNEL && (reclaim->chan = sl_chan_take(party)) != NULL)
         reclaim->stage = RECLAIM_RUN;
-    }
-    if (reclaim->stage == RECLAIM_CHANNEL && conn->serves == SL_SERVES_NOTHING) {
+    if (reclaim->stage == RECLAIM_CHANNEL && conn->serves == SL_SERVES_NOTHING)
         start_sweep(party); /* says why not */
-    }
-    if (reclaim->stage == RECLAIM_RUN) {
+    if (reclaim->stage == RECLAIM_RUN)
         run_shell(party);
-    }
-    if (reclaim->stage == RECLAIM_GREET && conn->phase == SL_PHASE_READY) {
+    if (reclaim->stage == RECLAIM_GREET && conn->phase == SL_PHASE_READY)
         greet(party);
-    }
-    if (reclaim->stage == RECLAIM_READ && conn->phase == SL_PHASE_READY) {
+    if (reclaim->stage == RECLAIM_READ && conn->phase == SL_PHASE_READY)
         read_output(party);
-    }
     if (reclaim->stage != RECLAIM_DONE && conn->phase == SL_PHASE_READY && sl_conn_now(conn) >= reclaim->deadline_ms) {
         say(reclaim, reclaim->stage == RECLAIM_CHANNEL ? "the server opened no session for the sweep in time"
                                                        : "the server did not answer the sweep in time");
@@ -405,9 +386,8 @@ void sl_reclaim_tick(struct sl_conn *conn)
     struct sl_party *party;
     TAILQ_FOREACH(party, &conn->parties, link)
     {
-        if (party->state == SL_PARTY_DRAINING && conn->phase == SL_PHASE_READY) {
+        if (party->state == SL_PARTY_DRAINING && conn->phase == SL_PHASE_READY)
             run(party);
-        }
     }
 }
 
@@ -418,12 +398,10 @@ uint64_t sl_reclaim_deadline(const struct sl_conn *conn)
     TAILQ_FOREACH(party, &conn->parties, link)
     {
         const struct sl_reclaim *reclaim = party->state == SL_PARTY_DRAINING ? party->reclaim : NULL;
-        if (reclaim != NULL && reclaim->deadline_ms < first) {
+        if (reclaim != NULL && reclaim->deadline_ms < first)
             first = reclaim->deadline_ms;
-        }
-        if (reclaim != NULL && reclaim->stage == RECLAIM_GREET && reclaim->greet_ms < first) {
+        if (reclaim != NULL && reclaim->stage == RECLAIM_GREET && reclaim->greet_ms < first)
             first = reclaim->greet_ms;
-        }
     }
     return first;
 }
@@ -461,12 +439,10 @@ void sl_reclaim_report(struct sl_conn *conn)
     struct sl_party *party, *next;
     for (party = TAILQ_FIRST(&conn->parties); party != NULL && conn->phase != SL_PHASE_CLOSING; party = next) {
         next = TAILQ_NEXT(party, link);
-        if (party->state != SL_PARTY_DRAINED) {
+        if (party->state != SL_PARTY_DRAINED)
             continue;
-        }
-        if (party->reclaim != NULL) {
+        if (party->reclaim != NULL)
             party->reclaim->report.signalled = party->ended_by_server;
-        }
         sl_stream_cut(party); /* none, but where time or memory ran out */
         conn->handler.on_drained(conn->arg, party, party->reclaim != NULL ? &party->reclaim->report : &not_done);
         sl_reclaim_free(party);

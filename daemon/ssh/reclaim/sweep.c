@@ -107,16 +107,13 @@ static void write_script(struct writer *w, const struct sl_sweep_marks *marks)
     put(w, "%sconn='%s'; since=%llu\n", script_head, marks->connection != NULL ? marks->connection : "",
         (unsigned long long)marks->since_cs);
     put(w, "look() { grep -F \"$@\"; }\ncookies() { look");
-    for (size_t i = 0; i < marks->count; i++) {
+    for (size_t i = 0; i < marks->count; i++)
         put(w, " -e '%s'", marks->text[i]);
-    }
     put(w, " \"$@\"; }\nmarked() { look");
-    for (size_t i = 0; i < marks->count; i++) {
+    for (size_t i = 0; i < marks->count; i++)
         put(w, " -e '%s'", marks->text[i]);
-    }
-    if (marks->connection != NULL) {
+    if (marks->connection != NULL)
         put(w, " -e 'SSH_CONNECTION=%s'", marks->connection);
-    }
     put(w, " \"$@\"; }\n%s%s", marks->connection != NULL ? script_spare : "", script_tail);
 }
 
@@ -127,9 +124,8 @@ char *sl_sweep_script(const struct sl_sweep_marks *marks)
     w.size = w.len + 1;
     w.buf = malloc(w.size);
     w.len = 0;
-    if (w.buf != NULL) {
+    if (w.buf != NULL)
         write_script(&w, marks);
-    }
     return w.buf;
 }
 
@@ -147,9 +143,8 @@ int sl_sweep_greeted(const char *output, size_t len, struct sl_sweep_shell *ret_
 {
     const char *at = memmem(output, len, GREETING, strlen(GREETING));
     const char *end = at != NULL ? memchr(at, '\n', len - (size_t)(at - output)) : NULL;
-    if (end == NULL) {
+    if (end == NULL)
         return 0;
-    }
     char line[160];
     size_t n = (size_t)(end - at) - strlen(GREETING);
     n = n < sizeof line - 1 ? n : sizeof line - 1;
@@ -158,13 +153,11 @@ int sl_sweep_greeted(const char *output, size_t len, struct sl_sweep_shell *ret_
     line[strcspn(line, "\r")] = '\0';
     memset(ret_shell, 0, sizeof *ret_shell);
     char *value = line;
-    if (line[0] != ' ') {
+    if (line[0] != ' ')
         ret_shell->uptime_cs = strtoull(line, &value, 10);
-    }
     value += *value == ' ';
-    if (is_connection(value)) {
+    if (is_connection(value))
         snprintf(ret_shell->connection, sizeof ret_shell->connection, "%.95s", value);
-    }
     return 1;
 }
 
@@ -172,9 +165,8 @@ void sl_sweep_parse(const char *output, size_t len, struct sl_sweep_result *ret_
 {
     *ret_result = (struct sl_sweep_result){.has_proc = true};
     const char *at = memmem(output, len, MARK, strlen(MARK));
-    if (at == NULL) {
+    if (at == NULL)
         return;
-    }
     at += strlen(MARK);
     char line[64];
     size_t n = len - (size_t)(at - output);
@@ -184,8 +176,6 @@ void sl_sweep_parse(const char *output, size_t len, struct sl_sweep_result *ret_
     ret_result->has_proc = strncmp(line, "no-proc", 7) != 0;
     unsigned swept, remaining, spared;
     char newline;
-    if (sscanf(line, "%u %u %u%c", &swept, &remaining, &spared, &newline) == 4 &&
-        (newline == '\n' || newline == '\r')) {
+    if (sscanf(line, "%u %u %u%c", &swept, &remaining, &spared, &newline) == 4 && (newline == '\n' || newline == '\r'))
         *ret_result = (struct sl_sweep_result){true, true, swept, remaining, spared};
-    }
 }

@@ -65,9 +65,8 @@ void sl_compat_reset(struct sl_compat *compat)
 /* Names keep their places, which connections know. */
 void sl_compat_forgive(struct sl_compat *compat)
 {
-    for (uint32_t i = 0; i < compat->names; i++) {
+    for (uint32_t i = 0; i < compat->names; i++)
         compat->name[i].verdict = compat->name[i].verdict == SL_ENV_TAKEN ? SL_ENV_TAKEN : SL_ENV_UNKNOWN;
-    }
     compat->sessions = compat->sessions == SL_SESSIONS_SEVERAL ? SL_SESSIONS_SEVERAL : SL_SESSIONS_UNKNOWN;
     compat->session_limit = UINT32_MAX;
     compat->ends = 0;
@@ -79,9 +78,8 @@ void sl_compat_forgive(struct sl_compat *compat)
 uint32_t sl_compat_meet(struct sl_compat *compat, const char *server)
 {
     if (strncmp(compat->server, server, sizeof compat->server - 1) != 0) {
-        if (compat->server[0] != '\0') {
+        if (compat->server[0] != '\0')
             sl_compat_reset(compat);
-        }
         snprintf(compat->server, sizeof compat->server, "%s", server);
         compat->probe = sl_compat_is_well_known(compat) ? SL_PROBE_UNKNOWN_TYPE : SL_PROBE_UNTRIED;
     }
@@ -126,20 +124,17 @@ bool sl_compat_saw_no_mac(struct sl_compat *compat)
 
 uint32_t sl_compat_place(const struct sl_compat *compat, const char *name)
 {
-    for (uint32_t i = 0; i < compat->names; i++) {
-        if (strcmp(compat->name[i].name, name) == 0) {
+    for (uint32_t i = 0; i < compat->names; i++)
+        if (strcmp(compat->name[i].name, name) == 0)
             return i;
-        }
-    }
     return SL_COMPAT_NAMES;
 }
 
 enum sl_env_verdict sl_compat_env(const struct sl_compat *compat, const char *name, uint64_t now_ms)
 {
     uint32_t place = sl_compat_place(compat, name);
-    if (place == SL_COMPAT_NAMES) {
+    if (place == SL_COMPAT_NAMES)
         return SL_ENV_UNKNOWN;
-    }
     const struct name *known = &compat->name[place];
     bool expired = known->verdict == SL_ENV_REFUSED && now_ms - known->seen_ms > REFUSAL_MS;
     return expired ? SL_ENV_UNKNOWN : known->verdict;
@@ -149,9 +144,8 @@ bool sl_compat_saw_env(struct sl_compat *compat, const char *name, enum sl_env_v
 {
     uint32_t place = sl_compat_place(compat, name);
     if (place == SL_COMPAT_NAMES) {
-        if (compat->names == SL_COMPAT_NAMES || strlen(name) >= NAME_MAX_BYTES) {
+        if (compat->names == SL_COMPAT_NAMES || strlen(name) >= NAME_MAX_BYTES)
             return false;
-        }
         place = compat->names++;
         compat->name[place] = (struct name){.verdict = SL_ENV_UNKNOWN};
         snprintf(compat->name[place].name, NAME_MAX_BYTES, "%s", name);
@@ -203,9 +197,8 @@ bool sl_compat_saw_life(struct sl_compat *compat, uint32_t commands)
 {
     bool news = !compat->goes_on;
     compat->goes_on = true;
-    if (commands > compat->end_commands) {
+    if (commands > compat->end_commands)
         compat->ends = 0;
-    }
     return news;
 }
 
@@ -219,9 +212,8 @@ bool sl_compat_saw_end(struct sl_compat *compat, uint32_t commands, uint64_t now
         compat->ends = 1;
     }
     compat->end_ms = now_ms;
-    if (commands <= 1) {
+    if (commands <= 1)
         compat->goes_on = false; /* that the next one does is to be proved again before anything is sent to it */
-    }
     return !before && sl_compat_uses(compat, now_ms) != UINT32_MAX;
 }
 
@@ -244,9 +236,8 @@ void sl_compat_saw_probe(struct sl_compat *compat)
 
 bool sl_compat_saw_probe_fail(struct sl_compat *compat, const char *why)
 {
-    if (compat->probe != SL_PROBE_UNTRIED) {
+    if (compat->probe != SL_PROBE_UNTRIED)
         return false;
-    }
     compat->probe = SL_PROBE_TCP;
     compat->probe_why = why;
     return true;
@@ -295,13 +286,11 @@ static void say_names(struct text *text, const struct sl_compat *compat, uint64_
         for (uint32_t i = 0; i < compat->names; i++) {
             const char *name = compat->name[i].name;
             size_t len = strlen(names);
-            if (sl_compat_env(compat, name, now_ms) == verdict && len + strlen(name) + 3 < sizeof names) {
+            if (sl_compat_env(compat, name, now_ms) == verdict && len + strlen(name) + 3 < sizeof names)
                 snprintf(names + len, sizeof names - len, "%s%s", len > 0 ? ", " : "", name);
-            }
         }
-        if (names[0] != '\0') {
+        if (names[0] != '\0')
             say(text, "environment: the server %s %s", does[verdict], names);
-        }
     }
 }
 
@@ -310,24 +299,18 @@ const char *sl_compat_describe(const struct sl_compat *compat, uint64_t now_ms, 
     struct text text = {buf, size, 0};
     buf[0] = '\0';
     say_names(&text, compat, now_ms);
-    if (compat->sessions == SL_SESSIONS_ONE) {
+    if (compat->sessions == SL_SESSIONS_ONE)
         say(&text, "opens ahead: no, the server %s", compat->sessions_why);
-    }
-    if (sl_compat_session_limit(compat, now_ms) != UINT32_MAX) {
+    if (sl_compat_session_limit(compat, now_ms) != UINT32_MAX)
         say(&text, "sessions at once: %u", (unsigned)compat->session_limit);
-    }
     uint32_t uses = sl_compat_uses(compat, now_ms);
-    if (uses != UINT32_MAX) {
+    if (uses != UINT32_MAX)
         say(&text, "uses: %u, the server then ends the connection or opens no more sessions", (unsigned)uses);
-    }
-    if (compat->probe == SL_PROBE_TCP) {
+    if (compat->probe == SL_PROBE_TCP)
         say(&text, "liveness: by TCP, the server %s", compat->probe_why);
-    }
-    if (compat->without_mac) {
+    if (compat->without_mac)
         say(&text, "ciphers: those without a MAC first, the server has no other MAC than what is not offered");
-    }
-    if (compat->shell == SL_SHELL_OTHER) {
+    if (compat->shell == SL_SHELL_OTHER)
         say(&text, "sweep: no, the server runs no POSIX shell");
-    }
     return buf;
 }

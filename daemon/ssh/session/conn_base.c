@@ -56,9 +56,8 @@ void sl_conn_schedule(struct sl_conn *conn)
     struct sl_transport *transport = conn->transport;
     if (conn->phase != SL_PHASE_CLOSED && conn->run_link.tqe_prev == NULL) {
         TAILQ_INSERT_TAIL(&transport->run, conn, run_link);
-        if (!uv_is_active((uv_handle_t *)&transport->idle)) {
+        if (!uv_is_active((uv_handle_t *)&transport->idle))
             uv_idle_start(&transport->idle, on_idle);
-        }
     }
 }
 
@@ -68,9 +67,8 @@ void sl_conn_unschedule(struct sl_conn *conn)
     if (conn->run_link.tqe_prev != NULL) {
         TAILQ_REMOVE(&transport->run, conn, run_link);
         conn->run_link.tqe_prev = NULL;
-        if (TAILQ_EMPTY(&transport->run)) {
+        if (TAILQ_EMPTY(&transport->run))
             uv_idle_stop(&transport->idle); /* or the loop would never rest again */
-        }
     }
 }
 
@@ -93,9 +91,8 @@ void sl_conn_move(struct sl_conn *conn, enum sl_phase to)
 
 void sl_conn_die(struct sl_conn *conn, int status, const char *format, ...)
 {
-    if (conn->phase >= SL_PHASE_DEAD) {
+    if (conn->phase >= SL_PHASE_DEAD)
         return;
-    }
     char name[SL_CONN_NAME_SIZE], why[768];
     va_list args;
     va_start(args, format);
@@ -108,13 +105,11 @@ void sl_conn_die(struct sl_conn *conn, int status, const char *format, ...)
     }
     size_t size = strlen(why) + sizeof name + 3;
     conn->lost_text = malloc(size);
-    if (conn->lost_text != NULL) {
+    if (conn->lost_text != NULL)
         snprintf(conn->lost_text, size, "%s: %s", sl_conn_name(conn, name, sizeof name), why);
-    }
     conn->lost_status = status;
-    if (conn->error == 0) {
+    if (conn->error == 0)
         conn->error = ECONNABORTED;
-    }
     conn->owed |= SL_OWED_LOST;
     sl_conn_move(conn, SL_PHASE_DEAD);
 }

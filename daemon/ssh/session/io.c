@@ -77,9 +77,8 @@ static ssize_t on_send(libssh2_socket_t socket, const void *data, size_t len, in
     (void)socket;
     (void)flags;
     struct sl_conn *conn = *abstract;
-    if (conn->error != 0) {
+    if (conn->error != 0)
         return -EPIPE;
-    }
     if (sl_buf_put(&conn->out, data, len) != 0) {
         conn->error = ENOBUFS;
         return -EPIPE;
@@ -90,12 +89,10 @@ static ssize_t on_send(libssh2_socket_t socket, const void *data, size_t len, in
 /* Reads from the socket; 0 is its end. Never more than the budget. */
 static ssize_t take(struct sl_conn *conn, void *data, size_t len)
 {
-    if (conn->error != 0) {
+    if (conn->error != 0)
         return -ECONNRESET;
-    }
-    if (conn->recv_budget == 0 || conn->socket == SL_SOCKET_DRY) {
+    if (conn->recv_budget == 0 || conn->socket == SL_SOCKET_DRY)
         return -EAGAIN;
-    }
     size_t want = len < conn->recv_budget ? len : conn->recv_budget;
     ssize_t n;
     do {
@@ -128,9 +125,8 @@ static void follow_prelude(struct sl_prelude *prelude, uint8_t byte)
     prelude->total++;
     if (prelude->where == SL_PRELUDE_FIRST_LINE) {
         if (byte == '\n') {
-            if (prelude->line_len > 0) {
+            if (prelude->line_len > 0)
                 prelude->where = SL_PRELUDE_REST;
-            }
         } else if (byte != '\r' && prelude->line_len < sizeof prelude->line - 1) {
             prelude->line[prelude->line_len++] = (char)byte;
         }
@@ -143,18 +139,16 @@ static ssize_t on_recv(libssh2_socket_t socket, void *data, size_t len, int flag
     (void)flags;
     struct sl_conn *conn = *abstract;
     struct sl_prelude *prelude = conn->prelude;
-    if (prelude == NULL) {
+    if (prelude == NULL)
         return take(conn, data, len);
-    }
     if (prelude->at == prelude->len) {
         if (len > 1) {
             /* The identification is through: libssh2 asks for whole packets now. */
             return take(conn, data, len);
         }
         ssize_t n = prelude->total < PRELUDE_MAX ? take(conn, prelude->byte, sizeof prelude->byte) : 0;
-        if (n <= 0) {
+        if (n <= 0)
             return n;
-        }
         prelude->len = (size_t)n;
         prelude->at = 0;
     }
@@ -177,9 +171,8 @@ static int on_mac_error(LIBSSH2_SESSION *session, const char *packet, int packet
     (void)packet;
     (void)packet_len;
     struct sl_conn *conn = *abstract;
-    if (conn->error == 0) {
+    if (conn->error == 0)
         conn->error = EBADMSG;
-    }
     return -1;
 }
 
@@ -191,9 +184,8 @@ static void on_disconnect(LIBSSH2_SESSION *session, int reason, const char *mess
     (void)language_len;
     struct sl_conn *conn = *abstract;
     conn->disconnect_reason = reason;
-    if (conn->disconnect_text == NULL && message != NULL && message_len > 0) {
+    if (conn->disconnect_text == NULL && message != NULL && message_len > 0)
         conn->disconnect_text = strndup(message, message_len < 200 ? (size_t)message_len : 200);
-    }
 }
 
 /* --- session and handles --- */
@@ -216,12 +208,10 @@ int sl_io_open(struct sl_conn *conn, int fd)
     conn->fd = fd;
     conn->session = libssh2_session_init_ex(on_alloc, on_free, on_realloc, conn);
     conn->prelude = calloc(1, sizeof *conn->prelude);
-    if (conn->session == NULL || conn->prelude == NULL) {
+    if (conn->session == NULL || conn->prelude == NULL)
         return SL_E_NOMEM;
-    }
-    if (uv_poll_init(conn->transport->loop, &conn->poll, fd) != 0) {
+    if (uv_poll_init(conn->transport->loop, &conn->poll, fd) != 0)
         return SL_E_INTERNAL;
-    }
     conn->poll.data = conn;
     conn->handles++;
     libssh2_session_set_blocking(conn->session, 0);
@@ -234,9 +224,8 @@ int sl_io_open(struct sl_conn *conn, int fd)
 
 static void handle_closed(struct sl_conn *conn)
 {
-    if (--conn->handles == 0) {
+    if (--conn->handles == 0)
         conn->on_io_closed(conn);
-    }
 }
 
 static void on_poll_closed(uv_handle_t *handle)
@@ -252,9 +241,8 @@ static void on_timer_closed(uv_handle_t *handle)
 void sl_io_close(struct sl_conn *conn, void (*closed)(struct sl_conn *conn))
 {
     assert(conn->away != SL_AWAY);
-    if (conn->error == 0) {
+    if (conn->error == 0)
         conn->error = ECANCELED;
-    }
     if (conn->session != NULL) {
         conn->witness.freeing = SL_WITNESS_WIPES; /* the session's keys */
         libssh2_session_free(conn->session);
@@ -263,9 +251,8 @@ void sl_io_close(struct sl_conn *conn, void (*closed)(struct sl_conn *conn))
     sl_buf_fini(&conn->out);
     free(conn->prelude);
     conn->prelude = NULL;
-    if (conn->poll.data != NULL) {
+    if (conn->poll.data != NULL)
         uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
-    }
     /* Linux lets go of the descriptor in uv_close() already (it leaves epoll there), so it may be closed now. */
     if (conn->fd >= 0) {
         close(conn->fd);
@@ -368,28 +355,24 @@ bool sl_io_tcp_acknowledged(const struct sl_conn *conn, uint64_t within_ms)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct sl_conn *conn = poll->data;
-    if (status != 0) {
+    if (status != 0)
         conn->poll_events = 0; /* libuv has stopped polling; recv() or send() finds the error again, with its errno */
-    }
-    if (status != 0 || (events & UV_READABLE) != 0) {
+    if (status != 0 || (events & UV_READABLE) != 0)
         conn->socket = SL_SOCKET_MAYBE;
-    }
     sl_conn_schedule(conn);
 }
 
 void sl_io_watch(struct sl_conn *conn, bool read)
 {
     int events = (read && sl_io_may_read(conn) ? UV_READABLE : 0) | (conn->out.len > 0 ? UV_WRITABLE : 0);
-    if (conn->away == SL_AWAY || conn->error != 0 || conn->poll.data == NULL) {
+    if (conn->away == SL_AWAY || conn->error != 0 || conn->poll.data == NULL)
         events = 0;
-    }
     if (events != conn->poll_events) {
         conn->poll_events = events;
-        if (events == 0) {
+        if (events == 0)
             uv_poll_stop(&conn->poll);
-        } else {
+        else
             uv_poll_start(&conn->poll, events, on_poll);
-        }
     }
 }
 
@@ -402,9 +385,8 @@ static void on_timer(uv_timer_t *timer)
 
 void sl_io_wake_at(struct sl_conn *conn, uint64_t deadline_ms)
 {
-    if (deadline_ms == conn->timer_ms) {
+    if (deadline_ms == conn->timer_ms)
         return;
-    }
     conn->timer_ms = deadline_ms;
     if (deadline_ms == UINT64_MAX) {
         uv_timer_stop(&conn->timer);

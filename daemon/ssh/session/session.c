@@ -21,11 +21,10 @@ static void on_kexinit(void *arg, const uint8_t *payload, size_t len)
     struct sl_kexinit kexinit;
     if (conn->server_kexinit == NULL && sl_kexinit_parse(payload, len, &kexinit) == 0) {
         conn->server_kexinit = malloc(sizeof kexinit);
-        if (conn->server_kexinit == NULL) {
+        if (conn->server_kexinit == NULL)
             sl_kexinit_fini(&kexinit);
-        } else {
+        else
             *conn->server_kexinit = kexinit;
-        }
     }
 }
 
@@ -84,9 +83,8 @@ int sl_session_prepare(struct sl_conn *conn, const struct sl_known_keys *known)
     }
     /* libssh2 has a choice with RSA keys only. */
     char *rsa = sl_algorithms_rsa_signatures(conn->target);
-    if (r == 0 && (rsa == NULL || rsa[0] != '\0')) {
+    if (r == 0 && (rsa == NULL || rsa[0] != '\0'))
         r = prefer(conn, LIBSSH2_METHOD_SIGN_ALGO, rsa);
-    }
     free(rsa);
     conn->witness.on_kexinit = on_kexinit;
     return r;
@@ -152,9 +150,8 @@ static bool died_of_mismatch(struct sl_conn *conn)
         ours[kind] = offer_of(conn, kind, sl_hostkey_keys(conn->hostkey));
         all = ours[kind] != NULL;
     }
-    if (all) {
+    if (all)
         gap = sl_kexinit_compare(conn->server_kexinit, ours);
-    }
     if (gap.what == SL_GAP_ALGORITHM && gap.cipher != NULL && may_reorder_ciphers(conn) &&
         sl_compat_saw_no_mac(conn->compat)) {
         /* The next dial comes soon. */
@@ -166,36 +163,32 @@ static bool died_of_mismatch(struct sl_conn *conn)
         sl_conn_die(conn, SL_E_NO_ALGORITHM, "%s", sl_kexinit_explain(&gap, &has, text, sizeof text));
         sl_strv_fini(&has);
     }
-    for (size_t i = 0; i < SL_ALGORITHM_KINDS; i++) {
+    for (size_t i = 0; i < SL_ALGORITHM_KINDS; i++)
         free(ours[i]);
-    }
     return conn->phase == SL_PHASE_DEAD;
 }
 
 static void handshake_failed(struct sl_conn *conn, int result)
 {
-    if (died_of_mismatch(conn)) {
+    if (died_of_mismatch(conn))
         return;
-    }
     const struct sl_prelude *prelude = conn->prelude;
     char line[128] = "", end[320];
-    if (prelude != NULL && strncmp(prelude->line, "SSH-", 4) != 0) {
+    if (prelude != NULL && strncmp(prelude->line, "SSH-", 4) != 0)
         sl_text_clean(line, sizeof line, prelude->line, prelude->line_len);
-    }
     describe_end(conn, end, sizeof end);
-    if (conn->server == NULL && is_come_back_later(line)) {
+    if (conn->server == NULL && is_come_back_later(line))
         sl_conn_die(conn, SL_E_CONNECT, "the server takes no connections right now: \"%s\"", line);
-    } else if (result == LIBSSH2_ERROR_BANNER_RECV) {
+    else if (result == LIBSSH2_ERROR_BANNER_RECV)
         sl_conn_die(conn, SL_E_HANDSHAKE, "does not speak SSH: got binary data");
-    } else if (conn->server == NULL && line[0] != '\0') {
+    else if (conn->server == NULL && line[0] != '\0')
         sl_conn_die(conn, SL_E_HANDSHAKE, "does not speak SSH: got \"%s\"", line);
-    } else if (conn->server == NULL && conn->error != 0) {
+    else if (conn->server == NULL && conn->error != 0)
         sl_conn_die(conn, SL_E_HANDSHAKE, "%s before its banner", end);
-    } else if (conn->error != 0 || conn->disconnect_text != NULL) {
+    else if (conn->error != 0 || conn->disconnect_text != NULL)
         sl_conn_die(conn, SL_E_HANDSHAKE, "%s during the handshake", end);
-    } else {
+    else
         sl_conn_die(conn, SL_E_HANDSHAKE, "the SSH handshake failed: %s", sl_io_error_text(conn));
-    }
 }
 
 int sl_session_handshake_result(struct sl_conn *conn, int result)
@@ -205,9 +198,8 @@ int sl_session_handshake_result(struct sl_conn *conn, int result)
         char clean[SL_BANNER_MAX + 1];
         conn->server = strdup(sl_text_clean(clean, sizeof clean, banner, strlen(banner)));
     }
-    if (result == LIBSSH2_ERROR_EAGAIN && conn->error == 0) {
+    if (result == LIBSSH2_ERROR_EAGAIN && conn->error == 0)
         return SL_E_AGAIN;
-    }
     if (result != 0) {
         handshake_failed(conn, result);
         return SL_E_HANDSHAKE;
@@ -258,15 +250,14 @@ void sl_session_lost(struct sl_conn *conn)
 
 void sl_session_failed(struct sl_conn *conn, int result)
 {
-    if (conn->error != 0 || conn->disconnect_text != NULL || result == LIBSSH2_ERROR_SOCKET_DISCONNECT) {
+    if (conn->error != 0 || conn->disconnect_text != NULL || result == LIBSSH2_ERROR_SOCKET_DISCONNECT)
         sl_session_lost(conn);
-    } else if (result == LIBSSH2_ERROR_TIMEOUT) {
+    else if (result == LIBSSH2_ERROR_TIMEOUT)
         sl_conn_die(conn, SL_E_PEER_DEAD, "the server did not answer a request for a minute");
-    } else if (result == LIBSSH2_ERROR_ALLOC) {
+    else if (result == LIBSSH2_ERROR_ALLOC)
         sl_conn_die(conn, SL_E_NOMEM, "out of memory for the session");
-    } else {
+    else
         sl_conn_die(conn, SL_E_CONNECTION_LOST, "the SSH session broke: %s (%d)", sl_io_error_text(conn), result);
-    }
 }
 
 void sl_session_say_goodbye(struct sl_conn *conn)

@@ -16,9 +16,8 @@ static int add_list(struct sl_strv *names, const char *list)
     size_t len;
     while (sl_name_list_next(&list, &name, &len)) {
         char *copy = strndup(name, len);
-        if (copy == NULL || sl_strv_take(names, copy) != 0) {
+        if (copy == NULL || sl_strv_take(names, copy) != 0)
             return SL_E_NOMEM;
-        }
     }
     return 0;
 }
@@ -41,9 +40,8 @@ static int library_names(LIBSSH2_SESSION *session, enum sl_algorithm_kind kind, 
     const char **list = NULL;
     int count = libssh2_session_supported_algs(session, method[kind], &list);
     int r = count == LIBSSH2_ERROR_ALLOC ? SL_E_NOMEM : count < 0 ? SL_E_INTERNAL : 0;
-    for (int i = 0; i < count && r == 0; i++) {
+    for (int i = 0; i < count && r == 0; i++)
         r = sl_algorithms_usable(kind, list[i]) ? sl_strv_add(names, list[i]) : 0;
-    }
     libssh2_free(session, list);
     return r;
 }
@@ -81,20 +79,17 @@ int sl_transport_algorithms(struct sl_algorithms *ret_algorithms)
 {
     struct sl_algorithms algorithms = {.has = {{0}}};
     int r = sl_io_library_init();
-    if (r != 0) {
+    if (r != 0)
         return r;
-    }
     LIBSSH2_SESSION *session = libssh2_session_init();
     r = session != NULL ? 0 : SL_E_NOMEM;
     for (enum sl_algorithm_kind kind = 0; kind < SL_ALGORITHM_KINDS && r == 0; kind++) {
         r = sl_supported_names(session, kind, &algorithms.has[kind]);
-        if (r == 0) {
+        if (r == 0)
             r = default_names(kind, &algorithms.has[kind], &algorithms.by_default[kind]);
-        }
     }
-    if (session != NULL) {
+    if (session != NULL)
         libssh2_session_free(session);
-    }
     sl_io_library_exit();
     if (r != 0) {
         sl_algorithms_fini(&algorithms);

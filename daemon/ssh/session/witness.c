@@ -42,12 +42,10 @@ static void put_serial(struct sl_witness *witness, void *mem)
 
 static void look(struct sl_witness *witness, const uint8_t *mem, size_t len)
 {
-    if (witness->on_kexinit != NULL && len > 0 && mem[0] == MSG_KEXINIT) {
+    if (witness->on_kexinit != NULL && len > 0 && mem[0] == MSG_KEXINIT)
         witness->on_kexinit(witness->arg, mem, len);
-    }
-    if (witness->freeing == SL_WITNESS_WIPES) {
+    if (witness->freeing == SL_WITNESS_WIPES)
         sl_auth_said_look(&witness->said, mem, len - SERIAL_LEN);
-    }
     if (len >= EXIT_LEN && mem[0] == MSG_CHANNEL_REQUEST && witness->on_exit != NULL) {
         const uint8_t *name = mem + EXIT_NAME_AT;
         if (memcmp(name,
@@ -89,9 +87,8 @@ const char *sl_witness_refusal(const struct sl_witness *witness, char *buf, size
 
 void *sl_witness_alloc(struct sl_witness *witness, size_t len)
 {
-    if (len > witness->max || witness->bytes > witness->max - len) {
+    if (len > witness->max || witness->bytes > witness->max - len)
         return NULL;
-    }
     void *mem = malloc(len + SERIAL_LEN);
     if (mem != NULL) {
         /* What was there before must not be taken for a packet. */
@@ -104,12 +101,10 @@ void *sl_witness_alloc(struct sl_witness *witness, size_t len)
 
 void *sl_witness_realloc(struct sl_witness *witness, void *mem, size_t len)
 {
-    if (mem == NULL) {
+    if (mem == NULL)
         return sl_witness_alloc(witness, len);
-    }
-    if (len > witness->max || witness->bytes > witness->max - len) {
+    if (len > witness->max || witness->bytes > witness->max - len)
         return NULL;
-    }
     size_t before = malloc_usable_size(mem);
     if (witness->freeing == SL_WITNESS_WIPES) {
         void *copy = sl_witness_alloc(witness, len);
@@ -133,9 +128,8 @@ void sl_witness_free(struct sl_witness *witness, void *mem)
         size_t len = malloc_usable_size(mem);
         look(witness, mem, len);
         witness->bytes -= len;
-        if (witness->freeing == SL_WITNESS_WIPES) {
+        if (witness->freeing == SL_WITNESS_WIPES)
             explicit_bzero(mem, len);
-        }
         free(mem);
     }
 }

@@ -22,9 +22,8 @@ static void test_bytes_come_out_in_order(void **state)
         size_t n = (chance >> 16) % 700;
         if ((chance & 0x100) != 0) {
             uint8_t bytes[700];
-            for (size_t k = 0; k < n; k++) {
+            for (size_t k = 0; k < n; k++)
                 bytes[k] = (uint8_t)(next_in + k);
-            }
             int r = sl_buf_put(&buf, bytes, n);
             if (held + n > 100000) {
                 assert_int_equal(r, SL_E_LIMIT);
@@ -36,9 +35,8 @@ static void test_bytes_come_out_in_order(void **state)
         } else {
             n = n < held ? n : held;
             const uint8_t *data = sl_buf_data(&buf);
-            for (size_t k = 0; k < n; k++) {
+            for (size_t k = 0; k < n; k++)
                 assert_int_equal(data[k], (uint8_t)(next_out + k));
-            }
             sl_buf_drop(&buf, n);
             next_out = (uint8_t)(next_out + n);
             held -= n;

@@ -11,7 +11,6 @@
 static const char *clean(const char *text)
 {
     static char out[64];
-
     return sl_text_clean(out, sizeof out, text, strlen(text));
 }
 
@@ -61,7 +60,6 @@ static void broken_utf8_does_not(void **state)
 static void it_is_cut_between_characters(void **state)
 {
     char out[5] = "xxxx";
-
     (void)state;
     assert_string_equal(sl_text_clean(out, 5, "abcdef", 6), "abcd");
     assert_string_equal(sl_text_clean(out, 5, "abc\xc3\xbc", 5), "abc");

@@ -22,7 +22,6 @@
 static void *play(void *arg)
 {
     struct fake *f = arg;
-
     f->script(f);
     fake_close(f);
     return NULL;
@@ -33,7 +32,6 @@ void fake_start(struct fake *f, fake_script_fn script)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     bool quiet = f->quiet;
     uint32_t number = f->number, lease_ms = f->lease_ms, max_lease_ms = f->max_lease_ms;
-
     memset(f, 0, sizeof *f);
     f->number = number;
     f->quiet = quiet;
@@ -81,7 +79,6 @@ void fake_stop(struct fake *f)
 struct sshlease *fake_open(struct fake *f, fake_script_fn script)
 {
     struct sshlease *lease;
-
     fake_start(f, script);
     int status = sshlease_open(f->path, PATIENCE_MS, &lease);
     if (status != 0)
@@ -93,7 +90,6 @@ struct sshlease *fake_lease(struct fake *f, fake_script_fn script)
 {
     struct sshlease *lease = fake_open(f, script);
     int status = sshlease_acquire(lease, "web1", NULL);
-
     if (status != 0)
         fail_msg("acquire: %s; the fake daemon: %s", sshlease_error(lease), f->failure);
     return lease;
@@ -102,7 +98,6 @@ struct sshlease *fake_lease(struct fake *f, fake_script_fn script)
 void fake_fail(struct fake *f, const char *format, ...)
 {
     va_list args;
-
     va_start(args, format);
     vsnprintf(f->failure, sizeof f->failure, format, args);
     va_end(args);
@@ -122,7 +117,6 @@ void fake_close(struct fake *f)
 static void wait_for(struct fake *f, int fd, short events, const char *what)
 {
     struct pollfd pfd = {.fd = fd, .events = events};
-
     if (poll(&pfd, 1, PATIENCE_MS) != 1)
         fake_fail(f, "waited in vain for %s", what);
 }
@@ -147,7 +141,6 @@ static ssize_t receive(struct fake *f)
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
     ssize_t got = recvmsg(f->fd, &msg, MSG_CMSG_CLOEXEC);
     struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
-
     if (header != NULL && header->cmsg_type == SCM_RIGHTS) {
         if (f->passed_count > 0)
             fake_fail(f, "descriptors came again");
@@ -180,7 +173,6 @@ static size_t await_frame(struct fake *f, const char *what, struct sl_frame *ret
 uint32_t fake_peek(struct fake *f)
 {
     struct sl_frame frame;
-
     await_frame(f, "anything", &frame);
     return frame.type;
 }
@@ -188,7 +180,6 @@ uint32_t fake_peek(struct fake *f)
 const struct sl_msg *fake_take(struct fake *f, uint32_t type)
 {
     struct sl_frame frame;
-
     f->in_at += await_frame(f, sl_msg_type_name(type), &frame);
     if (sl_msg_decode(&frame, &f->msg) != 0)
         fake_fail(f, "a bad %s where %s was expected", sl_msg_type_name(frame.type), sl_msg_type_name(type));
@@ -200,7 +191,6 @@ const struct sl_msg *fake_take(struct fake *f, uint32_t type)
 void fake_take_end(struct fake *f)
 {
     uint8_t byte;
-
     if (f->in_at < f->in_end)
         fake_fail(f, "the client said something more");
     wait_for(f, f->fd, POLLIN, "the client to close");
@@ -212,7 +202,6 @@ void fake_take_end(struct fake *f)
 void fake_send_raw(struct fake *f, const void *data, size_t len)
 {
     const uint8_t *from = data;
-
     while (len > 0) {
         wait_for(f, f->fd, POLLOUT, "the client to read");
         ssize_t sent = send(f->fd, from, len, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -232,7 +221,6 @@ void fake_send(struct fake *f, const struct sl_msg *msg)
     size_t size = sl_msg_size(msg);
     uint8_t *frame = malloc(size);
     struct sl_writer w;
-
     sl_writer_init(&w, frame, size);
     sl_msg_encode(&w, msg);
     if (w.overflow) {
@@ -259,7 +247,6 @@ void fake_greet(struct fake *f)
 void fake_grant(struct fake *f)
 {
     uint32_t rid = fake_take(f, SL_MSG_ACQUIRE)->acquire.rid;
-
     fake_send(f, &(struct sl_msg){.type = SL_MSG_GRANTED,
                      .granted = {.rid = rid,
                          .lease = 7,
@@ -272,7 +259,6 @@ uint32_t fake_open_stream(struct fake *f, uint32_t window)
 {
     const struct sl_msg_stream_open *open = &fake_take(f, SL_MSG_STREAM_OPEN)->stream_open;
     uint32_t stream = open->stream;
-
     fake_send(f, &(struct sl_msg){.type = SL_MSG_STREAM_OPENED,
                      .stream_opened = {.rid = open->rid, .stream = stream, .window = window}});
     return stream;

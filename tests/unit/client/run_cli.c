@@ -19,7 +19,6 @@ void run_start_program(const char *program, const char *const *args)
 {
     char *argv[RUN_ARGS_MAX + 2] = {(char *)(uintptr_t)program};
     int in[2], out[2], err[2];
-
     for (size_t i = 0; i < RUN_ARGS_MAX && args[i] != NULL; i++)
         argv[i + 1] = (char *)(uintptr_t)args[i];
     assert_int_equal(pipe2(in, O_CLOEXEC), 0);
@@ -91,7 +90,6 @@ void expect_exit(int status)
 void expect_line(const char *text)
 {
     const char *newline = strchr(ran.stderr_text, '\n');
-
     if (strstr(ran.stderr_text, text) == NULL)
         fail_msg("\"%s\" lacks \"%s\"", ran.stderr_text, text);
     if (newline == NULL || newline[1] != '\0')

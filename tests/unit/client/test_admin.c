@@ -17,7 +17,6 @@ static void answers_all(struct fake *f)
 {
     static char part[PART];
     uint32_t rid;
-
     fake_greet(f);
     memset(part, 'j', sizeof part);
     rid = fake_take(f, SL_MSG_STATUS)->request.rid;
@@ -63,7 +62,6 @@ static void answers(void **state)
 static void answers_late(struct fake *f)
 {
     uint32_t first, second;
-
     fake_greet(f);
     first = fake_take(f, SL_MSG_STATUS)->request.rid;
     second = fake_take(f, SL_MSG_STATUS)->request.rid;

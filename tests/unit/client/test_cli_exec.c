@@ -76,7 +76,6 @@ static void exec_is_what_ssh_would_be(void **state)
 static void ends_somehow(struct fake *f)
 {
     struct sl_msg_stream_end end = {0};
-
     fake_greet_in(f, 1);
     if (f->number == 10) {
         fake_send_error(
@@ -179,7 +178,6 @@ static pid_t client_of(struct fake *f)
 {
     struct ucred peer;
     socklen_t len = sizeof peer;
-
     if (getsockopt(f->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
         fake_fail(f, "no peer credentials");
     return peer.pid;
@@ -188,7 +186,6 @@ static pid_t client_of(struct fake *f)
 static void expect_signal(struct fake *f, const char *name)
 {
     const struct sl_msg_signal *got = &fake_take(f, SL_MSG_SIGNAL)->signal;
-
     if (got->name.len != strlen(name) || memcmp(got->name.data, name, got->name.len) != 0)
         fake_fail(f, "SIGNAL %.*s instead of %s", (int)got->name.len, (const char *)got->name.data, name);
 }
@@ -273,7 +270,6 @@ static void fills_the_pipe(struct fake *f)
 {
     static uint8_t block[SL_MSG_DATA_MAX];
     size_t sent = 0;
-
     fake_greet_in(f, 1);
     fake_grant(f);
     uint32_t stream = fake_open_stream(f, 0);

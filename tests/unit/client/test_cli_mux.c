@@ -59,7 +59,6 @@ static void expect_output(const char *text)
 static void skip_head(void)
 {
     char *end = ran.stdout_text;
-
     while (*end == '#')
         end = strchr(end, '\n') + 1;
     assert_true(end > ran.stdout_text);
@@ -80,7 +79,6 @@ static void ensures(void **state)
         {"a@realm@fe80::1:22", "a@realm@[fe80::1]:22"},
     };
     struct fake f;
-
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const struct step plan[] = {{names[i].asked, "/run/mux/x"}, {0}};
@@ -125,7 +123,6 @@ static void configured_targets(void **state)
     static const struct step plan[] = {
         {"web1", "/run/mux/ci@web1"}, {"db", "/run/with space/100%/a\"b\\c#/DOM\\me@db"}, {"old", "/run/mux/old"}, {0}};
     struct fake f;
-
     (void)state;
     start(&f, STATUS("{\"name\":\"web1\"},{\"name\":\"me@somewhere\"},{\"name\":\"db\"},{\"name\":\"old\"}"), plan);
     RUN("ssh-config", "--socket", f.path);
@@ -172,7 +169,6 @@ static void destinations_of_one_s_own(void **state)
         {"host", "/run/u/mux/me@host:22"}, {"[::1]", "/run/u/mux/me@::1:22"}, {0}};
     char expected[4096];
     struct fake f;
-
     (void)state;
     start(&f, NULL, plan);
     RUN("ssh-config", "--socket", f.path, "DOM\\you@host:2222", "host", "[::1]");
@@ -201,7 +197,6 @@ static void for_ansible(void **state)
     static const struct step plan[] = {{"web1", "/run/mux/ci@web1"}, {"db", "/run/mux/root@db"}, {0}};
     static const struct step adhoc[] = {{"web1", "/run/mux/web1"}, {"me@host", "/run/mux/me@host:22"}, {0}};
     struct fake f;
-
 #define NOT_FOR                                                                                                        \
     "but not for this host and user, which have to be a target and the user that it logs in as: see ansible.cfg >&2"
     (void)state;
@@ -250,7 +245,6 @@ static void what_cannot_be_printed(void **state)
         {"[]", NULL, {NULL}, "cannot be read"},
     };
     struct fake f;
-
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         start(&f, cases[i].status, cases[i].plan);

@@ -22,7 +22,6 @@ static uint32_t take_open(struct fake *f, uint32_t fds, unsigned count)
 {
     const struct sl_msg_stream_open *open = &fake_take(f, SL_MSG_STREAM_OPEN_FDS)->stream_open;
     uint32_t stream = open->stream;
-
     if (open->fds != fds || f->passed_count != count)
         fake_fail(f, "fds %u and %u descriptors", open->fds, f->passed_count);
     fake_send(f, &(struct sl_msg){.type = SL_MSG_STREAM_OPENED, .stream_opened = {.rid = open->rid, .stream = stream}});
@@ -38,7 +37,6 @@ static void put(struct fake *f, int fd, const char *text)
 static void serves(struct fake *f)
 {
     char buf[16];
-
     fake_greet(f);
     fake_grant(f);
     uint32_t stream = take_open(f, 7, 3);
@@ -199,8 +197,7 @@ static void a_file_for_output_is_not_passed(void **state)
     int fd = mkstemp(path);
 
     fake_start(&f, carries);
-    (void)snprintf(
-        script, sizeof script, "exec %s exec --socket %s web1 -- x </dev/null >%s", SSHLEASE_CLI, f.path, path);
+    snprintf(script, sizeof script, "exec %s exec --socket %s web1 -- x </dev/null >%s", SSHLEASE_CLI, f.path, path);
     run_start_program("/bin/sh", (const char *const[]){"-c", script, NULL});
     run_finish();
     expect_exit(0);

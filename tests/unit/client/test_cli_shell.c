@@ -56,7 +56,6 @@ static void read_until(int fd, const char *text)
 {
     char seen[256] = "";
     size_t len = 0;
-
     while (strstr(seen, text) == NULL) {
         struct pollfd pfd = {.fd = fd, .events = POLLIN};
         assert_int_equal(poll(&pfd, 1, 10000), 1);

@@ -21,7 +21,6 @@ static struct sshlease_stream *open_stream(struct sshlease *lease)
 {
     struct sshlease_stream *stream = NULL;
     int status = sshlease_stream_open(lease, &command, 10000, &stream);
-
     if (status != 0)
         fail_msg("stream_open: %s", sshlease_error(lease));
     return stream;
@@ -37,7 +36,6 @@ static void streams_much(struct fake *f)
 {
     static uint8_t block[SL_MSG_DATA_MAX];
     size_t sent[3] = {0}, credit[3] = {0, WINDOW, WINDOW}, total = 20 * WINDOW;
-
     fake_greet(f);
     fake_grant(f);
     fake_open_stream(f, 0);
@@ -96,7 +94,6 @@ static void credit_bounds_what_is_buffered(void **state)
 static void overdraws(struct fake *f)
 {
     static const uint8_t block[SL_MSG_DATA_MAX];
-
     fake_greet(f);
     fake_grant(f);
     uint32_t stream = fake_open_stream(f, 0);
@@ -136,7 +133,6 @@ static void credit_beyond_bounds_is_a_violation(void **state)
 static void takes_input(struct fake *f)
 {
     size_t credit = 1000, got = 0, total = 500000;
-
     fake_greet(f);
     fake_grant(f);
     uint32_t stream = fake_open_stream(f, (uint32_t)credit);
@@ -233,7 +229,6 @@ static void sends_when_told(struct fake *f)
 {
     size_t sent = 0;
     uint8_t block[3000];
-
     fake_greet(f);
     fake_grant(f);
     uint32_t stream = fake_open_stream(f, 0);

@@ -17,7 +17,6 @@
 static int drive(struct sshlease *lease, int (*result)(struct sshlease *))
 {
     int status;
-
     while ((status = result(lease)) == SSHLEASE_E_AGAIN) {
         struct pollfd pfd = {.fd = sshlease_fd(lease)};
         int want = sshlease_want(lease);
@@ -161,7 +160,6 @@ struct told {
 static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const char *reason)
 {
     struct told *told = arg;
-
     told->times++;
     told->position = position;
     told->waited_ms = waited_ms;
@@ -189,11 +187,10 @@ static void is_asked_to_forget(struct fake *f)
 {
     fake_greet(f);
     uint32_t rid = fake_take(f, SL_MSG_ACQUIRE)->acquire.rid, release = fake_take(f, SL_MSG_RELEASE)->request.rid;
-    if (f->number == 0) {
+    if (f->number == 0)
         fake_send_error(f, rid, SSHLEASE_E_CANCELLED, true, "cancelled");
-    } else { /* the grant was on its way */
+    else /* the grant was on its way */
         fake_send(f, &(struct sl_msg){.type = SL_MSG_GRANTED, .granted = {.rid = rid, .lease = 9, .streams = 1}});
-    }
     fake_send_ok(f, release);
     fake_grant(f);
     fake_release(f);

@@ -23,7 +23,6 @@
 static void expect_open(const char *path, int timeout_ms, int status, const char *text)
 {
     struct sshlease *lease;
-
     assert_int_equal(sshlease_open(path, timeout_ms, &lease), status);
     assert_non_null(strstr(sshlease_error(lease), text));
     assert_true(sshlease_error_unsent(lease));

@@ -14,7 +14,6 @@
 static uint32_t take(struct fake *f, const char *target)
 {
     const struct sl_msg_mux *mux = &fake_take(f, SL_MSG_MUX)->mux;
-
     if (mux->target.len != strlen(target) || memcmp(mux->target.data, target, mux->target.len) != 0)
         fake_fail(f, "MUX of %.*s", (int)mux->target.len, (const char *)mux->target.data);
     return mux->rid;
@@ -40,7 +39,6 @@ static void the_path_or_why_not(void **state)
     struct fake f = {0};
     struct sshlease *lease = fake_open(&f, tells);
     char *path = NULL, long_name[300];
-
     (void)state;
     assert_int_equal(sshlease_mux_path(lease, "web1", 10000, &path), 0);
     assert_string_equal(path, "/run/mux/web1");
@@ -76,7 +74,6 @@ static void without_waiting(void **state)
     struct sshlease *lease = fake_open(&f, tells_late);
     char *path = NULL;
     int status;
-
     (void)state;
     assert_int_equal(sshlease_mux_path(lease, "web1", 0, &path), SSHLEASE_E_AGAIN);
     assert_int_equal(sshlease_mux_path(lease, "web2", 0, &path), SSHLEASE_E_BUSY);
@@ -103,7 +100,6 @@ static void an_older_daemon_is_not_asked(void **state)
     struct fake f = {0};
     struct sshlease *lease;
     char *path = NULL;
-
     (void)state;
     fake_start(&f, speaks_version_1);
     assert_int_equal(sshlease_open(f.path, 0, &lease), 0); /* not greeted yet: the call waits for that */
@@ -125,7 +121,6 @@ static void a_daemon_that_does_not_greet_is_not_waited_for(void **state)
     struct fake f = {0};
     struct sshlease *lease;
     char *path = NULL;
-
     (void)state;
     fake_start(&f, is_no_daemon);
     assert_int_equal(sshlease_open(f.path, 0, &lease), 0);
@@ -168,7 +163,6 @@ static void nonsense_ends_the_handle(void **state)
 {
     static const fake_script_fn scripts[] = {tells_unasked, tells_no_path, says_ok};
     char *path = NULL;
-
     (void)state;
     for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
         struct fake f = {0};

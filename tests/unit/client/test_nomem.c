@@ -54,7 +54,6 @@ static void serves(struct fake *f)
 {
     static uint8_t much[SL_MSG_DATA_MAX];
     struct sl_msg waiting = {.type = SL_MSG_WAITING, .waiting = {.position = 1, .reason = sl_bytes_of("busy")}};
-
     fake_greet(f);
     waiting.waiting.rid = fake_take(f, SL_MSG_ACQUIRE)->acquire.rid;
     fake_send_error(f, waiting.waiting.rid, SSHLEASE_E_QUEUE_FULL, true, "web1: too many");
@@ -104,7 +103,6 @@ static int live(const char *path, struct sshlease **ret_lease)
     struct sshlease_stream *stream;
     char *json = NULL;
     int status;
-
     if ((status = sshlease_open(path, 10000, ret_lease)) != 0)
         return status;
     if ((status = sshlease_acquire(*ret_lease, "web1", &options)) != SSHLEASE_E_QUEUE_FULL)

@@ -56,7 +56,6 @@ static void a_command_without_input_is_one_packet(void **state)
 static void echoes(struct fake *f)
 {
     size_t credit_out = 262144;
-
     fake_greet(f);
     fake_grant(f);
     uint32_t stream = fake_open_stream(f, 50000);

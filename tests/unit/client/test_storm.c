@@ -27,7 +27,6 @@ static bool send_something(struct fake *f, uint32_t *seed)
     uint32_t rid = 1 + next(seed) % 6, stream = next(seed) % 4, number = next(seed) % 70000;
     struct sl_msg msg = {0};
     bool exits = false;
-
     switch (next(seed) % 13) {
     case 0:
         msg = (struct sl_msg){.type = SL_MSG_OK, .request = {.rid = rid}};
@@ -89,7 +88,6 @@ static void storms(struct fake *f)
 {
     uint32_t seed = f->number * 2654435761u, count = 1 + next(&seed) % 30;
     bool exits = false;
-
     fake_greet(f);
     if (f->number % 8 != 0)
         fake_grant(f);
@@ -110,7 +108,6 @@ static void one(uint32_t seed)
     const struct sshlease_command command = {.kind = SSHLEASE_EXEC, .command = "true"};
     const struct sshlease_acquire_options options = {.auto_renew = true};
     char *json = NULL;
-
     fake_start(&f, storms);
     if (sshlease_open(f.path, 10000, &lease) == 0 && sshlease_acquire(lease, "web1", &options) == 0) {
         int status = sshlease_run(lease, &command, data, sizeof data, 10000, 10000, &output);

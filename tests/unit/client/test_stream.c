@@ -21,7 +21,6 @@ static struct sshlease_stream *open_stream(struct sshlease *lease)
 {
     struct sshlease_stream *stream = NULL;
     int status = sshlease_stream_open(lease, &command, 10000, &stream);
-
     if (status != 0)
         fail_msg("stream_open: %s", sshlease_error(lease));
     return stream;
@@ -95,7 +94,6 @@ static void grants_and_hears_nothing(struct fake *f)
 static void expect_refused(struct sshlease *lease, const struct sshlease_command *wrong, const char *text)
 {
     struct sshlease_stream *stream = NULL;
-
     assert_int_equal(sshlease_stream_start(lease, wrong, &stream), SSHLEASE_E_INVALID);
     assert_null(stream);
     assert_true(sshlease_error_unsent(lease));
@@ -321,7 +319,6 @@ static int gate[2];
 static void listens_late(struct fake *f)
 {
     char byte;
-
     fake_greet(f);
     fake_grant(f);
     fake_open_stream(f, 0);

@@ -23,7 +23,7 @@ static inline struct sl_conf *parse_good(bool one_user, const char *text)
     for (size_t i = 0; i < errors.lines.count; i++)
         print_error("%s\n", errors.lines.item[i]);
     sl_conf_errors_fini(&errors);
-    assert_int_equal(status, SL_OK);
+    assert_int_equal(status, 0);
     assert_non_null(conf);
     return conf;
 }

@@ -16,7 +16,6 @@ static void the_first_is_always_the_least(void **state)
     struct sl_timer *room[COUNT];
     struct sl_timers timers = {.item = room, .capacity = COUNT};
     unsigned seed = 7;
-
     (void)state;
     for (size_t i = 0; i < COUNT; i++)
         sl_timer_init(&timer[i], SL_TIMER_CONN);
@@ -42,7 +41,6 @@ static void the_check_sees_a_broken_heap(void **state)
     struct sl_timer timer[3];
     struct sl_timer *room[3];
     struct sl_timers timers = {.item = room, .capacity = 3};
-
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         sl_timer_init(&timer[i], SL_TIMER_LEASE);

@@ -18,7 +18,6 @@
 static int on_reload(void *arg, sl_native_reloaded_fn done, void *done_arg)
 {
     struct sl_front_world *f = arg;
-
     if (f->reload_refusal != 0)
         return f->reload_refusal;
     assert_null(f->reloaded);
@@ -30,16 +29,14 @@ static int on_reload(void *arg, sl_native_reloaded_fn done, void *done_arg)
 static int on_mux_path(void *arg, const struct sl_target_conf *target, char *buf, size_t size)
 {
     struct sl_front_world *f = arg;
-
     f->mux_asked++;
-    (void)snprintf(buf, size, f->mux_refusal == 0 ? "/run/mux/%s" : "%s: no mux", target->name);
+    snprintf(buf, size, f->mux_refusal == 0 ? "/run/mux/%s" : "%s: no mux", target->name);
     return f->mux_refusal;
 }
 
 void sl_front_init(struct sl_front_world *f, const char *yaml)
 {
     const struct sl_native_hooks hooks = {.reload = on_reload, .mux_path = on_mux_path, .arg = f};
-
     *f = (struct sl_front_world){.reload_refusal = 0};
     sl_world_init(&f->world, yaml, false);
     assert_int_equal(sl_watch_new(&f->world.loop, &f->watch), 0);
@@ -63,7 +60,6 @@ void sl_front_fini(struct sl_front_world *f)
 struct sl_raw_client *sl_raw_connect_as(struct sl_front_world *f, uid_t uid)
 {
     const uid_t own = geteuid();
-
     assert_int_equal(seteuid(uid), 0); /* what SO_PEERCRED will say of the pair */
     struct sl_raw_client *c = sl_raw_connect(f);
     assert_int_equal(seteuid(own), 0);
@@ -74,7 +70,6 @@ struct sl_raw_client *sl_raw_connect(struct sl_front_world *f)
 {
     struct sl_raw_client *c = calloc(1, sizeof *c);
     int fd[2];
-
     assert_non_null(c);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
     c->front = f;
@@ -92,7 +87,6 @@ void sl_raw_close(struct sl_raw_client *c)
 void sl_raw_say_bytes(struct sl_raw_client *c, const void *data, size_t len)
 {
     size_t at = 0;
-
     while (at < len) {
         ssize_t n = send(c->fd, (const char *)data + at, len - at, MSG_NOSIGNAL);
         if (n < 0) {
@@ -107,7 +101,6 @@ void sl_raw_say_bytes(struct sl_raw_client *c, const void *data, size_t len)
 void sl_raw_say(struct sl_raw_client *c, const struct sl_msg *msg)
 {
     struct sl_writer w;
-
     sl_writer_init(&w, c->out, sizeof c->out);
     sl_msg_encode(&w, msg);
     assert_false(w.overflow);
@@ -117,7 +110,6 @@ void sl_raw_say(struct sl_raw_client *c, const struct sl_msg *msg)
 uint32_t sl_raw_hear(struct sl_raw_client *c)
 {
     struct sl_frame frame;
-
     memmove(c->in, c->in + c->taken, c->in_len - c->taken);
     c->in_len -= c->taken;
     c->taken = 0;
@@ -143,7 +135,6 @@ uint32_t sl_raw_hear(struct sl_raw_client *c)
 void sl_raw_expect(struct sl_raw_client *c, uint32_t type)
 {
     uint32_t heard = sl_raw_hear(c);
-
     if (heard == SL_MSG_ERROR && type != SL_MSG_ERROR)
         fail_msg("ERROR: %.*s", (int)c->msg.error.text.len, (const char *)c->msg.error.text.data);
     assert_string_equal(sl_msg_type_name(heard), sl_msg_type_name(type));
@@ -160,7 +151,6 @@ void sl_raw_expect_error(struct sl_raw_client *c, uint32_t rid, int status)
 void sl_raw_expect_fatal(struct sl_raw_client *c, int status, const char *text)
 {
     char said[512];
-
     sl_raw_expect_error(c, 0, status);
     size_t len = c->msg.error.text.len < sizeof said - 1 ? c->msg.error.text.len : sizeof said - 1;
     memcpy(said, c->msg.error.text.data, len);
@@ -173,7 +163,6 @@ void sl_raw_expect_fatal(struct sl_raw_client *c, int status, const char *text)
 void sl_raw_expect_silence(struct sl_raw_client *c)
 {
     uint8_t byte;
-
     sl_world_settle(&c->front->world);
     assert_int_equal(c->in_len - c->taken, 0);
     assert_int_equal(recv(c->fd, &byte, 1, MSG_PEEK), -1);
@@ -191,7 +180,6 @@ void sl_raw_greet(struct sl_raw_client *c)
 struct sl_raw_client *sl_raw_hello(struct sl_front_world *f)
 {
     struct sl_raw_client *c = sl_raw_connect(f);
-
     sl_raw_greet(c);
     return c;
 }
@@ -199,7 +187,6 @@ struct sl_raw_client *sl_raw_hello(struct sl_front_world *f)
 struct sl_raw_client *sl_raw_lease(struct sl_front_world *f)
 {
     struct sl_raw_client *c = sl_raw_hello(f);
-
     sl_raw_acquire(c, 1, "a");
     sl_raw_expect(c, SL_MSG_GRANTED);
     assert_int_equal(c->msg.granted.rid, 1);

@@ -55,7 +55,6 @@ static json_int_t number(const json_t *object, const char *key)
 static const char *text(const json_t *object, const char *key)
 {
     const char *value = json_string_value(json_object_get(object, key));
-
     assert_non_null(value);
     return value;
 }
@@ -64,7 +63,6 @@ static void status_shows_who_holds_and_who_waits(void **state)
 {
     struct sl_front_world f;
     unsigned parts;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1") "  b: {max_connections: 7}\n");
     struct sl_raw_client *c = sl_raw_lease(&f), *waiter = sl_raw_hello(&f);
@@ -119,7 +117,6 @@ static void a_large_status_comes_in_parts_even_to_a_slow_reader(void **state)
     unsigned parts;
     char *yaml = malloc(200000);
     size_t len;
-
     (void)state;
     assert_non_null(yaml);
     len = (size_t)snprintf(yaml, 200000, "limits: {targets: 5000}\n" FRONT_CONF(""));
@@ -159,7 +156,6 @@ static void a_large_status_comes_in_parts_even_to_a_slow_reader(void **state)
 static void the_client_may_go_while_its_status_is_made(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -177,7 +173,6 @@ static void texts_that_are_no_utf8_do_not_spoil_it(void **state)
 {
     struct sl_front_world f;
     unsigned parts;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_hello(&f);
@@ -195,7 +190,6 @@ static void texts_that_are_no_utf8_do_not_spoil_it(void **state)
 static void end_takes_a_lease_back(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f), *admin = sl_raw_hello(&f);
@@ -215,7 +209,6 @@ static void end_takes_a_lease_back(void **state)
 static void reload_answers_when_it_is_done(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_hello(&f);
@@ -224,7 +217,7 @@ static void reload_answers_when_it_is_done(void **state)
     sl_raw_request(c, SL_MSG_RELOAD, 2);
     sl_raw_expect_error(c, 2, SL_E_BUSY);
     assert_non_null(f.reloaded);
-    f.reloaded(f.reloaded_arg, SL_OK, "");
+    f.reloaded(f.reloaded_arg, 0, "");
     f.reloaded = NULL;
     sl_raw_expect(c, SL_MSG_OK);
     assert_int_equal(c->msg.request.rid, 1);
@@ -247,7 +240,7 @@ static void reload_answers_when_it_is_done(void **state)
     sl_raw_close(c);
     sl_world_settle(&f.world);
     assert_non_null(f.reloaded);
-    f.reloaded(f.reloaded_arg, SL_OK, "");
+    f.reloaded(f.reloaded_arg, 0, "");
     sl_front_fini(&f);
 }
 
@@ -255,7 +248,6 @@ static void strangers_see_and_end_what_is_theirs_only(void **state)
 {
     struct sl_front_world f;
     unsigned parts;
-
     (void)state;
     if (geteuid() != 0)
         skip(); /* cannot be somebody else */

@@ -37,11 +37,9 @@ struct ssh {
 static void start(struct mux_world *w, const char *targets, bool one_user)
 {
     char yaml[2048], error[512];
-
     *w = (struct mux_world){.directory = "/tmp/sl-mux.XXXXXX"};
     assert_non_null(mkdtemp(w->directory));
-    (void)snprintf(
-        yaml, sizeof yaml, "mux: {directory: %s/m}\ndefaults: {" WORLD_LOGIN "}\n%s\n", w->directory, targets);
+    snprintf(yaml, sizeof yaml, "mux: {directory: %s/m}\ndefaults: {" WORLD_LOGIN "}\n%s\n", w->directory, targets);
     sl_world_init(&w->world, yaml, one_user);
     assert_int_equal(sl_watch_new(&w->world.loop, &w->watch), 0);
     assert_int_equal(sl_mux_new(&w->world.loop, NULL, w->world.driver, w->watch, &w->mux), 0);
@@ -53,7 +51,6 @@ static void start(struct mux_world *w, const char *targets, bool one_user)
 static void finish(struct mux_world *w)
 {
     char path[128];
-
     sl_driver_shutdown(w->world.driver, true, sl_world_stopped, &w->world);
     WORLD_UNTIL(&w->world, w->world.stopped);
     sl_mux_stop(w->mux);
@@ -64,7 +61,7 @@ static void finish(struct mux_world *w)
     sl_driver_free(w->world.driver);
     sl_transport_free(w->world.transport);
     assert_int_equal(uv_loop_close(&w->world.loop), 0);
-    (void)snprintf(path, sizeof path, "%s/m", w->directory);
+    snprintf(path, sizeof path, "%s/m", w->directory);
     assert_int_equal(rmdir(path), 0); /* every socket is gone */
     assert_int_equal(rmdir(w->directory), 0);
 }
@@ -73,8 +70,7 @@ static bool is_socket(const struct mux_world *w, const char *name)
 {
     char path[256];
     struct stat st;
-
-    (void)snprintf(path, sizeof path, "%s/m/%s", w->directory, name);
+    snprintf(path, sizeof path, "%s/m/%s", w->directory, name);
     return stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
@@ -84,10 +80,9 @@ static struct ssh *connect_to(struct mux_world *w, const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct ssh *s = calloc(1, sizeof *s);
-
     assert_non_null(s);
     *s = (struct ssh){.w = w, .in = -1, .out = -1, .err = -1};
-    (void)snprintf(address.sun_path, sizeof address.sun_path, "%s/m/%s", w->directory, name);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/m/%s", w->directory, name);
     s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(s->fd, (const struct sockaddr *)&address, sizeof address), 0);
     return s;
@@ -96,11 +91,9 @@ static struct ssh *connect_to(struct mux_world *w, const char *name)
 static void hang_up(struct ssh *s)
 {
     const int fd[] = {s->fd, s->in, s->out, s->err};
-
-    for (size_t i = 0; i < sizeof fd / sizeof fd[0]; i++) {
+    for (size_t i = 0; i < sizeof fd / sizeof fd[0]; i++)
         if (fd[i] >= 0)
             (void)close(fd[i]);
-    }
     free(s);
 }
 
@@ -108,7 +101,6 @@ static void say(struct ssh *s, uint32_t type, const uint32_t *numbers, size_t co
 {
     uint8_t room[64];
     struct sl_writer out;
-
     sl_writer_init(&out, room, sizeof room);
     size_t begin = sl_frame_begin(&out, type);
     for (size_t i = 0; i < count; i++)
@@ -149,7 +141,6 @@ static uint32_t number(const struct ssh *s, size_t which)
 {
     struct sl_reader r;
     uint32_t value = 0;
-
     sl_reader_init(&r, s->frame.body.data, s->frame.body.len);
     for (size_t i = 0; i <= which; i++)
         assert_int_equal(sl_get_u32(&r, &value), 0);
@@ -159,7 +150,6 @@ static uint32_t number(const struct ssh *s, size_t which)
 static struct ssh *greeted(struct mux_world *w, const char *name)
 {
     struct ssh *s = connect_to(w, name);
-
     expect(s, SL_MUX_HELLO); /* unasked */
     say(s, SL_MUX_HELLO, (const uint32_t[]){SL_MUX_VERSION}, 1);
     return s;
@@ -176,7 +166,6 @@ static void pass(struct ssh *s, int fd)
     struct msghdr msg = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof fd);
@@ -189,7 +178,6 @@ static void request(struct ssh *s, const char *command)
 {
     uint8_t room[512];
     struct sl_writer out;
-
     sl_writer_init(&out, room, sizeof room);
     size_t begin = sl_frame_begin(&out, SL_MUX_NEW_SESSION);
     sl_put_u32(&out, 1);
@@ -207,7 +195,6 @@ static void request(struct ssh *s, const char *command)
 static void pass_pipes(struct ssh *s)
 {
     int in[2], out[2], err[2];
-
     assert_int_equal(pipe2(in, O_CLOEXEC) | pipe2(out, O_CLOEXEC) | pipe2(err, O_CLOEXEC), 0);
     s->in = in[1];
     s->out = out[0];
@@ -220,7 +207,6 @@ static void pass_pipes(struct ssh *s)
 static struct ssh *session(struct mux_world *w, const char *command)
 {
     struct ssh *s = greeted(w, "a");
-
     request(s, command);
     pass_pipes(s);
     return s;
@@ -230,7 +216,6 @@ static struct ssh *session(struct mux_world *w, const char *command)
 static const char *all_of(struct ssh *s, int fd, char *text, size_t size)
 {
     size_t len = 0;
-
     assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
     for (;;) {
         ssize_t n = read(fd, text + len, size - 1 - len);
@@ -248,7 +233,6 @@ static const char *all_of(struct ssh *s, int fd, char *text, size_t size)
 static unsigned leased(const struct mux_world *w)
 {
     struct sl_driver_totals totals;
-
     sl_driver_totals(w->world.driver, &totals);
     return totals.leased;
 }
@@ -261,7 +245,6 @@ static void a_session_from_its_request_to_its_end(void **state)
 {
     struct mux_world w;
     char text[64];
-
     (void)state;
     start(&w, ONE("host: h"), false);
     struct ssh *s = session(&w, "cat");
@@ -289,7 +272,6 @@ static void a_session_from_its_request_to_its_end(void **state)
 static void a_check_leases_nothing(void **state)
 {
     struct mux_world w;
-
     (void)state;
     start(&w, ONE("host: h"), false);
     struct ssh *s = greeted(&w, "a");
@@ -313,7 +295,6 @@ static void a_failure_is_told_behind_session_opened(void **state)
 {
     struct mux_world w;
     char text[256];
-
     (void)state;
     start(&w, ONE("host: h, acquire_timeout: 50ms, retry_min: 10s, retry_max: 10s"), false);
     sl_fake_dial(w.world.transport, 1, SL_E_CONNECT, "h:22: nobody there");
@@ -333,7 +314,6 @@ static void a_refused_stream(void **state)
 {
     struct mux_world w;
     char text[256];
-
     (void)state;
     start(&w, ONE("host: h"), false);
     struct ssh *s = session(&w, "refuse");
@@ -349,7 +329,6 @@ static void a_refused_stream(void **state)
 static void a_client_that_goes_is_reclaimed_at_every_stage(void **state)
 {
     struct mux_world w;
-
     (void)state;
     start(&w, ONE("host: h, max_connections: 1"), false);
     for (int stage = 0; stage < 5; stage++) {
@@ -378,7 +357,6 @@ static void a_lease_is_renewed_until_the_longest(void **state)
 {
     struct mux_world w;
     char text[256];
-
     (void)state;
     start(&w, ONE("host: h, lease_timeout: 60ms, max_lease: 300ms"), false);
     struct ssh *s = session(&w, "hang");
@@ -397,7 +375,6 @@ static void a_lost_connection_has_no_exit_message(void **state)
 {
     struct mux_world w;
     char text[256];
-
     (void)state;
     start(&w, ONE("host: h"), false);
     struct ssh *s = session(&w, "hang");
@@ -412,7 +389,6 @@ static void a_lost_connection_has_no_exit_message(void **state)
 static void output_that_nobody_reads_does_not_keep_what_is_over(void **state)
 {
     struct mux_world w;
-
     (void)state;
     start(&w, ONE("host: h, lease_timeout: 60ms, max_lease: 60ms"), false);
     struct ssh *s = session(&w, "flood 1000000");
@@ -427,7 +403,6 @@ static void output_that_nobody_reads_does_not_keep_what_is_over(void **state)
 static void a_second_session_fails(void **state)
 {
     struct mux_world w;
-
     (void)state;
     start(&w, ONE("host: h"), false);
     struct ssh *s = session(&w, "hang");
@@ -447,7 +422,6 @@ static void a_second_session_fails(void **state)
 static void too_many_clients_are_told_so(void **state)
 {
     struct mux_world w;
-
     (void)state;
     start(&w, "limits: {clients: 1}\n" ONE("host: h"), false);
     struct ssh *first = greeted(&w, "a"), *second = greeted(&w, "a");
@@ -468,13 +442,12 @@ static void sockets_made_on_demand(void **state)
     struct mux_world w;
     struct sl_target_conf *target;
     char path[256], expected[256], name[300];
-
     (void)state;
     start(&w, ONE("host: h"), true);
     assert_true(is_socket(&w, "a"));
     const struct sl_conf *conf = sl_driver_conf(w.world.driver);
     assert_int_equal(sl_mux_ensure(w.mux, conf->target[0], path, sizeof path), 0);
-    (void)snprintf(expected, sizeof expected, "%s/m/u@a", w.directory);
+    snprintf(expected, sizeof expected, "%s/m/u@a", w.directory);
     assert_string_equal(path, expected);
     assert_int_equal(readlink(path, name, sizeof name), 1);
     assert_int_equal(name[0], 'a');
@@ -484,7 +457,7 @@ static void sockets_made_on_demand(void **state)
 
     assert_int_equal(sl_conf_adhoc(conf, "bob@H", &target), 0);
     assert_int_equal(sl_mux_ensure(w.mux, target, path, sizeof path), 0);
-    (void)snprintf(expected, sizeof expected, "%s/m/bob@h:22", w.directory);
+    snprintf(expected, sizeof expected, "%s/m/bob@h:22", w.directory);
     assert_string_equal(path, expected);
     assert_true(is_socket(&w, "bob@h:22"));
     assert_int_equal(unlink(path), 0); /* somebody cleans up */
@@ -497,7 +470,7 @@ static void sockets_made_on_demand(void **state)
     assert_non_null(strstr(path, "no socket can have this name"));
     sl_target_conf_unref(target);
 
-    (void)snprintf(name, sizeof name, "%0120d@h", 0);
+    snprintf(name, sizeof name, "%0120d@h", 0);
     assert_int_equal(sl_conf_adhoc(conf, name, &target), 0);
     assert_int_equal(sl_mux_ensure(w.mux, target, path, sizeof path), SL_E_INVALID);
     assert_non_null(strstr(path, "too long for a Unix socket"));
@@ -509,13 +482,12 @@ static void a_reload_brings_and_takes_sockets(void **state)
 {
     struct mux_world w;
     char yaml[512];
-
     (void)state;
     start(&w, "targets: {a: {host: h}, b: {host: h}}", false);
     assert_true(is_socket(&w, "a") && is_socket(&w, "b"));
     struct ssh *s = session(&w, "hang");
     expect(s, SL_MUX_SESSION_OPENED);
-    (void)snprintf(
+    snprintf(
         yaml, sizeof yaml, "mux: {directory: %s/m}\ndefaults: {" WORLD_LOGIN "}\ntargets: {b: , c: }\n", w.directory);
     assert_int_equal(sl_driver_reload(w.world.driver, sl_world_conf(yaml, false)), 0);
     sl_mux_configure(w.mux);
@@ -530,7 +502,6 @@ static void a_socket_has_the_name_of_its_user(void **state)
 {
     struct mux_world w;
     char yaml[512], path[300];
-
     (void)state;
     start(&w, "targets: {a: {host: h}, b: {host: h, user: DOM\\you}, c: {host: h, user: with/slash}}", false);
     assert_true(is_socket(&w, "a") && is_socket(&w, "u@a") && !is_socket(&w, "root@a"));
@@ -538,10 +509,10 @@ static void a_socket_has_the_name_of_its_user(void **state)
     const struct sl_conf *conf = sl_driver_conf(w.world.driver);
     assert_int_equal(sl_mux_ensure(w.mux, sl_conf_find(conf, "c"), path, sizeof path), 0);
     assert_string_equal(strrchr(path, '/'), "/c");
-    (void)snprintf(path, sizeof path, "%s/m/root@a", w.directory);
+    snprintf(path, sizeof path, "%s/m/root@a", w.directory);
     assert_int_equal(symlink("nowhere", path), 0); /* left by one that was killed */
-    (void)snprintf(yaml, sizeof yaml,
-        "mux: {directory: %s/m}\ndefaults: {" WORLD_LOGIN "}\ntargets: {a: {user: root}}\n", w.directory);
+    snprintf(yaml, sizeof yaml, "mux: {directory: %s/m}\ndefaults: {" WORLD_LOGIN "}\ntargets: {a: {user: root}}\n",
+        w.directory);
     assert_int_equal(sl_driver_reload(w.world.driver, sl_world_conf(yaml, false)), 0);
     sl_mux_configure(w.mux);
     assert_true(is_socket(&w, "a") && is_socket(&w, "root@a") && !is_socket(&w, "u@a"));
@@ -553,10 +524,9 @@ static void a_directory_that_clients_may_write_to_is_refused(void **state)
 {
     struct mux_world w;
     char path[256], error[512];
-
     (void)state;
     start(&w, ONE("host: h"), false);
-    (void)snprintf(path, sizeof path, "%s/m", w.directory);
+    snprintf(path, sizeof path, "%s/m", w.directory);
     assert_int_equal(chmod(path, 0775), 0);
     assert_int_equal(sl_mux_prepare(sl_driver_conf(w.world.driver), error, sizeof error), SL_E_INVALID);
     assert_non_null(strstr(error, path));

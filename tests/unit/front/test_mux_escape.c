@@ -14,7 +14,6 @@ static void feed(uint32_t character, const char *typed, size_t piece, char *trac
 {
     struct sl_mux_escape escape;
     const uint8_t *at = (const uint8_t *)typed, *end = at + strlen(typed);
-
     sl_mux_escape_init(&escape, character);
     while (at < end) {
         size_t len = (size_t)(end - at) < piece ? (size_t)(end - at) : piece, out_len;
@@ -38,7 +37,6 @@ static void feed(uint32_t character, const char *typed, size_t piece, char *trac
 static void expect(uint32_t character, const char *typed, const char *expected)
 {
     char trace[256];
-
     for (size_t piece = 1; piece <= strlen(typed) + 1; piece++) {
         feed(character, typed, piece, trace);
         assert_string_equal(trace, expected);
@@ -102,7 +100,6 @@ static void the_help_names_the_character_in_use(void **state)
 {
     struct sl_mux_escape escape;
     char text[1024];
-
     (void)state;
     sl_mux_escape_init(&escape, '%');
     assert_non_null(strstr(sl_mux_escape_help(&escape, text, sizeof text), " %. "));

@@ -21,7 +21,6 @@ static void ask(struct sl_raw_client *c, uint32_t rid, const char *target)
 static void a_target_s_path_is_told(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_hello(&f);
@@ -45,7 +44,6 @@ static void a_target_s_path_is_told(void **state)
 static void only_for_who_may_lease_it(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     if (geteuid() != 0)
         skip(); /* nobody else can be played */
@@ -64,7 +62,6 @@ static void only_for_who_may_lease_it(void **state)
 static void not_in_version_1(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_connect(&f);

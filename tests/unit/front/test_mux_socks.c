@@ -18,7 +18,6 @@ static size_t reply_len;
 static void feed(const uint8_t *data, size_t len)
 {
     uint8_t more[SL_SOCKS_REQUEST_MAX];
-
     for (size_t i = 0; i < len; i++) {
         assert_int_equal(sl_socks_feed(&socks, data, i, reply, &reply_len), 0);
         assert_true(socks.phase < SL_SOCKS_ASKED);

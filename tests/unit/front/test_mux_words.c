@@ -13,12 +13,10 @@ static struct sl_mux_words words_of(const char *line)
     char words[512];
     size_t len = strlen(line) + 1;
     struct sl_mux_words read;
-
     memcpy(words, line, len);
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         if (words[i] == '|')
             words[i] = '\0';
-    }
     sl_mux_words_read(words, len, &read);
     return read;
 }
@@ -26,7 +24,6 @@ static struct sl_mux_words words_of(const char *line)
 static void expect_control(const char *line, bool control, bool forward)
 {
     const struct sl_mux_words words = words_of(line);
-
     if (!words.known || words.control != control || words.forward != forward)
         fail_msg("%s: known %d control %d forward %d", line, words.known, words.control, words.forward);
 }
@@ -34,7 +31,6 @@ static void expect_control(const char *line, bool control, bool forward)
 static void expect_session(const char *line, bool no_shell, bool fork)
 {
     const struct sl_mux_words words = words_of(line);
-
     if (!words.known || words.control || words.no_shell != no_shell || words.fork != fork)
         fail_msg("%s: known %d control %d no_shell %d fork %d", line, words.known, words.control, words.no_shell,
             words.fork);

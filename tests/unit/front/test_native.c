@@ -19,7 +19,6 @@ static unsigned open_descriptors(void)
 {
     DIR *dir = opendir("/proc/self/fd");
     unsigned count = 0;
-
     assert_non_null(dir);
     while (readdir(dir) != NULL)
         count++;
@@ -36,7 +35,6 @@ static void say_hello(struct sl_raw_client *c, uint32_t min, uint32_t max)
 static void versions_are_agreed_on_or_both_named(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_connect(&f);
@@ -67,7 +65,6 @@ static void what_is_out_of_place_ends_the_socket(void **state)
                              0},
                          unknown[] = {0, 0, 0, 4, 0, 0, 0, 77}, short_body[] = {0, 0, 0, 5, 0, 0, 0, 10, 0};
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_connect(&f);
@@ -109,7 +106,6 @@ static void a_violation_gives_the_lease_back(void **state)
 {
     static const uint8_t unknown[] = {0, 0, 0, 4, 0, 0, 0, 77};
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_lease(&f), *next = sl_raw_hello(&f);
@@ -125,7 +121,6 @@ static void a_violation_gives_the_lease_back(void **state)
 static void clients_beyond_the_limit_are_told(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("") "limits: {clients: 2}\n");
     struct sl_raw_client *one = sl_raw_hello(&f), *two = sl_raw_connect(&f), *three = sl_raw_connect(&f);
@@ -149,7 +144,6 @@ static void clients_beyond_the_limit_are_told(void **state)
 static void requests_may_come_all_at_once(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1, min_idle: 1"));
     WORLD_UNTIL(&f.world, sl_world_counter(&f.world, "connections_dialed", "min-idle") == 1);
@@ -187,7 +181,6 @@ static void requests_may_come_all_at_once(void **state)
 static void requests_out_of_order_are_answered_and_nothing_else_changes(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_hello(&f);
@@ -222,7 +215,6 @@ static void requests_out_of_order_are_answered_and_nothing_else_changes(void **s
 static void a_release_ends_the_wait(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1, acquire_notice: 10ms"));
     struct sl_raw_client *holder = sl_raw_lease(&f), *c = sl_raw_hello(&f);
@@ -245,7 +237,6 @@ static void a_client_may_go_at_any_moment(void **state)
 {
     static const char *const phases[] = {
         "connected", "greeted", "waiting", "leased", "opening", "open", "flooded", "released", "half a frame"};
-
     (void)state;
     for (size_t phase = 0; phase < sizeof phases / sizeof phases[0]; phase++) {
         for (int half = 0; half < 2; half++) {
@@ -297,7 +288,6 @@ static void a_client_may_go_at_any_moment(void **state)
 static void the_end_of_the_daemon_is_told(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_lease(&f), *waiter = sl_raw_hello(&f);

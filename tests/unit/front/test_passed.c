@@ -21,7 +21,6 @@ struct pipes {
 static void make_pipes(struct pipes *p)
 {
     int fd[3][2];
-
     for (int i = 0; i < 3; i++)
         assert_int_equal(pipe2(fd[i], O_CLOEXEC), 0);
     *p = (struct pipes){.in = fd[0][1], .out = fd[1][0], .err = fd[2][0], .theirs = {fd[0][0], fd[1][1], fd[2][1]}};
@@ -58,7 +57,6 @@ static void open_with(struct sl_raw_client *c, const char *command, uint32_t fds
     } control;
     uint8_t room[512];
     struct sl_writer w;
-
     sl_writer_init(&w, room, sizeof room);
     sl_msg_encode(
         &w, &(struct sl_msg){.type = SL_MSG_STREAM_OPEN_FDS,
@@ -89,7 +87,6 @@ static void open_passed(struct sl_raw_client *c, const char *command, struct pip
 static ssize_t hear_pipe(struct sl_raw_client *c, int fd, void *data, size_t size)
 {
     ssize_t n;
-
     while ((n = read(fd, data, size)) < 0) {
         assert_int_equal(errno, EAGAIN);
         (void)uv_run(&c->front->world.loop, UV_RUN_ONCE);
@@ -102,7 +99,6 @@ static void bytes_go_by_the_descriptors_alone(void **state)
     struct sl_front_world f;
     struct pipes p;
     char buf[64];
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -132,7 +128,6 @@ static void some_may_be_missing(void **state)
     struct sl_front_world f;
     struct pipes p;
     char buf[64];
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -154,7 +149,6 @@ static void requests_about_it_are_obeyed(void **state)
 {
     struct sl_front_world f;
     struct pipes p;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -181,7 +175,6 @@ static void output_that_is_lost_is_told(void **state)
 {
     struct sl_front_world f;
     struct pipes p;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -202,7 +195,6 @@ static void a_refusal_gives_the_descriptors_up(void **state)
     struct sl_front_world f;
     struct pipes p;
     char byte;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_hello(&f);
@@ -225,7 +217,6 @@ static void violations_end_the_client(void **state)
     struct sl_front_world f;
     struct sl_raw_client *c;
     struct pipes p;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     make_pipes(&p);

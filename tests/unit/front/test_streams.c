@@ -35,7 +35,6 @@ static void what_goes_in_comes_out(void **state)
     static uint8_t out[2000000], in[sizeof out];
     size_t sent = 0, heard = 0, credit = SL_STREAM_WINDOW;
     bool eof = false, ended = false;
-
     (void)state;
     for (size_t i = 0; i < sizeof out; i++)
         out[i] = (uint8_t)(i * 2654435761u >> 23);
@@ -86,7 +85,6 @@ static void no_more_comes_than_was_asked_for(void **state)
 {
     struct sl_front_world f;
     size_t heard = 0;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -111,7 +109,6 @@ static void credit_beyond_what_is_lent_at_once_is_used_up_too(void **state)
 {
     struct sl_front_world f;
     size_t heard = 0;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -130,7 +127,6 @@ static void who_does_not_read_delays_nobody(void **state)
 {
     struct sl_front_world f;
     size_t heard = 0;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 2"));
     struct sl_raw_client *lazy = sl_raw_lease(&f), *busy = sl_raw_lease(&f);
@@ -163,7 +159,6 @@ static void violations_of_credit_end_the_socket(void **state)
 {
     static const uint8_t block[SL_MSG_DATA_MAX];
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -215,7 +210,6 @@ static void violations_of_credit_end_the_socket(void **state)
 static void refusals_are_answers(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("streams: 2"));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -238,7 +232,6 @@ static void refusals_are_answers(void **state)
 static void a_close_before_the_answer_waits_for_it(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -255,7 +248,6 @@ static void environment_and_signals_are_passed_on(void **state)
     struct sl_front_world f;
     uint8_t room[256];
     struct sl_writer w;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -286,7 +278,6 @@ static void environment_and_signals_are_passed_on(void **state)
 static void the_end_of_a_lease_ends_its_streams_first(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_lease(&f), *admin = sl_raw_hello(&f);
@@ -318,7 +309,6 @@ static void the_end_of_a_lease_ends_its_streams_first(void **state)
 static void an_unclean_release_says_ok_last(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -340,7 +330,6 @@ static void an_unclean_release_says_ok_last(void **state)
 static void an_exit_is_told_when_it_comes(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
@@ -360,7 +349,6 @@ static void an_exit_is_told_when_it_comes(void **state)
 static void an_old_client_is_told_at_the_end(void **state)
 {
     struct sl_front_world f;
-
     (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_connect(&f);

@@ -11,24 +11,21 @@
 void client_say(struct client *c, const char *word)
 {
     size_t len = strlen(c->said);
-
-    (void)snprintf(c->said + len, sizeof c->said - len, "%s%s", len > 0 ? " " : "", word);
+    snprintf(c->said + len, sizeof c->said - len, "%s%s", len > 0 ? " " : "", word);
 }
 
 static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const char *reason)
 {
     struct client *c = arg;
-
     (void)waited_ms;
     assert_true(position > 0);
-    (void)snprintf(c->text, sizeof c->text, "%s", reason);
+    snprintf(c->text, sizeof c->text, "%s", reason);
     client_say(c, "waiting");
 }
 
 static void on_granted(void *arg, const struct sl_lease_grant *grant)
 {
     struct client *c = arg;
-
     c->id = grant->id;
     client_say(c, "granted");
 }
@@ -36,9 +33,8 @@ static void on_granted(void *arg, const struct sl_lease_grant *grant)
 static void on_refused(void *arg, int status, const char *text)
 {
     struct client *c = arg;
-
     c->status = status;
-    (void)snprintf(c->text, sizeof c->text, "%s", text);
+    snprintf(c->text, sizeof c->text, "%s", text);
     c->lease = NULL;
     client_say(c, "refused");
 }
@@ -52,7 +48,6 @@ static void on_renewed(void *arg, uint32_t left_ms)
 static void on_released(void *arg)
 {
     struct client *c = arg;
-
     c->lease = NULL;
     client_say(c, "released");
 }
@@ -60,9 +55,8 @@ static void on_released(void *arg)
 static void on_ended(void *arg, int status, const char *text)
 {
     struct client *c = arg;
-
     c->status = status;
-    (void)snprintf(c->text, sizeof c->text, "%s", text);
+    snprintf(c->text, sizeof c->text, "%s", text);
     c->lease = NULL;
     client_say(c, "ended");
 }
@@ -79,7 +73,6 @@ static void on_open(void *arg, int status, const char *text)
 static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
 {
     struct client *c = arg;
-
     (void)fd;
     (void)data;
     c->data += (unsigned)len;
@@ -99,7 +92,6 @@ static void on_sent(void *arg, size_t len)
 static void on_end(void *arg, const struct sl_stream_result *result)
 {
     struct client *c = arg;
-
     c->ends++;
     client_say(c, result->how == SL_RESULT_STATUS ? "exit" : result->how == SL_RESULT_SIGNAL ? "signal" : "unknown");
 }
@@ -112,7 +104,6 @@ void client_acquire_as(struct client *c, struct sl_world *w, const char *target,
     const struct sl_who who = {.pid = 4711, .uid = uid, .gid = &gid, .gid_count = 1};
     const struct sl_lease_wish wish = {
         .target = target, .who = &who, .label = "a \"label\"", .acquire_timeout_ms = wait_ms};
-
     *c = (struct client){.world = w};
     assert_int_equal(sl_lease_acquire(w->driver, &wish, &lease_handler, c, &c->lease), 0);
     assert_string_equal(c->said, ""); /* no callback before it has returned */
@@ -127,7 +118,6 @@ struct sl_stream *client_run(struct client *c, const char *command)
 {
     const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = command, .credit = 100000};
     struct sl_stream *stream = NULL;
-
     assert_int_equal(sl_lease_stream_open(c->lease, &spec, &client_stream_handler, c, &stream), 0);
     return stream;
 }

@@ -21,7 +21,6 @@ static const struct sl_basis before = {.host_keys = 11, .keys = 12, .password = 
 static void refused(struct sl_world *w, const struct sl_basis *made_of, int status, bool one_user)
 {
     struct client c;
-
     sl_world_init(w, CONF, one_user);
     sl_fake_basis(w->transport, made_of, false);
     sl_fake_dial(w->transport, 0, status, "a: no");
@@ -35,7 +34,6 @@ static void refused(struct sl_world *w, const struct sl_basis *made_of, int stat
 static unsigned dials_for_the_next(struct sl_world *w, int *ret_status)
 {
     struct client c;
-
     client_acquire(&c, w, "a");
     WORLD_UNTIL(w, c.lease == NULL || c.id != 0);
     *ret_status = c.lease == NULL ? c.status : 0;
@@ -74,7 +72,6 @@ static void what_is_mended_is_tried_and_nothing_else_is(void **state)
         /* no look helps here */
         {{11, 0, 0, 0, false}, {99, 99, 99, 99, false}, SL_E_NO_ALGORITHM, 1},
     };
-
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct sl_world w;
@@ -93,7 +90,6 @@ static void who_asks_at_once_shares_a_look(void **state)
 {
     struct sl_world w;
     struct client c[5];
-
     (void)state;
     refused(&w, &before, SL_E_AUTH_FAILED, false);
     for (int i = 0; i < 5; i++)
@@ -108,7 +104,6 @@ static void a_look_that_hangs_holds_nobody_for_long(void **state)
 {
     struct sl_world w;
     struct client stays, goes, leaves;
-
     (void)state;
     refused(&w, &before, SL_E_AUTH_FAILED, false);
     sl_fake_basis(w.transport, &before, true);

@@ -17,7 +17,6 @@ static void a_lease_is_asked_for_used_and_given_back(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
@@ -50,7 +49,6 @@ static void an_unclean_release_is_reclaimed(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
@@ -71,7 +69,6 @@ static void an_abandoned_lease_is_reclaimed_and_the_next_waiter_served(void **st
 {
     struct sl_world w;
     struct client c, next;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
@@ -124,7 +121,6 @@ static void waiting_ends_by_release(void **state)
 {
     struct sl_world w;
     struct client c, second, third;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
@@ -147,7 +143,6 @@ static void refusals_say_why(void **state)
 {
     struct sl_world w;
     struct client c, second;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1, waiters: 1, acquire_notice: 10ms, acquire_timeout: 60s"), false);
     client_acquire(&c, &w, "b");
@@ -193,7 +188,6 @@ static void credentials_that_fail_are_not_tried_by_everybody(void **state)
 {
     struct sl_world w;
     struct client c, second;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     sl_fake_dial(w.transport, 0, SL_E_AUTH_FAILED, "u@a:22: the server rejects password");
@@ -214,7 +208,6 @@ static void a_lost_connection_ends_its_lease_after_its_streams(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
@@ -236,7 +229,6 @@ static void a_login_that_came_to_nothing_is_a_failed_dial(void **state)
 {
     struct sl_world w;
     struct client c, second;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
@@ -266,7 +258,6 @@ static void a_connection_lost_while_it_is_cleaned_up_is_counted_once(void **stat
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     sl_fake_drain(w.transport, 60000);
@@ -287,7 +278,6 @@ static void release_and_loss_in_one_turn(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
@@ -307,7 +297,6 @@ static void a_lease_expires_and_is_revoked(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 2, lease_timeout: 50ms"), false);
     client_acquire(&c, &w, "a");
@@ -330,7 +319,6 @@ static void shutdown_waits_for_leases_and_refuses_the_rest(void **state)
 {
     struct sl_world w;
     struct client c, waiter, late;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
@@ -378,7 +366,6 @@ static void a_second_shutdown_does_not_wait(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
@@ -396,7 +383,6 @@ static void what_was_heard_lately_is_not_pinged(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1, server_alive_interval: 100ms, validate_after: 10s"), false);
     client_acquire(&c, &w, "a");
@@ -417,7 +403,6 @@ static void what_was_heard_lately_is_not_pinged(void **state)
 static void count_lease(void *arg, const struct sl_lease_view *view)
 {
     struct client *c = arg;
-
     assert_string_equal(view->target, "a");
     assert_string_equal(view->label, "a \"label\"");
     assert_int_equal(view->pid, 4711);
@@ -433,7 +418,6 @@ static void one_sees_what_is_ones_own(void **state)
 {
     struct sl_world w;
     struct client c, waiter, seen = {.lease = NULL};
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1") "  b: {allow: {users: [2]}}\n", false);
     client_acquire_as(&c, &w, "a", 1, 0);

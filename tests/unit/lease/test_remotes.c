@@ -66,7 +66,6 @@ static const struct sl_lease_handler lease_handler = {
 static void on_open(void *arg, int status, const char *text)
 {
     struct client *c = arg;
-
     (void)text;
     c->opened++;
     c->status = status;
@@ -101,7 +100,6 @@ static const struct sl_stream_handler stream_handler = {on_open, on_data, on_eof
 static void on_listening(void *arg, int status, uint16_t port, const char *text)
 {
     struct client *c = arg;
-
     (void)text;
     c->listening++;
     c->status = status;
@@ -124,7 +122,6 @@ static void acquire(struct client *c, struct sl_world *w)
 {
     const gid_t gid = 100;
     const struct sl_who who = {.pid = 4711, .gid = &gid, .gid_count = 1};
-
     *c = (struct client){.status = -1};
     assert_int_equal(sl_lease_acquire(w->driver, &(struct sl_lease_wish){.target = "a", .who = &who, .label = ""},
                          &lease_handler, c, &c->lease),
@@ -150,7 +147,6 @@ static void a_port_is_listened_on_and_given_up(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     lease(&c, &w);
     listen_on(&c, &w, 0);
@@ -177,7 +173,6 @@ static void a_refused_port_says_so_and_is_gone(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     lease(&c, &w);
     listen_on(&c, &w, 1);
@@ -193,7 +188,6 @@ static void a_release_with_a_port_open_is_reclaimed(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     lease(&c, &w);
     listen_on(&c, &w, 0);
@@ -215,7 +209,6 @@ static void a_lost_connection_takes_the_ports_along(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     lease(&c, &w);
     listen_on(&c, &w, 0);
@@ -229,7 +222,6 @@ static void an_abandoned_lease_is_told_nothing(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     lease(&c, &w);
     listen_on(&c, &w, 0);
@@ -246,7 +238,6 @@ static void a_lease_that_moves_listens_nowhere(void **state)
     const struct sl_stream_spec hang = {.kind = SL_SPEC_EXEC, .command = "hang", .credit = 100};
     struct sl_world w;
     struct client c[2];
-
     (void)state;
     sl_world_init(&w, SHARED, false);
     for (int i = 0; i < 2; i++) {

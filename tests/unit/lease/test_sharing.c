@@ -15,7 +15,6 @@
 static struct sl_driver_totals totals(const struct sl_world *w)
 {
     struct sl_driver_totals now;
-
     sl_driver_totals(w->driver, &now);
     return now;
 }
@@ -38,7 +37,6 @@ static void a_reclaim_leaves_the_others_alone(void **state)
 {
     struct sl_world w;
     struct client c[3], late;
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 2"), false);
     share(&w, c);
@@ -67,7 +65,6 @@ static void a_loss_ends_them_all(void **state)
 {
     struct sl_world w;
     struct client c[3];
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 2"), false);
     share(&w, c);
@@ -86,7 +83,6 @@ static void one_without_a_session_moves_with_its_stream(void **state)
 {
     struct sl_world w;
     struct client c[3];
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 2"), false);
     share(&w, c);
@@ -108,7 +104,6 @@ static void one_that_moves_nowhere_is_told_why(void **state)
 {
     struct sl_world w;
     struct client c[3];
-
     (void)state;
     sl_world_init(&w, CONF("max_connections: 1, acquire_timeout: 100ms"), false);
     share(&w, c);
@@ -128,7 +123,6 @@ static void one_that_moves_can_end(void **state)
 {
     struct sl_world w;
     struct client c[3];
-
     (void)state;
     for (int how = 0; how < 3; how++) {
         sl_world_init(&w, CONF("max_connections: 1"), false);

@@ -23,17 +23,15 @@ struct client {
 static void on_granted(void *arg, const struct sl_lease_grant *grant)
 {
     struct client *c = arg;
-
     c->id = grant->id;
 }
 
 static void on_over(void *arg, int status, const char *text)
 {
     struct client *c = arg;
-
     c->lease = NULL;
     c->status = status;
-    (void)snprintf(c->text, sizeof c->text, "%s", text);
+    snprintf(c->text, sizeof c->text, "%s", text);
 }
 
 static void on_released(void *arg)
@@ -47,7 +45,6 @@ static const struct sl_lease_handler handler = {
 static void acquire(struct client *c, struct sl_world *w, const char *target)
 {
     const struct sl_who who = {.pid = 1, .uid = 0};
-
     *c = (struct client){.status = 0};
     assert_int_equal(sl_lease_acquire(w->driver, &(struct sl_lease_wish){.target = target, .who = &who, .label = ""},
                          &handler, c, &c->lease),
@@ -58,14 +55,12 @@ static void name_target(void *arg, const struct sl_target_view *view)
 {
     char *names = arg;
     size_t len = strlen(names);
-
-    (void)snprintf(names + len, 256 - len, "%s ", view->name);
+    snprintf(names + len, 256 - len, "%s ", view->name);
 }
 
 static const char *targets(struct sl_world *w)
 {
     static char names[256];
-
     names[0] = '\0';
     sl_driver_each_target(w->driver, &(struct sl_who){.uid = 0}, name_target, names);
     return names;
@@ -77,7 +72,6 @@ static void a_reload_adds_and_removes(void **state)
 {
     struct sl_world w;
     struct client held, waiter, added;
-
     (void)state;
     sl_world_init(&w, "targets:\n" LINE("a", "max_connections: 1") LINE("c", "port: 23"), false);
     acquire(&held, &w, "a");
@@ -114,7 +108,6 @@ static void a_changed_identity_replaces_connections_and_a_changed_policy_does_no
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     sl_world_init(&w, "targets:\n" LINE("a", "min_idle: 1"), false);
     WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 1);
@@ -139,13 +132,12 @@ static void many_reloads_in_a_row(void **state)
 {
     struct sl_world w;
     struct client c = {.status = 1};
-
     (void)state;
     sl_world_init(&w, "targets:\n" LINE("a", "min_idle: 1"), false);
     for (int i = 0; i < 40; i++) {
         char yaml[512];
-        (void)snprintf(yaml, sizeof yaml, "targets:\n" LINE("a", "min_idle: 1, port: %d") LINE("b%d", "port: 2"),
-            1 + i / 2, i % 7);
+        snprintf(yaml, sizeof yaml, "targets:\n" LINE("a", "min_idle: 1, port: %d") LINE("b%d", "port: 2"), 1 + i / 2,
+            i % 7);
         assert_int_equal(sl_driver_reload(w.driver, sl_world_conf(yaml, false)), 0);
         if (i % 3 == 0)
             (void)uv_run(&w.loop, UV_RUN_NOWAIT);
@@ -165,7 +157,6 @@ static void one_user_may_name_any_host(void **state)
 {
     struct sl_world w;
     struct client c, second, bad;
-
     (void)state;
     sl_world_init(&w, "targets:\n  m: {host: h}\nlimits: {targets: 3}\n", true);
     acquire(&c, &w, "root@x.example:2222");
@@ -194,7 +185,6 @@ static void unused_adhoc_targets_are_dropped(void **state)
 {
     struct sl_world w;
     struct client c, other, failed;
-
     (void)state;
     sl_world_init(
         &w, "targets:\n  m: {host: h}\nlimits: {targets: 3}\ndefaults: {idle_timeout: 100ms, user: u}\n", true);
@@ -205,7 +195,7 @@ static void unused_adhoc_targets_are_dropped(void **state)
     WORLD_UNTIL(&w, failed.status != 0);
     sl_driver_targets_sweep(w.driver, 0);
     assert_string_equal(targets(&w), "m u@bad.example u@x.example "); /* leased, or held back */
-    sl_fake_dial(w.transport, 0, SL_OK, "");
+    sl_fake_dial(w.transport, 0, 0, "");
     sl_lease_release(c.lease);
     sl_driver_targets_sweep(w.driver, 0);
     assert_string_equal(targets(&w), "m u@bad.example u@x.example "); /* connected */
@@ -233,7 +223,6 @@ static void strangers_make_no_adhoc_targets(void **state)
     struct sl_world w;
     struct client c = {.status = 0};
     const struct sl_who who = {.pid = 1, .uid = 4242};
-
     (void)state;
     sl_world_init(&w, "defaults: {allow: {users: [0]}, user: u}\n", true);
     assert_int_equal(
@@ -250,7 +239,6 @@ static void the_system_service_knows_configured_targets_only(void **state)
 {
     struct sl_world w;
     struct client c;
-
     (void)state;
     sl_world_init(&w, "targets:\n" LINE("a", "port: 1"), false);
     acquire(&c, &w, "root@x.example");
@@ -265,7 +253,6 @@ static void more_targets_than_one_table_holds_at_first(void **state)
     struct client c;
     char *yaml = malloc(100000);
     size_t len;
-
     (void)state;
     assert_non_null(yaml);
     len = (size_t)snprintf(yaml, 100000, "defaults: {" WORLD_LOGIN "}\ntargets:\n");

@@ -17,7 +17,6 @@ int lingering_socket(int *ret_peer)
     socklen_t len = sizeof address;
     const struct linger linger = {1, 3600};
     char block[65536] = {0};
-
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(listener, 1), 0);
@@ -42,7 +41,6 @@ void pass_descriptor(int by, int fd)
     struct msghdr msg = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
     *c = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)};
     memcpy(CMSG_DATA(c), &fd, sizeof fd);
     assert_int_equal(sendmsg(by, &msg, 0), 1);

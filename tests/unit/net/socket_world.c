@@ -15,7 +15,6 @@ unsigned open_descriptors(void)
 {
     DIR *dir = opendir("/proc/self/fd");
     unsigned count = 0;
-
     assert_non_null(dir);
     while (readdir(dir) != NULL)
         count++;
@@ -26,7 +25,6 @@ unsigned open_descriptors(void)
 static void on_frame(void *arg, const struct sl_frame *frame)
 {
     struct world *w = arg;
-
     w->frames++;
     w->last_type = frame->type;
     w->last_len = frame->body.len;
@@ -46,7 +44,6 @@ static void on_frame(void *arg, const struct sl_frame *frame)
 static void on_fds(void *arg)
 {
     struct world *w = arg;
-
     w->fds_told++;
     for (unsigned i = 0; i < w->wanted; i++)
         w->taken[i] = sl_socket_take_fd(w->socket);
@@ -55,7 +52,6 @@ static void on_fds(void *arg)
 static void on_end(void *arg, int status, const char *text)
 {
     struct world *w = arg;
-
     assert_non_null(text);
     w->ends++;
     w->end_status = status;
@@ -64,14 +60,12 @@ static void on_end(void *arg, int status, const char *text)
 static void on_drain(void *arg)
 {
     struct world *w = arg;
-
     w->drains++;
 }
 
 static void on_closed(void *arg)
 {
     struct world *w = arg;
-
     w->closes++;
     w->socket = NULL;
 }
@@ -89,7 +83,6 @@ struct world *start(void)
 {
     struct world *w = calloc(1, sizeof *w);
     int fd[2];
-
     assert_non_null(w);
     assert_int_equal(uv_loop_init(&w->loop), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
@@ -123,7 +116,6 @@ size_t hear(struct world *w)
     static char buf[65536];
     size_t sum = 0;
     ssize_t n;
-
     while ((n = recv(w->peer, buf, sizeof buf, 0)) > 0)
         sum += (size_t)n;
     return sum;
@@ -132,7 +124,6 @@ size_t hear(struct world *w)
 size_t make_frame(uint8_t *buf, size_t size, uint32_t type, size_t body_len)
 {
     struct sl_writer writer;
-
     sl_writer_init(&writer, buf, size);
     size_t begin = sl_frame_begin(&writer, type);
     for (size_t i = 0; i < body_len; i++)
@@ -145,7 +136,6 @@ size_t make_frame(uint8_t *buf, size_t size, uint32_t type, size_t body_len)
 int count_descriptors(void **state)
 {
     static unsigned before;
-
     if (*state == NULL) {
         uv_loop_t first; /* libuv keeps two descriptors of its own from the first loop on */
         assert_int_equal(uv_loop_init(&first), 0);

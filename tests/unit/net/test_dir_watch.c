@@ -26,7 +26,6 @@ struct world {
 static bool on_look(void *arg)
 {
     struct world *w = arg;
-
     w->looks++;
     w->well = access(w->name, F_OK) == 0;
     return w->well;
@@ -35,7 +34,6 @@ static bool on_look(void *arg)
 static void on_tick(uv_timer_t *timer)
 {
     struct world *w = timer->data;
-
     if (++w->ticks > 2000)
         fail_msg("nobody looked within 20 s");
 }
@@ -43,7 +41,6 @@ static void on_tick(uv_timer_t *timer)
 static void make(const char *name)
 {
     int fd = open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-
     assert_true(fd >= 0);
     (void)close(fd);
 }
@@ -51,13 +48,12 @@ static void make(const char *name)
 static int setup(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
-
     assert_non_null(w);
-    (void)snprintf(w->top, sizeof w->top, "/tmp/sl-dir-watch.XXXXXX");
+    snprintf(w->top, sizeof w->top, "/tmp/sl-dir-watch.XXXXXX");
     assert_non_null(mkdtemp(w->top));
-    (void)snprintf(w->above, sizeof w->above, "%s/above", w->top);
-    (void)snprintf(w->dir, sizeof w->dir, "%s/dir", w->above);
-    (void)snprintf(w->name, sizeof w->name, "%s/name", w->dir);
+    snprintf(w->above, sizeof w->above, "%s/above", w->top);
+    snprintf(w->dir, sizeof w->dir, "%s/dir", w->above);
+    snprintf(w->name, sizeof w->name, "%s/name", w->dir);
     assert_int_equal(mkdir(w->above, 0700), 0);
     assert_int_equal(mkdir(w->dir, 0700), 0);
     make(w->name);
@@ -73,12 +69,11 @@ static int teardown(void **state)
 {
     struct world *w = *state;
     char command[128];
-
     sl_dir_watch_free(w->watch);
     uv_close((uv_handle_t *)&w->keeps, NULL);
     (void)uv_run(&w->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w->loop), 0);
-    (void)snprintf(command, sizeof command, "rm -r %s", w->top);
+    snprintf(command, sizeof command, "rm -r %s", w->top);
     assert_int_equal(system(command), 0);
     free(w);
     return 0;
@@ -95,7 +90,6 @@ static void start(struct world *w, uint64_t every_ms)
 static void await(struct world *w, bool well)
 {
     const unsigned looks = w->looks;
-
     while (w->looks == looks || w->well != well)
         (void)uv_run(&w->loop, UV_RUN_ONCE);
 }
@@ -103,7 +97,6 @@ static void await(struct world *w, bool well)
 static void a_change_is_told_of(void **state)
 {
     struct world *w = *state;
-
     start(w, FOR_EVER);
     assert_int_equal(unlink(w->name), 0);
     await(w, false);
@@ -117,7 +110,6 @@ static void a_change_is_told_of(void **state)
 static void a_directory_that_was_made_anew_is_watched(void **state)
 {
     struct world *w = *state;
-
     start(w, FOR_EVER);
     assert_int_equal(unlink(w->name), 0);
     assert_int_equal(rmdir(w->dir), 0);
@@ -134,8 +126,7 @@ static void what_goes_with_a_directory_above_is_seen_too(void **state)
 {
     struct world *w = *state;
     char away[96];
-
-    (void)snprintf(away, sizeof away, "%s/away", w->top);
+    snprintf(away, sizeof away, "%s/away", w->top);
     start(w, 20);
     assert_int_equal(rename(w->above, away), 0);
     await(w, false);
@@ -147,8 +138,7 @@ static void many_changes_are_few_looks(void **state)
 {
     struct world *w = *state;
     char other[112];
-
-    (void)snprintf(other, sizeof other, "%s/other", w->dir);
+    snprintf(other, sizeof other, "%s/other", w->dir);
     start(w, FOR_EVER);
     const uint64_t until = uv_hrtime() + 500000000;
     while (uv_hrtime() < until) {

@@ -34,7 +34,6 @@ struct hanging {
 static void hang(struct sl_fd_job *job)
 {
     struct hanging *h = (struct hanging *)job;
-
     __atomic_add_fetch(h->began, 1, __ATOMIC_SEQ_CST);
     while (sem_wait(h->answer) != 0)
         continue;
@@ -44,7 +43,6 @@ static void ended(struct sl_fd_job *job)
 {
     struct hanging *h = (struct hanging *)job;
     struct sl_fd_jobs *again = h->again;
-
     ++*h->ended;
     h->again = NULL;
     if (again != NULL)
@@ -109,7 +107,6 @@ static void assert_served(struct world *w, uid_t uid)
 {
     unsigned began = 0, done = 0;
     struct hanging quick = {.began = &began, .ended = &done};
-
     sl_fd_job_start(w->jobs, &quick.job, uid, count_up, ended);
     while (done == 0)
         (void)uv_run(&w->loop, UV_RUN_ONCE);
@@ -125,7 +122,6 @@ static void await_closed(int fd)
 static void what_hangs_costs_its_users_share_only(void **state)
 {
     struct world w;
-
     (void)state;
     start(&w);
     begin_all(&w);
@@ -145,7 +141,6 @@ static void many_users_leave_room_for_root_and_us(void **state)
     struct hanging *all = calloc(ALL, sizeof *all);
     struct world w;
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
     (void)state;
     assert_non_null(all);
     start(&w);
@@ -183,7 +178,6 @@ static void logins_have_their_pool_for_themselves(void **state)
     struct world w;
     unsigned logins = 0;
     uv_work_t login = {.data = &logins};
-
     (void)state;
     start(&w);
     begin_all(&w);
@@ -200,7 +194,6 @@ static void logins_have_their_pool_for_themselves(void **state)
 static void a_job_started_anew_at_its_end_gets_its_turn(void **state)
 {
     struct world w;
-
     (void)state;
     start(&w);
     for (unsigned i = 0; i < SL_FD_JOBS_PER_USER; i++) {
@@ -215,7 +208,6 @@ static void a_job_started_anew_at_its_end_gets_its_turn(void **state)
 static void who_waits_can_be_cancelled(void **state)
 {
     struct world w;
-
     (void)state;
     start(&w);
     begin_all(&w);
@@ -229,7 +221,6 @@ static void who_waits_can_be_cancelled(void **state)
 static void jobs_outlive_their_owner(void **state)
 {
     struct world w;
-
     (void)state;
     start(&w);
     begin_all(&w);
@@ -257,7 +248,6 @@ static int stuck_file(struct world *w, uid_t uid)
 {
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int fd = fcntl(null, F_DUPFD_CLOEXEC, STUCK_FROM);
-
     stuck_answer = &w->answer;
     assert_true(fd >= STUCK_FROM);
     assert_int_equal(__real_close(null), 0);
@@ -270,7 +260,6 @@ static void a_close_that_hangs_holds_up_nobody(void **state)
 {
     struct world w;
     int fd[2], mine = open("/dev/null", O_RDONLY | O_CLOEXEC);
-
     (void)state;
     start(&w);
     assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
@@ -291,7 +280,6 @@ static void who_has_too_much_that_hangs_is_stalled(void **state)
 {
     struct world w;
     unsigned closes = SL_FD_CLOSES_PER_USER;
-
     (void)state;
     start(&w);
     for (unsigned i = 0; i < closes; i++)
@@ -313,7 +301,6 @@ static void very_many_at_once_are_stalled_at_once(void **state)
     struct world w;
     const unsigned closes = SL_FD_CLOSES_PER_USER + SL_FD_CLOSES_WAITING;
     const struct rlimit files = {8192, 8192};
-
     (void)state;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
     start(&w);
@@ -333,7 +320,6 @@ static void the_end_does_not_wait_for_ever(void **state)
 {
     struct world w;
     int status;
-
     (void)state;
     pid_t child = fork(); /* what is left behind is left to the end of a process */
     if (child == 0) {
@@ -352,7 +338,6 @@ static void the_highest_numbers_are_not_for_clients(void **state)
 {
     struct world w;
     struct rlimit files;
-
     (void)state;
     start(&w);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
@@ -373,7 +358,6 @@ static void sockets_that_linger_are_not_waited_for(void **state)
     int peer[3], pair[2], read_pair[2];
     char byte;
     bool rights;
-
     (void)state;
     start(&w);
     int plain = lingering_socket(&peer[0]), nested = lingering_socket(&peer[1]), read = lingering_socket(&peer[2]);
@@ -401,7 +385,6 @@ static void sockets_that_linger_are_not_waited_for(void **state)
 static void only_what_says_so_is_no_file(void **state)
 {
     int pair[2], pipes[2];
-
     (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
@@ -430,7 +413,6 @@ int main(void)
         cmocka_unit_test(sockets_that_linger_are_not_waited_for), cmocka_unit_test(only_what_says_so_is_no_file),
         cmocka_unit_test(very_many_at_once_are_stalled_at_once), /* last: it lowers a limit */
     };
-
     (void)setenv("UV_THREADPOOL_SIZE", "1", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,7 +34,6 @@ static unsigned read_count(const unsigned *count)
 static void run(void *data)
 {
     struct call *call = data;
-
     __atomic_add_fetch(call->began, 1, __ATOMIC_SEQ_CST);
     while (call->answer != NULL && sem_wait(call->answer) != 0)
         continue;
@@ -43,7 +42,6 @@ static void run(void *data)
 static void on_done(void *arg, void *data)
 {
     struct world *w = arg;
-
     if (data != NULL)
         w->done++;
     else
@@ -53,7 +51,6 @@ static void on_done(void *arg, void *data)
 static void dispose(void *data)
 {
     struct call *call = data;
-
     __atomic_add_fetch(call->disposed, 1, __ATOMIC_SEQ_CST);
     free(call);
 }
@@ -64,7 +61,6 @@ static struct sl_hang_job *start(struct world *w, uint64_t key, bool hangs, uint
 {
     struct call *call = malloc(sizeof *call);
     struct sl_hang_job *job;
-
     assert_non_null(call);
     *call = (struct call){.answer = hangs ? &w->answer : NULL, .began = &w->began, .disposed = &w->disposed};
     assert_int_equal(sl_hang_job_start(w->jobs, &kind, key, call, w, timeout_ms, &job), 0);
@@ -87,7 +83,6 @@ static void run_until(struct world *w, const unsigned *count, unsigned least)
 static int setup(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
-
     assert_non_null(w);
     assert_int_equal(sem_init(&w->answer, 0, 0), 0);
     assert_int_equal(uv_loop_init(&w->loop), 0);
@@ -99,7 +94,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct world *w = *state;
-
     sl_hang_jobs_free(w->jobs);
     (void)uv_run(&w->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w->loop), 0);
@@ -111,7 +105,6 @@ static int teardown(void **state)
 static void what_hangs_holds_up_its_own_key_only(void **state)
 {
     struct world *w = *state;
-
     for (unsigned i = 0; i < SL_HANG_PER_KEY + 1; i++)
         (void)start(w, 1, true, FOR_EVER);
     (void)start(w, 2, false, FOR_EVER);
@@ -125,7 +118,6 @@ static void what_hangs_holds_up_its_own_key_only(void **state)
 static void whoever_waits_is_told_at_the_deadline(void **state)
 {
     struct world *w = *state;
-
     for (unsigned i = 0; i < SL_HANG_PER_KEY + 1; i++)
         (void)start(w, 1, true, 20); /* the last of them in line */
     run_until(w, &w->late, SL_HANG_PER_KEY + 1);
@@ -142,7 +134,6 @@ static void whoever_waits_is_told_at_the_deadline(void **state)
 static void there_are_no_more_threads_than_so_many(void **state)
 {
     struct world *w = *state;
-
     for (unsigned i = 0; i < 9; i++)
         (void)start(w, i, true, FOR_EVER);
     (void)start(w, 100, false, 20);
@@ -157,7 +148,6 @@ static void what_is_forgotten_does_not_come(void **state)
     struct world *w = *state;
     struct sl_hang_job *first = start(w, 1, true, FOR_EVER), *second = start(w, 1, true, FOR_EVER),
                        *in_line = start(w, 1, true, FOR_EVER);
-
     while (read_count(&w->began) < 2)
         (void)uv_run(&w->loop, UV_RUN_NOWAIT);
     sl_hang_job_forget(in_line);
@@ -175,7 +165,6 @@ static void what_is_forgotten_does_not_come(void **state)
 static void nobody_waits_for_it_at_the_end(void **state)
 {
     struct world *w = *state;
-
     (void)start(w, 1, true, FOR_EVER);
     (void)start(w, 2, true, 60000);
     while (read_count(&w->began) < 2)

@@ -34,7 +34,6 @@ struct world {
 static void on_accept(void *arg, int fd, int status)
 {
     struct world *w = arg;
-
     assert_true((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
     assert_true((fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
     w->accepted++;
@@ -45,11 +44,10 @@ static void on_accept(void *arg, int fd, int status)
 static int setup(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
-
     assert_non_null(w);
-    (void)snprintf(w->dir, sizeof w->dir, "/tmp/sl-listener.XXXXXX");
+    snprintf(w->dir, sizeof w->dir, "/tmp/sl-listener.XXXXXX");
     assert_non_null(mkdtemp(w->dir));
-    (void)snprintf(w->path, sizeof w->path, "%s/s.sock", w->dir);
+    snprintf(w->path, sizeof w->path, "%s/s.sock", w->dir);
     w->options = (struct sl_listener_options){.path = w->path, .mode = 0660};
     assert_int_equal(uv_loop_init(&w->loop), 0);
     *state = w;
@@ -59,7 +57,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct world *w = *state;
-
     sl_listener_close(w->listener);
     (void)uv_run(&w->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w->loop), 0);
@@ -78,7 +75,6 @@ static int connect_to(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
     memcpy(address.sun_path, path, strlen(path) + 1);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
         (void)close(fd);
@@ -91,7 +87,6 @@ static void a_client_is_accepted_and_the_name_goes_with_the_listener(void **stat
 {
     struct world *w = *state;
     struct stat st;
-
     assert_int_equal(open_it(w), 0);
     assert_int_equal(lstat(w->path, &st), 0);
     assert_true(S_ISSOCK(st.st_mode));
@@ -112,7 +107,6 @@ static uint16_t free_port(struct sockaddr_in *ret_at)
 {
     socklen_t len = sizeof *ret_at;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
     *ret_at = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     assert_int_equal(bind(fd, (struct sockaddr *)ret_at, sizeof *ret_at), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)ret_at, &len), 0);
@@ -132,14 +126,13 @@ static void a_port_is_listened_on(void **state)
     struct sockaddr_in at;
     uint16_t port = free_port(&at);
     char where[32];
-
     assert_int_equal(open_tcp(w, "127.0.0.1", port, &w->listener), 0);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
     while (w->accepted == 0)
         (void)uv_run(&w->loop, UV_RUN_ONCE);
     (void)close(fd);
-    (void)snprintf(where, sizeof where, "127.0.0.1:%u: ", (unsigned)port);
+    snprintf(where, sizeof where, "127.0.0.1:%u: ", (unsigned)port);
     assert_int_equal(open_tcp(w, "127.0.0.1", port, &other), SL_E_IO);
     assert_memory_equal(w->error, where, strlen(where));
     assert_int_equal(open_tcp(w, "some.host", port, &other), SL_E_INVALID);
@@ -156,7 +149,6 @@ static void a_socket_is_dialed(void **state)
     struct world *w = *state;
     char longer[200];
     int fd = -1;
-
     assert_int_equal(sl_dial_unix(w->path, w->error, sizeof w->error, &fd), SL_E_CONNECT);
     assert_non_null(strstr(w->error, w->path));
     assert_int_equal(open_it(w), 0);
@@ -175,7 +167,6 @@ static void mode_and_group_are_set(void **state)
     struct stat st;
     gid_t groups[64];
     int count = getgroups(64, groups);
-
     w->options.mode = 0600;
     w->options.group_set = true;
     w->options.group = geteuid() == 0 ? 12345 : count > 0 ? groups[count - 1] : getgid();
@@ -193,7 +184,6 @@ int __wrap_chmod(const char *path, mode_t mode);
 int __wrap_chmod(const char *path, mode_t mode)
 {
     struct stat st;
-
     assert_int_equal(lstat(path, &st), 0);
     mode_before = st.st_mode & 07777;
     return __real_chmod(path, mode);
@@ -204,7 +194,6 @@ static void until_its_group_is_set_it_is_open_to_nobody_else(void **state)
 {
     struct world *w = *state;
     mode_t usual = umask(0);
-
     mode_before = 07777;
     int r = open_it(w);
     mode_t after = umask(usual);
@@ -218,7 +207,6 @@ static void a_stale_socket_is_replaced(void **state)
     struct world *w = *state;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
     memcpy(address.sun_path, w->path, strlen(w->path) + 1);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(fd, 1), 0);
@@ -233,7 +221,6 @@ static void a_live_daemon_is_left_alone(void **state)
 {
     struct world *w = *state;
     struct sl_listener *second = NULL;
-
     assert_int_equal(open_it(w), 0);
     assert_int_equal(
         sl_listener_open(&w->loop, NULL, &w->options, on_accept, w, w->error, sizeof w->error, &second), SL_E_BUSY);
@@ -249,7 +236,6 @@ static void a_live_daemon_that_is_busy_is_left_alone(void **state)
     struct world *w = *state;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), clients[8], count = 0;
-
     memcpy(address.sun_path, w->path, strlen(w->path) + 1);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(listen(fd, 0), 0);
@@ -269,7 +255,6 @@ static void a_file_is_left_alone(void **state)
 {
     struct world *w = *state;
     int fd = open(w->path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-
     (void)close(fd);
     assert_int_equal(open_it(w), SL_E_IO);
     assert_non_null(strstr(w->error, "not a socket"));
@@ -281,7 +266,6 @@ static void a_locked_directory_does_not_matter(void **state)
 {
     struct world *w = *state;
     int fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
     assert_int_equal(flock(fd, LOCK_EX), 0);
     assert_int_equal(open_it(w), 0);
     (void)close(fd);
@@ -290,8 +274,7 @@ static void a_locked_directory_does_not_matter(void **state)
 static int make_lock(const struct world *w, mode_t mode)
 {
     char path[160];
-
-    (void)snprintf(path, sizeof path, "%s/.sl-s.sock.lock", w->dir);
+    snprintf(path, sizeof path, "%s/.sl-s.sock.lock", w->dir);
     int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     assert_int_equal(fchmod(fd, mode), 0);
@@ -302,7 +285,6 @@ static void a_daemon_that_is_starting_is_not_waited_for(void **state)
 {
     struct world *w = *state;
     int lock = make_lock(w, 0600);
-
     assert_int_equal(flock(lock, LOCK_EX), 0);
     const uint64_t began = uv_hrtime();
     assert_int_equal(open_it(w), SL_E_BUSY);
@@ -318,11 +300,10 @@ static void a_lock_that_others_may_open_is_none(void **state)
 {
     struct world *w = *state;
     char path[160];
-
     (void)close(make_lock(w, 0644));
     assert_int_equal(open_it(w), SL_E_IO);
     assert_non_null(strstr(w->error, "others may open it"));
-    (void)snprintf(path, sizeof path, "%s/.sl-s.sock.lock", w->dir);
+    snprintf(path, sizeof path, "%s/.sl-s.sock.lock", w->dir);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(symlink("elsewhere", path), 0);
     assert_int_equal(open_it(w), SL_E_IO);
@@ -335,7 +316,6 @@ static void who_was_not_accepted_goes_with_it(void **state)
     struct world *w = *state;
     struct sl_fd_jobs *jobs;
     int peer;
-
     assert_int_equal(sl_fd_jobs_new(&w->loop, &jobs), 0);
     assert_int_equal(open_it(w), 0);
     sl_listener_closed_by(w->listener, jobs);
@@ -359,7 +339,6 @@ static void the_last_numbers_are_not_for_clients(void **state)
     struct world *w = *state;
     struct rlimit old, low;
     int fillers[128], count = 0;
-
     assert_int_equal(open_it(w), 0);
     int fd = connect_to(w->path);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
@@ -380,7 +359,6 @@ static void the_last_numbers_are_not_for_clients(void **state)
 static void a_missing_directory_is_named(void **state)
 {
     struct world *w = *state;
-
     w->options.path = "/nonexistent/there/s.sock";
     assert_int_equal(open_it(w), SL_E_IO);
     assert_non_null(strstr(w->error, "/nonexistent/there/"));
@@ -390,7 +368,6 @@ static void a_path_that_is_too_long_is_refused_with_its_limit(void **state)
 {
     struct world *w = *state;
     char path[300];
-
     memset(path, 'x', sizeof path);
     path[0] = '/';
     path[108] = '\0';
@@ -403,7 +380,6 @@ static void a_path_that_is_too_long_is_refused_with_its_limit(void **state)
 static void a_name_that_is_somebody_elses_by_now_stays(void **state)
 {
     struct world *w = *state;
-
     assert_int_equal(open_it(w), 0);
     assert_int_equal(unlink(w->path), 0);
     int fd = open(w->path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
@@ -423,7 +399,6 @@ static void a_socket_that_was_removed_is_made_again(void **state)
     struct world *w = *state;
     struct stat st;
     bool made;
-
     assert_int_equal(open_it(w), 0);
     assert_int_equal(keep(w, &made), 0);
     assert_false(made);
@@ -449,7 +424,6 @@ static void where_another_listens_it_is_not_made_again(void **state)
     struct world *w = *state;
     struct sl_listener *second = NULL;
     bool made;
-
     assert_int_equal(open_it(w), 0);
     assert_int_equal(unlink(w->path), 0);
     assert_int_equal(
@@ -470,7 +444,6 @@ static void nobody_else_gets_a_guarded_place(void **state)
     struct sl_listener *second = NULL;
     char lock[160];
     bool made;
-
     w->options.guarded = true;
     assert_int_equal(open_it(w), 0);
     assert_int_equal(unlink(w->path), 0);
@@ -480,7 +453,7 @@ static void nobody_else_gets_a_guarded_place(void **state)
     assert_int_equal(keep(w, &made), 0);
     assert_true(made);
     /* The lock alone is made again without touching the socket. */
-    (void)snprintf(lock, sizeof lock, "%s/.sl-s.sock.lock", w->dir);
+    snprintf(lock, sizeof lock, "%s/.sl-s.sock.lock", w->dir);
     assert_int_equal(unlink(lock), 0);
     assert_int_equal(keep(w, &made), 0);
     assert_false(made);
@@ -495,7 +468,6 @@ static void a_socket_from_outside_is_adopted_and_its_name_kept(void **state)
     struct world *w = *state;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
     memcpy(address.sun_path, w->path, strlen(w->path) + 1);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     /* It must listen already. */
@@ -518,7 +490,6 @@ static void out_of_descriptors_clients_are_told_and_others_served_later(void **s
     struct world *w = *state;
     struct rlimit old, low;
     int fillers[256], count = 0;
-
     assert_int_equal(open_it(w), 0);
     int first = connect_to(w->path), second = connect_to(w->path);
     assert_true(first >= 0 && second >= 0);

@@ -26,9 +26,8 @@ static int setup(void **state)
 {
     struct world *w = calloc(1, sizeof *w);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-
     assert_non_null(w);
-    (void)snprintf(w->path, sizeof w->path, "/tmp/sl-notify.%ld", (long)getpid());
+    snprintf(w->path, sizeof w->path, "/tmp/sl-notify.%ld", (long)getpid());
     memcpy(address.sun_path, w->path, strlen(w->path) + 1);
     w->manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(w->manager, (struct sockaddr *)&address, sizeof address), 0);
@@ -44,7 +43,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     struct world *w = *state;
-
     sl_notify_free(w->notify);
     (void)uv_run(&w->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w->loop), 0);
@@ -58,7 +56,6 @@ static int teardown(void **state)
 static const char *hear(struct world *w)
 {
     ssize_t n = recv(w->manager, w->heard, sizeof w->heard - 1, 0);
-
     if (n < 0)
         return NULL;
     w->heard[n] = '\0';
@@ -68,7 +65,6 @@ static const char *hear(struct world *w)
 static void systemd_is_told(void **state)
 {
     struct world *w = *state;
-
     sl_notify_ready();
     assert_string_equal(hear(w), "READY=1");
     sl_notify_reloading();
@@ -84,7 +80,6 @@ static void the_watchdog_is_fed_by_the_loop(void **state)
 {
     struct world *w = *state;
     unsigned fed = 0;
-
     while (fed < 3) {
         (void)uv_run(&w->loop, UV_RUN_ONCE);
         while (hear(w) != NULL)
@@ -95,7 +90,6 @@ static void the_watchdog_is_fed_by_the_loop(void **state)
 static void status_comes_when_it_changes_and_not_too_often(void **state)
 {
     struct world *w = *state;
-
     sl_notify_status(w->notify, "1 leased");
     assert_string_equal(hear(w), "STATUS=1 leased");
     sl_notify_status(w->notify, "1 leased");
@@ -115,7 +109,6 @@ static void status_comes_when_it_changes_and_not_too_often(void **state)
 static void no_socket_was_handed_over(void **state)
 {
     int fd = 0;
-
     (void)state;
     assert_int_equal(sl_notify_listen_fd(&fd), 0);
     assert_int_equal(fd, -1);

@@ -22,7 +22,6 @@ static void the_kernel_says_who_it_is(void **state)
 {
     struct sl_who peer;
     int fd[2];
-
     (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
     assert_int_equal(sl_peer_read(fd[0], &peer), 0);
@@ -41,7 +40,6 @@ static void a_descriptor_without_a_peer_is_an_error(void **state)
 {
     struct sl_who peer;
     int fd[2];
-
     (void)state;
     assert_int_equal(pipe(fd), 0);
     assert_int_equal(sl_peer_read(fd[0], &peer), SL_E_IO);
@@ -54,7 +52,6 @@ static void more_groups_than_expected_are_read(void **state)
     struct sl_who peer;
     gid_t many[100];
     int fd[2], status = 1;
-
     (void)state;
     if (geteuid() != 0)
         skip();
@@ -76,7 +73,6 @@ static void command_lines_are_the_right_process_or_nothing(void **state)
 {
     char line[256], tiny[5];
     uint64_t started = sl_peer_start_time(getpid());
-
     (void)state;
     sl_peer_command_line(getpid(), started, line, sizeof line);
     assert_non_null(strstr(line, "unit_net_peer"));
@@ -94,7 +90,6 @@ static void words_keep_what_is_in_them(void **state)
 {
     char words[64];
     pid_t child = fork();
-
     (void)state;
     if (child == 0) {
         (void)execl("/bin/sleep", "a name", "60", (char *)NULL);
@@ -119,7 +114,6 @@ static void the_start_time_is_read_behind_any_name(void **state)
 {
     int named[2];
     char byte = 0;
-
     (void)state;
     assert_int_equal(pipe(named), 0);
     pid_t child = fork();
@@ -144,7 +138,6 @@ static void the_start_time_is_read_behind_any_name(void **state)
 static void users_have_names_or_numbers(void **state)
 {
     char name[64];
-
     (void)state;
     sl_peer_user_name(0, name, sizeof name);
     assert_string_equal(name, "root");

@@ -20,7 +20,6 @@ static void frames_come_one_by_one_however_they_were_cut(void **state)
     struct world *w = start();
     uint8_t bytes[512];
     size_t len = make_frame(bytes, sizeof bytes, 7, 3);
-
     (void)state;
     len += make_frame(bytes + len, sizeof bytes - len, 8, 0);
     len += make_frame(bytes + len, sizeof bytes - len, 9, 100);
@@ -41,7 +40,6 @@ static void the_largest_frame_fits(void **state)
     struct world *w = start();
     uint8_t *bytes = malloc(SL_FRAME_MAX + 4);
     size_t len = make_frame(bytes, SL_FRAME_MAX + 4, 5, SL_FRAME_MAX - 4), at = 0;
-
     (void)state;
     while (w->frames == 0) {
         ssize_t n = at < len ? send(w->peer, bytes + at, len - at, MSG_NOSIGNAL) : 0;
@@ -61,7 +59,6 @@ static void a_length_out_of_bounds_ends_the_socket_at_its_fourth_byte(void **sta
 {
     static const uint8_t too_long[] = {0, 4, 0, 1}, too_short[] = {0, 0, 0, 3}, garbage[] = {'S', 'S', 'H', '-'};
     static const uint8_t *const bad[] = {too_long, too_short, garbage};
-
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         struct world *w = start();
@@ -86,7 +83,6 @@ static void half_a_frame_and_a_closed_peer_end_quietly(void **state)
     struct world *w = start();
     uint8_t bytes[64];
     size_t len = make_frame(bytes, sizeof bytes, 1, 20);
-
     (void)state;
     say(w, bytes, len - 1);
     (void)close(w->peer);
@@ -101,7 +97,6 @@ static void the_peers_end_is_seen_at_once_even_with_answers_unread(void **state)
 {
     struct world *w = start();
     static const char block[200000];
-
     (void)state;
     for (int i = 0; i < 10; i++)
         assert_int_equal(sl_socket_send(w->socket, block, sizeof block, NULL, 0), 0);
@@ -117,7 +112,6 @@ static void a_slow_reader_makes_it_congested_and_reading_drains_it(void **state)
     struct world *w = start();
     static const char block[65536];
     size_t sent = 0, heard = 0;
-
     (void)state;
     while (!sl_socket_congested(w->socket)) {
         assert_int_equal(sl_socket_send(w->socket, block, 1000, block, sizeof block), 0);
@@ -142,7 +136,6 @@ static void what_is_sent_arrives_in_order(void **state)
     struct world *w = start();
     static uint8_t out[3000000], in[sizeof out];
     size_t sent = 0, heard = 0;
-
     (void)state;
     for (size_t i = 0; i < sizeof out; i++)
         out[i] = (uint8_t)(i * 2654435761u >> 24);
@@ -167,7 +160,6 @@ static void who_asks_without_reading_is_not_read_from(void **state)
     struct world *w = start();
     uint8_t bytes[2048];
     size_t len = 0;
-
     (void)state;
     w->on_frame = DO_ANSWER; /* 64 KiB for 8 bytes */
     while (w->frames == 0) {
@@ -192,7 +184,6 @@ static void a_queue_without_end_ends_the_socket(void **state)
     struct world *w = start();
     static const char block[262144];
     int r = 0;
-
     (void)state;
     for (int i = 0; i < 100 && r == 0; i++)
         r = sl_socket_send(w->socket, block, sizeof block, NULL, 0);
@@ -204,7 +195,6 @@ static void a_queue_without_end_ends_the_socket(void **state)
 static void silence_ends_at_the_deadline(void **state)
 {
     struct world *w = start();
-
     (void)state;
     sl_socket_deadline(w->socket, 20);
     RUN_UNTIL(w, w->ends == 1);
@@ -225,7 +215,6 @@ static void finishing_waits_for_the_reader_but_not_for_ever(void **state)
     struct world *w = start();
     static const char block[1000000];
     size_t heard = 0;
-
     (void)state;
     assert_int_equal(sl_socket_send(w->socket, block, sizeof block, NULL, 0), 0);
     sl_socket_finish(w->socket);
@@ -251,7 +240,6 @@ static void it_can_be_closed_from_its_own_callback(void **state)
     struct world *w = start();
     uint8_t bytes[64];
     size_t len = make_frame(bytes, sizeof bytes, 1, 0);
-
     (void)state;
     len += make_frame(bytes + len, sizeof bytes - len, 2, 0);
     w->on_frame = DO_CLOSE;
@@ -265,7 +253,6 @@ static void a_descriptor_that_names_nothing_is_an_error(void **state)
 {
     struct world w = {.peer = -1};
     const int fd = 1000000; /* names nothing */
-
     (void)state;
     assert_int_equal(uv_loop_init(&w.loop), 0);
     assert_int_equal(sl_socket_open(&w.loop, NULL, fd, &world_handler, &w, &w.socket), SL_E_IO);
@@ -281,7 +268,6 @@ static void what_is_sent_in_one_turn_goes_out_together(void **state)
     struct world *w = start();
     static const char block[SL_SOCKET_LOW_WATER];
     char buf[64];
-
     (void)state;
     assert_int_equal(sl_socket_send(w->socket, "one", 3, "two", 3), 0);
     assert_int_equal(sl_socket_send(w->socket, "three", 5, NULL, 0), 0);

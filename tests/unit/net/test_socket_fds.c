@@ -30,7 +30,6 @@ static void say_with_fds(struct world *w, const void *data, size_t len, const in
         .msg_control = control.room,
         .msg_controllen = CMSG_SPACE(count * sizeof(int))};
     struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(count * sizeof(int));
@@ -73,7 +72,6 @@ static void close_three(const int fds[3])
 static struct world *start_expecting(unsigned wanted)
 {
     struct world *w = start();
-
     w->on_frame = DO_EXPECT;
     w->wanted = wanted;
     return w;
@@ -143,7 +141,6 @@ static void descriptors_can_be_taken_with_their_frame(void **state)
     uint8_t bytes[64];
     size_t len = make_frame(bytes, sizeof bytes, 7, 20);
     int fds[3];
-
     (void)state;
     make_three(fds);
     w->on_frame = DO_TAKE;
@@ -242,7 +239,6 @@ static void thousands_of_descriptors_leave_none(void **state)
     size_t len = make_frame(bytes, sizeof bytes, 7, 20);
     int fds[3];
     const unsigned before = open_descriptors();
-
     (void)state;
     for (unsigned round = 0; round < 1500; round++) {
         make_three(fds);

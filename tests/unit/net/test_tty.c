@@ -14,7 +14,6 @@ static int64_t value_of(const uint8_t *modes, size_t len, uint8_t opcode)
 {
     int64_t value = -1;
     size_t at = 0;
-
     for (; at < len && modes[at] != 0; at += 5) {
         assert_true(at + 5 < len && modes[at] < 160); /* from 160 on the arguments would be of another size */
         if (modes[at] == opcode) {
@@ -31,7 +30,6 @@ static void a_terminal_says_its_size(void **state)
     struct winsize size = {.ws_col = 132, .ws_row = 43, .ws_xpixel = 1320, .ws_ypixel = 860};
     struct sl_tty_size got = {.cols = 1};
     int master, slave, null = open("/dev/null", O_RDONLY);
-
     (void)state;
     assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
     assert_true(sl_tty_is(slave));
@@ -55,7 +53,6 @@ static void its_modes_are_those_of_rfc_4254(void **state)
     uint8_t modes[SL_TTY_MODES_MAX];
     struct termios t;
     int master, slave;
-
     (void)state;
     assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
     assert_int_equal(tcgetattr(slave, &t), 0);
@@ -136,7 +133,6 @@ static void each_flag_has_its_opcode(void **state)
     };
     const size_t count = sizeof flags / sizeof flags[0];
     uint8_t modes[SL_TTY_MODES_MAX];
-
     (void)state;
     for (size_t i = 0; i < count; i++) {
         size_t len = sl_tty_modes_encode(&flags[i].t, modes);
@@ -152,7 +148,6 @@ static void speeds_are_bits_per_second(void **state)
         int64_t bps;
     } speeds[] = {{B50, 50}, {B9600, 9600}, {B38400, 38400}, {B460800, 460800}, {B4000000, 4000000}, {B0, 38400}};
     uint8_t modes[SL_TTY_MODES_MAX];
-
     (void)state;
     for (size_t i = 0; i < sizeof speeds / sizeof speeds[0]; i++) {
         struct termios t = {.c_cflag = CS8};

@@ -80,7 +80,6 @@ static void every_status_stands_there_as_it_is(void **state)
 {
     struct document doc;
     size_t rows = 0, codes = 0;
-
     (void)state;
     open_at(&doc, "## Status codes");
     for (; next_row(&doc, true); rows++) {
@@ -98,7 +97,6 @@ static void every_message_stands_there_as_it_is(void **state)
 {
     struct document doc;
     size_t rows = 0, types = 0;
-
     (void)state;
     open_at(&doc, "## Messages");
     for (; next_row(&doc, true); rows++) {
@@ -134,7 +132,6 @@ static void limits_are_the_code_s(void **state)
     };
     struct document doc;
     size_t rows = 0;
-
     (void)state;
     open_at(&doc, "## Limits");
     for (; next_row(&doc, false); rows++) {
@@ -155,7 +152,6 @@ struct example {
 static void add_hex(struct example *example, const char *hex)
 {
     unsigned value;
-
     for (hex += strspn(hex, " "); *hex != '\0'; hex += 2, hex += strspn(hex, " ")) {
         assert_true(example->len < sizeof example->bytes);
         assert_int_equal(sscanf(hex, "%2x", &value), 1);
@@ -169,7 +165,6 @@ static void check_example(const struct example *example)
     struct sl_frame frame;
     struct sl_writer w;
     struct sl_msg msg;
-
     assert_int_equal(sl_frame_parse(example->bytes, example->len, SL_FRAME_MAX, &frame), example->len);
     assert_int_equal(sl_msg_decode(&frame, &msg), 0);
     assert_string_equal(example->type, sl_msg_type_name(msg.type));
@@ -187,7 +182,6 @@ static void the_example_decodes(void **state)
     struct document doc;
     size_t messages = 0;
     int text_at;
-
     (void)state;
     open_at(&doc, "## Example");
     while (next_line(&doc)) {

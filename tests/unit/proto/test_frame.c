@@ -13,7 +13,6 @@ static void a_frame_is_written_and_found(void **state)
     uint8_t room[32];
     struct sl_frame frame;
     struct sl_writer w;
-
     (void)state;
     sl_writer_init(&w, room, sizeof room);
     size_t begin = sl_frame_begin(&w, 0x01020304);
@@ -34,7 +33,6 @@ static void a_body_may_be_empty(void **state)
 {
     static const uint8_t bytes[] = {0, 0, 0, 4, 0, 0, 0, 9};
     struct sl_frame frame;
-
     (void)state;
     assert_int_equal(sl_frame_parse(bytes, sizeof bytes, SL_FRAME_MAX, &frame), 8);
     assert_int_equal(frame.type, 9);
@@ -46,7 +44,6 @@ static void frames_come_in_any_pieces(void **state)
 {
     static const uint8_t bytes[] = {0, 0, 0, 6, 0, 0, 0, 1, 'a', 'b', 0, 0, 0, 4, 0, 0, 0, 2};
     struct sl_frame frame = {.type = 77};
-
     (void)state;
     for (size_t len = 0; len < 10; len++) {
         uint8_t *exact = malloc(len + (len == 0));
@@ -82,7 +79,6 @@ static void a_length_is_judged_by_its_four_bytes(void **state)
         {{0, 0, 0, 101}, 100, SL_E_PROTOCOL},
     };
     struct sl_frame frame;
-
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_int_equal(sl_frame_parse(cases[i].bytes, 4, cases[i].max, &frame), cases[i].result);
@@ -94,7 +90,6 @@ static void the_largest_frame_fits(void **state)
     uint8_t *room = calloc(1, size);
     struct sl_frame frame;
     struct sl_writer w;
-
     (void)state;
     assert_non_null(room);
     sl_writer_init(&w, room, size);
@@ -112,7 +107,6 @@ static void frames_follow_each_other_in_one_writer(void **state)
     uint8_t room[20];
     struct sl_writer w;
     struct sl_frame frame;
-
     (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_frame_end(&w, sl_frame_begin(&w, 1));

@@ -24,7 +24,6 @@ static int round_trip(const struct sl_msg *msg, struct sl_msg *ret_msg)
 {
     struct sl_writer w;
     struct sl_frame frame;
-
     sl_writer_init(&w, room, sizeof room);
     sl_msg_encode(&w, msg);
     if (w.overflow) {
@@ -39,7 +38,6 @@ static int round_trip(const struct sl_msg *msg, struct sl_msg *ret_msg)
 static void assert_refused(struct sl_msg msg)
 {
     struct sl_msg decoded;
-
     assert_int_equal(round_trip(&msg, &decoded), SL_E_INVALID);
 }
 
@@ -79,7 +77,6 @@ static void a_refused_body_leaves_the_result_alone(void **state)
     static const uint8_t body[] = {0, 0, 0, 1, 0, 0, 0};
     struct sl_frame frame = {.type = SL_MSG_WINDOW, .body = {.data = body, .len = sizeof body}};
     struct sl_msg msg = {.type = SL_MSG_OK, .request = {.rid = 42}};
-
     (void)state;
     assert_int_equal(sl_msg_decode(&frame, &msg), SL_E_PROTOCOL);
     assert_int_equal(msg.type, SL_MSG_OK);
@@ -92,7 +89,6 @@ static void a_body_over_the_largest_frame_is_refused(void **state)
     struct sl_frame frame = {.type = SL_MSG_HELLO, .body = {.data = body, .len = SL_FRAME_MAX - 4}};
     struct sl_writer w;
     struct sl_msg msg;
-
     (void)state;
     assert_non_null(body);
     sl_writer_init(&w, body, SL_FRAME_MAX);
@@ -106,7 +102,6 @@ static void a_body_over_the_largest_frame_is_refused(void **state)
 static void maxima_hold_both_ways(void **state)
 {
     struct sl_msg msg, decoded;
-
     (void)state;
     msg = acquire(filled(SL_MSG_NAME_MAX));
     assert_int_equal(round_trip(&msg, &decoded), 0);
@@ -140,7 +135,6 @@ static void large_strings_are_refused(void **state)
     struct sl_frame frame;
     struct sl_msg msg;
     const uint8_t *text = filled(SL_MSG_COMMAND_MAX + 1).data;
-
     (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_put_u32(&w, 1);
@@ -171,7 +165,6 @@ static void large_strings_are_refused(void **state)
 static void what_cannot_be_decoded_is_not_encoded(void **state)
 {
     struct sl_msg msg;
-
     (void)state;
     assert_refused((struct sl_msg){.type = (enum sl_msg_type)99});
     assert_refused((struct sl_msg){.type = SL_MSG_RELEASE});
@@ -197,7 +190,6 @@ static void remarks_are_made_to_fit(void **state)
 {
     struct sl_msg decoded;
     struct sl_msg msg = {.type = SL_MSG_ERROR, .error = {.rid = 1, .code = 3, .text = filled(SL_MSG_TEXT_MAX + 100)}};
-
     (void)state;
     filler[1] = '\0';
     assert_int_equal(round_trip(&msg, &decoded), 0);
@@ -210,7 +202,6 @@ static void too_little_room_leaves_nothing_behind(void **state)
     struct sl_msg msg = acquire(sl_bytes_of("web1"));
     size_t size = sl_msg_size(&msg);
     struct sl_writer w;
-
     (void)state;
     for (size_t cap = 0; cap < size; cap++) {
         sl_writer_init(&w, room, cap);
@@ -232,7 +223,6 @@ static uint8_t env_room[ROOM + 4096];
 static void set_env(struct sl_msg *msg, uint32_t count, size_t value_len)
 {
     struct sl_writer w;
-
     filled(value_len);
     sl_writer_init(&w, env_room, sizeof env_room);
     for (uint32_t i = 0; i < count; i++) {
@@ -248,7 +238,6 @@ static void variables_are_listed(void **state)
 {
     struct sl_msg msg = stream_open(), decoded;
     struct sl_bytes name, value;
-
     (void)state;
     set_env(&msg, 2, 3);
     assert_int_equal(round_trip(&msg, &decoded), 0);
@@ -268,7 +257,6 @@ static void variables_are_listed(void **state)
 static void variables_must_be_as_many_as_counted(void **state)
 {
     struct sl_msg msg = stream_open(), decoded;
-
     (void)state;
     set_env(&msg, SL_MSG_ENV_MAX, 0);
     assert_int_equal(round_trip(&msg, &decoded), 0);
@@ -289,7 +277,6 @@ static void variables_must_be_as_many_as_counted(void **state)
 static void a_message_over_the_largest_frame_is_refused(void **state)
 {
     struct sl_msg msg = stream_open(), decoded;
-
     (void)state;
     set_env(&msg, 7, SL_MSG_ENV_VALUE_MAX);
     assert_int_equal(round_trip(&msg, &decoded), 0);

@@ -25,7 +25,6 @@ static uint8_t nibble(char c)
 static struct recorded unhex(const char *hex)
 {
     struct recorded r = {.len = strlen(hex) / 2};
-
     r.data = malloc(r.len);
     assert_non_null(r.data);
     for (size_t i = 0; i < r.len; i++)
@@ -48,7 +47,6 @@ static struct recorded find(const char *name)
     json_t *all = load(), *one;
     size_t i;
     struct recorded found = {.data = NULL};
-
     json_array_foreach(all, i, one)
     {
         if (strcmp(json_string_value(json_object_get(one, "name")), name) == 0)
@@ -62,7 +60,6 @@ static struct recorded find(const char *name)
 static struct recorded decoded(const char *name, enum sl_mux_type type, struct sl_mux_msg *ret_msg)
 {
     struct recorded r = find(name);
-
     assert_int_equal(sl_mux_decode(&r.frame, ret_msg), 0);
     assert_int_equal(ret_msg->type, type);
     return r;
@@ -77,7 +74,6 @@ static void assert_text(struct sl_bytes bytes, const char *expected)
 static void a_hello_has_a_version_and_no_request_id(void **state)
 {
     struct sl_mux_msg msg;
-
     (void)state;
     struct recorded r = decoded("hello", SL_MUX_HELLO, &msg);
     assert_int_equal(msg.version, 4);
@@ -89,7 +85,6 @@ static void a_hello_may_carry_extensions(void **state)
     static const uint8_t body[] = {0, 0, 0, 4, 0, 0, 0, 4, 'i', 'n', 'f', 'o', 0, 0, 0, 1, 0};
     struct sl_frame frame = {.type = SL_MUX_HELLO, .body = {.data = body, .len = sizeof body}};
     struct sl_mux_msg msg;
-
     (void)state;
     assert_int_equal(sl_mux_decode(&frame, &msg), 0);
     assert_int_equal(msg.version, 4);
@@ -100,7 +95,6 @@ static void a_hello_may_carry_extensions(void **state)
 static void a_command(void **state)
 {
     struct sl_mux_msg msg;
-
     (void)state;
     struct recorded r = decoded("exec", SL_MUX_NEW_SESSION, &msg);
     assert_int_equal(msg.rid, 1);
@@ -115,7 +109,6 @@ static void a_command(void **state)
 static void a_shell_on_a_terminal_and_a_subsystem(void **state)
 {
     struct sl_mux_msg msg;
-
     (void)state;
     struct recorded r = decoded("shell on a terminal", SL_MUX_NEW_SESSION, &msg);
     assert_true(msg.new_session.tty);
@@ -132,7 +125,6 @@ static void variables_and_flags(void **state)
 {
     struct sl_bytes name, value;
     struct sl_mux_msg msg;
-
     (void)state;
     struct recorded r = decoded("environment", SL_MUX_NEW_SESSION, &msg);
     assert_true(msg.new_session.tty && msg.new_session.x11 && msg.new_session.agent);
@@ -157,7 +149,6 @@ static void what_is_no_variable_is_left_out(void **state)
     static const uint8_t list[] = {0, 0, 0, 2, 'N', 'O', 0, 0, 0, 2, '=', 'x', 0, 0, 0, 0, 0, 0, 0, 3, 'A', '=', '='};
     struct sl_bytes name, value;
     struct sl_reader env;
-
     (void)state;
     sl_reader_init(&env, list, sizeof list);
     assert_true(sl_mux_env_next(&env, &name, &value));
@@ -178,7 +169,6 @@ static void requests_that_are_a_number_only(void **state)
         {"proxy", SL_MUX_PROXY},
     };
     struct sl_mux_msg msg;
-
     (void)state;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         struct recorded r = decoded(all[i].name, all[i].type, &msg);
@@ -190,7 +180,6 @@ static void requests_that_are_a_number_only(void **state)
 static void forwards(void **state)
 {
     struct sl_mux_msg msg;
-
     (void)state;
     struct recorded r = decoded("stdio forward", SL_MUX_NEW_STDIO_FWD, &msg);
     assert_text(msg.stdio_fwd.host, "db");
@@ -226,7 +215,6 @@ static void what_is_cut_or_too_long_is_refused(void **state)
 {
     json_t *all = load(), *one;
     size_t i;
-
     (void)state;
     json_array_foreach(all, i, one)
     {
@@ -253,7 +241,6 @@ static void what_no_client_sends_is_refused(void **state)
     static const uint8_t nul_inside[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 'a', 0, 0, 0, 0, 22};
     struct sl_frame frame = {.body = {.data = nul_inside, .len = 4}};
     struct sl_mux_msg msg;
-
     (void)state;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         frame.type = types[i];
@@ -281,7 +268,6 @@ static void a_master_s_answers(void **state)
 {
     uint8_t room[64];
     struct sl_writer w;
-
     (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_mux_put_hello(&w);
@@ -313,7 +299,6 @@ static void an_answer_of_no_known_type(void **state)
     uint8_t room[64];
     struct sl_frame frame;
     struct sl_writer w;
-
     (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_mux_put_unknown(&w, 1, "no");
@@ -327,7 +312,6 @@ static void a_long_text_is_cut(void **state)
     char *text = malloc(10000);
     struct sl_frame frame;
     struct sl_writer w;
-
     (void)state;
     assert_non_null(room);
     assert_non_null(text);

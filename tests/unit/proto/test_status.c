@@ -47,9 +47,9 @@ static void look_ups_follow_the_table(void **state)
 static void success_and_strangers_have_names(void **state)
 {
     (void)state;
-    assert_string_equal(sl_status_name(SL_OK), "ok");
-    assert_string_equal(sl_status_text(SL_OK), "success");
-    assert_false(sl_status_retryable(SL_OK));
+    assert_string_equal(sl_status_name(0), "ok");
+    assert_string_equal(sl_status_text(0), "success");
+    assert_false(sl_status_retryable(0));
     /* Positive numbers are the wire's, not codes of this program. */
     const int strangers[] = {-9999, INT32_MIN, 1, INT32_MAX};
     for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++) {

@@ -138,7 +138,6 @@ static struct sl_bytes from_hex(struct scratch *scratch, const char *hex)
 {
     size_t len = strlen(hex) / 2;
     struct sl_bytes bytes = {.data = scratch->at + scratch->used, .len = len};
-
     assert_int_equal(strlen(hex) % 2, 0);
     assert_true(len <= sizeof scratch->at - scratch->used);
     for (size_t i = 0; i < len; i++)
@@ -182,7 +181,6 @@ static void set_pty(struct scratch *scratch, struct sl_msg *msg, json_t *pty)
 {
     const char *name;
     json_t *value;
-
     msg->stream_open.pty = json_is_object(pty);
     json_object_foreach(pty, name, value) set_member(scratch, msg, "pty", name, value);
 }
@@ -192,7 +190,6 @@ static void set_env(struct scratch *scratch, struct sl_msg *msg, json_t *env)
     struct sl_writer w;
     json_t *pair;
     size_t i;
-
     sl_writer_init(&w, scratch->at + scratch->used, sizeof scratch->at - scratch->used);
     json_array_foreach(env, i, pair)
     {
@@ -211,7 +208,6 @@ static struct sl_msg msg_of(struct scratch *scratch, json_t *vector)
     struct sl_msg msg = {.type = (enum sl_msg_type)json_integer_value(json_object_get(vector, "number"))};
     const char *name;
     json_t *value;
-
     assert_string_equal(sl_msg_type_name(msg.type), type);
     json_object_foreach(json_object_get(vector, "fields"), name, value)
     {
@@ -231,7 +227,6 @@ static void assert_encodes_to(const struct sl_msg *msg, struct sl_bytes frame)
 {
     static uint8_t room[ROOM];
     struct sl_writer w;
-
     sl_writer_init(&w, room, sizeof room);
     sl_msg_encode(&w, msg);
     assert_false(w.overflow);
@@ -245,7 +240,6 @@ static void check_valid(json_t *vector)
     static struct scratch scratch;
     struct sl_frame frame;
     struct sl_msg decoded;
-
     scratch.used = 0;
     struct sl_bytes bytes = from_hex(&scratch, json_string_value(json_object_get(vector, "frame_hex")));
     struct sl_msg msg = msg_of(&scratch, vector);
@@ -274,7 +268,6 @@ static void check_invalid(json_t *vector)
     const char *error = json_string_value(json_object_get(vector, "error"));
     struct sl_frame frame;
     struct sl_msg msg;
-
     scratch.used = 0;
     struct sl_bytes bytes = from_hex(&scratch, json_string_value(json_object_get(vector, "frame_hex")));
     uint8_t *exact = malloc(bytes.len + (bytes.len == 0));
@@ -300,11 +293,10 @@ static json_t *load(void)
 {
     json_t *all = json_array(), *vector;
     size_t i;
-
     for (unsigned version = 1; version <= SL_MSG_VERSION; version++) {
         char path[512];
         json_error_t error;
-        (void)snprintf(path, sizeof path, VECTORS, version);
+        snprintf(path, sizeof path, VECTORS, version);
         json_t *vectors = json_load_file(path, 0, &error);
         if (vectors == NULL)
             fail_msg("%s:%d: %s", path, error.line, error.text);
@@ -326,7 +318,6 @@ static void each(bool valid, void (*check)(json_t *vector))
 {
     json_t *vectors = load(), *vector;
     size_t i, count = 0;
-
     json_array_foreach(vectors, i, vector)
     {
         if ((json_object_get(vector, "error") == NULL) != valid)
@@ -356,7 +347,6 @@ static void every_type_has_a_vector(void **state)
     json_t *vectors = load(), *vector;
     bool seen[256] = {false};
     size_t i;
-
     (void)state;
     json_array_foreach(vectors, i, vector) seen[json_integer_value(json_object_get(vector, "number")) & 255] = true;
     for (uint32_t type = 1; type < 256; type++)

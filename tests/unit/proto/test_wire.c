@@ -12,7 +12,6 @@
 static struct sl_reader exact(const void *data, size_t len, void **ret_memory)
 {
     struct sl_reader r;
-
     *ret_memory = malloc(len);
     assert_non_null(*ret_memory);
     memcpy(*ret_memory, data, len);
@@ -29,7 +28,6 @@ static void numbers_are_big_endian(void **state)
     bool flag;
     uint32_t u32;
     uint64_t u64;
-
     (void)state;
     sl_reader_init(&r, bytes, sizeof bytes);
     assert_int_equal(sl_reader_left(&r), sizeof bytes);
@@ -53,7 +51,6 @@ static void any_byte_but_zero_is_true(void **state)
     static const uint8_t byte = 0x80;
     struct sl_reader r;
     bool flag = false;
-
     (void)state;
     sl_reader_init(&r, &byte, 1);
     assert_int_equal(sl_get_bool(&r, &flag), 0);
@@ -71,7 +68,6 @@ static void short_input_is_refused_and_changes_nothing(void **state)
     uint32_t u32 = 0x55555555;
     uint64_t u64 = 0x5555555555555555;
     struct sl_bytes text = {.data = bytes, .len = 5};
-
     (void)state;
     sl_reader_init(&r, NULL, 0);
     assert_int_equal(sl_get_u8(&r, &u8), SL_E_PROTOCOL);
@@ -105,7 +101,6 @@ static void strings_borrow_their_bytes(void **state)
     static const uint8_t bytes[] = {0, 0, 0, 3, 'a', 0, 'c', 0, 0, 0, 0};
     struct sl_bytes text;
     struct sl_reader r;
-
     (void)state;
     sl_reader_init(&r, bytes, sizeof bytes);
     assert_int_equal(sl_get_string(&r, &text), 0);
@@ -121,7 +116,6 @@ static void a_length_of_four_billion_does_not_wrap(void **state)
     static const uint8_t bytes[] = {0xff, 0xff, 0xff, 0xff, 'a', 'b'};
     struct sl_bytes text;
     struct sl_reader r;
-
     (void)state;
     sl_reader_init(&r, bytes, sizeof bytes);
     assert_int_equal(sl_get_string(&r, &text), SL_E_PROTOCOL);
@@ -135,7 +129,6 @@ static void texts_have_no_nul_and_a_maximum(void **state)
     static const uint8_t plain[] = {0, 0, 0, 3, 'a', 'b', 'c'};
     struct sl_bytes text = {.data = NULL, .len = 9};
     struct sl_reader r;
-
     (void)state;
     sl_reader_init(&r, with_nul, sizeof with_nul);
     assert_int_equal(sl_get_text(&r, 100, &text), SL_E_PROTOCOL);
@@ -159,7 +152,6 @@ static void what_is_put_is_what_is_got(void **state)
     bool flag;
     uint32_t u32;
     uint64_t u64;
-
     (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_put_u8(&w, 200);
@@ -221,7 +213,6 @@ static void an_exact_fit_is_no_overflow(void **state)
 {
     uint8_t room[8];
     struct sl_writer w;
-
     (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_put_text(&w, "four");
@@ -234,7 +225,6 @@ static void an_exact_fit_is_no_overflow(void **state)
 static void an_empty_writer_takes_nothing(void **state)
 {
     struct sl_writer w;
-
     (void)state;
     sl_writer_init(&w, NULL, 0);
     sl_put_bytes(&w, NULL, 0);

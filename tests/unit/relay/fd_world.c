@@ -64,7 +64,6 @@ unsigned fd_count(void)
 {
     DIR *dir = opendir("/proc/self/fd");
     unsigned count = 0;
-
     assert_non_null(dir);
     while (readdir(dir) != NULL)
         count++;
@@ -83,7 +82,6 @@ void fd_await_closed(struct fd_world *w, int fd)
 int fd_flags(int fd)
 {
     int flags = fcntl(fd, F_GETFL);
-
     assert_true(flags >= 0);
     return flags & O_NONBLOCK;
 }
@@ -91,7 +89,6 @@ int fd_flags(int fd)
 int fd_count_fixture(void **state)
 {
     static unsigned before;
-
     if (*state == NULL) {
         uv_loop_t first; /* libuv keeps descriptors of its own from the first loop on */
         assert_int_equal(uv_loop_init(&first), 0);
@@ -110,7 +107,6 @@ static void make_tcp(int fd[2])
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
     assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
     assert_int_equal(listen(listener, 1), 0);
     assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
@@ -124,10 +120,9 @@ static void make_tcp(int fd[2])
 static void make_fifo(int fd[2])
 {
     char path[] = "/tmp/sshlease-fifo-XXXXXX";
-
     assert_non_null(mkdtemp(path));
     char name[sizeof path + 2];
-    (void)snprintf(name, sizeof name, "%s/f", path);
+    snprintf(name, sizeof name, "%s/f", path);
     assert_int_equal(mkfifo(name, 0600), 0);
     fd[0] = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     fd[1] = open(name, O_WRONLY | O_CLOEXEC);
@@ -143,7 +138,6 @@ static void make_tty(int fd[2], bool alien)
 {
     struct termios raw;
     int master, slave;
-
     assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
     assert_int_equal(tcgetattr(slave, &raw), 0);
     cfmakeraw(&raw);
@@ -156,7 +150,6 @@ static int make_file(const void *content, size_t len)
 {
     char path[] = "/tmp/sshlease-file-XXXXXX";
     int fd = mkstemp(path);
-
     assert_true(fd >= 0);
     assert_int_equal(write(fd, content, len), (ssize_t)len);
     assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
@@ -188,7 +181,6 @@ static void make_pair(enum fd_kind kind, int fd[2])
 void fd_make_source(enum fd_kind kind, const void *content, size_t len, int *ret_fd, int *ret_writer)
 {
     int fd[2] = {-1, -1};
-
     if (kind == FD_FILE)
         fd[0] = make_file(content, len);
     else if (kind == FD_NULL)
@@ -202,7 +194,6 @@ void fd_make_source(enum fd_kind kind, const void *content, size_t len, int *ret
 void fd_make_sink(enum fd_kind kind, int *ret_fd, int *ret_reader)
 {
     int fd[2] = {-1, -1};
-
     if (kind == FD_FILE) {
         char path[] = "/tmp/sshlease-file-XXXXXX";
         fd[1] = mkstemp(path);
@@ -220,7 +211,6 @@ void fd_make_sink(enum fd_kind kind, int *ret_fd, int *ret_reader)
 size_t fd_read_some(int fd, void *data, size_t size)
 {
     int ready = 0;
-
     if (lseek(fd, 0, SEEK_CUR) < 0 && (ioctl(fd, FIONREAD, &ready) != 0 || ready == 0))
         return 0;
     ssize_t n = read(fd, data, size);

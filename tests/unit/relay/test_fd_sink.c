@@ -36,7 +36,6 @@ static void writer_close(struct writer *w)
 static void on_written(void *arg, size_t len)
 {
     struct writer *w = arg;
-
     w->written += len;
     assert_true(w->written <= w->given);
     if (w->close_when_told)
@@ -46,7 +45,6 @@ static void on_written(void *arg, size_t len)
 static void on_broken(void *arg, int status, const char *text)
 {
     struct writer *w = arg;
-
     assert_non_null(text);
     w->broken++;
     w->broken_status = status;
@@ -57,7 +55,6 @@ static void on_broken(void *arg, int status, const char *text)
 static void on_finished(void *arg)
 {
     struct writer *w = arg;
-
     w->finished++;
     assert_int_equal(sl_fd_sink_fd(w->sink), -1);
     if (w->close_when_told)
@@ -85,7 +82,6 @@ static void writer_give(struct writer *w, const void *data, size_t len)
 static void everything_arrives_in_order_at_a_slow_reader_and_flags_stay(void **state)
 {
     static uint8_t content[1000000], got[sizeof content];
-
     (void)state;
     for (size_t i = 0; i < sizeof content; i++)
         content[i] = (uint8_t)(i * 2654435761u >> 24);
@@ -131,7 +127,6 @@ static void finishing_writes_the_rest_and_closes(void **state)
 {
     static const char block[300000];
     static char got[sizeof block];
-
     (void)state;
     for (enum fd_kind kind = FD_PIPE; kind <= FD_TCP; kind++) {
         struct fd_world world;
@@ -162,7 +157,6 @@ static void finishing_writes_the_rest_and_closes(void **state)
 static void nobody_reading_is_told_once_and_not_from_within(void **state)
 {
     static const char block[300000];
-
     (void)state;
     for (int late = 0; late < 2; late++) {
         for (enum fd_kind kind = FD_PIPE; kind <= FD_SOCKETPAIR; kind++) {
@@ -197,7 +191,6 @@ static void an_error_says_which(void **state)
 {
     struct fd_world world;
     struct writer w;
-
     (void)state;
     fd_world_start(&world);
     writer_open(&w, &world, open("/dev/full", O_WRONLY));
@@ -215,7 +208,6 @@ static void one_that_is_blocked_delays_nobody(void **state)
     struct writer slow, quick;
     int fd, stuck, reader;
     char got[16];
-
     (void)state;
     fd_world_start(&world);
     fd_make_sink(FD_PIPE, &fd, &stuck);
@@ -242,7 +234,6 @@ static void input_and_output_may_be_one_socket(void **state)
     struct writer w;
     int fd[2];
     char got[16];
-
     (void)state;
     for (int shut = 0; shut < 2; shut++) {
         fd_world_start(&world);
@@ -267,7 +258,6 @@ static void input_and_output_may_be_one_socket(void **state)
 static void it_can_be_closed_whatever_is_under_way(void **state)
 {
     static const char block[300000];
-
     (void)state;
     for (enum fd_kind kind = FD_PIPE; kind < FD_KINDS; kind++) {
         for (int turns = 0; turns < 3; turns++) {
@@ -307,7 +297,6 @@ static void a_file_gets_what_was_given_even_when_closed_at_once(void **state)
     struct writer w;
     int fd, reader;
     size_t len = 0, n;
-
     (void)state;
     fd_world_start(&world);
     fd_make_sink(FD_FILE, &fd, &reader);
@@ -325,7 +314,6 @@ static void a_file_gets_what_was_given_even_when_closed_at_once(void **state)
 static void it_can_be_closed_from_its_own_callbacks(void **state)
 {
     static const char block[300000];
-
     (void)state;
     for (int what = 0; what < 3; what++) {
         struct fd_world world;
@@ -358,7 +346,6 @@ static void every_way_writes_without_waiting(void **state)
 {
     static const char block[300000];
     const enum sl_fd_way ways[] = {SL_FD_OWN, SL_FD_MOMENT};
-
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct sl_fd_io io;
@@ -385,7 +372,6 @@ static void a_descriptor_for_reading_is_not_made_one_for_writing(void **state)
 {
     struct sl_fd_io io;
     int fd[2];
-
     (void)state;
     assert_int_equal(pipe(fd), 0); /* opened again by its name in /proc, either end could be the other */
     sl_fd_io_init(&io, NULL, fd[0], O_WRONLY);
@@ -406,7 +392,6 @@ static void who_ignores_credit_breaks_it(void **state)
     struct fd_world world;
     struct writer w;
     int fd, reader;
-
     (void)state;
     fd_world_start(&world);
     fd_make_sink(FD_PIPE, &fd, &reader);

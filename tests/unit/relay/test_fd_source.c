@@ -30,7 +30,6 @@ struct reader {
 static void on_data(void *arg, const uint8_t *data, size_t len)
 {
     struct reader *r = arg;
-
     assert_true(len > 0);
     assert_true(r->len + len <= r->cap);
     memcpy(r->bytes + r->len, data, len);
@@ -46,7 +45,6 @@ static void on_data(void *arg, const uint8_t *data, size_t len)
 static void on_end(void *arg, int status, const char *text)
 {
     struct reader *r = arg;
-
     assert_non_null(text);
     r->ends++;
     r->end_status = status;
@@ -78,7 +76,6 @@ static uint8_t pattern_at(size_t i)
 static void all_of_it_comes_in_order_from_every_kind_and_flags_stay(void **state)
 {
     static uint8_t content[BIG];
-
     (void)state;
     for (size_t i = 0; i < BIG; i++)
         content[i] = pattern_at(i);
@@ -123,7 +120,6 @@ static void all_of_it_comes_in_order_from_every_kind_and_flags_stay(void **state
 static void never_more_than_is_allowed(void **state)
 {
     static const uint8_t content[10000];
-
     (void)state;
     for (enum fd_kind kind = FD_PIPE; kind < FD_NULL; kind++) {
         struct fd_world w;
@@ -185,7 +181,6 @@ static void dev_null_ends_at_once(void **state)
 {
     struct fd_world w;
     struct reader r;
-
     (void)state;
     fd_world_start(&w);
     reader_open(&r, &w, open("/dev/null", O_RDONLY), 1);
@@ -201,7 +196,6 @@ static void what_cannot_be_read_says_so(void **state)
     struct fd_world w;
     struct reader r;
     const int fds[] = {open("/tmp", O_RDONLY | O_DIRECTORY), open("/dev/null", O_WRONLY)};
-
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         fd_world_start(&w);
@@ -276,7 +270,6 @@ static void a_description_found_non_blocking_stays_so(void **state)
     struct fd_world w;
     struct reader r;
     int fd, writer;
-
     (void)state;
     for (enum fd_kind kind = FD_PIPE; kind <= FD_TTY; kind++) {
         fd_world_start(&w);
@@ -301,7 +294,6 @@ static void a_description_found_non_blocking_stays_so(void **state)
 static void every_way_reads_without_waiting(void **state)
 {
     const enum sl_fd_way ways[] = {SL_FD_OWN, SL_FD_MOMENT};
-
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct sl_fd_io io;
@@ -331,7 +323,6 @@ static void a_terminal_that_cannot_be_opened_again_is_read_all_the_same(void **s
     struct sl_fd_io io;
     int master, slave;
     char buf[8];
-
     (void)state;
     assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
     sl_fd_io_init(&io, NULL, dup(master), O_RDONLY); /* opened again, a master would be another terminal's */
@@ -353,7 +344,6 @@ static void a_pipe_with_a_name_is_not_opened_again(void **state)
 {
     struct sl_fd_io io;
     int fd, writer;
-
     (void)state;
     fd_make_source(FD_FIFO, NULL, 0, &fd, &writer);
     sl_fd_io_init(&io, NULL, fd, O_RDONLY);
@@ -366,7 +356,6 @@ static void thousands_leave_nothing(void **state)
 {
     struct fd_world w;
     const unsigned before = fd_count();
-
     (void)state;
     fd_world_start(&w);
     const unsigned within = fd_count();

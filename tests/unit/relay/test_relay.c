@@ -40,7 +40,6 @@ static void on_granted(void *arg, const struct sl_lease_grant *grant)
 static void on_over(void *arg, int status, const char *text)
 {
     struct owner *o = arg;
-
     (void)status;
     (void)text;
     o->lease = NULL;
@@ -67,7 +66,6 @@ static void drop(struct owner *o)
 static void on_open(void *arg, int status, const char *text)
 {
     struct owner *o = arg;
-
     assert_non_null(text);
     o->opens++;
     o->open_status = status;
@@ -79,7 +77,6 @@ static void on_open(void *arg, int status, const char *text)
 static void on_input(void *arg, const uint8_t *data, size_t len)
 {
     struct owner *o = arg;
-
     if (o->todo == FREE_IN_INPUT) {
         drop(o);
         return;
@@ -95,7 +92,6 @@ static void on_input(void *arg, const uint8_t *data, size_t len)
 static void on_broken(void *arg, int status, const char *text)
 {
     struct owner *o = arg;
-
     assert_non_null(text);
     o->broken++;
     o->broken_status = status;
@@ -106,7 +102,6 @@ static void on_broken(void *arg, int status, const char *text)
 static void on_end(void *arg, const struct sl_stream_result *result)
 {
     struct owner *o = arg;
-
     o->relay = NULL;
     o->ends++;
     o->has_result = result != NULL;
@@ -121,7 +116,6 @@ static const struct sl_relay_handler filtering = {
 static void make_pipe(int *ret_read, int *ret_write)
 {
     int fd[2];
-
     assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
     *ret_read = fd[0];
     *ret_write = fd[1];
@@ -143,7 +137,6 @@ static struct owner *start(void)
     struct owner *o = calloc(1, sizeof *o);
     const struct sl_who who = {.pid = getpid(), .uid = 0};
     const struct sl_lease_wish wish = {.target = "a", .who = &who, .label = ""};
-
     assert_non_null(o);
     o->in = o->out = o->err = -1;
     sl_world_init(&o->world, "defaults: {" WORLD_LOGIN "}\ntargets: {a: {}}\n", false);
@@ -158,7 +151,6 @@ static int join(struct owner *o, const char *command, const int fd[3], const str
 {
     const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = command, .credit = SL_RELAY_CREDIT};
     struct sl_stream *stream;
-
     assert_int_equal(sl_relay_new(o->watch, fd, SL_RELAY_COMMAND, handler, o, &o->relay), 0);
     int r = sl_lease_stream_open(o->lease, &spec, &sl_relay_stream_handler, o->relay, &stream);
     if (r == 0) {
@@ -173,7 +165,6 @@ static int join(struct owner *o, const char *command, const int fd[3], const str
 static void open_relay(struct owner *o, const char *command, const struct sl_relay_handler *handler)
 {
     int fd[3];
-
     make_pipes(o, fd);
     assert_int_equal(join(o, command, fd, handler), 0);
 }
@@ -202,7 +193,6 @@ static void stop(struct owner *o)
 static ssize_t hear(int fd, void *data, size_t size)
 {
     ssize_t n = read(fd, data, size);
-
     assert_true(n >= 0 || errno == EAGAIN);
     return n;
 }
@@ -212,11 +202,9 @@ static void await_end(int fd)
 {
     char some[4096];
     ssize_t n;
-
-    while ((n = hear(fd, some, sizeof some)) != 0) {
+    while ((n = hear(fd, some, sizeof some)) != 0)
         if (n < 0)
             (void)usleep(100);
-    }
 }
 
 static void input_goes_in_and_output_comes_out(void **state)
@@ -224,7 +212,6 @@ static void input_goes_in_and_output_comes_out(void **state)
     static uint8_t content[700000], got[sizeof content];
     struct owner *o = start();
     size_t in = 0, out = 0;
-
     (void)state;
     for (size_t i = 0; i < sizeof content; i++)
         content[i] = (uint8_t)(i * 2654435761u >> 24);
@@ -253,7 +240,6 @@ static void a_slow_reader_holds_up_the_stream_and_the_end(void **state)
     static uint8_t got[65536];
     struct owner *o = start();
     size_t sum = 0;
-
     (void)state;
     open_relay(o, "flood 2000000", &plain);
     sl_world_settle(&o->world);
@@ -276,7 +262,6 @@ static void no_more_is_read_than_the_stream_takes(void **state)
     static const char block[65536];
     struct owner *o = start();
     size_t in = 0;
-
     (void)state;
     open_relay(o, "sink", &plain);
     for (int turn = 0; turn < 200; turn++) {
@@ -293,7 +278,6 @@ static void nothing_is_read_before_the_server_has_answered(void **state)
 {
     struct owner *o = start();
     int held = 0;
-
     (void)state;
     open_relay(o, "slow", &plain);
     assert_int_equal(write(o->in, "abc", 3), 3);
@@ -310,7 +294,6 @@ static void nothing_is_read_before_the_server_has_answered(void **state)
 static void a_command_outlives_the_reader_of_its_output(void **state)
 {
     struct owner *o = start();
-
     (void)state;
     open_relay(o, "flood 60000000", &plain);
     shut(&o->out);
@@ -347,7 +330,6 @@ static void what_is_no_command_ends_with_its_reader(void **state)
     const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "flood 2000000", .credit = SL_RELAY_CREDIT};
     struct sl_stream *stream;
     int fd[3];
-
     (void)state;
     make_pipes(o, fd);
     assert_int_equal(sl_relay_new(o->watch, fd, 0, &plain, o, &o->relay), 0);
@@ -364,7 +346,6 @@ static void without_descriptors_there_is_no_input_and_output_is_dropped(void **s
 {
     const int none[3] = {-1, -1, -1};
     struct owner *o = start();
-
     (void)state;
     assert_int_equal(join(o, "flood 1000000", none, &plain), 0);
     WORLD_UNTIL(&o->world, o->ends == 1);
@@ -377,7 +358,6 @@ static void a_refusal_is_told_and_the_descriptors_are_closed(void **state)
 {
     struct owner *o = start();
     char byte;
-
     (void)state;
     open_relay(o, "refuse", &plain);
     WORLD_UNTIL(&o->world, o->ends == 1);
@@ -392,7 +372,6 @@ static void what_cannot_be_opened_leaves_the_descriptors_with_the_caller(void **
 {
     struct owner *o = start();
     int fd[3];
-
     (void)state;
     make_pipes(o, fd);
     sl_lease_release(o->lease); /* it is granted no more */
@@ -410,7 +389,6 @@ static void a_filter_sees_the_input(void **state)
     struct owner *o = start();
     char got[16];
     size_t len = 0;
-
     (void)state;
     open_relay(o, "cat", &filtering);
     assert_int_equal(write(o->in, "aqbq", 4), 4);
@@ -460,7 +438,6 @@ static void what_is_said_arrives_without_a_stream_too(void **state)
     struct owner *o = start();
     int fd[3];
     char got[64];
-
     (void)state;
     make_pipes(o, fd);
     assert_int_equal(sl_relay_new(o->watch, fd, SL_RELAY_COMMAND, &plain, o, &o->relay), 0);
@@ -478,7 +455,6 @@ static void what_is_said_is_nobodys_credit(void **state)
     static char text[70000], got[65536];
     struct owner *o = start();
     size_t sum = 0;
-
     (void)state;
     memset(text, 'x', sizeof text - 1);
     open_relay(o, "flood 1000000", &plain);

@@ -66,8 +66,7 @@ void far_dig(struct far_hole *hole)
 
 void far_fill(struct far_hole *hole)
 {
-    for (size_t i = 0; i < hole->fillers; i++) {
+    for (size_t i = 0; i < hole->fillers; i++)
         close(hole->filler[i]);
-    }
     close(hole->listener);
 }

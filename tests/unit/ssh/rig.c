@@ -44,16 +44,14 @@ bool rig_wait(struct rig *rig, const unsigned *counter, unsigned ms)
     uv_timer_init(&rig->loop, &timer);
     timer.data = &late;
     uv_timer_start(&timer, on_timeout, ms, 0);
-    while (*counter == 0 && late == 0) {
+    while (*counter == 0 && late == 0)
         uv_run(&rig->loop, UV_RUN_ONCE);
-    }
     bool done = *counter != 0;
     uv_close((uv_handle_t *)&timer, NULL);
     while (uv_is_closing((uv_handle_t *)&timer) && uv_loop_alive(&rig->loop)) {
         uv_run(&rig->loop, UV_RUN_NOWAIT);
-        if (!uv_is_active((uv_handle_t *)&timer)) {
+        if (!uv_is_active((uv_handle_t *)&timer))
             break;
-        }
     }
     return done;
 }
@@ -96,14 +94,12 @@ struct sl_target_conf *rig_target(const struct test_sshd *sshd)
     target->port = sshd->port;
     target->user = copy(sshd->user != NULL ? sshd->user : "nobody");
     rig_clear_identities(target);
-    if (sshd->key[0] != '\0') {
+    if (sshd->key[0] != '\0')
         rig_add_identity(target, sshd->key);
-    }
     target->identity_agent_set = false;
     sl_strv_fini(&target->known_hosts);
-    if (sshd->known_hosts[0] != '\0') {
+    if (sshd->known_hosts[0] != '\0')
         assert_int_equal(sl_strv_add(&target->known_hosts, sshd->known_hosts), 0);
-    }
     sl_strv_fini(&target->send_env);
     assert_int_equal(sl_strv_add(&target->send_env, "LANG"), 0);
     assert_int_equal(sl_strv_add(&target->send_env, "LC_*"), 0);
@@ -147,9 +143,8 @@ static void on_pong(void *arg)
 static void on_drained(void *arg, struct sl_party *party, const struct sl_drain_report *report)
 {
     struct rig_conn *conn = arg;
-    if (party == conn->party) {
+    if (party == conn->party)
         conn->party = NULL;
-    }
     conn->drained++;
     conn->report = *report;
     snprintf(conn->report_text, sizeof conn->report_text, "%s", report->text != NULL ? report->text : "");
@@ -191,12 +186,10 @@ void rig_dial(struct rig *rig, struct rig_conn *conn, struct sl_target_conf *tar
 bool rig_connect(struct rig *rig, struct rig_conn *conn, struct sl_target_conf *target)
 {
     rig_dial(rig, conn, target);
-    for (int i = 0; i < 4000 && conn->ready == 0 && conn->lost == 0; i++) {
+    for (int i = 0; i < 4000 && conn->ready == 0 && conn->lost == 0; i++)
         (void)rig_wait(rig, &conn->ready, 10);
-    }
-    if (conn->ready == 0 && conn->lost == 0) {
+    if (conn->ready == 0 && conn->lost == 0)
         fail_msg("neither ready nor lost within 40 s");
-    }
     return conn->ready != 0;
 }
 
@@ -232,9 +225,8 @@ static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
     memcpy(stream->out[fd] + stream->out_len[fd], data, len);
     stream->out_len[fd] += len;
     stream->out[fd][stream->out_len[fd]] = '\0';
-    if (stream->credit == RIG_CREDIT_ALWAYS) {
+    if (stream->credit == RIG_CREDIT_ALWAYS)
         sl_stream_credit(stream->stream, len);
-    }
 }
 
 static void on_eof(void *arg)
@@ -312,9 +304,8 @@ bool rig_wait_out(struct rig_stream *stream, const char *text, unsigned ms)
     uint64_t until = uv_now(&stream->rig->loop) + ms;
     while (strstr(rig_out(stream), text) == NULL) {
         static const unsigned never = 0;
-        if (stream->ended != 0 || uv_now(&stream->rig->loop) >= until) {
+        if (stream->ended != 0 || uv_now(&stream->rig->loop) >= until)
             return strstr(rig_out(stream), text) != NULL;
-        }
         (void)rig_wait(stream->rig, &never, 5);
     }
     return true;

@@ -52,9 +52,8 @@ int stage_setup_connected(void **state)
 int stage_teardown(void **state)
 {
     (void)state;
-    if (conn.conn != NULL) {
+    if (conn.conn != NULL)
         rig_close(&conn);
-    }
     sl_target_conf_unref(target);
     rig_stop(&rig);
     assert_int_equal(test_count_fds(), fds_before);

@@ -102,9 +102,8 @@ static void which_keys_may_be_used(void **state)
         char *accepted = rows[i].accepted != NULL ? strdup(rows[i].accepted) : NULL;
         struct sl_target_conf target = {.name = NULL};
         target.algorithms[SL_ALGORITHM_PUBKEY].names = accepted;
-        if (sl_algorithms_accept_key(&target, rows[i].type, strlen(rows[i].type)) != rows[i].yes) {
+        if (sl_algorithms_accept_key(&target, rows[i].type, strlen(rows[i].type)) != rows[i].yes)
             fail_msg("%s and %s", rows[i].accepted, rows[i].type);
-        }
         free(accepted);
     }
 }
@@ -134,11 +133,9 @@ static void what_rsa_keys_sign_with(void **state)
 
 static bool has(const struct sl_strv *names, const char *name)
 {
-    for (size_t i = 0; i < names->count; i++) {
-        if (strcmp(names->item[i], name) == 0) {
+    for (size_t i = 0; i < names->count; i++)
+        if (strcmp(names->item[i], name) == 0)
             return true;
-        }
-    }
     return false;
 }
 

@@ -62,9 +62,8 @@ static void test_too_long_a_list_is_cut_between_names(void **state)
     (void)state;
     struct sl_auth_said said = {0};
     uint8_t packet[1 + 4 + 200 + 1] = {0x33, 0, 0, 0, 200};
-    for (int i = 0; i < 200; i += 10) {
+    for (int i = 0; i < 200; i += 10)
         memcpy(packet + 5 + i, "abcdefghi,", 10);
-    }
     sl_auth_said_look(&said, packet, sizeof packet);
     assert_int_equal(said.failures, 1);
     assert_int_equal(strlen(said.methods), 119);

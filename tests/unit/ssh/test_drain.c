@@ -63,9 +63,8 @@ static void test_ends_everything(void **state)
     /* Another lease, on channels that were opened ahead under the one before. */
     rig_lease(&conn);
     pid_t detached[4];
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         detached[i] = leave_behind();
-    }
     assert_int_equal(rig_exec(&conn, &plain, "echo $$; exec sleep 60"), 0);
     assert_int_equal(rig_exec(&conn, &stubborn, "trap '' TERM; echo $$; while :; do sleep 0.1; done"), 0);
     assert_true(rig_wait_out(&plain, "\n", 5000));
@@ -80,9 +79,8 @@ static void test_ends_everything(void **state)
     assert_true(conn.report.swept >= 4);
     assert_int_equal(conn.report.remaining, 0);
     assert_string_equal(conn.report_text, "");
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         assert_true(test_wait_gone(detached[i], 1000));
-    }
     assert_true(test_wait_gone((pid_t)atoi(rig_out(&plain)), 1000));
     assert_true(test_wait_gone((pid_t)atoi(rig_out(&stubborn)), 1000));
     assert_false(test_wait_gone(left_on_purpose, 50));
@@ -186,9 +184,8 @@ static void test_server_without_cookies(void **state)
 static void test_root(void **state)
 {
     (void)state;
-    if (geteuid() != 0) {
+    if (geteuid() != 0)
         skip();
-    }
     /* Whatever this machine's root has in its start-up files is not what is tested here. */
     struct test_sshd own;
     test_sshd_start(&own, "SetEnv HOME=/\n");

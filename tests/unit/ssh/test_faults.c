@@ -54,9 +54,8 @@ static struct fake start_fake(const void *say, size_t len, enum after after)
         do {
             n = write(fd, say, len);
         } while (after == THEN_REPEAT && n > 0);
-        if (after == THEN_CLOSE) {
+        if (after == THEN_CLOSE)
             shutdown(fd, SHUT_WR);
-        }
         while (read(fd, &byte, 1) > 0) {
         }
         _exit(0);
@@ -116,9 +115,8 @@ static void test_black_hole(void **state)
     target->port = port;
     target->policy.connect_timeout_ms = 200;
     expect_failure(SL_E_CONNECT_TIMEOUT, "no answer");
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         close(filler[i]);
-    }
     close(fd);
 }
 
@@ -238,24 +236,20 @@ static void test_close_at_any_moment(void **state)
     static const unsigned ms[] = {0, 1, 2, 4, 8, 16, 24, 32, 40, 48, 64, 96, 128};
     for (size_t i = 0; i < sizeof ms / sizeof ms[0]; i++) {
         rig_dial(&rig, &conn, target);
-        if (ms[i] > 0) {
+        if (ms[i] > 0)
             rig_run_ms(&rig, ms[i]);
-        }
         rig_close(&conn);
         assert_int_equal(conn.lost, 0);
     }
     /* Twenty at once, in the middle of it. */
     struct rig_conn many[20];
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 20; i++)
         rig_dial(&rig, &many[i], target);
-    }
     rig_run_ms(&rig, 60);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 20; i++)
         sl_conn_close(many[i].conn);
-    }
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 20; i++)
         assert_true(rig_wait(&rig, &many[i].closed, 5000));
-    }
 }
 
 /* Closes the connection from within one of its own callbacks. */
@@ -311,9 +305,8 @@ static void c_ready(void *arg)
     struct closing *c = arg;
     struct sl_stream *stream;
     close_if(c, IN_READY);
-    if (c->when == IN_READY) {
+    if (c->when == IN_READY)
         return;
-    }
     sl_conn_ping(c->conn);
     const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "cat", .credit = 65536};
     assert_int_equal(sl_party_begin(c->conn, &c->party), 0);

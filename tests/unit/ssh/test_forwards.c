@@ -92,11 +92,9 @@ static pid_t start_echo(int listener)
         int fd = accept(listener, NULL, NULL);
         ssize_t n;
         while ((n = read(fd, buf, sizeof buf)) > 0) {
-            for (ssize_t at = 0, m; at < n; at += m) {
-                if ((m = write(fd, buf + at, (size_t)(n - at))) <= 0) {
+            for (ssize_t at = 0, m; at < n; at += m)
+                if ((m = write(fd, buf + at, (size_t)(n - at))) <= 0)
                     _exit(1);
-                }
-            }
         }
         _exit(0);
     }
@@ -109,9 +107,8 @@ static void test_bulk_across_new_keys(void **state)
     enum { TOTAL = 6 << 20, PIECE = 32768 };
     uint8_t *data = malloc(TOTAL);
     assert_non_null(data);
-    for (size_t i = 0; i < TOTAL; i++) {
+    for (size_t i = 0; i < TOTAL; i++)
         data[i] = (uint8_t)(i * 2654435761u >> 11);
-    }
     struct rig_stream stream;
     uint16_t port;
     int listener = far_listen(&port, 4);
@@ -216,9 +213,8 @@ static void test_more_than_sessions(void **state)
     struct rig_stream one_more, command;
     uint16_t port;
     int listener = far_listen(&port, COUNT + 1);
-    for (size_t i = 0; i < COUNT; i++) {
+    for (size_t i = 0; i < COUNT; i++)
         assert_int_equal(far_open_tcp(&conn, &stream[i], port), 0);
-    }
     assert_int_equal(far_open_tcp(&conn, &one_more, port), SL_E_STREAM_LIMIT);
     for (size_t i = 0; i < COUNT; i++) {
         assert_true(rig_wait(&rig, &stream[i].opened, 10000));
@@ -227,12 +223,10 @@ static void test_more_than_sessions(void **state)
     rig_run(&conn, &command, "echo here");
     assert_string_equal(rig_out(&command), "here\n");
     rig_stream_fini(&command);
-    for (size_t i = 0; i < COUNT; i++) {
+    for (size_t i = 0; i < COUNT; i++)
         sl_stream_close(stream[i].stream);
-    }
-    for (size_t i = 0; i < COUNT; i++) {
+    for (size_t i = 0; i < COUNT; i++)
         assert_true(rig_wait(&rig, &stream[i].ended, 10000));
-    }
     assert_true(sl_party_is_clean(conn.party));
     close(listener);
 }

@@ -59,9 +59,8 @@ static const char *said(const struct offer *offer, const char *has)
     struct sl_strv names = {0};
     assert_int_equal(sl_strv_add(&names, has), 0);
     text[0] = '\0';
-    if (gap.what != SL_GAP_NONE) {
+    if (gap.what != SL_GAP_NONE)
         assert_ptr_equal(sl_kexinit_explain(&gap, &names, text, sizeof text), text);
-    }
     sl_strv_fini(&names);
     sl_kexinit_fini(&kexinit);
     return text;
@@ -115,9 +114,8 @@ static void what_is_safe_here_is_named_first(void **state)
 {
     (void)state;
     struct offer offer = modern;
-    if (!sl_algorithms_risky("hmac-sha2-256-etm@openssh.com", strlen("hmac-sha2-256-etm@openssh.com"))) {
+    if (!sl_algorithms_risky("hmac-sha2-256-etm@openssh.com", strlen("hmac-sha2-256-etm@openssh.com")))
         skip(); /* with a library that is mended nothing is a risk */
-    }
     offer.list[SL_KEXINIT_MAC_CS] = "hmac-sha2-256-etm@openssh.com";
     assert_string_equal(said(&offer, "hmac-sha2-256-etm@openssh.com"),
         "the server offers no MAC that this target allows: it offers hmac-sha2-256-etm@openssh.com; \"macs: "
@@ -175,9 +173,8 @@ static void a_long_offer_is_cut(void **state)
 {
     (void)state;
     char many[2000] = "x1";
-    for (int i = 2; i < 180; i++) {
+    for (int i = 2; i < 180; i++)
         snprintf(many + strlen(many), sizeof many - strlen(many), ",name%d", i);
-    }
     struct offer offer = modern;
     offer.list[SL_KEXINIT_MAC_CS] = many;
     assert_non_null(strstr(said(&offer, "name179"), ", ...; \"macs: +name179\" would allow one"));
@@ -193,9 +190,8 @@ static void what_is_no_offer_of_a_server(void **state)
     uint8_t packet[4096];
     struct sl_kexinit kexinit;
     size_t len = pack(&modern, packet);
-    for (size_t cut = 0; cut < len; cut++) {
+    for (size_t cut = 0; cut < len; cut++)
         assert_int_equal(sl_kexinit_parse(packet, cut, &kexinit), SL_E_INVALID);
-    }
     packet[0] = 21;
     assert_int_equal(sl_kexinit_parse(packet, len, &kexinit), SL_E_INVALID);
     packet[0] = 20;

@@ -210,9 +210,8 @@ static void test_base64(void **state)
     for (size_t len = 0; len < 40; len++) {
         uint8_t data[40], *back;
         size_t back_len;
-        for (size_t i = 0; i < len; i++) {
+        for (size_t i = 0; i < len; i++)
             data[i] = (uint8_t)(i * 37 + len);
-        }
         char *text = sl_base64_encode(data, len);
         assert_int_equal(sl_base64_decode(text, strlen(text), &back, &back_len), 0);
         assert_int_equal(back_len, len);

@@ -60,9 +60,8 @@ static void use_passphrase(const char *text)
 
 static void expect_login(void)
 {
-    if (!rig_connect(&rig, &conn, target)) {
+    if (!rig_connect(&rig, &conn, target))
         fail_msg("%s", conn.text);
-    }
     struct sl_conn_info info;
     sl_conn_info(conn.conn, &info);
     assert_int_equal(strncmp(info.server, "SSH-2.0-OpenSSH", 15), 0);
@@ -77,9 +76,8 @@ static void expect_failure(int status, const char *text)
     assert_string_equal(sl_status_name(conn.status), sl_status_name(status));
     snprintf(name, sizeof name, "%s:%u: ", target->host, (unsigned)target->port);
     assert_int_equal(strncmp(conn.text, name, strlen(name)), 0);
-    if (strstr(conn.text, text) == NULL) {
+    if (strstr(conn.text, text) == NULL)
         fail_msg("\"%s\" does not say \"%s\"", conn.text, text);
-    }
     rig_close(&conn);
 }
 
@@ -208,9 +206,8 @@ static pid_t start_agent(const char *socket)
         execl("/usr/bin/ssh-agent", "ssh-agent", "-D", "-a", socket, (char *)NULL);
         _exit(127);
     }
-    while (access(socket, F_OK) != 0) {
+    while (access(socket, F_OK) != 0)
         usleep(5000);
-    }
     return pid;
 }
 
@@ -342,9 +339,8 @@ static void test_accept_new(void **state)
     target->host_key_checking = SL_HOST_KEY_ACCEPT_NEW;
     test_write_file(path, "other ssh-ed25519 AAAA");
     struct rig_conn many[8];
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         rig_dial(&rig, &many[i], target);
-    }
     for (int i = 0; i < 8; i++) {
         assert_true(rig_wait(&rig, &many[i].ready, 20000));
         rig_close(&many[i]);
@@ -397,9 +393,8 @@ static void set_password(const char *text)
 static void test_password(void **state)
 {
     (void)state;
-    if (geteuid() != 0) {
+    if (geteuid() != 0)
         skip();
-    }
     static const char account[] = "sshlease-test-pw";
     const char *const add[] = {"/usr/sbin/useradd", "-M", "-d", "/", "-s", "/bin/sh", account, NULL};
     /* crypt(3) of "correct horse", SHA-512. */

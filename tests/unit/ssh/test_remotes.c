@@ -125,9 +125,8 @@ static void test_somebody_waits_for_the_port(void **state)
         uv_run(&rig.loop, UV_RUN_NOWAIT); /* asked, and looked away */
         uv_run(&rig.loop, UV_RUN_NOWAIT);
         int far = -1;
-        while ((far = far_dial(port)) < 0) {
+        while ((far = far_dial(port)) < 0)
             usleep(100);
-        }
         unheard += remote.listening == 0;
         usleep(100000); /* the answer and the connection lie in our socket together */
         accept_stream(&remote, &stream);
@@ -196,9 +195,8 @@ static void test_many_arrive_at_once(void **state)
         assert_int_equal(sl_stream_write(stream[i].stream, "hello", 5), 0);
     }
     rig_run_ms(&rig, 20);
-    for (size_t i = 0; i < COUNT; i++) {
+    for (size_t i = 0; i < COUNT; i++)
         far_expect(far[i], "hello", 5);
-    }
     /* One more waits when the port is cancelled: it is closed, the accepted ones stay. */
     int late = far_dial(remote.port);
     assert_true(rig_wait(&rig, &remote.connections, 5000));

@@ -46,11 +46,10 @@ static void expect(enum sl_secret_kind kind, const char *name, const char *text)
     char *read = NULL;
     struct sl_secret secret = {.kind = kind, .name = (char *)(uintptr_t)name};
     assert_int_equal(sl_secret_read(&secret, why, sizeof why, &read), 0);
-    if (text == NULL) {
+    if (text == NULL)
         assert_null(read);
-    } else {
+    else
         assert_string_equal(read, text);
-    }
     sl_secret_wipe(read);
 }
 

@@ -89,9 +89,8 @@ static void load(int shortage)
     struct sl_credentials *credentials;
     assert_int_equal(sl_credentials_load(target, &credentials), 0);
     assert_int_equal(credentials->shortage, shortage);
-    if (shortage != 0) {
+    if (shortage != 0)
         assert_non_null(strstr(credentials->trouble, "Too many open files"));
-    }
     sl_credentials_free(credentials);
 }
 

@@ -14,9 +14,8 @@ static void expect(const char *type, const char *server, unsigned at, const char
 {
     struct sl_auth_said said = {.names_sig_algs = server != NULL};
     char buf[SL_SIGN_ALGORITHM_SIZE];
-    if (server != NULL) {
+    if (server != NULL)
         strcpy(said.sig_algs, server);
-    }
     const char *got = sl_sign_algorithm(&said, type, rsa, at, buf);
     if (algorithm == NULL) {
         assert_null(got);

@@ -152,9 +152,8 @@ static void test_signals(void **state)
     assert_true(rig_wait_out(&stream, "go\n", 5000));
     for (int i = 0; i < 40; i++) {
         size_t room = sizeof data;
-        if (sl_stream_write(stream.stream, data, room) != 0) {
+        if (sl_stream_write(stream.stream, data, room) != 0)
             break;
-        }
         rig_run_ms(&rig, 20);
     }
     assert_int_equal(sl_stream_write(stream.stream, data, sizeof data), SL_E_PROTOCOL);
@@ -216,9 +215,8 @@ static void test_pty(void **state)
     struct rig_stream stream;
     uint8_t modes[600];
     /* More modes than libssh2 takes; the first says that echo is off. */
-    for (size_t i = 0; i + 5 <= sizeof modes; i += 5) {
+    for (size_t i = 0; i + 5 <= sizeof modes; i += 5)
         memcpy(modes + i, "\x35\0\0\0\0", 5);
-    }
     modes[sizeof modes - 1] = 0;
     const struct sl_stream_pty pty = {
         .term = "xterm", .cols = 81, .rows = 33, .modes = modes, .modes_len = sizeof modes};
@@ -334,9 +332,8 @@ static void test_rekeying(void **state)
         chance = chance * 1664525u + 1013904223u;
         data[i] = (uint8_t)(chance >> 24);
     }
-    for (int i = 0; i < STREAMS; i++) {
+    for (int i = 0; i < STREAMS; i++)
         assert_int_equal(rig_exec(&conn, &stream[i], "cat"), 0);
-    }
     uint64_t deadline = uv_hrtime() + 60ull * 1000000000;
     for (int left = STREAMS; left > 0 && uv_hrtime() < deadline;) {
         left = STREAMS;
@@ -350,14 +347,12 @@ static void test_rekeying(void **state)
             if (room > 0) {
                 assert_int_equal(sl_stream_write(stream[i].stream, data + written[i], room), 0);
                 written[i] += room;
-                if (written[i] == TOTAL) {
+                if (written[i] == TOTAL)
                     sl_stream_eof(stream[i].stream);
-                }
             }
         }
-        if (left > 0) {
+        if (left > 0)
             uv_run(&rig.loop, UV_RUN_ONCE);
-        }
     }
     for (int i = 0; i < STREAMS; i++) {
         assert_int_equal(stream[i].ended, 1);
@@ -444,9 +439,8 @@ static void test_input_goes_behind_the_command(void **state)
         rig_run_ms(&rig, 300);
         sl_conn_info(conn.conn, &before);
         assert_int_equal(rig_exec(&conn, &stream, "cat"), 0);
-        if (eof == 1) {
+        if (eof == 1)
             sl_stream_eof(stream.stream);
-        }
         uv_run(&rig.loop, UV_RUN_NOWAIT);
         sl_conn_info(conn.conn, &after);
         burst[eof] = after.bytes_out - before.bytes_out;

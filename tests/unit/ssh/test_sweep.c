@@ -34,9 +34,8 @@ static pid_t start_marked(const char *mark, const char *command)
     size_t len = 0;
     while (len < sizeof text - 1 && strchr(text, '\n') == NULL) {
         ssize_t n = read(fds[0], text + len, sizeof text - 1 - len);
-        if (n <= 0) {
+        if (n <= 0)
             break;
-        }
         len += (size_t)n;
     }
     close(fds[0]);
@@ -52,12 +51,10 @@ static bool is_there(pid_t pid)
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, stat, sizeof stat - 1) : -1;
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
-    if (n <= 0) {
+    if (n <= 0)
         return false;
-    }
     stat[n] = '\0';
     const char *state = strrchr(stat, ')');
     return state != NULL && state[2] != 'Z';
@@ -71,9 +68,8 @@ static struct sl_sweep_result sweep(const char *path, const char *const *mark, s
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     pid_t child = fork();
     if (child == 0) {
-        if (path != NULL) {
+        if (path != NULL)
             setenv("PATH", path, 1);
-        }
         /* As if the sweep had come through a channel of the same lease. */
         setenv("LC_SSHLEASE", mark[0], 1);
         dup2(in[0], 0);
@@ -91,9 +87,8 @@ static struct sl_sweep_result sweep(const char *path, const char *const *mark, s
     close(in[1]);
     size_t len = 0;
     ssize_t n;
-    while ((n = read(out[0], output + len, sizeof output - len)) > 0) {
+    while ((n = read(out[0], output + len, sizeof output - len)) > 0)
         len += (size_t)n;
-    }
     close(out[0]);
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
