@@ -1,15 +1,11 @@
 #include "tests/support/lease_world.h"
 
 #include "config/yaml.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static void on_tick(uv_timer_t *timer)
 {

@@ -1,17 +1,12 @@
 /* The byte queue: order, limit, and that an empty one holds no memory. */
 #include "base/buf.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-static void test_bytes_come_out_in_order(void **state)
+TEST(test_bytes_come_out_in_order)
 {
-    (void)state;
     struct sl_buf buf;
     sl_buf_init(&buf, 100000);
     uint8_t next_in = 0, next_out = 0;
@@ -46,9 +41,8 @@ static void test_bytes_come_out_in_order(void **state)
     sl_buf_fini(&buf);
 }
 
-static void test_empty_holds_no_memory(void **state)
+TEST(test_empty_holds_no_memory)
 {
-    (void)state;
     struct sl_buf buf;
     sl_buf_init(&buf, 64);
     assert_null(sl_buf_data(&buf));
@@ -63,9 +57,8 @@ static void test_empty_holds_no_memory(void **state)
     assert_null(buf.mem);
 }
 
-static void test_limit(void **state)
+TEST(test_limit)
 {
-    (void)state;
     struct sl_buf buf;
     sl_buf_init(&buf, 8);
     assert_int_equal(sl_buf_put(&buf, "12345678", 8), 0);

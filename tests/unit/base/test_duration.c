@@ -1,14 +1,8 @@
 #include "base/duration.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-static void durations(void **state)
+TEST(durations)
 {
-    (void)state;
     static const struct {
         const char *text;
         enum sl_duration value;
@@ -60,9 +54,8 @@ static void durations(void **state)
     }
 }
 
-static void durations_are_written_as_they_are_read(void **state)
+TEST(durations_are_written_as_they_are_read)
 {
-    (void)state;
     static const char *const rows[] = {"0", "1ms", "30s", "15m", "4h", "1h30m", "168h", "1h2m3s4ms", "5124095576030h"};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         uint64_t ms;

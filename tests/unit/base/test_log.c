@@ -1,17 +1,13 @@
 /* Log lines: one line whatever comes from outside, levels, and the journal's form. */
 #include "base/log.h"
+#include "tests/support/test.h"
 
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static char text[8192];
 
@@ -22,9 +18,8 @@ static const char *logged(int fd)
     return text;
 }
 
-static void test_one_line_per_fact(void **state)
+TEST(test_one_line_per_fact)
 {
-    (void)state;
     int fds[2];
     assert_int_equal(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
     struct sl_log log = {.level = SL_LOG_INFO, .journal = true, .fd = fds[1]};
@@ -46,9 +41,8 @@ static void test_one_line_per_fact(void **state)
     close(fds[1]);
 }
 
-static void test_long_lines_are_cut(void **state)
+TEST(test_long_lines_are_cut)
 {
-    (void)state;
     int fds[2];
     assert_int_equal(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
     struct sl_log log = {.level = SL_LOG_INFO, .journal = true, .fd = fds[1]};
@@ -63,9 +57,8 @@ static void test_long_lines_are_cut(void **state)
     close(fds[1]);
 }
 
-static void test_quote(void **state)
+TEST(test_quote)
 {
-    (void)state;
     char buf[SL_LOG_QUOTE_SIZE];
     assert_string_equal(sl_log_quote(buf, sizeof buf, "a \"b\" \\ \n\x01"), "\"a \\\"b\\\" \\\\ \\n\\x01\"");
     char tiny[12];
@@ -74,9 +67,8 @@ static void test_quote(void **state)
     assert_int_equal(tiny[strlen(tiny) - 1], '"');
 }
 
-static void test_journal_is_recognised(void **state)
+TEST(test_journal_is_recognised)
 {
-    (void)state;
     struct stat st;
     char named[64];
     struct sl_log log;

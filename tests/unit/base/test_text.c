@@ -1,12 +1,7 @@
 #include "base/text.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const char *clean(const char *text)
 {
@@ -14,9 +9,8 @@ static const char *clean(const char *text)
     return sl_text_clean(out, sizeof out, text, strlen(text));
 }
 
-static void what_can_be_shown_stays(void **state)
+TEST(what_can_be_shown_stays)
 {
-    (void)state;
     assert_string_equal(clean(""), "");
     assert_string_equal(clean(" ~ plain, \"quoted\" \\ "), " ~ plain, \"quoted\" \\ ");
     assert_string_equal(clean("gr\xc3\xbc\xc3\x9f"
@@ -27,9 +21,8 @@ static void what_can_be_shown_stays(void **state)
         clean("\xc2\xa0\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf"), "\xc2\xa0\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf");
 }
 
-static void controls_do_not(void **state)
+TEST(controls_do_not)
 {
-    (void)state;
     assert_string_equal(clean("\x01\x1b[2J\x7f\r\n\t"), "??[2J????");
     assert_string_equal(clean("a\xc2\x9b"
                               "31m"),
@@ -40,9 +33,8 @@ static void controls_do_not(void **state)
         "a???b??????"); /* turns the direction */
 }
 
-static void broken_utf8_does_not(void **state)
+TEST(broken_utf8_does_not)
 {
-    (void)state;
     assert_string_equal(clean("\x80\xbf\xc0\xaf\xc1\xbf\xf5\xff"), "????????");
     assert_string_equal(clean("\xe0\x9f\xbf"), "???");      /* overlong */
     assert_string_equal(clean("\xf0\x8f\xbf\xbf"), "????"); /* overlong */
@@ -57,10 +49,9 @@ static void broken_utf8_does_not(void **state)
     assert_int_equal(sl_text_shown("\xc3\xbc", 2), 2);
 }
 
-static void it_is_cut_between_characters(void **state)
+TEST(it_is_cut_between_characters)
 {
     char out[5] = "xxxx";
-    (void)state;
     assert_string_equal(sl_text_clean(out, 5, "abcdef", 6), "abcd");
     assert_string_equal(sl_text_clean(out, 5, "abc\xc3\xbc", 5), "abc");
     assert_string_equal(sl_text_clean(out, 5, "ab\xc3\xbcz", 5), "ab\xc3\xbc");

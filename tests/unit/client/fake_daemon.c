@@ -1,21 +1,16 @@
 #include "fake_daemon.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define PATIENCE_MS 10000
 

@@ -1,15 +1,10 @@
 /* The administrative requests. */
 #include "fake_daemon.h"
+#include "tests/support/test.h"
 
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define PART 100000u
 
@@ -35,13 +30,11 @@ static void answers_all(struct fake *f)
     fake_take_end(f);
 }
 
-static void answers(void **state)
+TEST(answers)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_open(&f, answers_all);
     char *json = NULL;
-
     assert_int_equal(sshlease_admin_status(lease, 10000, &json), 0);
     assert_int_equal(strlen(json), 5 * PART);
     free(json);
@@ -73,14 +66,12 @@ static void answers_late(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_late_answer_is_not_the_next_ones(void **state)
+TEST(a_late_answer_is_not_the_next_ones)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_open(&f, answers_late);
     char *json = NULL;
     int status;
-
     assert_int_equal(sshlease_admin_status(lease, 10, &json), SSHLEASE_E_TIMEOUT);
     assert_int_equal(sshlease_admin_status(lease, 0, &json), SSHLEASE_E_AGAIN);
     assert_int_equal(sshlease_admin_reload(lease, 0), SSHLEASE_E_BUSY);
@@ -104,13 +95,11 @@ static void goes_away_half_way(struct fake *f)
                      .status_reply = {.rid = rid, .more = true, .json = sl_bytes_of("{")}});
 }
 
-static void half_an_answer_is_none(void **state)
+TEST(half_an_answer_is_none)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_open(&f, goes_away_half_way);
     char *json = NULL;
-
     assert_int_equal(sshlease_admin_status(lease, 10000, &json), SSHLEASE_E_DAEMON_GONE);
     assert_null(json);
     assert_int_equal(sshlease_admin_end(lease, 1, 10000), SSHLEASE_E_DAEMON_GONE);
@@ -126,12 +115,10 @@ static void answers_something_else(struct fake *f)
     fake_take_end(f);
 }
 
-static void an_answer_to_something_else(void **state)
+TEST(an_answer_to_something_else)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_open(&f, answers_something_else);
-
     assert_int_equal(sshlease_admin_reload(lease, 10000), SSHLEASE_E_PROTOCOL);
     assert_string_equal(sshlease_error(lease), "sshleased sent STATUS_REPLY out of turn");
     sshlease_free(lease);

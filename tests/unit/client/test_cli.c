@@ -1,12 +1,9 @@
 /* The `sshlease` program: its arguments without a daemon; status, end and reload with one that plays a script. */
 #include "fake_daemon.h"
 #include "run_cli.h"
+#include "tests/support/test.h"
 
 #include <pty.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 /* --- without a daemon --- */
 
-static void wrong_arguments(void **state)
+TEST(wrong_arguments)
 {
-    (void)state;
     static const struct {
         const char *args[6];
         int status;
@@ -53,7 +47,6 @@ static void wrong_arguments(void **state)
         {{"reload", "now"}, 2, "takes no argument"},
         {{"stop", "now"}, 2, "takes no argument"},
     };
-
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         run_start(cases[i].args);
         run_finish();
@@ -63,12 +56,10 @@ static void wrong_arguments(void **state)
     }
 }
 
-static void help_and_version_everywhere(void **state)
+TEST(help_and_version_everywhere)
 {
-    (void)state;
     static const char *const verbs[] = {"exec", "shell", "status", "ssh-config", "mux-ensure", "end", "reload", "stop"};
     char expected[64];
-
     RUN("--help");
     expect_exit(0);
     assert_int_equal(ran.stderr_len, 0);
@@ -91,9 +82,8 @@ static void help_and_version_everywhere(void **state)
     }
 }
 
-static void no_daemon_is_one_line(void **state)
+TEST(no_daemon_is_one_line)
 {
-    (void)state;
     unsetenv("XDG_RUNTIME_DIR");
     setenv("SSHLEASE_SOCKET", "/nonexistent/s", 1);
     RUN("exec", "web1", "true");
@@ -159,11 +149,9 @@ static void tells_its_status(struct fake *f)
     fake_take_end(f);
 }
 
-static void status_as_tables_and_as_json(void **state)
+TEST(status_as_tables_and_as_json)
 {
-    (void)state;
     struct fake f = {0};
-
     fake_start(&f, tells_its_status);
     RUN("status", "--socket", f.path);
     expect_exit(0);
@@ -194,11 +182,9 @@ static void status_as_tables_and_as_json(void **state)
     }
 }
 
-static void status_on_a_terminal(void **state)
+TEST(status_on_a_terminal)
 {
-    (void)state;
     static const char *const no_color[] = {"", "1"};
-
     for (size_t i = 0; i < 2; i++) {
         struct fake f = {0};
         struct winsize size = {.ws_col = 40, .ws_row = 24};
@@ -252,11 +238,9 @@ static void obeys(struct fake *f)
     fake_take_end(f);
 }
 
-static void end_and_reload(void **state)
+TEST(end_and_reload)
 {
-    (void)state;
     struct fake f = {0};
-
     fake_start(&f, obeys);
     RUN("end", "18446744073709551615", "--socket", f.path);
     expect_exit(0);

@@ -1,21 +1,16 @@
 /* sshlease exec with a daemon that plays a script, in version 1 of the protocol: all bytes go through us. */
 #include "fake_daemon.h"
 #include "run_cli.h"
+#include "tests/support/test.h"
 
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static void says_both(struct fake *f)
 {
@@ -55,11 +50,9 @@ static void says_both(struct fake *f)
     fake_take_end(f);
 }
 
-static void exec_is_what_ssh_would_be(void **state)
+TEST(exec_is_what_ssh_would_be)
 {
-    (void)state;
     struct fake f = {0};
-
     fake_start(&f, says_both);
     run_start((const char *const[]){"exec", "--socket", f.path, "-e", "A=b=c", "--acquire-timeout=2", "--lease-timeout",
         "1m", "--label=me", "web1", "-eHOME", "--", "ls", "-l", " a", "b", NULL});
@@ -126,9 +119,8 @@ static void ends_somehow(struct fake *f)
     fake_take_end(f);
 }
 
-static void ends_that_are_not_an_exit_status(void **state)
+TEST(ends_that_are_not_an_exit_status)
 {
-    (void)state;
     static const struct {
         uint32_t number;
         const char *line;
@@ -142,7 +134,6 @@ static void ends_that_are_not_an_exit_status(void **state)
         {10, "sshlease: web9: no such target\n"},
         {11, "sshlease: web1: the server refused the command\n"},
     };
-
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fake f = {.number = cases[i].number};
         fake_start(&f, ends_somehow);
@@ -162,11 +153,9 @@ static void never_ends(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_time_limit(void **state)
+TEST(a_time_limit)
 {
-    (void)state;
     struct fake f = {0};
-
     fake_start(&f, never_ends);
     RUN("exec", "--timeout", "50ms", "--socket", f.path, "web1", "sleep", "99");
     expect_exit(124);
@@ -214,11 +203,9 @@ static void signals_its_client(struct fake *f)
     fake_take_end(f);
 }
 
-static void signals_reach_the_command(void **state)
+TEST(signals_reach_the_command)
 {
-    (void)state;
     struct fake f = {0};
-
     fake_start(&f, signals_its_client);
     RUN("exec", "--socket", f.path, "web1", "sleep 99");
     expect_exit(255);
@@ -226,11 +213,9 @@ static void signals_reach_the_command(void **state)
     fake_stop(&f);
 }
 
-static void the_same_signal_twice_ends_us(void **state)
+TEST(the_same_signal_twice_ends_us)
 {
-    (void)state;
     struct fake f = {.number = 1};
-
     fake_start(&f, signals_its_client);
     RUN("exec", "--socket", f.path, "web1", "sleep 99");
     assert_true(WIFSIGNALED(ran.status));
@@ -251,11 +236,9 @@ static void is_told_in_vain(struct fake *f)
 }
 
 /* The terminal is gone, the server does not pass signals on: nobody must stay behind. Waits out the five seconds. */
-static void a_command_that_does_not_hear_ends_us(void **state)
+TEST(a_command_that_does_not_hear_ends_us)
 {
-    (void)state;
     struct fake f = {0};
-
     fake_start(&f, is_told_in_vain);
     RUN("exec", "--socket", f.path, "web1", "sleep 99");
     assert_true(WIFSIGNALED(ran.status));
@@ -290,11 +273,9 @@ static void fills_the_pipe(struct fake *f)
     fake_take_end(f);
 }
 
-static void ctrl_c_while_output_is_blocked(void **state)
+TEST(ctrl_c_while_output_is_blocked)
 {
-    (void)state;
     struct fake f = {0};
-
     fake_start(&f, fills_the_pipe);
     run_start((const char *const[]){"exec", "--socket", f.path, "-n", "web1", "yes", NULL});
     struct pollfd pfd = {.fd = ran.out, .events = POLLIN};
@@ -323,11 +304,9 @@ static void writes_and_exits(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_reader_that_goes_away(void **state)
+TEST(a_reader_that_goes_away)
 {
-    (void)state;
     struct fake f = {0};
-
     /* The command's status counts, as with ssh. */
     fake_start(&f, writes_and_exits);
     run_start((const char *const[]){"exec", "--socket", f.path, "-n", "web1", "yes", NULL});
@@ -358,12 +337,10 @@ static void runs_anything(struct fake *f)
     fake_take_end(f);
 }
 
-static void closed_standard_descriptors(void **state)
+TEST(closed_standard_descriptors)
 {
-    (void)state;
     struct fake f = {0};
     char line[256];
-
     fake_start(&f, runs_anything);
     snprintf(line, sizeof line, "%s --socket %s exec web1 true <&- >&- 2>&-", SSHLEASE_CLI, f.path);
     assert_int_equal(system(line), 0);
@@ -387,11 +364,9 @@ static void says_and_exits(struct fake *f)
     fake_take_end(f);
 }
 
-static void the_example_program(void **state)
+TEST(the_example_program)
 {
-    (void)state;
     struct fake f = {.number = 4};
-
     fake_start(&f, says_and_exits);
     setenv("SSHLEASE_SOCKET", f.path, 1);
     run_start_program(SSHLEASE_EXAMPLE, (const char *const[]){"web1", "uname", "-a", NULL});

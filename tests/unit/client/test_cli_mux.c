@@ -2,16 +2,11 @@
  * tests/system. */
 #include "fake_daemon.h"
 #include "run_cli.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define STATUS(targets) "{\"targets\":[" targets "],\"leases\":[]}"
 
@@ -66,7 +61,7 @@ static void skip_head(void)
     ran.stdout_len = strlen(ran.stdout_text);
 }
 
-static void ensures(void **state)
+TEST(ensures)
 {
     static const struct {
         const char *name, *asked;
@@ -79,7 +74,6 @@ static void ensures(void **state)
         {"a@realm@fe80::1:22", "a@realm@[fe80::1]:22"},
     };
     struct fake f;
-    (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const struct step plan[] = {{names[i].asked, "/run/mux/x"}, {0}};
         start(&f, NULL, plan);
@@ -118,12 +112,11 @@ static void ensures(void **state)
     "echo sshlease: no sshleased answers at " where " >&2; exit 1\"\n"
 #define ASKED(path) GUARD("ssh -F none -S " path " -O check x 2>/dev/null", path)
 
-static void configured_targets(void **state)
+TEST(configured_targets)
 {
     static const struct step plan[] = {
         {"web1", "/run/mux/ci@web1"}, {"db", "/run/with space/100%/a\"b\\c#/DOM\\me@db"}, {"old", "/run/mux/old"}, {0}};
     struct fake f;
-    (void)state;
     start(&f, STATUS("{\"name\":\"web1\"},{\"name\":\"me@somewhere\"},{\"name\":\"db\"},{\"name\":\"old\"}"), plan);
     RUN("ssh-config", "--socket", f.path);
     expect_exit(0);
@@ -163,13 +156,12 @@ static void configured_targets(void **state)
     fake_stop(&f);
 }
 
-static void destinations_of_one_s_own(void **state)
+TEST(destinations_of_one_s_own)
 {
     static const struct step plan[] = {{"DOM\\you@host:2222", "/run/u/mux/DOM\\you@host:2222"},
         {"host", "/run/u/mux/me@host:22"}, {"[::1]", "/run/u/mux/me@::1:22"}, {0}};
     char expected[4096];
     struct fake f;
-    (void)state;
     start(&f, NULL, plan);
     RUN("ssh-config", "--socket", f.path, "DOM\\you@host:2222", "host", "[::1]");
     expect_exit(0);
@@ -191,7 +183,7 @@ static void destinations_of_one_s_own(void **state)
     fake_stop(&f);
 }
 
-static void for_ansible(void **state)
+TEST(for_ansible)
 {
     static const struct step odd[] = {{"web1", "/run/100%/ci@web1"}, {"db", "/run/100%/db"}, {0}};
     static const struct step plan[] = {{"web1", "/run/mux/ci@web1"}, {"db", "/run/mux/root@db"}, {0}};
@@ -199,7 +191,6 @@ static void for_ansible(void **state)
     struct fake f;
 #define NOT_FOR                                                                                                        \
     "but not for this host and user, which have to be a target and the user that it logs in as: see ansible.cfg >&2"
-    (void)state;
     start(&f, STATUS("{\"name\":\"web1\"},{\"name\":\"db\"}"), odd);
     RUN("ssh-config", "--ansible", "--socket", f.path);
     expect_exit(0);
@@ -230,7 +221,7 @@ static void for_ansible(void **state)
 }
 
 /* Nothing is printed then: half a file would be taken for all of it. */
-static void what_cannot_be_printed(void **state)
+TEST(what_cannot_be_printed)
 {
     static const struct step unknown[] = {{"web1", "/run/mux/web1"}, {"it", NULL}, {0}};
     static const struct step variable[] = {{"web1", "/run/${USER}/web1"}, {0}};
@@ -245,7 +236,6 @@ static void what_cannot_be_printed(void **state)
         {"[]", NULL, {NULL}, "cannot be read"},
     };
     struct fake f;
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         start(&f, cases[i].status, cases[i].plan);
         RUN("ssh-config", "--socket", f.path, cases[i].names[0], cases[i].names[1]);

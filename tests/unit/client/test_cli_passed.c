@@ -2,20 +2,15 @@
  * by the descriptors. */
 #include "fake_daemon.h"
 #include "run_cli.h"
+#include "tests/support/test.h"
 
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* STREAM_OPEN_FDS with these descriptors, answered; the stream's id. */
 static uint32_t take_open(struct fake *f, uint32_t fds, unsigned count)
@@ -52,11 +47,9 @@ static void serves(struct fake *f)
     fake_take_end(f);
 }
 
-static void bytes_go_by_the_descriptors(void **state)
+TEST(bytes_go_by_the_descriptors)
 {
-    (void)state;
     struct fake f = {0};
-
     fake_start(&f, serves);
     run_start((const char *const[]){"exec", "--socket", f.path, "web1", "--", "cat", NULL});
     assert_int_equal(write(ran.in, "input", 5), 5);
@@ -79,11 +72,9 @@ static void serves_without_input(struct fake *f)
     fake_take_end(f);
 }
 
-static void no_stdin_is_not_passed(void **state)
+TEST(no_stdin_is_not_passed)
 {
-    (void)state;
     struct fake f = {0};
-
     fake_start(&f, serves_without_input);
     RUN("exec", "--socket", f.path, "-n", "web1", "--", "true");
     expect_exit(0);
@@ -103,11 +94,9 @@ static void loses_output(struct fake *f)
     fake_take_end(f);
 }
 
-static void output_that_is_lost_ends_it(void **state)
+TEST(output_that_is_lost_ends_it)
 {
-    (void)state;
     struct fake f = {.number = 34};
-
     fake_start(&f, loses_output);
     RUN("exec", "--socket", f.path, "web1", "--", "yes");
     assert_true(WIFSIGNALED(ran.status));
@@ -136,12 +125,10 @@ static void hears_signals(struct fake *f)
     fake_take_end(f);
 }
 
-static void signals_reach_the_command(void **state)
+TEST(signals_reach_the_command)
 {
-    (void)state;
     struct fake f = {0};
     char buf[8];
-
     fake_start(&f, hears_signals);
     run_start((const char *const[]){"exec", "--socket", f.path, "web1", "--", "sleep", "9", NULL});
     assert_int_equal(read(ran.out, buf, sizeof buf), 5);
@@ -160,11 +147,9 @@ static void never_ends(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_time_limit(void **state)
+TEST(a_time_limit)
 {
-    (void)state;
     struct fake f = {0};
-
     fake_start(&f, never_ends);
     RUN("exec", "--socket", f.path, "--timeout=100ms", "web1", "--", "sleep", "9");
     expect_exit(124);
@@ -189,13 +174,11 @@ static void carries(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_file_for_output_is_not_passed(void **state)
+TEST(a_file_for_output_is_not_passed)
 {
-    (void)state;
     struct fake f = {0};
     char script[512], got[8] = "", path[] = "/tmp/sshlease-out-XXXXXX";
     int fd = mkstemp(path);
-
     fake_start(&f, carries);
     snprintf(script, sizeof script, "exec %s exec --socket %s web1 -- x </dev/null >%s", SSHLEASE_CLI, f.path, path);
     run_start_program("/bin/sh", (const char *const[]){"-c", script, NULL});
@@ -221,9 +204,8 @@ static void is_asked_twice(struct fake *f)
     fake_take_end(f);
 }
 
-static void the_library_passes_and_refuses(void **state)
+TEST(the_library_passes_and_refuses)
 {
-    (void)state;
     struct fake f = {0};
     const struct sshlease_command command = {.kind = SSHLEASE_EXEC, .command = "true"};
     struct sshlease *lease = fake_lease(&f, is_asked_twice);
@@ -231,7 +213,6 @@ static void the_library_passes_and_refuses(void **state)
     struct sshlease_result result;
     int fd[2], closed[3] = {-1, 1000000, -1};
     char byte;
-
     assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
     assert_int_equal(sshlease_stream_start_passed(lease, &command, closed, &stream), SSHLEASE_E_INVALID);
     assert_int_equal(sshlease_stream_start_passed(lease, &command, (int[]){-1, fd[1], -1}, &stream), 0);
@@ -255,14 +236,12 @@ static void speaks_version_1(struct fake *f)
     fake_take_end(f);
 }
 
-static void an_older_daemon_is_not_asked(void **state)
+TEST(an_older_daemon_is_not_asked)
 {
-    (void)state;
     struct fake f = {0};
     const struct sshlease_command command = {.kind = SSHLEASE_EXEC, .command = "true"};
     struct sshlease *lease = fake_lease(&f, speaks_version_1);
     struct sshlease_stream *stream;
-
     assert_int_equal(sshlease_stream_start_passed(lease, &command, (int[]){-1, -1, -1}, &stream), SSHLEASE_E_VERSION);
     sshlease_free(lease);
     fake_stop(&f);

@@ -1,12 +1,9 @@
 /* sshlease shell on a terminal. */
 #include "fake_daemon.h"
+#include "tests/support/test.h"
 
 #include <poll.h>
 #include <pty.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +11,6 @@
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static void wants_a_terminal(struct fake *f)
 {
@@ -67,14 +62,12 @@ static void read_until(int fd, const char *text)
     }
 }
 
-static void a_shell_with_a_terminal(void **state)
+TEST(a_shell_with_a_terminal)
 {
-    (void)state;
     struct fake f = {0};
     struct winsize size = {.ws_col = 100, .ws_row = 40};
     struct termios before, after;
     int master, slave, status;
-
     fake_start(&f, wants_a_terminal);
     assert_int_equal(openpty(&master, &slave, NULL, NULL, &size), 0);
     assert_int_equal(tcgetattr(slave, &before), 0);

@@ -1,17 +1,12 @@
 /* Credit both ways: what may be sent and what is buffered never exceeds what was given. */
 #include "client/stream.h"
 #include "fake_daemon.h"
+#include "tests/support/test.h"
 
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define WINDOW ((size_t)262144) /* what the library gives */
 
@@ -66,15 +61,13 @@ static void streams_much(struct fake *f)
     }
 }
 
-static void credit_bounds_what_is_buffered(void **state)
+TEST(credit_bounds_what_is_buffered)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, streams_much);
     struct sshlease_stream *fast = open_stream(lease), *slow = open_stream(lease);
     static uint8_t data[50000];
     size_t got[2] = {0};
-
     /* Reading only the fast one to its end; what the slow one may buffer is bounded by its credit, and its far side
      * waits. */
     for (int s = 0; s < 2; s++) {
@@ -108,9 +101,8 @@ static void overdraws(struct fake *f)
     fake_take_end(f);
 }
 
-static void credit_beyond_bounds_is_a_violation(void **state)
+TEST(credit_beyond_bounds_is_a_violation)
 {
-    (void)state;
     for (uint32_t i = 0; i < 2; i++) {
         struct fake f = {.number = i};
         struct sshlease *lease = fake_lease(&f, overdraws);
@@ -157,15 +149,13 @@ static void takes_input(struct fake *f)
     fake_take_end(f);
 }
 
-static void input_keeps_to_its_credit(void **state)
+TEST(input_keeps_to_its_credit)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, takes_input);
     struct sshlease_stream *stream = open_stream(lease);
     struct sshlease_result result;
     uint8_t *data = malloc(500000);
-
     assert_non_null(data);
     for (size_t i = 0; i < 500000; i++)
         data[i] = pattern(i);
@@ -205,16 +195,14 @@ static void alternates(struct fake *f)
     fake_take_end(f);
 }
 
-static void outputs_that_alternate(void **state)
+TEST(outputs_that_alternate)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, alternates);
     struct sshlease_stream *stream = open_stream(lease);
     uint8_t data[64];
     long count;
     int fd;
-
     for (size_t i = 0; (count = sshlease_stream_read(stream, data, sizeof data, &fd, 10000)) != 0; i++) {
         assert_int_equal(count, 1);
         assert_int_equal(fd, i % 2 + 1);
@@ -245,9 +233,8 @@ static void sends_when_told(struct fake *f)
     fake_take_end(f);
 }
 
-static void reading_in_parts_while_more_comes(void **state)
+TEST(reading_in_parts_while_more_comes)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, sends_when_told);
     struct sshlease_stream *stream = open_stream(lease);
@@ -255,7 +242,6 @@ static void reading_in_parts_while_more_comes(void **state)
     size_t got = 0;
     long count;
     int fd;
-
     for (size_t i = 0; i < 20; i++) {
         size_t last_run = stream->inbox.end - stream->inbox.at;
         assert_int_equal(sshlease_stream_signal(stream, "USR1"), 0);

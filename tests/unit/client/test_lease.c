@@ -1,17 +1,12 @@
 /* Acquire, renew, release, and every way a lease can end. */
 #include "fake_daemon.h"
+#include "tests/support/test.h"
 
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* Turns the loop as an event loop would, until `status` is no longer AGAIN. */
 static int drive(struct sshlease *lease, int (*result)(struct sshlease *))
@@ -48,14 +43,12 @@ static void grants_and_releases(struct fake *f)
     fake_take_end(f);
 }
 
-static void acquire_and_release_again_and_again(void **state)
+TEST(acquire_and_release_again_and_again)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_open(&f, grants_and_releases);
     const struct sshlease_acquire_options options = {
         .acquire_timeout_ms = 1500, .lease_timeout_ms = 2500, .label = "tests"};
-
     assert_int_equal(sshlease_id(lease), 0);
     assert_int_equal(sshlease_left_ms(lease), 0);
     assert_int_equal(sshlease_acquire(lease, "web1", &options), 0);
@@ -92,12 +85,10 @@ static void refuses_twice(struct fake *f)
     fake_take_end(f);
 }
 
-static void refusals(void **state)
+TEST(refusals)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_open(&f, refuses_twice);
-
     assert_int_equal(sshlease_acquire(lease, "web1", NULL), SSHLEASE_E_HOST_KEY_CHANGED);
     assert_string_equal(sshlease_error(lease), "web1: the key has changed");
     assert_true(sshlease_error_unsent(lease));
@@ -117,13 +108,11 @@ static void greets_only(struct fake *f)
     fake_take_end(f);
 }
 
-static void bad_arguments_are_refused_unsent(void **state)
+TEST(bad_arguments_are_refused_unsent)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_open(&f, greets_only);
     char name[300];
-
     memset(name, 'x', sizeof name);
     name[256] = '\0';
     assert_int_equal(sshlease_acquire(lease, NULL, NULL), SSHLEASE_E_INVALID);
@@ -166,14 +155,12 @@ static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const c
     snprintf(told->reason, sizeof told->reason, "%s", reason);
 }
 
-static void a_long_wait_is_told(void **state)
+TEST(a_long_wait_is_told)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_open(&f, lets_wait);
     struct told told = {0};
     const struct sshlease_acquire_options options = {.on_waiting = on_waiting, .arg = &told};
-
     assert_int_equal(sshlease_acquire(lease, "web1", &options), SSHLEASE_E_TIMEOUT);
     assert_int_equal(told.times, 2);
     assert_int_equal(told.position, 2);
@@ -197,9 +184,8 @@ static void is_asked_to_forget(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_release_ends_a_wait(void **state)
+TEST(a_release_ends_a_wait)
 {
-    (void)state;
     for (uint32_t i = 0; i < 2; i++) {
         struct fake f = {.number = i};
         struct sshlease *lease = fake_open(&f, is_asked_to_forget);
@@ -230,13 +216,11 @@ static void renews(struct fake *f)
     fake_take_end(f);
 }
 
-static void renewing(void **state)
+TEST(renewing)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, renews);
     uint32_t left_ms = 0;
-
     assert_int_equal(sshlease_renew(lease, 70000, &left_ms), 0);
     assert_int_equal(left_ms, 65000);
     assert_in_range(sshlease_left_ms(lease), 60001, 65000);
@@ -268,14 +252,12 @@ static void expects_renewals(struct fake *f)
     fake_take_end(f);
 }
 
-static void automatic_renewal_stops_at_the_longest_lease(void **state)
+TEST(automatic_renewal_stops_at_the_longest_lease)
 {
-    (void)state;
     struct fake f = {.lease_ms = 90, .max_lease_ms = 5000};
     struct sshlease *lease = fake_open(&f, expects_renewals);
     const struct sshlease_acquire_options options = {.auto_renew = true};
     char *json;
-
     assert_int_equal(sshlease_acquire(lease, "web1", &options), 0);
     assert_in_range(sshlease_timeout_ms(lease), 0, 30);
     while (sshlease_left_ms(lease) < 1000) {
@@ -312,12 +294,10 @@ static void ends_the_lease(struct fake *f)
         fake_take_end(f);
 }
 
-static void a_release_that_crosses_the_end(void **state)
+TEST(a_release_that_crosses_the_end)
 {
-    (void)state;
     struct fake f = {.number = 1};
     struct sshlease *lease = fake_lease(&f, ends_the_lease);
-
     assert_int_equal(sshlease_release(lease), SSHLEASE_E_REVOKED);
     assert_string_equal(sshlease_error(lease), "web1: an operator took it");
     assert_int_equal(sshlease_acquire(lease, "web1", NULL), 0);
@@ -325,14 +305,12 @@ static void a_release_that_crosses_the_end(void **state)
     fake_stop(&f);
 }
 
-static void the_end_is_said_once(void **state)
+TEST(the_end_is_said_once)
 {
-    (void)state;
     struct fake f = {.number = 2};
     struct sshlease *lease = fake_lease(&f, ends_the_lease);
     struct sshlease_stream *stream = NULL;
     const struct sshlease_command command = {.kind = SSHLEASE_EXEC, .command = "true"};
-
     char *json;
     assert_int_equal(sshlease_admin_status(lease, 0, &json), SSHLEASE_E_AGAIN);
     while (sshlease_id(lease) != 0) {
@@ -358,16 +336,14 @@ static void goes_away(struct fake *f)
         fake_send_error(f, 0, SSHLEASE_E_SHUTDOWN, false, "the daemon is ended now");
 }
 
-static void the_daemon_goes_away(void **state)
+TEST(the_daemon_goes_away)
 {
-    (void)state;
     static const struct {
         uint32_t number;
         int status;
         const char *text;
     } cases[] = {{0, SSHLEASE_E_DAEMON_GONE, "closed the connection"},
         {1, SSHLEASE_E_DAEMON_GONE, "closed the connection"}, {2, SSHLEASE_E_SHUTDOWN, "the daemon is ended now"}};
-
     for (size_t i = 0; i < 3; i++) {
         struct fake f = {.number = cases[i].number};
         struct sshlease *lease = fake_open(&f, goes_away);
@@ -389,9 +365,8 @@ static void grants_then_goes_away(struct fake *f)
     fake_take(f, f->number == 0 ? SL_MSG_RELEASE : SL_MSG_RENEW);
 }
 
-static void the_daemon_goes_away_under_a_lease(void **state)
+TEST(the_daemon_goes_away_under_a_lease)
 {
-    (void)state;
     for (uint32_t i = 0; i < 2; i++) {
         struct fake f = {.number = i};
         struct sshlease *lease = fake_lease(&f, grants_then_goes_away);
@@ -428,9 +403,8 @@ static void breaks_the_rules(struct fake *f)
     fake_take_end(f);
 }
 
-static void messages_out_of_turn(void **state)
+TEST(messages_out_of_turn)
 {
-    (void)state;
     for (uint32_t i = 0; i < 5; i++) {
         struct fake f = {.number = i};
         struct sshlease *lease = fake_open(&f, breaks_the_rules);
@@ -452,13 +426,11 @@ static void sees_one_client(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_forked_child_has_no_part_in_it(void **state)
+TEST(a_forked_child_has_no_part_in_it)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, sees_one_client);
     pid_t child = fork();
-
     if (child == 0) {
         struct sshlease_stream *stream;
         char *json;

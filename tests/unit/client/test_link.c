@@ -2,12 +2,9 @@
 #include "fake_daemon.h"
 
 #include "sshlease_version.h"
+#include "tests/support/test.h"
 
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +14,6 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static void expect_open(const char *path, int timeout_ms, int status, const char *text)
 {
@@ -32,12 +27,10 @@ static void expect_open(const char *path, int timeout_ms, int status, const char
     sshlease_free(lease);
 }
 
-static void nobody_listens(void **state)
+TEST(nobody_listens)
 {
-    (void)state;
     char dir[] = "/tmp/sshlease-unit.XXXXXX", path[64];
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-
     assert_non_null(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/s", dir);
     expect_open(path, 1000, SSHLEASE_E_NO_DAEMON, path);
@@ -58,11 +51,9 @@ static void nobody_listens(void **state)
     rmdir(dir);
 }
 
-static void a_path_that_no_socket_can_have(void **state)
+TEST(a_path_that_no_socket_can_have)
 {
-    (void)state;
     char path[200];
-
     memset(path, 'x', sizeof path);
     path[0] = '/';
     path[199] = '\0';
@@ -73,11 +64,9 @@ static void a_path_that_no_socket_can_have(void **state)
     unsetenv("SSHLEASE_SOCKET");
 }
 
-static void the_default_socket(void **state)
+TEST(the_default_socket)
 {
-    (void)state;
     char dir[] = "/tmp/sshlease-unit.XXXXXX", expected[64], path[108];
-
     assert_non_null(mkdtemp(dir));
     setenv("SSHLEASE_SOCKET", "/a/b", 1);
     setenv("XDG_RUNTIME_DIR", dir, 1);
@@ -191,9 +180,8 @@ static void says_nothing(struct fake *f)
     fake_take_end(f);
 }
 
-static void bad_greetings(void **state)
+TEST(bad_greetings)
 {
-    (void)state;
     static const struct {
         fake_script_fn script;
         int status;
@@ -207,7 +195,6 @@ static void bad_greetings(void **state)
         {sends_an_unknown_type, SSHLEASE_E_PROTOCOL, "does not decode"},
         {grants_before_greeting, SSHLEASE_E_PROTOCOL, "GRANTED out of turn"},
     };
-
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fake f = {0};
         fake_start(&f, cases[i].script);
@@ -216,9 +203,8 @@ static void bad_greetings(void **state)
     }
 }
 
-static void bad_messages_after_the_greeting(void **state)
+TEST(bad_messages_after_the_greeting)
 {
-    (void)state;
     static const struct {
         fake_script_fn script;
         int status;
@@ -230,7 +216,6 @@ static void bad_messages_after_the_greeting(void **state)
         {answers_what_was_not_asked, SSHLEASE_E_PROTOCOL, "OK out of turn"},
         {says_ok_about_nothing, SSHLEASE_E_PROTOCOL, "OK"},
     };
-
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fake f = {0};
         struct sshlease *lease;
@@ -249,12 +234,10 @@ static void bad_messages_after_the_greeting(void **state)
     }
 }
 
-static void a_daemon_that_says_nothing_times_out(void **state)
+TEST(a_daemon_that_says_nothing_times_out)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease;
-
     fake_start(&f, says_nothing);
     assert_int_equal(sshlease_open(f.path, 30, &lease), SSHLEASE_E_TIMEOUT);
     assert_non_null(strstr(sshlease_error(lease), "does not answer"));
@@ -262,14 +245,12 @@ static void a_daemon_that_says_nothing_times_out(void **state)
     fake_stop(&f);
 }
 
-static void a_full_backlog_times_out(void **state)
+TEST(a_full_backlog_times_out)
 {
-    (void)state;
     char dir[] = "/tmp/sshlease-unit.XXXXXX";
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int held[8];
     size_t count = 0;
-
     assert_non_null(mkdtemp(dir));
     snprintf(address.sun_path, sizeof address.sun_path, "%s/s", dir);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -290,11 +271,9 @@ static void a_full_backlog_times_out(void **state)
     rmdir(dir);
 }
 
-static void a_socket_one_may_not_use(void **state)
+TEST(a_socket_one_may_not_use)
 {
-    (void)state;
     struct fake f = {0};
-
     fake_start(&f, closes);
     chmod(f.path, 0);
     /* Root may always; so another user tries. */
@@ -324,13 +303,11 @@ static void grants(struct fake *f)
     fake_take_end(f);
 }
 
-static void descriptors_beyond_select(void **state)
+TEST(descriptors_beyond_select)
 {
-    (void)state;
     struct rlimit limit;
     struct fake f = {0};
     int fds[1100];
-
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max < 1200)
         skip();
@@ -368,12 +345,10 @@ static void grants_without_greeting(struct fake *f)
     fake_take_end(f);
 }
 
-static void what_comes_before_the_greeting_is_a_violation(void **state)
+TEST(what_comes_before_the_greeting_is_a_violation)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease;
-
     fake_start(&f, grants_without_greeting);
     assert_int_equal(sshlease_open(f.path, 0, &lease), 0);
     assert_int_equal(sshlease_acquire(lease, "web1", NULL), SSHLEASE_E_PROTOCOL);
@@ -389,12 +364,10 @@ static void turns_away(struct fake *f)
     fake_close(f);
 }
 
-static void who_is_turned_away_before_its_greeting_is_written_is_told_why(void **state)
+TEST(who_is_turned_away_before_its_greeting_is_written_is_told_why)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease;
-
     fake_start(&f, turns_away);
     assert_int_equal(sshlease_open(f.path, 0, &lease), 0);
     struct pollfd hung_up = {.fd = sshlease_fd(lease)};
@@ -405,12 +378,10 @@ static void who_is_turned_away_before_its_greeting_is_written_is_told_why(void *
     fake_stop(&f);
 }
 
-static void opening_without_waiting_sends_greeting_and_request_together(void **state)
+TEST(opening_without_waiting_sends_greeting_and_request_together)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease;
-
     fake_start(&f, waits_without_greeting);
     assert_int_equal(sshlease_open(f.path, 0, &lease), 0);
     assert_int_equal(sshlease_want(lease), SSHLEASE_WANT_READ | SSHLEASE_WANT_WRITE);
@@ -421,9 +392,8 @@ static void opening_without_waiting_sends_greeting_and_request_together(void **s
     fake_stop(&f);
 }
 
-static void statuses(void **state)
+TEST(statuses)
 {
-    (void)state;
     assert_string_equal(sshlease_status_name(SSHLEASE_E_EXPIRED), "expired");
     assert_string_equal(sshlease_status_text(SSHLEASE_E_EXPIRED), "the lease ran out");
     assert_string_equal(sshlease_status_name(-199), "unknown");

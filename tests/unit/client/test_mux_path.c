@@ -1,15 +1,10 @@
 /* Asking where a target's mux socket is. */
 #include "fake_daemon.h"
+#include "tests/support/test.h"
 
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static uint32_t take(struct fake *f, const char *target)
 {
@@ -34,12 +29,11 @@ static void tells(struct fake *f)
     fake_take_end(f);
 }
 
-static void the_path_or_why_not(void **state)
+TEST(the_path_or_why_not)
 {
     struct fake f = {0};
     struct sshlease *lease = fake_open(&f, tells);
     char *path = NULL, long_name[300];
-    (void)state;
     assert_int_equal(sshlease_mux_path(lease, "web1", 10000, &path), 0);
     assert_string_equal(path, "/run/mux/web1");
     free(path);
@@ -68,13 +62,12 @@ static void tells_late(struct fake *f)
     fake_take_end(f);
 }
 
-static void without_waiting(void **state)
+TEST(without_waiting)
 {
     struct fake f = {0};
     struct sshlease *lease = fake_open(&f, tells_late);
     char *path = NULL;
     int status;
-    (void)state;
     assert_int_equal(sshlease_mux_path(lease, "web1", 0, &path), SSHLEASE_E_AGAIN);
     assert_int_equal(sshlease_mux_path(lease, "web2", 0, &path), SSHLEASE_E_BUSY);
     assert_int_equal(sshlease_acquire_start(lease, "web1", NULL), 0);
@@ -95,12 +88,11 @@ static void speaks_version_1(struct fake *f)
     fake_take_end(f);
 }
 
-static void an_older_daemon_is_not_asked(void **state)
+TEST(an_older_daemon_is_not_asked)
 {
     struct fake f = {0};
     struct sshlease *lease;
     char *path = NULL;
-    (void)state;
     fake_start(&f, speaks_version_1);
     assert_int_equal(sshlease_open(f.path, 0, &lease), 0); /* not greeted yet: the call waits for that */
     assert_int_equal(sshlease_mux_path(lease, "web1", 10000, &path), SSHLEASE_E_VERSION);
@@ -116,12 +108,11 @@ static void is_no_daemon(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_daemon_that_does_not_greet_is_not_waited_for(void **state)
+TEST(a_daemon_that_does_not_greet_is_not_waited_for)
 {
     struct fake f = {0};
     struct sshlease *lease;
     char *path = NULL;
-    (void)state;
     fake_start(&f, is_no_daemon);
     assert_int_equal(sshlease_open(f.path, 0, &lease), 0);
     assert_int_equal(sshlease_mux_path(lease, "web1", 0, &path), SSHLEASE_E_AGAIN);
@@ -159,11 +150,10 @@ static void says_ok(struct fake *f)
     fake_send_ok(f, take(f, "web1"));
 }
 
-static void nonsense_ends_the_handle(void **state)
+TEST(nonsense_ends_the_handle)
 {
     static const fake_script_fn scripts[] = {tells_unasked, tells_no_path, says_ok};
     char *path = NULL;
-    (void)state;
     for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
         struct fake f = {0};
         struct sshlease *lease = fake_open(&f, scripts[i]);

@@ -2,15 +2,10 @@
  * so, nothing crashes, nothing leaks (the address sanitizer looks), and no command passes for a success that it was
  * not. */
 #include "fake_daemon.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -126,12 +121,10 @@ static int live(const char *path, struct sshlease **ret_lease)
     return sshlease_release(*ret_lease);
 }
 
-static void every_allocation_fails_once(void **state)
+TEST(every_allocation_fails_once)
 {
-    (void)state;
     unsigned count = 1, refused = 0;
     bool last = false;
-
     for (; !last; count++) {
         struct fake f = {.quiet = true};
         struct sshlease *lease = NULL;

@@ -1,14 +1,9 @@
 /* sshlease_run(): one message out for a command without input, the output collected, and how it can fail. */
 #include "fake_daemon.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const struct sshlease_command command = {.kind = SSHLEASE_EXEC, .command = "true"};
 
@@ -31,13 +26,11 @@ static void runs_true(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_command_without_input_is_one_packet(void **state)
+TEST(a_command_without_input_is_one_packet)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, runs_true);
     struct sshlease_output output;
-
     assert_int_equal(sshlease_run(lease, &command, NULL, 0, 0, 10000, &output), 0);
     assert_int_equal(output.result.how, SSHLEASE_EXITED);
     assert_int_equal(output.result.exit_status, 3);
@@ -84,13 +77,11 @@ static void echoes(struct fake *f)
     fake_send_end(f, stream, 0);
 }
 
-static void input_goes_out_while_output_comes_in(void **state)
+TEST(input_goes_out_while_output_comes_in)
 {
-    (void)state;
     static const size_t maxima[] = {0, 12345};
     size_t len = 3000000;
     uint8_t *input = malloc(len);
-
     assert_non_null(input);
     for (size_t i = 0; i < len; i++)
         input[i] = (uint8_t)(i * 7 + (i >> 8));
@@ -125,13 +116,11 @@ static void hangs(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_command_that_hangs_is_ended(void **state)
+TEST(a_command_that_hangs_is_ended)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, hangs);
     struct sshlease_output output;
-
     assert_int_equal(sshlease_run(lease, &command, NULL, 0, 0, 100, &output), SSHLEASE_E_TIMEOUT);
     assert_string_equal(sshlease_error(lease), "the command was still running after 100 ms");
     assert_int_equal(output.result.how, SSHLEASE_UNKNOWN);
@@ -158,13 +147,11 @@ static void loses_the_lease(struct fake *f)
 }
 
 /* The daemon's two messages in one packet or not: both are told apart from success, and by name when it is known. */
-static void a_lease_that_ends_under_it(void **state)
+TEST(a_lease_that_ends_under_it)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, loses_the_lease);
     struct sshlease_output output;
-
     int status = sshlease_run(lease, &command, NULL, 0, 0, 10000, &output);
     if (status != 0) {
         assert_int_equal(status, SSHLEASE_E_EXPIRED);
@@ -188,13 +175,11 @@ static void refuses_one(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_refused_command(void **state)
+TEST(a_refused_command)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, refuses_one);
     struct sshlease_output output;
-
     assert_int_equal(sshlease_run(lease, &command, NULL, 0, 0, 10000, &output), SSHLEASE_E_STREAM_REFUSED);
     assert_string_equal(sshlease_error(lease), "web1: no");
     assert_true(sshlease_error_unsent(lease));
@@ -220,12 +205,10 @@ static void runs_one_unseen(struct fake *f)
     fake_take_end(f);
 }
 
-static void output_that_nobody_wants(void **state)
+TEST(output_that_nobody_wants)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, runs_one_unseen);
-
     assert_int_equal(sshlease_run(lease, &command, NULL, 0, 0, 10000, NULL), 0);
     sshlease_free(lease);
     fake_stop(&f);
@@ -245,14 +228,12 @@ static void lets_a_short_lease_live(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_command_longer_than_its_lease(void **state)
+TEST(a_command_longer_than_its_lease)
 {
-    (void)state;
     struct fake f = {.lease_ms = 60};
     struct sshlease *lease = fake_open(&f, lets_a_short_lease_live);
     const struct sshlease_acquire_options options = {.auto_renew = true};
     struct sshlease_output output;
-
     assert_int_equal(sshlease_acquire(lease, "web1", &options), 0);
     assert_int_equal(sshlease_run(lease, &command, NULL, 0, 0, SSHLEASE_FOREVER, &output), 0);
     assert_int_equal(output.result.exit_status, 0);

@@ -1,16 +1,11 @@
 /* Messages at random from the daemon's side, valid ones out of turn and bytes that are no message: whatever comes,
  * every call comes back, and a command counts as ended well only if the daemon said so. */
 #include "fake_daemon.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define SEEDS 400u
 
@@ -134,9 +129,8 @@ static void one(uint32_t seed)
     fake_stop_quietly(&f, true);
 }
 
-static void whatever_the_daemon_says(void **state)
+TEST(whatever_the_daemon_says)
 {
-    (void)state;
     for (uint32_t seed = 1; seed <= SEEDS; seed++)
         one(seed);
 }

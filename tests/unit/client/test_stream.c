@@ -1,17 +1,12 @@
 /* Streams: what is sent, reading with and without waiting, and every way one can end. */
 #include "fake_daemon.h"
+#include "tests/support/test.h"
 
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define WINDOW 262144u /* what the library gives */
 
@@ -59,9 +54,8 @@ static void checks_all_of_open(struct fake *f)
     fake_take_end(f);
 }
 
-static void everything_a_stream_can_be_told(void **state)
+TEST(everything_a_stream_can_be_told)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, checks_all_of_open);
     const struct sshlease_env env[] = {{"A", "b=c"}, {"NONE", ""}};
@@ -70,7 +64,6 @@ static void everything_a_stream_can_be_told(void **state)
     const struct sshlease_command all = {
         .kind = SSHLEASE_SUBSYSTEM, .command = "sftp", .env = env, .env_count = 2, .pty = &pty};
     struct sshlease_stream *stream;
-
     assert_int_equal(sshlease_stream_open(lease, &all, 10000, &stream), 0);
     assert_int_equal(sshlease_stream_signal(stream, ""), SSHLEASE_E_INVALID);
     assert_int_equal(sshlease_stream_signal(stream, "TERM"), 0);
@@ -101,14 +94,12 @@ static void expect_refused(struct sshlease *lease, const struct sshlease_command
         fail_msg("\"%s\" instead of \"%s\"", sshlease_error(lease), text);
 }
 
-static void commands_the_protocol_has_no_room_for(void **state)
+TEST(commands_the_protocol_has_no_room_for)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, grants_and_hears_nothing);
     char *much = malloc(300001);
     struct sshlease_env env[129], bad[] = {{"", "x"}}, large[8];
-
     assert_non_null(much);
     memset(much, 'x', 300000);
     much[300000] = '\0';
@@ -150,13 +141,11 @@ static void is_an_older_one(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_command_that_an_older_daemon_has_no_room_for(void **state)
+TEST(a_command_that_an_older_daemon_has_no_room_for)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, is_an_older_one);
     char *much = malloc(131074);
-
     assert_non_null(much);
     memset(much, 'x', 131073);
     much[131073] = '\0';
@@ -179,15 +168,13 @@ static void refuses_streams(struct fake *f)
     fake_take_end(f);
 }
 
-static void refused_streams(void **state)
+TEST(refused_streams)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, refuses_streams);
     struct sshlease_stream *stream = NULL;
     struct sshlease_result result;
     char byte;
-
     assert_int_equal(sshlease_stream_open(lease, &command, 10000, &stream), SSHLEASE_E_STREAM_REFUSED);
     assert_null(stream);
     assert_string_equal(sshlease_error(lease), "web1: the server refused the command");
@@ -228,16 +215,14 @@ static void writes_to_both_outputs(struct fake *f)
     fake_take_end(f);
 }
 
-static void output_comes_in_order_and_survives_the_end(void **state)
+TEST(output_comes_in_order_and_survives_the_end)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, writes_to_both_outputs);
     struct sshlease_stream *stream = open_stream(lease);
     struct sshlease_result result;
     char data[16], *json;
     int fd = 0;
-
     while (!sshlease_stream_result(stream, &result)) {
         struct pollfd pfd = {.fd = sshlease_fd(lease), .events = POLLIN};
         assert_int_equal(poll(&pfd, 1, 10000), 1);
@@ -289,15 +274,13 @@ static void never_answers_streams(struct fake *f)
     fake_take_end(f);
 }
 
-static void time_runs_out(void **state)
+TEST(time_runs_out)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, never_answers_streams);
     struct sshlease_stream *stream = NULL;
     struct sshlease_result result;
     char byte;
-
     assert_int_equal(sshlease_stream_open(lease, &command, 20, &stream), SSHLEASE_E_TIMEOUT);
     assert_null(stream);
     stream = open_stream(lease);
@@ -330,9 +313,8 @@ static void listens_late(struct fake *f)
     fake_take_end(f);
 }
 
-static void a_full_queue_takes_a_close(void **state)
+TEST(a_full_queue_takes_a_close)
 {
-    (void)state;
     struct fake f = {0};
     assert_int_equal(pipe(gate), 0);
     struct sshlease *lease = fake_lease(&f, listens_late);
@@ -368,15 +350,13 @@ static void exits_before_its_output_ends(struct fake *f)
     fake_take_end(f);
 }
 
-static void an_exit_is_known_before_the_end(void **state)
+TEST(an_exit_is_known_before_the_end)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, exits_before_its_output_ends);
     struct sshlease_stream *stream;
     struct sshlease_result result;
     char data[8];
-
     assert_int_equal(sshlease_stream_open(lease, &command, 5000, &stream), 0);
     assert_int_equal(sshlease_stream_read(stream, data, sizeof data, NULL, 5000), 4);
     assert_true(sshlease_stream_exited(stream, &result));
@@ -418,15 +398,13 @@ static void ends_in_three_ways(struct fake *f)
     fake_take_end(f);
 }
 
-static void how_streams_end(void **state)
+TEST(how_streams_end)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, ends_in_three_ways);
     struct sshlease_stream *stream = open_stream(lease), *other;
     struct sshlease_result result;
     char data[32];
-
     assert_int_equal(sshlease_stream_wait(stream, 10000, &result), 0);
     assert_int_equal(result.how, SSHLEASE_SIGNALLED);
     assert_int_equal(result.exit_status, -1);
@@ -465,14 +443,12 @@ static void vanishes_under_a_stream(struct fake *f)
     fake_take(f, SL_MSG_SIGNAL);
 }
 
-static void the_daemon_goes_away_under_a_stream(void **state)
+TEST(the_daemon_goes_away_under_a_stream)
 {
-    (void)state;
     struct fake f = {0};
     struct sshlease *lease = fake_lease(&f, vanishes_under_a_stream);
     struct sshlease_stream *stream = open_stream(lease);
     char data[8];
-
     assert_int_equal(sshlease_stream_signal(stream, "TERM"), 0);
     assert_int_equal(sshlease_stream_read(stream, data, sizeof data, NULL, 10000), 3);
     assert_int_equal(sshlease_stream_read(stream, data, sizeof data, NULL, 10000), SSHLEASE_E_DAEMON_GONE);

@@ -4,15 +4,11 @@
 
 #include "config/yaml.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/config/world.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 /* Must be right. */
 static inline struct sl_conf *parse_good(bool one_user, const char *text)

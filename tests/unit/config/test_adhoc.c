@@ -1,15 +1,10 @@
 #include "config/conf.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/config/world.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 static struct sl_conf *new_one_user(void)
 {
@@ -18,9 +13,8 @@ static struct sl_conf *new_one_user(void)
     return conf;
 }
 
-static void destinations_are_taken_apart(void **state)
+TEST(destinations_are_taken_apart)
 {
-    (void)state;
     static const struct {
         const char *given, *name, *user, *host;
         uint16_t port;
@@ -62,9 +56,8 @@ static void destinations_are_taken_apart(void **state)
     sl_conf_free(conf);
 }
 
-static void what_is_no_destination_is_refused(void **state)
+TEST(what_is_no_destination_is_refused)
 {
-    (void)state;
     static const char *const rows[] = {"", "@", "@host", "user@", "-oProxyCommand=x", "user@-host", "-user@host",
         "us er@host", "user@ho st", "user@host\n", "us\ter@host", "user@host\x7f", "host:", "host:0", "host:65536",
         "host:022", "host:22x", "host:-1", "host:99999999999999999999", "[::1", "::1]", "[::1]22", "[::1]:", "[]",
@@ -82,13 +75,11 @@ static void what_is_no_destination_is_refused(void **state)
     sl_conf_free(conf);
 }
 
-static void lengths_are_bounded(void **state)
+TEST(lengths_are_bounded)
 {
-    (void)state;
     struct sl_conf *conf = new_one_user();
     struct sl_target_conf *t;
     char name[1024];
-
     memset(name, 'h', 253);
     name[253] = '\0';
     assert_int_equal(sl_conf_adhoc(conf, name, &t), 0);
@@ -111,9 +102,8 @@ static void lengths_are_bounded(void **state)
     sl_conf_free(conf);
 }
 
-static void only_the_one_user_mode_has_them(void **state)
+TEST(only_the_one_user_mode_has_them)
 {
-    (void)state;
     struct sl_conf *conf;
     struct sl_target_conf *t;
     assert_int_equal(sl_conf_new_default_in(&world, false, &conf), 0);
@@ -121,9 +111,8 @@ static void only_the_one_user_mode_has_them(void **state)
     sl_conf_free(conf);
 }
 
-static void a_user_without_a_name_has_to_give_one(void **state)
+TEST(a_user_without_a_name_has_to_give_one)
 {
-    (void)state;
     struct sl_conf_world nameless = world;
     nameless.user = NULL;
     struct sl_conf *conf;

@@ -1,4 +1,5 @@
 /* Lists of algorithms: what + - ^ and patterns make of the defaults, and what is refused, with its place. */
+#include "tests/support/test.h"
 #include "tests/unit/config/parse.h"
 
 #define HAS_MACS                                                                                                       \
@@ -10,9 +11,8 @@ static struct sl_algorithm_choice *chosen(struct sl_conf *conf, enum sl_algorith
     return &sl_conf_find(conf, "a")->algorithms[kind];
 }
 
-static void what_a_list_makes_of_the_defaults(void **state)
+TEST(what_a_list_makes_of_the_defaults)
 {
-    (void)state;
     static const struct {
         const char *macs, *names;
         bool in_order;
@@ -45,9 +45,8 @@ static void what_a_list_makes_of_the_defaults(void **state)
     }
 }
 
-static void each_kind_has_its_own_names(void **state)
+TEST(each_kind_has_its_own_names)
 {
-    (void)state;
     struct sl_conf *conf = parse_good(true, "targets:\n"
                                             "  a:\n"
                                             "    ciphers: +aes128-cbc\n"
@@ -64,9 +63,8 @@ static void each_kind_has_its_own_names(void **state)
 }
 
 /* As in ssh_config(5), the signs mean the build's defaults, not those of `defaults`. */
-static void a_target_takes_the_place_of_defaults(void **state)
+TEST(a_target_takes_the_place_of_defaults)
 {
-    (void)state;
     struct sl_conf *conf = parse_good(true, "defaults: {macs: +hmac-md5, ciphers: aes256-cbc}\n"
                                             "targets: {a: {macs: -hmac-sha1}}\n");
     assert_string_equal(chosen(conf, SL_ALGORITHM_MAC)->names, "hmac-sha2-256,hmac-sha2-512");
@@ -78,9 +76,8 @@ static void a_target_takes_the_place_of_defaults(void **state)
     sl_conf_free(conf);
 }
 
-static void what_the_library_does_not_have(void **state)
+TEST(what_the_library_does_not_have)
 {
-    (void)state;
     static const struct {
         const char *setting, *expected;
     } rows[] = {
@@ -110,9 +107,8 @@ static void what_the_library_does_not_have(void **state)
         "f:2:10: macs \"hmac-x\"" NONE_OF HAS_MACS "f:2:28: macs \"hmac-y\"" NONE_OF HAS_MACS);
 }
 
-static void what_is_no_list_or_leaves_nothing(void **state)
+TEST(what_is_no_list_or_leaves_nothing)
 {
-    (void)state;
     parse_bad("defaults:\n  macs: -*\n", "f:2:9: macs takes away all that are offered; leave one at least\n");
 #define RIGHT "give names, comma-separated or as a list; + - or ^ before the first changes the defaults\n"
     parse_bad("defaults:\n  macs: []\n", "f:2:9: macs is an empty list; " RIGHT);
@@ -121,9 +117,8 @@ static void what_is_no_list_or_leaves_nothing(void **state)
 #undef RIGHT
 }
 
-static void without_a_library_nothing_can_be_named(void **state)
+TEST(without_a_library_nothing_can_be_named)
 {
-    (void)state;
     struct sl_conf_world bare = world;
     bare.algorithms = NULL;
     const char *text = "targets: {a: {macs: hmac-sha1}}\n";

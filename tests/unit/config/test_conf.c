@@ -3,15 +3,10 @@
 #include "config/build.h"
 #include "config/setting.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/config/world.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 static struct sl_conf *new_default(bool one_user)
 {
@@ -21,9 +16,8 @@ static struct sl_conf *new_default(bool one_user)
 }
 
 /* The numbers that the design gives. */
-static void defaults_are_those_of_the_design(void **state)
+TEST(defaults_are_those_of_the_design)
 {
-    (void)state;
     struct sl_conf *conf = new_default(false);
     const struct sl_policy *p = &conf->defaults->policy;
     assert_int_equal(p->max_connections, 4);
@@ -65,9 +59,8 @@ static void defaults_are_those_of_the_design(void **state)
     sl_conf_free(conf);
 }
 
-static void one_user_finds_its_own_keys_agent_and_known_hosts(void **state)
+TEST(one_user_finds_its_own_keys_agent_and_known_hosts)
 {
-    (void)state;
     struct sl_conf *conf = new_default(true);
     const struct sl_target_conf *d = conf->defaults;
     assert_true(conf->one_user);
@@ -88,9 +81,8 @@ static void one_user_finds_its_own_keys_agent_and_known_hosts(void **state)
     sl_conf_free(conf);
 }
 
-static void one_user_without_agent_or_home(void **state)
+TEST(one_user_without_agent_or_home)
 {
-    (void)state;
     struct sl_conf_world bare = world;
     struct sl_conf *conf;
     bare.env = world_no_env;
@@ -105,9 +97,8 @@ static void one_user_without_agent_or_home(void **state)
     assert_null(conf);
 }
 
-static void a_system_service_has_no_credentials_of_its_own(void **state)
+TEST(a_system_service_has_no_credentials_of_its_own)
 {
-    (void)state;
     struct sl_conf *conf = new_default(false);
     const struct sl_target_conf *d = conf->defaults;
     assert_null(d->user);
@@ -121,9 +112,8 @@ static void a_system_service_has_no_credentials_of_its_own(void **state)
     sl_conf_free(conf);
 }
 
-static void the_real_system_answers_too(void **state)
+TEST(the_real_system_answers_too)
 {
-    (void)state;
     struct sl_conf *conf;
     assert_int_equal(sl_conf_new_default(false, &conf), 0);
     assert_int_equal(conf->target_count, 0);
@@ -133,9 +123,8 @@ static void the_real_system_answers_too(void **state)
     sl_target_conf_unref(NULL);
 }
 
-static void who_may_lease(void **state)
+TEST(who_may_lease)
 {
-    (void)state;
     struct sl_conf *conf = new_default(false);
     struct sl_target_conf *t = conf->defaults;
     const gid_t groups[] = {7, 2000};
@@ -157,9 +146,8 @@ static void who_may_lease(void **state)
     sl_conf_free(conf);
 }
 
-static void who_may_administer(void **state)
+TEST(who_may_administer)
 {
-    (void)state;
     struct sl_conf *conf = new_default(true);
     const gid_t groups[] = {2000};
     assert_true(sl_conf_is_admin(conf, &(struct sl_who){.uid = 0}));
@@ -174,9 +162,8 @@ static void who_may_administer(void **state)
     sl_conf_free(conf);
 }
 
-static void a_copy_is_the_same_and_lives_on(void **state)
+TEST(a_copy_is_the_same_and_lives_on)
 {
-    (void)state;
     struct sl_conf *conf = new_default(true);
     struct sl_target_conf *t;
     assert_int_equal(sl_target_conf_copy(conf->defaults, &t), 0);
@@ -190,9 +177,8 @@ static void a_copy_is_the_same_and_lives_on(void **state)
     sl_target_conf_unref(t);
 }
 
-static void a_copy_has_all_numbers(void **state)
+TEST(a_copy_has_all_numbers)
 {
-    (void)state;
     struct sl_conf *conf = new_default(false);
     struct sl_target_conf *t;
     for (size_t i = 0; i < sl_section_target.count; i++) {
@@ -212,9 +198,8 @@ static void a_copy_has_all_numbers(void **state)
     sl_conf_free(conf);
 }
 
-static void known_hosts_are_replaced_by_part(void **state)
+TEST(known_hosts_are_replaced_by_part)
 {
-    (void)state;
     struct sl_conf *conf = new_default(true);
     struct sl_target_conf *t = conf->defaults;
     struct sl_strv files = {0};

@@ -1,5 +1,6 @@
 #include "config/diff.h"
 
+#include "tests/support/test.h"
 #include "tests/unit/config/parse.h"
 
 struct trace {
@@ -28,9 +29,8 @@ static void expect_diff(const char *old_text, const char *new_text, const char *
     sl_conf_free(b);
 }
 
-static void targets_come_and_go(void **state)
+TEST(targets_come_and_go)
 {
-    (void)state;
     expect_diff("targets: {d: , b: , c: {port: 23}}", "targets: {e: , c: {port: 24}, b: , a: }",
         "a added\n"
         "b same\n"
@@ -41,9 +41,8 @@ static void targets_come_and_go(void **state)
     expect_diff("targets: {a: }", "targets: {}", "a removed\n");
 }
 
-static void each_setting_changes_one_or_the_other(void **state)
+TEST(each_setting_changes_one_or_the_other)
 {
-    (void)state;
     static const struct {
         const char *setting, *change;
     } rows[] = {
@@ -95,9 +94,8 @@ static void each_setting_changes_one_or_the_other(void **state)
     }
 }
 
-static void what_needs_a_restart(void **state)
+TEST(what_needs_a_restart)
 {
-    (void)state;
     static const struct {
         const char *text, *key;
     } rows[] = {

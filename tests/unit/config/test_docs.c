@@ -1,5 +1,6 @@
 /* The man page and the example against the table of settings. */
 #include "config/setting.h"
+#include "tests/support/test.h"
 #include "tests/unit/config/parse.h"
 
 /* The whole file, from malloc(). */
@@ -91,9 +92,8 @@ static void check_written_files(const struct sl_conf *conf)
     assert_true(any);
 }
 
-static void the_example_is_right(void **state)
+TEST(the_example_is_right)
 {
-    (void)state;
     char *text = slurp("sshleased.example.yaml");
     struct sl_conf *conf = parse_anything(text);
     assert_int_equal(conf->target_count, 4);
@@ -103,9 +103,8 @@ static void the_example_is_right(void **state)
     free(text);
 }
 
-static void the_page_s_example_is_right(void **state)
+TEST(the_page_s_example_is_right)
 {
-    (void)state;
     char *page = slurp("sshleased.yaml.5");
     char *begin = strstr(page, "\n.Sh EXAMPLES\n.Bd -literal\n"), *end = strstr(page, "\n.Ed\n");
     assert_true(begin != NULL && end != NULL && begin < end);
@@ -117,9 +116,8 @@ static void the_page_s_example_is_right(void **state)
     free(page);
 }
 
-static void the_example_is_right_with_every_setting_and_its_default(void **state)
+TEST(the_example_is_right_with_every_setting_and_its_default)
 {
-    (void)state;
     char *text = slurp("sshleased.example.yaml");
     struct sl_conf *plain = parse_anything(text);
     uncomment(text);
@@ -189,9 +187,8 @@ static const struct {
     {&sl_section_secret, "SECRETS"},
 };
 
-static void the_page_has_every_setting_with_default_and_range(void **state)
+TEST(the_page_has_every_setting_with_default_and_range)
 {
-    (void)state;
     char *page = slurp("sshleased.yaml.5");
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         char *part = under_heading(page, parts[i].heading);
@@ -217,9 +214,8 @@ static void the_page_has_every_setting_with_default_and_range(void **state)
     free(page);
 }
 
-static void the_page_has_no_other_settings(void **state)
+TEST(the_page_has_no_other_settings)
 {
-    (void)state;
     char *page = slurp("sshleased.yaml.5");
     size_t entries = 0, settings = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {

@@ -1,4 +1,5 @@
 /* Every class of error, with its place and its whole text. */
+#include "tests/support/test.h"
 #include "tests/unit/config/parse.h"
 
 /* The tail of the messages about durations and whole numbers. */
@@ -20,9 +21,8 @@ static void target_bad(const char *setting, const char *expected)
     parse_bad_bytes(&world, true, text, strlen(text), line);
 }
 
-static void the_whole_file(void **state)
+TEST(the_whole_file)
 {
-    (void)state;
     parse_bad("", "f:1:1: the configuration is empty; give targets at least\n");
     parse_bad("# nothing\n---\n", "f:3:1: the configuration is empty; give targets at least\n");
     parse_bad("- a\n", "f:1:1: the configuration is a list; give a mapping with targets in it\n");
@@ -37,9 +37,8 @@ static void the_whole_file(void **state)
     parse_bad("~: 1\n", "f:1:1: a key that has no value; give a name\n");
 }
 
-static void what_is_not_yaml(void **state)
+TEST(what_is_not_yaml)
 {
-    (void)state;
     parse_bad("targets:\n  a: [1\nb: 2\n",
         "f:3:2: not valid YAML: did not find expected ',' or ']', while parsing a flow sequence that begins on line 2; "
         "check indentation, colons and quotes there\n");
@@ -55,9 +54,8 @@ static void what_is_not_yaml(void **state)
                                  "plain UTF-8\n");
 }
 
-static void yaml_that_is_not_taken(void **state)
+TEST(yaml_that_is_not_taken)
 {
-    (void)state;
     parse_bad("targets: {}\n---\ntargets: {}\n", "f:2:1: a second document begins here; put everything into one\n");
     parse_bad("targets:\n  a: &x {user: u}\n  b: *x\n  c: {<<: *x}\n",
         "f:3:6: an alias; write the value out, or put what targets share into defaults\n"
@@ -78,9 +76,8 @@ static void yaml_that_is_not_taken(void **state)
         "f:2:12: an alias; write the value out, or put what targets share into defaults\n");
 }
 
-static void sections_of_the_wrong_type(void **state)
+TEST(sections_of_the_wrong_type)
 {
-    (void)state;
     parse_bad("listen: /run/x.sock\nlimits: [1]\ndefaults: 5\ntargets: [web1]\nadmin: ci\n",
         "f:1:9: listen is a text; give {path: PATH, mode: \"0660\", group: NAME}\n"
         "f:2:9: limits is a list; give a mapping of limits to numbers\n"
@@ -93,9 +90,8 @@ static void sections_of_the_wrong_type(void **state)
         "f:2:6: target \"a\" is a text; give a mapping of settings to values\n");
 }
 
-static void unknown_keys(void **state)
+TEST(unknown_keys)
 {
-    (void)state;
     target_bad(
         "max_conections: 3", "5: unknown key \"max_conections\" in target \"a\"; did you mean max_connections?\n");
     target_bad("IdentityFile: x", "5: unknown key \"IdentityFile\" in target \"a\"; did you mean identity_file?\n");
@@ -104,17 +100,15 @@ static void unknown_keys(void **state)
     target_bad("allow: {users: ci, roles: x}", "24: unknown key \"roles\" in allow; give users or groups\n");
 }
 
-static void keys_twice(void **state)
+TEST(keys_twice)
 {
-    (void)state;
     const char text[] = "targets: {a: {port: 22, user: u, port: 23}}";
     parse_bad_bytes(&world, true, text, sizeof text - 1,
         "f:1:34: duplicate key \"port\", first given on line 1; keep one of them\n");
 }
 
-static void numbers(void **state)
+TEST(numbers)
 {
-    (void)state;
 #define PORT "give a whole number from 1 to 65535\n"
     target_bad("port: ssh", "11: port \"ssh\" is not a whole number; " PORT);
     target_bad("port: 0", "11: port 0 is out of range; " PORT);
@@ -131,9 +125,8 @@ static void numbers(void **state)
         "max_connections: 1001", "22: max_connections 1001 is out of range; give a whole number from 1 to 1000\n");
 }
 
-static void durations(void **state)
+TEST(durations)
 {
-    (void)state;
     target_bad("idle_timeout: 300", "19: idle_timeout 300 has no unit; " DURATION("10ms", "168h") ", or 0 for never\n");
     target_bad("lease_timeout: 0", "20: lease_timeout 0 is out of range; " DURATION("10ms", "720h") "\n");
     target_bad("kill_grace: 2h", "17: kill_grace 2h is out of range; " DURATION("10ms", "1m") "\n");
@@ -145,9 +138,8 @@ static void durations(void **state)
         "max_lifetime: 1ms", "19: max_lifetime 1ms is out of range; " DURATION("10ms", "720h") ", or 0 for no limit\n");
 }
 
-static void words(void **state)
+TEST(words)
 {
-    (void)state;
     target_bad("owners: all", "13: owners \"all\" is none of its words; give user or shared\n");
     target_bad("remote_cleanup: kill", "21: remote_cleanup \"kill\" is none of its words; give sweep, signal or off\n");
     target_bad("strict_host_key_checking: no", "31: strict_host_key_checking \"no\" is refused: host keys are always "
@@ -158,9 +150,8 @@ static void words(void **state)
         "31: strict_host_key_checking \"ask\" is none of its words; give yes or accept-new\n");
 }
 
-static void names(void **state)
+TEST(names)
 {
-    (void)state;
     target_bad("host: web 1", "11: host \"web 1\" has a space in it; give a host name or an address\n");
     target_bad(
         "host: -oProxyCommand=x", "11: host \"-oProxyCommand=x\" begins with -; give a host name or an address\n");
@@ -180,9 +171,8 @@ static void names(void **state)
         "21: host_key_alias \"a b\" has a space in it; give the name that known_hosts has the host under\n");
 }
 
-static void target_names(void **state)
+TEST(target_names)
 {
-    (void)state;
     const char text[] = "targets:\n"
                         "  web1:\n"
                         "  ci@web1:\n"
@@ -198,9 +188,8 @@ static void target_names(void **state)
         "f:6:5: a target that is a list; give a name\n");
 }
 
-static void files(void **state)
+TEST(files)
 {
-    (void)state;
     target_bad(
         "identity_file: /none", "20: identity_file \"/none\" cannot be read (No such file or directory); " READABLE);
     target_bad("identity_file: [/keys/a, /secret/b]",
@@ -235,9 +224,8 @@ static void files(void **state)
         "f: this user has no home for the one-user mode to find keys and known_hosts in; set HOME\n");
 }
 
-static void secrets(void **state)
+TEST(secrets)
 {
-    (void)state;
     target_bad("password: hunter2", "15: password stands in the file itself, where no secret may be; " SECRET);
     target_bad("passphrase: \"hunter2\"", "17: passphrase stands in the file itself, where no secret may be; " SECRET);
     target_bad("password: {hunter2}", "16: password has an unknown key; " SECRET);
@@ -271,9 +259,8 @@ static void secrets(void **state)
         "LoadCredential=\n");
 }
 
-static void users_and_groups(void **state)
+TEST(users_and_groups)
 {
-    (void)state;
     target_bad("allow: {users: [ci, bob], groups: [staff]}",
         "25: users has the unknown user \"bob\"; " USERS "f:3:40: groups has the unknown group \"staff\"; " GROUPS);
     target_bad("allow: {users: stuck}",
@@ -291,9 +278,8 @@ static void users_and_groups(void **state)
         "f:1:17: group has the unknown group \"staff\"; give the name or number of a group of this system\n");
 }
 
-static void the_mux_directory(void **state)
+TEST(the_mux_directory)
 {
-    (void)state;
 #define DIRECTORY "give a directory, absolute or beginning with ~/, with room for the targets' names in 107 bytes\n"
     parse_bad("mux: /run/x\n", "f:1:6: mux is a text; give {directory: PATH}\n");
     parse_bad("mux: {directory: x}\n", "f:1:18: directory \"x\" is a relative path; " DIRECTORY);
@@ -310,9 +296,8 @@ static void the_mux_directory(void **state)
                     "can have 107; give a shorter directory or name\n");
 }
 
-static void the_socket(void **state)
+TEST(the_socket)
 {
-    (void)state;
 #define SOCKET "give an absolute path of at most 107 bytes, or one that begins with ~/\n"
     parse_bad("listen: {path: x.sock}\n", "f:1:16: path \"x.sock\" is a relative path; " SOCKET);
     parse_bad("listen: {path: /run/}\n", "f:1:16: path \"/run/\" is a directory; " SOCKET);
@@ -327,9 +312,8 @@ static void the_socket(void **state)
     parse_bad("listen: {mode: \"0060\"}\n", "f:1:16: mode \"0060\" shuts out the daemon's own user; " MODE);
 }
 
-static void limits(void **state)
+TEST(limits)
 {
-    (void)state;
     parse_bad("limits: {clients: 0, shutdown_drain: 2h}\n",
         "f:1:19: clients 0 is out of range; give a whole number from 1 to 65536\n"
         "f:1:38: shutdown_drain 2h is out of range; " DURATION("10ms", "1h") ", or 0 for no wait\n");
@@ -340,9 +324,8 @@ static void limits(void **state)
         "f:2:10: the targets' min_idle add up to 6, and limits.connections is 5; lower them or raise that\n");
 }
 
-static void across_settings(void **state)
+TEST(across_settings)
 {
-    (void)state;
     target_bad("min_idle: 5", "15: min_idle (5) is more than max_connections (4); lower the one or raise the other\n");
     target_bad("sharing: 9", "14: sharing (9) is more than streams (8); lower the one or raise the other\n");
     target_bad("retry_min: 2m", "16: retry_min (2m) is more than retry_max (1m); lower the one or raise the other\n");
@@ -366,18 +349,16 @@ static void across_settings(void **state)
         "f:1:40: host_key_alias in defaults; give it in a target\n");
 }
 
-static void what_a_service_s_target_needs(void **state)
+TEST(what_a_service_s_target_needs)
 {
-    (void)state;
     parse_bad("targets:\n  a: {identity_file: none}\n  b: {user: u, identity_file: nope}\n",
         "f:2:3: target \"a\" has no user; give user there or in defaults\n"
         "f:2:3: target \"a\" has no credentials; give identity_file, identity_agent or password\n"
         "f:3:31: identity_file \"nope\" is a relative path; " FILES);
 }
 
-static void all_at_once_and_in_order(void **state)
+TEST(all_at_once_and_in_order)
 {
-    (void)state;
     parse_bad("targets:\n"
               "  a: {user: u, port: 0, identity_file: x}\n"
               "listen: {mode: 1}\n"
@@ -388,9 +369,8 @@ static void all_at_once_and_in_order(void **state)
         "f:4:24: unknown key \"nonsense\" in defaults; see sshleased.yaml(5) for what is known there\n");
 }
 
-static void so_many_are_kept(void **state)
+TEST(so_many_are_kept)
 {
-    (void)state;
     char text[4096];
     size_t at = 0;
     for (int i = 0; i < 60; i++)
@@ -404,9 +384,8 @@ static void so_many_are_kept(void **state)
     assert_int_equal(errors.lines.count, 0);
 }
 
-static void values_are_shown_cut_and_escaped(void **state)
+TEST(values_are_shown_cut_and_escaped)
 {
-    (void)state;
     target_bad("owners: 'say \"x\" \\ 0123456789012345678901234567890123456789012345678901234567890123456789'",
         "13: owners \"say \\\"x\\\" \\\\ 0123456789012345678901234567890123456789012345678901234567...\" is none of "
         "its "

@@ -1,5 +1,6 @@
 /* Every allocation of ours fails once: each time it is SL_E_NOMEM, nothing leaks (the address sanitizer looks) and
  * nothing is half made. The linker puts the functions below in front of libc's, for our library only. */
+#include "tests/support/test.h"
 #include "tests/unit/config/parse.h"
 
 void *__real_malloc(size_t size);
@@ -81,9 +82,8 @@ static void parse_short_of_memory(bool one_user, const char *text, int expected)
     fail_msg("more allocations than any configuration needs");
 }
 
-static void a_good_file(void **state)
+TEST(a_good_file)
 {
-    (void)state;
     const char *text =
         "listen: {path: /run/x.sock, mode: \"0600\", group: testers}\n"
         "mux: {directory: /run/mux/}\n"
@@ -101,9 +101,8 @@ static void a_good_file(void **state)
     parse_short_of_memory(true, text, 0);
 }
 
-static void a_bad_file(void **state)
+TEST(a_bad_file)
 {
-    (void)state;
     const char *text =
         "targets:\n"
         "  a: {port: 0, identity_file: [x, /keys/a, /none], password: {file: /none}, nonsense: 1}\n"
@@ -113,9 +112,8 @@ static void a_bad_file(void **state)
     parse_short_of_memory(false, "targets: {a: !tag b, c: *d}", SL_E_CONFIG);
 }
 
-static void ad_hoc_targets(void **state)
+TEST(ad_hoc_targets)
 {
-    (void)state;
     struct sl_conf *conf = parse_good(true, "defaults: {password: {file: /keys/p}}");
     for (unsigned nth = 1;; nth++) {
         struct sl_target_conf *t = NULL;

@@ -1,21 +1,15 @@
 #include "config/setting.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const struct sl_section *const sections[] = {&sl_section_top, &sl_section_listen, &sl_section_mux,
     &sl_section_limits, &sl_section_target, &sl_section_access, &sl_section_secret};
 #define SECTIONS (sizeof sections / sizeof sections[0])
 
-static void keys_are_unique_and_found(void **state)
+TEST(keys_are_unique_and_found)
 {
-    (void)state;
     for (size_t k = 0; k < SECTIONS; k++) {
         for (size_t i = 0; i < sections[k]->count; i++) {
             const struct sl_setting *s = &sections[k]->setting[i];
@@ -26,9 +20,8 @@ static void keys_are_unique_and_found(void **state)
     }
 }
 
-static void defaults_are_in_range_and_ranges_fit_their_members(void **state)
+TEST(defaults_are_in_range_and_ranges_fit_their_members)
 {
-    (void)state;
     for (size_t k = 0; k < SECTIONS; k++) {
         for (size_t i = 0; i < sections[k]->count; i++) {
             const struct sl_setting *s = &sections[k]->setting[i];
@@ -51,9 +44,8 @@ static void defaults_are_in_range_and_ranges_fit_their_members(void **state)
     }
 }
 
-static void each_member_of_the_policy_has_a_setting(void **state)
+TEST(each_member_of_the_policy_has_a_setting)
 {
-    (void)state;
     /* What is not covered must be padding: whoever adds a number finds this off by its size. */
     size_t covered = 0;
     for (size_t i = 0; i < sl_section_target.count; i++) {
@@ -70,9 +62,8 @@ static void each_member_of_the_policy_has_a_setting(void **state)
     assert_int_equal(covered, sizeof(struct sl_limits));
 }
 
-static void what_would_be_right(void **state)
+TEST(what_would_be_right)
 {
-    (void)state;
     static const struct {
         const char *key, *right, *range;
     } rows[] = {

@@ -1,17 +1,11 @@
 #include "config/value.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-static void numbers(void **state)
+TEST(numbers)
 {
-    (void)state;
     static const struct {
         const char *text;
         enum sl_value value;
@@ -41,9 +35,8 @@ static void numbers(void **state)
     }
 }
 
-static void modes(void **state)
+TEST(modes)
 {
-    (void)state;
     uint64_t mode = 0;
     assert_int_equal(sl_value_mode("0660", &mode), SL_VALUE_OK);
     assert_int_equal(mode, 0660);
@@ -57,9 +50,8 @@ static void modes(void **state)
     assert_int_equal(mode, 0600);
 }
 
-static void names(void **state)
+TEST(names)
 {
-    (void)state;
     char long_name[300];
     memset(long_name, 'a', sizeof long_name);
     long_name[255] = '\0';
@@ -105,9 +97,8 @@ static void names(void **state)
     assert_string_equal(sl_value_credential_wrong("."), "is a directory");
 }
 
-static void nearest_names(void **state)
+TEST(nearest_names)
 {
-    (void)state;
     static const char *const known[] = {
         "host", "port", "user", "identity_file", "user_known_hosts_file", "max_connections", "streams", "env"};
     static const struct {

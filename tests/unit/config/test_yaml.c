@@ -1,3 +1,4 @@
+#include "tests/support/test.h"
 #include "tests/unit/config/parse.h"
 
 #include <fcntl.h>
@@ -10,9 +11,8 @@ static struct sl_target_conf *find(const struct sl_conf *conf, const char *name)
     return t;
 }
 
-static void a_target_by_its_user(void **state)
+TEST(a_target_by_its_user)
 {
-    (void)state;
     struct sl_conf *conf =
         parse_good(false, "defaults: {identity_file: /keys/id}\ntargets: {a: {user: ci}, b: {user: x@y}}\n");
     static const struct {
@@ -31,9 +31,8 @@ static void a_target_by_its_user(void **state)
     sl_conf_free(conf);
 }
 
-static void every_section(void **state)
+TEST(every_section)
 {
-    (void)state;
     struct sl_conf *conf =
         parse_good(false, "listen: {path: /run/sshleased/sshleased.sock, mode: \"0600\", group: testers}\n"
                           "limits: {clients: 10, connections: 20, handshakes: 3, targets: 40, shutdown_drain: 0}\n"
@@ -95,9 +94,8 @@ static void every_section(void **state)
     sl_conf_free(conf);
 }
 
-static void credentials_of_every_kind(void **state)
+TEST(credentials_of_every_kind)
 {
-    (void)state;
     struct sl_conf *conf = parse_good(true,
         "targets:\n"
         "  a: {identity_file: [~/.ssh/id_rsa, /keys/b], certificate_file: [/keys/x-cert.pub, /keys/y-cert.pub]}\n"
@@ -131,9 +129,8 @@ static void credentials_of_every_kind(void **state)
     sl_conf_free(conf);
 }
 
-static void host_keys(void **state)
+TEST(host_keys)
 {
-    (void)state;
     struct sl_conf *conf = parse_good(true,
         "defaults: {strict_host_key_checking: accept-new, global_known_hosts_file: [/keys/g1, /keys/g2]}\n"
         "targets:\n"
@@ -159,9 +156,8 @@ static void host_keys(void **state)
     sl_conf_free(conf);
 }
 
-static void words_and_durations(void **state)
+TEST(words_and_durations)
 {
-    (void)state;
     struct sl_conf *conf = parse_good(true,
         "targets:\n"
         "  a: {owners: shared, remote_cleanup: off, send_env: [A, B_*], idle_timeout: 0, max_lifetime: 0,\n"
@@ -179,9 +175,8 @@ static void words_and_durations(void **state)
     sl_conf_free(conf);
 }
 
-static void who_may_lease_is_inherited_and_replaced(void **state)
+TEST(who_may_lease_is_inherited_and_replaced)
 {
-    (void)state;
     struct sl_conf *conf = parse_good(true, "defaults: {allow: {users: ci}}\n"
                                             "targets:\n"
                                             "  a:\n"
@@ -201,9 +196,8 @@ static void who_may_lease_is_inherited_and_replaced(void **state)
     sl_conf_free(conf);
 }
 
-static void empty_sections_are_fine(void **state)
+TEST(empty_sections_are_fine)
 {
-    (void)state;
     struct sl_conf *conf = parse_good(false, "# all commented out\nlisten:\nlimits: ~\ndefaults: null\ntargets:\n");
     assert_int_equal(conf->target_count, 0);
     sl_conf_free(conf);
@@ -211,9 +205,8 @@ static void empty_sections_are_fine(void **state)
     sl_conf_free(conf);
 }
 
-static void ad_hoc_targets_take_the_file_s_defaults(void **state)
+TEST(ad_hoc_targets_take_the_file_s_defaults)
 {
-    (void)state;
     struct sl_conf *conf =
         parse_good(true, "defaults: {user: root, port: 2200, max_connections: 9, identity_file: /keys/a}");
     struct sl_target_conf *t;
@@ -227,9 +220,8 @@ static void ad_hoc_targets_take_the_file_s_defaults(void **state)
 }
 
 /* The only test here with real files. */
-static void files_are_loaded(void **state)
+TEST(files_are_loaded)
 {
-    (void)state;
     char file[] = "/tmp/sshlease-conf-XXXXXX";
     int fd = mkstemp(file);
     assert_true(fd >= 0);

@@ -1,11 +1,6 @@
 #include "daemon/core/backoff.h"
 #include "proto/status.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "tests/support/test.h"
 
 /* Least and most over all that chance can say. */
 static void range(uint32_t failures, uint64_t min, uint64_t max, uint64_t *ret_least, uint64_t *ret_most)
@@ -19,10 +14,9 @@ static void range(uint32_t failures, uint64_t min, uint64_t max, uint64_t *ret_l
     }
 }
 
-static void it_doubles_give_or_take_a_fifth(void **state)
+TEST(it_doubles_give_or_take_a_fifth)
 {
     static const uint64_t base[] = {1000, 2000, 4000, 8000, 16000, 32000};
-    (void)state;
     for (uint32_t i = 0; i < 6; i++) {
         uint64_t least, most;
         range(i + 1, 1000, 60000, &least, &most);
@@ -31,10 +25,9 @@ static void it_doubles_give_or_take_a_fifth(void **state)
     }
 }
 
-static void it_stays_below_the_maximum_and_spreads_there_too(void **state)
+TEST(it_stays_below_the_maximum_and_spreads_there_too)
 {
     uint64_t least, most;
-    (void)state;
     range(7, 1000, 60000, &least, &most);
     assert_int_equal(least, 48000);
     assert_int_equal(most, 60000);
@@ -43,9 +36,8 @@ static void it_stays_below_the_maximum_and_spreads_there_too(void **state)
     assert_int_equal(most, 60000);
 }
 
-static void odd_settings_do_no_harm(void **state)
+TEST(odd_settings_do_no_harm)
 {
-    (void)state;
     assert_int_equal(sl_backoff_ms(1, 0, 0, 7), 1);
     assert_int_equal(sl_backoff_ms(9, 0, 0, 7), 1);
     assert_true(sl_backoff_ms(5, 5000, 1000, 3) <= 1000);
@@ -53,9 +45,8 @@ static void odd_settings_do_no_harm(void **state)
     assert_true(sl_backoff_ms(1, UINT64_MAX, UINT64_MAX, UINT64_MAX) > UINT64_MAX / 2);
 }
 
-static void every_status_has_its_class(void **state)
+TEST(every_status_has_its_class)
 {
-    (void)state;
     assert_int_equal(sl_dial_failure_of(SL_E_RESOLVE), SL_DIAL_DEFINITE);
     assert_int_equal(sl_dial_failure_of(SL_E_CONNECT), SL_DIAL_DEFINITE);
     assert_int_equal(sl_dial_failure_of(SL_E_AUTH_FAILED), SL_DIAL_REJECTED);

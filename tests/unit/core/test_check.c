@@ -1,17 +1,13 @@
 /* sl_pool_check() must be able to say no: each thing it looks at is broken once. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 
+#include "tests/support/test.h"
 #include "tests/unit/core/fixture.h"
-
-#include <cmocka.h>
 
 #define BROKEN(pool, text) assert_string_equal(sl_pool_check(pool), text)
 
-static void a_sound_pool_passes_in_every_state(void **state)
+TEST(a_sound_pool_passes_in_every_state)
 {
-    (void)state;
     for (unsigned i = 0; i < SL_CONN_STATES; i++) {
         struct sl_pool *pool = fixture_pool(2);
         fixture_conn(pool, (enum sl_conn_state)i);
@@ -20,12 +16,10 @@ static void a_sound_pool_passes_in_every_state(void **state)
     }
 }
 
-static void broken_connections_are_seen(void **state)
+TEST(broken_connections_are_seen)
 {
     struct sl_pool *pool = fixture_pool(2);
     struct sl_conn_slot *conn = fixture_conn(pool, SL_CONN_LEASED);
-    (void)state;
-
     conn->state = SL_CONN_IDLE;
     BROKEN(pool, "a list of connections is wrong");
     conn->state = SL_CONN_LEASED;
@@ -70,12 +64,10 @@ static void broken_connections_are_seen(void **state)
     sl_pool_free(pool);
 }
 
-static void broken_leases_are_seen(void **state)
+TEST(broken_leases_are_seen)
 {
     struct sl_pool *pool = fixture_pool(1);
     struct sl_lease_slot *lease = TAILQ_FIRST(&fixture_conn(pool, SL_CONN_LEASED)->held.head);
-    (void)state;
-
     lease->deadline_ms += 100;
     BROKEN(pool, "a lease's timer is not its deadline");
     lease->deadline_ms = lease->max_deadline_ms + 1;
@@ -99,14 +91,12 @@ static void broken_leases_are_seen(void **state)
     sl_pool_free(pool);
 }
 
-static void broken_sharing_is_seen(void **state)
+TEST(broken_sharing_is_seen)
 {
     struct sl_pool *pool = fixture_pool(1);
     struct sl_conn_slot *conn = fixture_conn(pool, SL_CONN_RETIRING);
     struct sl_lease_slot *drained = TAILQ_FIRST(&conn->drains.head);
     struct sl_lease_slot *lease = TAILQ_FIRST(&conn->held.head);
-    (void)state;
-
     assert_null(sl_pool_check(pool));
     lease->owner++;
     BROKEN(pool, "a connection is shared across owners");
@@ -140,11 +130,10 @@ static void broken_sharing_is_seen(void **state)
     sl_pool_free(pool);
 }
 
-static void idle_hands_are_seen(void **state)
+TEST(idle_hands_are_seen)
 {
     struct sl_pool *pool = fixture_pool(1);
     struct sl_conn_slot *conn = fixture_conn(pool, SL_CONN_LEASED);
-    (void)state;
     fixture_step(pool, SL_EV_ACQUIRE, SL_ID_NONE, SL_ID_NONE);
     struct sl_lease_slot *lease = TAILQ_FIRST(&conn->held.head);
     struct sl_target_slot *target = pool->target[0];

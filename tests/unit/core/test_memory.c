@@ -1,13 +1,10 @@
 /* Memory is reserved at configuration time: running out changes nothing, and slots that are in use survive growing. */
 #include "proto/status.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 
+#include "tests/support/test.h"
 #include "tests/unit/core/fixture.h"
-
-#include <cmocka.h>
 
 /* So many allocations work, the next one fails, all later ones work again; -1: all work. */
 static long allocations_left = -1;
@@ -32,9 +29,8 @@ void *__wrap_realloc(void *old, size_t size)
     return may_allocate() ? __real_realloc(old, size) : NULL;
 }
 
-static void a_new_pool_needs_memory(void **state)
+TEST(a_new_pool_needs_memory)
 {
-    (void)state;
     struct sl_pool *pool = NULL;
     long allocations = 0;
     for (;; allocations++) {
@@ -51,9 +47,8 @@ static void a_new_pool_needs_memory(void **state)
     sl_pool_free(NULL);
 }
 
-static void a_reload_without_memory_changes_nothing(void **state)
+TEST(a_reload_without_memory_changes_nothing)
 {
-    (void)state;
     struct sl_pool *pool = fixture_pool(2);
     struct sl_conn_slot *conn = fixture_conn(pool, SL_CONN_LEASED);
     struct sl_id lease = TAILQ_FIRST(&conn->held.head)->id, id = conn->id;
@@ -96,9 +91,8 @@ static void a_reload_without_memory_changes_nothing(void **state)
 }
 
 /* The fullest pool there can be, and all of it ends in one step. */
-static void a_step_never_runs_out_of_actions(void **state)
+TEST(a_step_never_runs_out_of_actions)
 {
-    (void)state;
     struct sl_pool *pool = fixture_pool(8);
     for (int i = 0; i < 12; i++) {
         fixture_step(pool, SL_EV_ACQUIRE, SL_ID_NONE, SL_ID_NONE);
@@ -117,9 +111,8 @@ static void a_step_never_runs_out_of_actions(void **state)
 }
 
 /* More requests than clients were announced: refused, not lost. */
-static void more_requests_than_slots_are_refused(void **state)
+TEST(more_requests_than_slots_are_refused)
 {
-    (void)state;
     struct sl_pool *pool;
     struct sl_limits limits = fixture_limits;
     limits.clients = 0;
@@ -147,9 +140,8 @@ static void each_id(void *arg, struct sl_id lease)
     *(*at)++ = sl_id_pack(lease);
 }
 
-static void looking_shows_what_is_there(void **state)
+TEST(looking_shows_what_is_there)
 {
-    (void)state;
     struct sl_pool *pool = fixture_pool(1);
     struct sl_conn_slot *conn = fixture_conn(pool, SL_CONN_LEASED);
     fixture_step(pool, SL_EV_ACQUIRE, SL_ID_NONE, SL_ID_NONE);

@@ -1,14 +1,11 @@
 /* The tables of allowed moves: every pair of states, tried in a process of its own, for an assertion ends it. */
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/support/test.h"
 #include "tests/unit/core/fixture.h"
-
-#include <cmocka.h>
 
 static void try_conn(unsigned from, unsigned to)
 {
@@ -58,7 +55,7 @@ static bool survives(void (*try)(unsigned, unsigned), unsigned from, unsigned to
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-static void a_connection_moves_as_designed_and_no_other_way(void **state)
+TEST(a_connection_moves_as_designed_and_no_other_way)
 {
     static const char *const allowed[SL_CONN_STATES] = {
         /* to: gone, dialing, idle, leased, retiring, draining, closing */
@@ -70,7 +67,6 @@ static void a_connection_moves_as_designed_and_no_other_way(void **state)
         [SL_CONN_DRAINING] = "......+",
         [SL_CONN_CLOSING] = "+......",
     };
-    (void)state;
     for (unsigned from = 0; from < SL_CONN_STATES; from++)
         for (unsigned to = 0; to < SL_CONN_STATES; to++)
             if (survives(try_conn, from, to) != (allowed[from][to] == '+'))
@@ -78,7 +74,7 @@ static void a_connection_moves_as_designed_and_no_other_way(void **state)
                     sl_conn_state_name((enum sl_conn_state)to));
 }
 
-static void a_lease_moves_as_designed_and_no_other_way(void **state)
+TEST(a_lease_moves_as_designed_and_no_other_way)
 {
     static const char *const allowed[SL_LEASE_STATES] = {
         /* to: none, waiting, granted, moving, released, ended, refused */
@@ -90,7 +86,6 @@ static void a_lease_moves_as_designed_and_no_other_way(void **state)
         [SL_LEASE_ENDED] = "+......",
         [SL_LEASE_REFUSED] = "+......",
     };
-    (void)state;
     for (unsigned from = 0; from < SL_LEASE_STATES; from++)
         for (unsigned to = 0; to < SL_LEASE_STATES; to++)
             if (survives(try_lease, from, to) != (allowed[from][to] == '+'))

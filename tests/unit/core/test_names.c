@@ -1,10 +1,7 @@
 #include "daemon/core/vocabulary.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const char *conn_state(unsigned i)
 {
@@ -33,9 +30,8 @@ static void check_names(const char *(*name)(unsigned), unsigned count)
     assert_string_equal(name(count), "unknown");
 }
 
-static void every_word_has_a_name_of_its_own(void **state)
+TEST(every_word_has_a_name_of_its_own)
 {
-    (void)state;
     check_names(conn_state, SL_CONN_CLOSING + 1);
     check_names(lease_state, SL_LEASE_REFUSED + 1);
     check_names(reason, SL_REASON_COUNT);

@@ -1,27 +1,20 @@
 #include "daemon/core/prng.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "tests/support/test.h"
 
 /* The first numbers of SplitMix64 from 1234567, as its reference implementation gives them. */
-static void it_is_splitmix64(void **state)
+TEST(it_is_splitmix64)
 {
     static const uint64_t expected[] = {UINT64_C(6457827717110365317), UINT64_C(3203168211198807973),
         UINT64_C(9817491932198370423), UINT64_C(4593380528125082431), UINT64_C(16408922859458223821)};
     struct sl_prng prng;
-    (void)state;
     sl_prng_init(&prng, 1234567);
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(sl_prng_next(&prng), expected[i]);
 }
 
-static void a_seed_repeats_and_another_does_not(void **state)
+TEST(a_seed_repeats_and_another_does_not)
 {
     struct sl_prng a, b, c;
-    (void)state;
     sl_prng_init(&a, 0);
     sl_prng_init(&b, 0);
     sl_prng_init(&c, 1);
@@ -29,11 +22,10 @@ static void a_seed_repeats_and_another_does_not(void **state)
     assert_int_not_equal(sl_prng_next(&a), sl_prng_next(&c));
 }
 
-static void below_is_below_and_reaches_everything(void **state)
+TEST(below_is_below_and_reaches_everything)
 {
     struct sl_prng prng;
     unsigned seen[7] = {0};
-    (void)state;
     sl_prng_init(&prng, 42);
     assert_int_equal(sl_prng_below(&prng, 0), 0);
     for (int i = 0; i < 7000; i++) {

@@ -1,22 +1,17 @@
 #include "daemon/core/timers.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #define COUNT 200u
 
 /* Sets, moves and clears at random; the first must always be the least of those set. */
-static void the_first_is_always_the_least(void **state)
+TEST(the_first_is_always_the_least)
 {
     static struct sl_timer timer[COUNT];
     struct sl_timer *room[COUNT];
     struct sl_timers timers = {.item = room, .capacity = COUNT};
     unsigned seed = 7;
-    (void)state;
     for (size_t i = 0; i < COUNT; i++)
         sl_timer_init(&timer[i], SL_TIMER_CONN);
     assert_null(sl_timers_first(&timers));
@@ -36,12 +31,11 @@ static void the_first_is_always_the_least(void **state)
     }
 }
 
-static void the_check_sees_a_broken_heap(void **state)
+TEST(the_check_sees_a_broken_heap)
 {
     struct sl_timer timer[3];
     struct sl_timer *room[3];
     struct sl_timers timers = {.item = room, .capacity = 3};
-    (void)state;
     for (size_t i = 0; i < 3; i++) {
         sl_timer_init(&timer[i], SL_TIMER_LEASE);
         sl_timers_set(&timers, &timer[i], 10 + i);

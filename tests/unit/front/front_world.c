@@ -1,19 +1,15 @@
 #include "tests/unit/front/front_world.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static int on_reload(void *arg, sl_native_reloaded_fn done, void *done_arg)
 {

@@ -1,18 +1,14 @@
 #include "tests/unit/front/front_world.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
-#include <jansson.h>
 
 /* The last STATUS that was refused while another was answered. */
 static uint32_t busy_rid;
@@ -111,13 +107,12 @@ static void status_shows_who_holds_and_who_waits(void **state)
     sl_front_fini(&f);
 }
 
-static void a_large_status_comes_in_parts_even_to_a_slow_reader(void **state)
+TEST(a_large_status_comes_in_parts_even_to_a_slow_reader)
 {
     struct sl_front_world f;
     unsigned parts;
     char *yaml = malloc(200000);
     size_t len;
-    (void)state;
     assert_non_null(yaml);
     len = (size_t)snprintf(yaml, 200000, "limits: {targets: 5000}\n" FRONT_CONF(""));
     for (int i = 0; i < 4000; i++)
@@ -153,10 +148,9 @@ static void a_large_status_comes_in_parts_even_to_a_slow_reader(void **state)
 }
 
 /* The thread pool is done with it, but the loop hears of the client's end first. */
-static void the_client_may_go_while_its_status_is_made(void **state)
+TEST(the_client_may_go_while_its_status_is_made)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
     sl_raw_request(c, SL_MSG_STATUS, 2);
@@ -169,11 +163,10 @@ static void the_client_may_go_while_its_status_is_made(void **state)
     sl_front_fini(&f);
 }
 
-static void texts_that_are_no_utf8_do_not_spoil_it(void **state)
+TEST(texts_that_are_no_utf8_do_not_spoil_it)
 {
     struct sl_front_world f;
     unsigned parts;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_hello(&f);
     sl_raw_say(c, &(struct sl_msg){.type = SL_MSG_ACQUIRE,
@@ -187,10 +180,9 @@ static void texts_that_are_no_utf8_do_not_spoil_it(void **state)
     sl_front_fini(&f);
 }
 
-static void end_takes_a_lease_back(void **state)
+TEST(end_takes_a_lease_back)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f), *admin = sl_raw_hello(&f);
     uint64_t lease = c->msg.granted.lease;
@@ -206,10 +198,9 @@ static void end_takes_a_lease_back(void **state)
     sl_front_fini(&f);
 }
 
-static void reload_answers_when_it_is_done(void **state)
+TEST(reload_answers_when_it_is_done)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_hello(&f);
     sl_raw_request(c, SL_MSG_RELOAD, 1);
@@ -244,11 +235,10 @@ static void reload_answers_when_it_is_done(void **state)
     sl_front_fini(&f);
 }
 
-static void strangers_see_and_end_what_is_theirs_only(void **state)
+TEST(strangers_see_and_end_what_is_theirs_only)
 {
     struct sl_front_world f;
     unsigned parts;
-    (void)state;
     if (geteuid() != 0)
         skip(); /* cannot be somebody else */
     sl_front_init(&f, FRONT_CONF("") "  b: {allow: {users: [2]}}\n");

@@ -3,11 +3,10 @@
 #include "proto/muxmsg.h"
 #include "proto/status.h"
 #include "tests/support/lease_world.h"
+#include "tests/support/test.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +14,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 struct mux_world {
     struct sl_world world;
@@ -241,11 +238,10 @@ static unsigned leased(const struct mux_world *w)
 
 #define ONE(more) "targets: {a: {" more "}}"
 
-static void a_session_from_its_request_to_its_end(void **state)
+TEST(a_session_from_its_request_to_its_end)
 {
     struct mux_world w;
     char text[64];
-    (void)state;
     start(&w, ONE("host: h"), false);
     struct ssh *s = session(&w, "cat");
     expect(s, SL_MUX_SESSION_OPENED);
@@ -269,10 +265,9 @@ static void a_session_from_its_request_to_its_end(void **state)
     finish(&w);
 }
 
-static void a_check_leases_nothing(void **state)
+TEST(a_check_leases_nothing)
 {
     struct mux_world w;
-    (void)state;
     start(&w, ONE("host: h"), false);
     struct ssh *s = greeted(&w, "a");
     say(s, SL_MUX_ALIVE_CHECK, (const uint32_t[]){0}, 1);
@@ -291,11 +286,10 @@ static void a_check_leases_nothing(void **state)
     finish(&w);
 }
 
-static void a_failure_is_told_behind_session_opened(void **state)
+TEST(a_failure_is_told_behind_session_opened)
 {
     struct mux_world w;
     char text[256];
-    (void)state;
     start(&w, ONE("host: h, acquire_timeout: 50ms, retry_min: 10s, retry_max: 10s"), false);
     sl_fake_dial(w.world.transport, 1, SL_E_CONNECT, "h:22: nobody there");
     struct ssh *s = session(&w, "exit 0");
@@ -310,11 +304,10 @@ static void a_failure_is_told_behind_session_opened(void **state)
     finish(&w);
 }
 
-static void a_refused_stream(void **state)
+TEST(a_refused_stream)
 {
     struct mux_world w;
     char text[256];
-    (void)state;
     start(&w, ONE("host: h"), false);
     struct ssh *s = session(&w, "refuse");
     expect(s, SL_MUX_SESSION_OPENED);
@@ -326,10 +319,9 @@ static void a_refused_stream(void **state)
     finish(&w);
 }
 
-static void a_client_that_goes_is_reclaimed_at_every_stage(void **state)
+TEST(a_client_that_goes_is_reclaimed_at_every_stage)
 {
     struct mux_world w;
-    (void)state;
     start(&w, ONE("host: h, max_connections: 1"), false);
     for (int stage = 0; stage < 5; stage++) {
         struct ssh *s = greeted(&w, "a"), *other = NULL;
@@ -353,11 +345,10 @@ static void a_client_that_goes_is_reclaimed_at_every_stage(void **state)
     finish(&w);
 }
 
-static void a_lease_is_renewed_until_the_longest(void **state)
+TEST(a_lease_is_renewed_until_the_longest)
 {
     struct mux_world w;
     char text[256];
-    (void)state;
     start(&w, ONE("host: h, lease_timeout: 60ms, max_lease: 300ms"), false);
     struct ssh *s = session(&w, "hang");
     expect(s, SL_MUX_SESSION_OPENED);
@@ -371,11 +362,10 @@ static void a_lease_is_renewed_until_the_longest(void **state)
     finish(&w);
 }
 
-static void a_lost_connection_has_no_exit_message(void **state)
+TEST(a_lost_connection_has_no_exit_message)
 {
     struct mux_world w;
     char text[256];
-    (void)state;
     start(&w, ONE("host: h"), false);
     struct ssh *s = session(&w, "hang");
     expect(s, SL_MUX_SESSION_OPENED);
@@ -386,10 +376,9 @@ static void a_lost_connection_has_no_exit_message(void **state)
     finish(&w);
 }
 
-static void output_that_nobody_reads_does_not_keep_what_is_over(void **state)
+TEST(output_that_nobody_reads_does_not_keep_what_is_over)
 {
     struct mux_world w;
-    (void)state;
     start(&w, ONE("host: h, lease_timeout: 60ms, max_lease: 60ms"), false);
     struct ssh *s = session(&w, "flood 1000000");
     expect(s, SL_MUX_SESSION_OPENED);
@@ -400,10 +389,9 @@ static void output_that_nobody_reads_does_not_keep_what_is_over(void **state)
     finish(&w);
 }
 
-static void a_second_session_fails(void **state)
+TEST(a_second_session_fails)
 {
     struct mux_world w;
-    (void)state;
     start(&w, ONE("host: h"), false);
     struct ssh *s = session(&w, "hang");
     const int first[] = {s->in, s->out, s->err};
@@ -419,10 +407,9 @@ static void a_second_session_fails(void **state)
     finish(&w);
 }
 
-static void too_many_clients_are_told_so(void **state)
+TEST(too_many_clients_are_told_so)
 {
     struct mux_world w;
-    (void)state;
     start(&w, "limits: {clients: 1}\n" ONE("host: h"), false);
     struct ssh *first = greeted(&w, "a"), *second = greeted(&w, "a");
     say(second, SL_MUX_ALIVE_CHECK, (const uint32_t[]){0}, 1);
@@ -437,12 +424,11 @@ static void too_many_clients_are_told_so(void **state)
     finish(&w);
 }
 
-static void sockets_made_on_demand(void **state)
+TEST(sockets_made_on_demand)
 {
     struct mux_world w;
     struct sl_target_conf *target;
     char path[256], expected[256], name[300];
-    (void)state;
     start(&w, ONE("host: h"), true);
     assert_true(is_socket(&w, "a"));
     const struct sl_conf *conf = sl_driver_conf(w.world.driver);
@@ -478,11 +464,10 @@ static void sockets_made_on_demand(void **state)
     finish(&w);
 }
 
-static void a_reload_brings_and_takes_sockets(void **state)
+TEST(a_reload_brings_and_takes_sockets)
 {
     struct mux_world w;
     char yaml[512];
-    (void)state;
     start(&w, "targets: {a: {host: h}, b: {host: h}}", false);
     assert_true(is_socket(&w, "a") && is_socket(&w, "b"));
     struct ssh *s = session(&w, "hang");
@@ -498,11 +483,10 @@ static void a_reload_brings_and_takes_sockets(void **state)
 }
 
 /* ssh with another user finds no socket. */
-static void a_socket_has_the_name_of_its_user(void **state)
+TEST(a_socket_has_the_name_of_its_user)
 {
     struct mux_world w;
     char yaml[512], path[300];
-    (void)state;
     start(&w, "targets: {a: {host: h}, b: {host: h, user: DOM\\you}, c: {host: h, user: with/slash}}", false);
     assert_true(is_socket(&w, "a") && is_socket(&w, "u@a") && !is_socket(&w, "root@a"));
     assert_true(is_socket(&w, "DOM\\you@b") && is_socket(&w, "c"));
@@ -520,11 +504,10 @@ static void a_socket_has_the_name_of_its_user(void **state)
     finish(&w);
 }
 
-static void a_directory_that_clients_may_write_to_is_refused(void **state)
+TEST(a_directory_that_clients_may_write_to_is_refused)
 {
     struct mux_world w;
     char path[256], error[512];
-    (void)state;
     start(&w, ONE("host: h"), false);
     snprintf(path, sizeof path, "%s/m", w.directory);
     assert_int_equal(chmod(path, 0775), 0);

@@ -1,13 +1,9 @@
 /* Escapes in what is typed. Each case is fed in one piece and byte by byte: the outcome is the same. */
 #include "daemon/front/mux/escape.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 /* What is sent, with the verbs between it as [.], [?] and [x] for an unsupported x. */
 static void feed(uint32_t character, const char *typed, size_t piece, char *trace)
@@ -43,9 +39,8 @@ static void expect(uint32_t character, const char *typed, const char *expected)
     }
 }
 
-static void what_is_no_escape_goes_through(void **state)
+TEST(what_is_no_escape_goes_through)
 {
-    (void)state;
     expect('~', "", "");
     expect('~', "ls -l ~/x\r", "ls -l ~/x\r");
     expect('~', "a~.", "a~.");
@@ -53,9 +48,8 @@ static void what_is_no_escape_goes_through(void **state)
     expect('~', "a\r~/bin\r", "a\r~/bin\r");
 }
 
-static void escapes_at_the_start_of_a_line(void **state)
+TEST(escapes_at_the_start_of_a_line)
 {
-    (void)state;
     expect('~', "~.", "[.]");
     expect('~', "ls\r~.", "ls\r[.]");
     expect('~', "ls\n~?x", "ls\n[?]x");
@@ -65,42 +59,37 @@ static void escapes_at_the_start_of_a_line(void **state)
     expect('~', "~\x1a", "[\x1a]");
 }
 
-static void twice_is_once(void **state)
+TEST(twice_is_once)
 {
-    (void)state;
     expect('~', "~~", "~");
     expect('~', "~~.", "~."); /* the line has begun */
     expect('~', "~~~", "~~");
 }
 
-static void a_line_may_follow_it(void **state)
+TEST(a_line_may_follow_it)
 {
-    (void)state;
     expect('~', "~\r~.", "~\r[.]");
 }
 
-static void an_escape_waits_for_what_follows(void **state)
+TEST(an_escape_waits_for_what_follows)
 {
-    (void)state;
     expect('~', "~", "");
     expect('~', "x\r~", "x\r");
     expect('~', "x~", "x~");
 }
 
-static void another_character_or_none(void **state)
+TEST(another_character_or_none)
 {
-    (void)state;
     expect('^', "~.\r^.", "~.\r[.]");
     expect(0xffffffffu, "~.\r~.", "~.\r~.");
     expect(0xfffffffeu, "~.\r\xfe.", "~.\r\xfe.");
     expect(0xfe, "\xfe.", "[.]");
 }
 
-static void the_help_names_the_character_in_use(void **state)
+TEST(the_help_names_the_character_in_use)
 {
     struct sl_mux_escape escape;
     char text[1024];
-    (void)state;
     sl_mux_escape_init(&escape, '%');
     assert_non_null(strstr(sl_mux_escape_help(&escape, text, sizeof text), " %. "));
     assert_non_null(strstr(text, " %% "));

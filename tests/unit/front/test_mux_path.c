@@ -2,14 +2,10 @@
 #include "tests/unit/front/front_world.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define SOMEBODY 12345
 
@@ -18,10 +14,9 @@ static void ask(struct sl_raw_client *c, uint32_t rid, const char *target)
     sl_raw_say(c, &(struct sl_msg){.type = SL_MSG_MUX, .mux = {.rid = rid, .target = sl_bytes_of(target)}});
 }
 
-static void a_target_s_path_is_told(void **state)
+TEST(a_target_s_path_is_told)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_hello(&f);
     ask(c, 5, "a");
@@ -41,10 +36,9 @@ static void a_target_s_path_is_told(void **state)
     sl_front_fini(&f);
 }
 
-static void only_for_who_may_lease_it(void **state)
+TEST(only_for_who_may_lease_it)
 {
     struct sl_front_world f;
-    (void)state;
     if (geteuid() != 0)
         skip(); /* nobody else can be played */
     sl_front_init(&f, FRONT_CONF("allow: {users: [54321]}") "  b: {allow: {users: [12345]}}\n");
@@ -59,10 +53,9 @@ static void only_for_who_may_lease_it(void **state)
     sl_front_fini(&f);
 }
 
-static void not_in_version_1(void **state)
+TEST(not_in_version_1)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_connect(&f);
     sl_raw_say(c, &(struct sl_msg){.type = SL_MSG_HELLO,

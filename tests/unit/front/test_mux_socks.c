@@ -1,12 +1,8 @@
 #include "daemon/front/forward/socks.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define BYTES(...) ((const uint8_t[]){__VA_ARGS__}), sizeof((const uint8_t[]){__VA_ARGS__})
 
@@ -47,9 +43,8 @@ static void answer(enum sl_socks_verdict verdict)
     reply_len = sl_socks_answer(&socks, verdict, reply);
 }
 
-static void socks4_takes_an_address(void **state)
+TEST(socks4_takes_an_address)
 {
-    (void)state;
     sl_socks_init(&socks);
     feed(BYTES(4, 1, 0x1f, 0x90, 192, 0, 2, 7, 'm', 'e', 0));
     assert_int_equal(reply_len, 0);
@@ -60,9 +55,8 @@ static void socks4_takes_an_address(void **state)
     expect_reply(BYTES(0, 91, 0, 0, 0, 0, 0, 0));
 }
 
-static void socks4a_takes_a_name(void **state)
+TEST(socks4a_takes_a_name)
 {
-    (void)state;
     sl_socks_init(&socks);
     feed(BYTES(4, 1, 0, 80, 0, 0, 0, 1, 0, 'w', 'e', 'b', 0));
     expect_asked("web", 80);
@@ -76,9 +70,8 @@ static void socks4a_takes_a_name(void **state)
     expect_asked("0.0.0.0", 80);
 }
 
-static void socks4_binds_nothing(void **state)
+TEST(socks4_binds_nothing)
 {
-    (void)state;
     sl_socks_init(&socks);
     feed(BYTES(4, 2, 0, 80, 192, 0, 2, 7, 0));
     assert_int_equal(socks.phase, SL_SOCKS_FAILED);
@@ -94,9 +87,8 @@ static void greet5(void)
     expect_reply(BYTES(5, 0));
 }
 
-static void socks5_takes_names_and_addresses(void **state)
+TEST(socks5_takes_names_and_addresses)
 {
-    (void)state;
     greet5();
     feed(BYTES(5, 1, 0, 3, 11, 'e', 'x', 'a', 'm', 'p', 'l', 'e', '.', 'o', 'r', 'g', 0x01, 0xbb));
     expect_asked("example.org", 443);
@@ -112,9 +104,8 @@ static void socks5_takes_names_and_addresses(void **state)
     expect_asked("2001:db8::1", 22);
 }
 
-static void socks5_says_what_it_does_not_do(void **state)
+TEST(socks5_says_what_it_does_not_do)
 {
-    (void)state;
     sl_socks_init(&socks);
     feed(BYTES(5, 1, 2)); /* a password only */
     assert_int_equal(socks.phase, SL_SOCKS_FAILED);
@@ -140,9 +131,8 @@ static void socks5_says_what_it_does_not_do(void **state)
     expect_reply(BYTES(5, 1, 0, 1, 0, 0, 0, 0, 0, 0));
 }
 
-static void what_is_no_socks_is_said_so(void **state)
+TEST(what_is_no_socks_is_said_so)
 {
-    (void)state;
     sl_socks_init(&socks);
     assert_int_equal(sl_socks_feed(&socks, (const uint8_t *)"GET / HTTP/1.1", 14, reply, &reply_len), 0);
     assert_int_equal(socks.phase, SL_SOCKS_FAILED);

@@ -1,11 +1,7 @@
 #include "daemon/front/mux/look.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 /* `line`: the words, with | between them. */
 static struct sl_mux_words words_of(const char *line)
@@ -36,9 +32,8 @@ static void expect_session(const char *line, bool no_shell, bool fork)
             words.fork);
 }
 
-static void control_commands_are_told_apart(void **state)
+TEST(control_commands_are_told_apart)
 {
-    (void)state;
     expect_control("ssh|-O|forward|-L|8080:web:80|t", true, true);
     expect_control("ssh|-L|8080:web:80|t|-O|forward", true, true);
     expect_control("/usr/bin/ssh|-Oforward|-R|0:web:80|t", true, true);
@@ -50,9 +45,8 @@ static void control_commands_are_told_apart(void **state)
     expect_control("ssh|-oControlPath=/run/O|-o|ProxyCommand=nc -O forward|t|ls|-l|/O", false, false);
 }
 
-static void a_session_without_a_shell(void **state)
+TEST(a_session_without_a_shell)
 {
-    (void)state;
     expect_session("ssh|-N|t", true, false);
     expect_session("ssh|t|-N", true, false);
     expect_session("ssh|-fNT|-L|8080:web:80|t", true, true);
@@ -64,9 +58,8 @@ static void a_session_without_a_shell(void **state)
     expect_session("ssh|-o|SessionType=none|-o|SessionType=default|t", true, false);
 }
 
-static void a_session_with_one(void **state)
+TEST(a_session_with_one)
 {
-    (void)state;
     expect_session("ssh|t", false, false);
     expect_session("ssh|-f|t|sleep 10", false, true);
     expect_session("ssh|t|ls|-N", false, false);
@@ -79,9 +72,8 @@ static void a_session_with_one(void **state)
     expect_session("ssh|-i|N|-pN|t", false, false);
 }
 
-static void where_socks_may_lead(void **state)
+TEST(where_socks_may_lead)
 {
-    (void)state;
     assert_true(words_of("ssh|-oPermitRemoteOpen=none|-R|1080|t").limited);
     assert_true(words_of("ssh|-R|1080|-o|permitremoteopen web:80 web:443|t").limited);
     assert_false(words_of("ssh|-R|1080|-o|PermitRemoteOpen=any|t").limited);
@@ -89,9 +81,8 @@ static void where_socks_may_lead(void **state)
     assert_false(words_of("ssh|-R|1080|t|ls|-oPermitRemoteOpen=none").limited);
 }
 
-static void what_is_no_command_line_of_ssh_is_not_judged(void **state)
+TEST(what_is_no_command_line_of_ssh_is_not_judged)
 {
-    (void)state;
     struct sl_mux_words words;
     sl_mux_words_read("", 0, &words);
     assert_false(words.known);

@@ -2,18 +2,14 @@
 #include "tests/unit/front/front_world.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 
 #include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static unsigned open_descriptors(void)
 {
@@ -32,10 +28,9 @@ static void say_hello(struct sl_raw_client *c, uint32_t min, uint32_t max)
                       .hello = {.version_min = min, .version_max = max, .program = sl_bytes_of("test 1")}});
 }
 
-static void versions_are_agreed_on_or_both_named(void **state)
+TEST(versions_are_agreed_on_or_both_named)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_connect(&f);
     say_hello(c, 1, 99);
@@ -58,14 +53,13 @@ static void versions_are_agreed_on_or_both_named(void **state)
     sl_front_fini(&f);
 }
 
-static void what_is_out_of_place_ends_the_socket(void **state)
+TEST(what_is_out_of_place_ends_the_socket)
 {
     static const uint8_t garbage[] = "GET / HTTP/1.1\r\n\r\n", oversize[] = {0, 4, 0, 1, 0, 0, 0, 1},
                          bad_magic[] = {0, 0, 0, 22, 0, 0, 0, 1, 0, 0, 0, 2, 'h', 'i', 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0,
                              0},
                          unknown[] = {0, 0, 0, 4, 0, 0, 0, 77}, short_body[] = {0, 0, 0, 5, 0, 0, 0, 10, 0};
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_connect(&f);
     sl_raw_say_bytes(c, garbage, sizeof garbage);
@@ -102,11 +96,10 @@ static void what_is_out_of_place_ends_the_socket(void **state)
     sl_front_fini(&f);
 }
 
-static void a_violation_gives_the_lease_back(void **state)
+TEST(a_violation_gives_the_lease_back)
 {
     static const uint8_t unknown[] = {0, 0, 0, 4, 0, 0, 0, 77};
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_lease(&f), *next = sl_raw_hello(&f);
     sl_raw_acquire(next, 1, "a");
@@ -118,10 +111,9 @@ static void a_violation_gives_the_lease_back(void **state)
     sl_front_fini(&f);
 }
 
-static void clients_beyond_the_limit_are_told(void **state)
+TEST(clients_beyond_the_limit_are_told)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF("") "limits: {clients: 2}\n");
     struct sl_raw_client *one = sl_raw_hello(&f), *two = sl_raw_connect(&f), *three = sl_raw_connect(&f);
     sl_raw_expect_fatal(three, SL_E_LIMIT, "2 clients are connected already");
@@ -141,10 +133,9 @@ static void clients_beyond_the_limit_are_told(void **state)
     sl_front_fini(&f);
 }
 
-static void requests_may_come_all_at_once(void **state)
+TEST(requests_may_come_all_at_once)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1, min_idle: 1"));
     WORLD_UNTIL(&f.world, sl_world_counter(&f.world, "connections_dialed", "min-idle") == 1);
     sl_world_settle(&f.world);
@@ -178,10 +169,9 @@ static void requests_may_come_all_at_once(void **state)
     sl_front_fini(&f);
 }
 
-static void requests_out_of_order_are_answered_and_nothing_else_changes(void **state)
+TEST(requests_out_of_order_are_answered_and_nothing_else_changes)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_hello(&f);
     sl_raw_request(c, SL_MSG_RENEW, 1);
@@ -212,10 +202,9 @@ static void requests_out_of_order_are_answered_and_nothing_else_changes(void **s
     sl_front_fini(&f);
 }
 
-static void a_release_ends_the_wait(void **state)
+TEST(a_release_ends_the_wait)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1, acquire_notice: 10ms"));
     struct sl_raw_client *holder = sl_raw_lease(&f), *c = sl_raw_hello(&f);
     sl_raw_acquire(c, 1, "a");
@@ -233,11 +222,10 @@ static void a_release_ends_the_wait(void **state)
 
 /* Closed at every point of its life, reading or not, by close(2) or by shutting down its side: the lease is reclaimed,
  * the next client served, no descriptor left. */
-static void a_client_may_go_at_any_moment(void **state)
+TEST(a_client_may_go_at_any_moment)
 {
     static const char *const phases[] = {
         "connected", "greeted", "waiting", "leased", "opening", "open", "flooded", "released", "half a frame"};
-    (void)state;
     for (size_t phase = 0; phase < sizeof phases / sizeof phases[0]; phase++) {
         for (int half = 0; half < 2; half++) {
             struct sl_front_world f;
@@ -285,10 +273,9 @@ static void a_client_may_go_at_any_moment(void **state)
     }
 }
 
-static void the_end_of_the_daemon_is_told(void **state)
+TEST(the_end_of_the_daemon_is_told)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_lease(&f), *waiter = sl_raw_hello(&f);
     sl_raw_acquire(waiter, 1, "a");

@@ -1,17 +1,13 @@
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/front/front_world.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* Our ends of three pipes; `theirs` are those that are passed. */
 struct pipes {
@@ -94,12 +90,11 @@ static ssize_t hear_pipe(struct sl_raw_client *c, int fd, void *data, size_t siz
     return n;
 }
 
-static void bytes_go_by_the_descriptors_alone(void **state)
+TEST(bytes_go_by_the_descriptors_alone)
 {
     struct sl_front_world f;
     struct pipes p;
     char buf[64];
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
     open_passed(c, "cat", &p);
@@ -123,12 +118,11 @@ static void bytes_go_by_the_descriptors_alone(void **state)
     sl_front_fini(&f);
 }
 
-static void some_may_be_missing(void **state)
+TEST(some_may_be_missing)
 {
     struct sl_front_world f;
     struct pipes p;
     char buf[64];
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
     make_pipes(&p);
@@ -145,11 +139,10 @@ static void some_may_be_missing(void **state)
     sl_front_fini(&f);
 }
 
-static void requests_about_it_are_obeyed(void **state)
+TEST(requests_about_it_are_obeyed)
 {
     struct sl_front_world f;
     struct pipes p;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
     open_passed(c, "cat", &p);
@@ -171,11 +164,10 @@ static void requests_about_it_are_obeyed(void **state)
     sl_front_fini(&f);
 }
 
-static void output_that_is_lost_is_told(void **state)
+TEST(output_that_is_lost_is_told)
 {
     struct sl_front_world f;
     struct pipes p;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
     open_passed(c, "flood 200000000", &p);
@@ -190,12 +182,11 @@ static void output_that_is_lost_is_told(void **state)
     sl_front_fini(&f);
 }
 
-static void a_refusal_gives_the_descriptors_up(void **state)
+TEST(a_refusal_gives_the_descriptors_up)
 {
     struct sl_front_world f;
     struct pipes p;
     char byte;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_hello(&f);
     open_passed(c, "cat", &p);
@@ -212,12 +203,11 @@ static void a_refusal_gives_the_descriptors_up(void **state)
     sl_front_fini(&f);
 }
 
-static void violations_end_the_client(void **state)
+TEST(violations_end_the_client)
 {
     struct sl_front_world f;
     struct sl_raw_client *c;
     struct pipes p;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     make_pipes(&p);
     c = sl_raw_lease(&f);
@@ -248,9 +238,8 @@ static void violations_end_the_client(void **state)
     sl_front_fini(&f);
 }
 
-static void the_client_may_leave_at_any_moment(void **state)
+TEST(the_client_may_leave_at_any_moment)
 {
-    (void)state;
     for (int turns = 0; turns < 6; turns++) {
         struct sl_front_world f;
         struct pipes p;

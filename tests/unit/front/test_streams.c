@@ -2,15 +2,11 @@
 #include "tests/unit/front/front_world.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static void expect_end(struct sl_raw_client *c, uint32_t stream, uint32_t how, uint32_t status)
 {
@@ -29,13 +25,12 @@ static void open_stream(struct sl_raw_client *c, uint32_t stream, const char *co
     assert_int_equal(c->msg.stream_opened.window, SL_STREAM_WINDOW);
 }
 
-static void what_goes_in_comes_out(void **state)
+TEST(what_goes_in_comes_out)
 {
     struct sl_front_world f;
     static uint8_t out[2000000], in[sizeof out];
     size_t sent = 0, heard = 0, credit = SL_STREAM_WINDOW;
     bool eof = false, ended = false;
-    (void)state;
     for (size_t i = 0; i < sizeof out; i++)
         out[i] = (uint8_t)(i * 2654435761u >> 23);
     sl_front_init(&f, FRONT_CONF(""));
@@ -81,11 +76,10 @@ static void what_goes_in_comes_out(void **state)
     sl_front_fini(&f);
 }
 
-static void no_more_comes_than_was_asked_for(void **state)
+TEST(no_more_comes_than_was_asked_for)
 {
     struct sl_front_world f;
     size_t heard = 0;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
     open_stream(c, 1, "flood 1000", 0);
@@ -105,11 +99,10 @@ static void no_more_comes_than_was_asked_for(void **state)
     sl_front_fini(&f);
 }
 
-static void credit_beyond_what_is_lent_at_once_is_used_up_too(void **state)
+TEST(credit_beyond_what_is_lent_at_once_is_used_up_too)
 {
     struct sl_front_world f;
     size_t heard = 0;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
     open_stream(c, 1, "flood 5000000", 5000000);
@@ -123,11 +116,10 @@ static void credit_beyond_what_is_lent_at_once_is_used_up_too(void **state)
     sl_front_fini(&f);
 }
 
-static void who_does_not_read_delays_nobody(void **state)
+TEST(who_does_not_read_delays_nobody)
 {
     struct sl_front_world f;
     size_t heard = 0;
-    (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 2"));
     struct sl_raw_client *lazy = sl_raw_lease(&f), *busy = sl_raw_lease(&f);
     for (uint32_t i = 0; i < 8; i++)
@@ -155,11 +147,10 @@ static void who_does_not_read_delays_nobody(void **state)
     sl_front_fini(&f);
 }
 
-static void violations_of_credit_end_the_socket(void **state)
+TEST(violations_of_credit_end_the_socket)
 {
     static const uint8_t block[SL_MSG_DATA_MAX];
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_lease(&f);
     open_stream(c, 1, "sink", 1000); /* gives no credit back */
@@ -207,10 +198,9 @@ static void violations_of_credit_end_the_socket(void **state)
     sl_front_fini(&f);
 }
 
-static void refusals_are_answers(void **state)
+TEST(refusals_are_answers)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF("streams: 2"));
     struct sl_raw_client *c = sl_raw_lease(&f);
     assert_int_equal(c->msg.granted.streams, 2);
@@ -229,10 +219,9 @@ static void refusals_are_answers(void **state)
     sl_front_fini(&f);
 }
 
-static void a_close_before_the_answer_waits_for_it(void **state)
+TEST(a_close_before_the_answer_waits_for_it)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
     sl_raw_exec(c, 2, 1, "slow", 1000);
@@ -243,12 +232,11 @@ static void a_close_before_the_answer_waits_for_it(void **state)
     sl_front_fini(&f);
 }
 
-static void environment_and_signals_are_passed_on(void **state)
+TEST(environment_and_signals_are_passed_on)
 {
     struct sl_front_world f;
     uint8_t room[256];
     struct sl_writer w;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
     sl_writer_init(&w, room, sizeof room);
@@ -275,10 +263,9 @@ static void environment_and_signals_are_passed_on(void **state)
     sl_front_fini(&f);
 }
 
-static void the_end_of_a_lease_ends_its_streams_first(void **state)
+TEST(the_end_of_a_lease_ends_its_streams_first)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_lease(&f), *admin = sl_raw_hello(&f);
     uint64_t lease = c->msg.granted.lease;
@@ -306,10 +293,9 @@ static void the_end_of_a_lease_ends_its_streams_first(void **state)
     sl_front_fini(&f);
 }
 
-static void an_unclean_release_says_ok_last(void **state)
+TEST(an_unclean_release_says_ok_last)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF("max_connections: 1"));
     struct sl_raw_client *c = sl_raw_lease(&f);
     open_stream(c, 1, "flood 100000000", SL_MSG_WINDOW_MAX);
@@ -327,10 +313,9 @@ static void an_unclean_release_says_ok_last(void **state)
 }
 
 /* The command is over, its output is not. */
-static void an_exit_is_told_when_it_comes(void **state)
+TEST(an_exit_is_told_when_it_comes)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_lease(&f);
     open_stream(c, 3, "leave 4", 100000);
@@ -346,10 +331,9 @@ static void an_exit_is_told_when_it_comes(void **state)
     sl_front_fini(&f);
 }
 
-static void an_old_client_is_told_at_the_end(void **state)
+TEST(an_old_client_is_told_at_the_end)
 {
     struct sl_front_world f;
-    (void)state;
     sl_front_init(&f, FRONT_CONF(""));
     struct sl_raw_client *c = sl_raw_connect(&f);
     sl_raw_say(c, &(struct sl_msg){.type = SL_MSG_HELLO,

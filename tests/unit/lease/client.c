@@ -1,12 +1,8 @@
 #include "tests/unit/lease/client.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 void client_say(struct client *c, const char *word)
 {

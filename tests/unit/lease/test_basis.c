@@ -4,14 +4,10 @@
 #include "tests/unit/lease/client.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define CONF "defaults: {" WORLD_LOGIN "}\ntargets: {a: {host: h}}"
 
@@ -50,7 +46,7 @@ struct change {
     unsigned dials; /* in all, when somebody has asked again */
 };
 
-static void what_is_mended_is_tried_and_nothing_else_is(void **state)
+TEST(what_is_mended_is_tried_and_nothing_else_is)
 {
     static const struct change table[] = {
         {{11, 12, 13, 14, false}, {11, 12, 13, 14, false}, SL_E_AUTH_FAILED, 1},
@@ -72,7 +68,6 @@ static void what_is_mended_is_tried_and_nothing_else_is(void **state)
         /* no look helps here */
         {{11, 0, 0, 0, false}, {99, 99, 99, 99, false}, SL_E_NO_ALGORITHM, 1},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct sl_world w;
         int status;
@@ -86,11 +81,10 @@ static void what_is_mended_is_tried_and_nothing_else_is(void **state)
     }
 }
 
-static void who_asks_at_once_shares_a_look(void **state)
+TEST(who_asks_at_once_shares_a_look)
 {
     struct sl_world w;
     struct client c[5];
-    (void)state;
     refused(&w, &before, SL_E_AUTH_FAILED, false);
     for (int i = 0; i < 5; i++)
         client_acquire(&c[i], &w, "a");
@@ -100,11 +94,10 @@ static void who_asks_at_once_shares_a_look(void **state)
     sl_world_fini(&w);
 }
 
-static void a_look_that_hangs_holds_nobody_for_long(void **state)
+TEST(a_look_that_hangs_holds_nobody_for_long)
 {
     struct sl_world w;
     struct client stays, goes, leaves;
-    (void)state;
     refused(&w, &before, SL_E_AUTH_FAILED, false);
     sl_fake_basis(w.transport, &before, true);
     uint64_t begin = uv_now(&w.loop);

@@ -1,23 +1,18 @@
 #include "tests/unit/lease/client.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #define CONF(more) "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {" more "}\n"
 
-static void a_lease_is_asked_for_used_and_given_back(void **state)
+TEST(a_lease_is_asked_for_used_and_given_back)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
     const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "exit 0"};
@@ -45,11 +40,10 @@ static void a_lease_is_asked_for_used_and_given_back(void **state)
     sl_world_fini(&w);
 }
 
-static void an_unclean_release_is_reclaimed(void **state)
+TEST(an_unclean_release_is_reclaimed)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
@@ -65,11 +59,10 @@ static void an_unclean_release_is_reclaimed(void **state)
     sl_world_fini(&w);
 }
 
-static void an_abandoned_lease_is_reclaimed_and_the_next_waiter_served(void **state)
+TEST(an_abandoned_lease_is_reclaimed_and_the_next_waiter_served)
 {
     struct sl_world w;
     struct client c, next;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
@@ -92,9 +85,8 @@ static void an_abandoned_lease_is_reclaimed_and_the_next_waiter_served(void **st
 }
 
 /* Abandoned at each point of its life: nothing is called, nothing is left. */
-static void a_client_may_go_at_any_time(void **state)
+TEST(a_client_may_go_at_any_time)
 {
-    (void)state;
     for (int turns = 0; turns < 12; turns++) {
         struct sl_world w;
         struct client c;
@@ -117,11 +109,10 @@ static void a_client_may_go_at_any_time(void **state)
     }
 }
 
-static void waiting_ends_by_release(void **state)
+TEST(waiting_ends_by_release)
 {
     struct sl_world w;
     struct client c, second, third;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
@@ -139,11 +130,10 @@ static void waiting_ends_by_release(void **state)
     sl_world_fini(&w);
 }
 
-static void refusals_say_why(void **state)
+TEST(refusals_say_why)
 {
     struct sl_world w;
     struct client c, second;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1, waiters: 1, acquire_notice: 10ms, acquire_timeout: 60s"), false);
     client_acquire(&c, &w, "b");
     WORLD_UNTIL(&w, c.lease == NULL);
@@ -184,11 +174,10 @@ static void refusals_say_why(void **state)
     sl_world_fini(&w);
 }
 
-static void credentials_that_fail_are_not_tried_by_everybody(void **state)
+TEST(credentials_that_fail_are_not_tried_by_everybody)
 {
     struct sl_world w;
     struct client c, second;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     sl_fake_dial(w.transport, 0, SL_E_AUTH_FAILED, "u@a:22: the server rejects password");
     client_acquire(&c, &w, "a");
@@ -204,11 +193,10 @@ static void credentials_that_fail_are_not_tried_by_everybody(void **state)
     sl_world_fini(&w);
 }
 
-static void a_lost_connection_ends_its_lease_after_its_streams(void **state)
+TEST(a_lost_connection_ends_its_lease_after_its_streams)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
@@ -225,11 +213,10 @@ static void a_lost_connection_ends_its_lease_after_its_streams(void **state)
 
 /* The server hangs up on who has just logged in: who waits next is told so, and does not dial at once. Where it has
  * answered something, it was the lease's bad luck. */
-static void a_login_that_came_to_nothing_is_a_failed_dial(void **state)
+TEST(a_login_that_came_to_nothing_is_a_failed_dial)
 {
     struct sl_world w;
     struct client c, second;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
@@ -254,11 +241,10 @@ static void a_login_that_came_to_nothing_is_a_failed_dial(void **state)
     sl_world_fini(&w);
 }
 
-static void a_connection_lost_while_it_is_cleaned_up_is_counted_once(void **state)
+TEST(a_connection_lost_while_it_is_cleaned_up_is_counted_once)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     sl_fake_drain(w.transport, 60000);
     client_acquire(&c, &w, "a");
@@ -274,11 +260,10 @@ static void a_connection_lost_while_it_is_cleaned_up_is_counted_once(void **stat
     sl_world_fini(&w);
 }
 
-static void release_and_loss_in_one_turn(void **state)
+TEST(release_and_loss_in_one_turn)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
@@ -293,11 +278,10 @@ static void release_and_loss_in_one_turn(void **state)
     sl_world_fini(&w);
 }
 
-static void a_lease_expires_and_is_revoked(void **state)
+TEST(a_lease_expires_and_is_revoked)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 2, lease_timeout: 50ms"), false);
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.lease == NULL && c.id != 0);
@@ -315,11 +299,10 @@ static void a_lease_expires_and_is_revoked(void **state)
     sl_world_fini(&w);
 }
 
-static void shutdown_waits_for_leases_and_refuses_the_rest(void **state)
+TEST(shutdown_waits_for_leases_and_refuses_the_rest)
 {
     struct sl_world w;
     struct client c, waiter, late;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
@@ -342,12 +325,10 @@ static void shutdown_waits_for_leases_and_refuses_the_rest(void **state)
 }
 
 /* Between the core's last word and the last handle's close clients may still ask. */
-static void who_asks_at_the_very_end_is_refused(void **state)
+TEST(who_asks_at_the_very_end_is_refused)
 {
     struct sl_world w;
     struct client c, late;
-    (void)state;
-
     sl_world_init(&w, CONF("host: h"), false);
     sl_driver_shutdown(w.driver, true, sl_world_stopped, &w);
     client_acquire(&c, &w, "a");
@@ -362,11 +343,10 @@ static void who_asks_at_the_very_end_is_refused(void **state)
     sl_world_fini(&w);
 }
 
-static void a_second_shutdown_does_not_wait(void **state)
+TEST(a_second_shutdown_does_not_wait)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1"), false);
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
@@ -379,11 +359,10 @@ static void a_second_shutdown_does_not_wait(void **state)
     sl_world_fini(&w);
 }
 
-static void what_was_heard_lately_is_not_pinged(void **state)
+TEST(what_was_heard_lately_is_not_pinged)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1, server_alive_interval: 100ms, validate_after: 10s"), false);
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.id != 0);
@@ -414,11 +393,10 @@ static void count_target(void *arg, const struct sl_target_view *view)
     client_say(arg, view->name);
 }
 
-static void one_sees_what_is_ones_own(void **state)
+TEST(one_sees_what_is_ones_own)
 {
     struct sl_world w;
     struct client c, waiter, seen = {.lease = NULL};
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1") "  b: {allow: {users: [2]}}\n", false);
     client_acquire_as(&c, &w, "a", 1, 0);
     WORLD_UNTIL(&w, c.id != 0);

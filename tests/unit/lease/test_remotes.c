@@ -1,14 +1,10 @@
 /* Forwards of a lease: streams that start nothing, ports that the server listens on, and how both end with it. */
 #include "proto/status.h"
 #include "tests/support/lease_world.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define CONF   "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {max_connections: 1}\n"
 #define SHARED "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {max_connections: 1, sharing: 2}\n"
@@ -143,11 +139,10 @@ static void listen_on(struct client *c, struct sl_world *w, uint16_t port)
     WORLD_UNTIL(w, c->listening == 1);
 }
 
-static void a_port_is_listened_on_and_given_up(void **state)
+TEST(a_port_is_listened_on_and_given_up)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     lease(&c, &w);
     listen_on(&c, &w, 0);
     assert_int_equal(c.status, 0);
@@ -169,11 +164,10 @@ static void a_port_is_listened_on_and_given_up(void **state)
     sl_world_fini(&w);
 }
 
-static void a_refused_port_says_so_and_is_gone(void **state)
+TEST(a_refused_port_says_so_and_is_gone)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     lease(&c, &w);
     listen_on(&c, &w, 1);
     assert_int_equal(c.status, SL_E_STREAM_REFUSED);
@@ -184,11 +178,10 @@ static void a_refused_port_says_so_and_is_gone(void **state)
     sl_world_fini(&w);
 }
 
-static void a_release_with_a_port_open_is_reclaimed(void **state)
+TEST(a_release_with_a_port_open_is_reclaimed)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     lease(&c, &w);
     listen_on(&c, &w, 0);
     sl_fake_knock(w.transport);
@@ -205,11 +198,10 @@ static void a_release_with_a_port_open_is_reclaimed(void **state)
     sl_world_fini(&w);
 }
 
-static void a_lost_connection_takes_the_ports_along(void **state)
+TEST(a_lost_connection_takes_the_ports_along)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     lease(&c, &w);
     listen_on(&c, &w, 0);
     sl_fake_lose_all(w.transport, "gone");
@@ -218,11 +210,10 @@ static void a_lost_connection_takes_the_ports_along(void **state)
     sl_world_fini(&w);
 }
 
-static void an_abandoned_lease_is_told_nothing(void **state)
+TEST(an_abandoned_lease_is_told_nothing)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     lease(&c, &w);
     listen_on(&c, &w, 0);
     sl_lease_abandon(c.lease);
@@ -233,12 +224,11 @@ static void an_abandoned_lease_is_told_nothing(void **state)
     sl_world_fini(&w);
 }
 
-static void a_lease_that_moves_listens_nowhere(void **state)
+TEST(a_lease_that_moves_listens_nowhere)
 {
     const struct sl_stream_spec hang = {.kind = SL_SPEC_EXEC, .command = "hang", .credit = 100};
     struct sl_world w;
     struct client c[2];
-    (void)state;
     sl_world_init(&w, SHARED, false);
     for (int i = 0; i < 2; i++) {
         acquire(&c[i], &w);

@@ -1,14 +1,10 @@
 /* Leases that share a connection: each ends for itself, and one for which there is no session goes elsewhere. */
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/lease/client.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define CONF(more) "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {sharing: 4, " more "}\n"
 
@@ -33,11 +29,10 @@ static void share(struct sl_world *w, struct client *c)
     }
 }
 
-static void a_reclaim_leaves_the_others_alone(void **state)
+TEST(a_reclaim_leaves_the_others_alone)
 {
     struct sl_world w;
     struct client c[3], late;
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 2"), false);
     share(&w, c);
     sl_lease_abandon(c[0].lease);
@@ -61,11 +56,10 @@ static void a_reclaim_leaves_the_others_alone(void **state)
     sl_world_fini(&w);
 }
 
-static void a_loss_ends_them_all(void **state)
+TEST(a_loss_ends_them_all)
 {
     struct sl_world w;
     struct client c[3];
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 2"), false);
     share(&w, c);
     sl_lease_abandon(c[0].lease);
@@ -79,11 +73,10 @@ static void a_loss_ends_them_all(void **state)
     sl_world_fini(&w);
 }
 
-static void one_without_a_session_moves_with_its_stream(void **state)
+TEST(one_without_a_session_moves_with_its_stream)
 {
     struct sl_world w;
     struct client c[3];
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 2"), false);
     share(&w, c);
     sl_fake_sessions(w.transport, 2);
@@ -100,11 +93,10 @@ static void one_without_a_session_moves_with_its_stream(void **state)
     sl_world_fini(&w);
 }
 
-static void one_that_moves_nowhere_is_told_why(void **state)
+TEST(one_that_moves_nowhere_is_told_why)
 {
     struct sl_world w;
     struct client c[3];
-    (void)state;
     sl_world_init(&w, CONF("max_connections: 1, acquire_timeout: 100ms"), false);
     share(&w, c);
     sl_fake_sessions(w.transport, 2);
@@ -119,11 +111,10 @@ static void one_that_moves_nowhere_is_told_why(void **state)
 }
 
 /* Given back, abandoned and taken away while it is on no connection. */
-static void one_that_moves_can_end(void **state)
+TEST(one_that_moves_can_end)
 {
     struct sl_world w;
     struct client c[3];
-    (void)state;
     for (int how = 0; how < 3; how++) {
         sl_world_init(&w, CONF("max_connections: 1"), false);
         share(&w, c);

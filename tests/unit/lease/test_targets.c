@@ -3,15 +3,11 @@
 #include "tests/support/lease_world.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 struct client {
     struct sl_lease *lease;
@@ -68,11 +64,10 @@ static const char *targets(struct sl_world *w)
 
 #define LINE(name, more) "  " name ": {" WORLD_LOGIN ", " more "}\n"
 
-static void a_reload_adds_and_removes(void **state)
+TEST(a_reload_adds_and_removes)
 {
     struct sl_world w;
     struct client held, waiter, added;
-    (void)state;
     sl_world_init(&w, "targets:\n" LINE("a", "max_connections: 1") LINE("c", "port: 23"), false);
     acquire(&held, &w, "a");
     WORLD_UNTIL(&w, held.id != 0);
@@ -104,11 +99,10 @@ static void a_reload_adds_and_removes(void **state)
     sl_world_fini(&w);
 }
 
-static void a_changed_identity_replaces_connections_and_a_changed_policy_does_not(void **state)
+TEST(a_changed_identity_replaces_connections_and_a_changed_policy_does_not)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     sl_world_init(&w, "targets:\n" LINE("a", "min_idle: 1"), false);
     WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 1);
     sl_world_settle(&w);
@@ -128,11 +122,10 @@ static void a_changed_identity_replaces_connections_and_a_changed_policy_does_no
     sl_world_fini(&w);
 }
 
-static void many_reloads_in_a_row(void **state)
+TEST(many_reloads_in_a_row)
 {
     struct sl_world w;
     struct client c = {.status = 1};
-    (void)state;
     sl_world_init(&w, "targets:\n" LINE("a", "min_idle: 1"), false);
     for (int i = 0; i < 40; i++) {
         char yaml[512];
@@ -153,11 +146,10 @@ static void many_reloads_in_a_row(void **state)
     sl_world_fini(&w);
 }
 
-static void one_user_may_name_any_host(void **state)
+TEST(one_user_may_name_any_host)
 {
     struct sl_world w;
     struct client c, second, bad;
-    (void)state;
     sl_world_init(&w, "targets:\n  m: {host: h}\nlimits: {targets: 3}\n", true);
     acquire(&c, &w, "root@x.example:2222");
     acquire(&second, &w, "u@y.example:22");
@@ -181,11 +173,10 @@ static void one_user_may_name_any_host(void **state)
     sl_world_fini(&w);
 }
 
-static void unused_adhoc_targets_are_dropped(void **state)
+TEST(unused_adhoc_targets_are_dropped)
 {
     struct sl_world w;
     struct client c, other, failed;
-    (void)state;
     sl_world_init(
         &w, "targets:\n  m: {host: h}\nlimits: {targets: 3}\ndefaults: {idle_timeout: 100ms, user: u}\n", true);
     acquire(&c, &w, "x.example");
@@ -218,12 +209,11 @@ static void unused_adhoc_targets_are_dropped(void **state)
     sl_world_fini(&w);
 }
 
-static void strangers_make_no_adhoc_targets(void **state)
+TEST(strangers_make_no_adhoc_targets)
 {
     struct sl_world w;
     struct client c = {.status = 0};
     const struct sl_who who = {.pid = 1, .uid = 4242};
-    (void)state;
     sl_world_init(&w, "defaults: {allow: {users: [0]}, user: u}\n", true);
     assert_int_equal(
         sl_lease_acquire(
@@ -235,11 +225,10 @@ static void strangers_make_no_adhoc_targets(void **state)
     sl_world_fini(&w);
 }
 
-static void the_system_service_knows_configured_targets_only(void **state)
+TEST(the_system_service_knows_configured_targets_only)
 {
     struct sl_world w;
     struct client c;
-    (void)state;
     sl_world_init(&w, "targets:\n" LINE("a", "port: 1"), false);
     acquire(&c, &w, "root@x.example");
     WORLD_UNTIL(&w, c.status != 0);
@@ -247,13 +236,12 @@ static void the_system_service_knows_configured_targets_only(void **state)
     sl_world_fini(&w);
 }
 
-static void more_targets_than_one_table_holds_at_first(void **state)
+TEST(more_targets_than_one_table_holds_at_first)
 {
     struct sl_world w;
     struct client c;
     char *yaml = malloc(100000);
     size_t len;
-    (void)state;
     assert_non_null(yaml);
     len = (size_t)snprintf(yaml, 100000, "defaults: {" WORLD_LOGIN "}\ntargets:\n");
     for (int i = 0; i < 500; i++)

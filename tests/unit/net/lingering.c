@@ -1,15 +1,10 @@
 #include "tests/unit/net/lingering.h"
+#include "tests/support/test.h"
 
 #include <arpa/inet.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 int lingering_socket(int *ret_peer)
 {

@@ -1,23 +1,18 @@
 /* Jobs and closes in threads: who hangs is alone with it; cancelled, refused, and left behind. */
 #include "daemon/net/fd_jobs.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/net/lingering.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <semaphore.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define JOBS     (SL_FD_JOBS_PER_USER + 6u)
 #define STRANGER 4711u
@@ -119,10 +114,9 @@ static void await_closed(int fd)
         (void)usleep(100);
 }
 
-static void what_hangs_costs_its_users_share_only(void **state)
+TEST(what_hangs_costs_its_users_share_only)
 {
     struct world w;
-    (void)state;
     start(&w);
     begin_all(&w);
     assert_served(&w, OTHER);
@@ -135,13 +129,12 @@ static void what_hangs_costs_its_users_share_only(void **state)
 }
 
 /* As many strangers as there are threads for: root and the daemon's own user are served all the same. */
-static void many_users_leave_room_for_root_and_us(void **state)
+TEST(many_users_leave_room_for_root_and_us)
 {
     enum { USERS = SL_FD_THREADS_MAX / SL_FD_JOBS_PER_USER + 2, ALL = USERS * SL_FD_JOBS_PER_USER };
     struct hanging *all = calloc(ALL, sizeof *all);
     struct world w;
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    (void)state;
     assert_non_null(all);
     start(&w);
     for (unsigned i = 0; i < ALL; i++) {
@@ -173,12 +166,11 @@ static void count_done(uv_work_t *work, int status)
 }
 
 /* libuv's pool has one thread in this test. */
-static void logins_have_their_pool_for_themselves(void **state)
+TEST(logins_have_their_pool_for_themselves)
 {
     struct world w;
     unsigned logins = 0;
     uv_work_t login = {.data = &logins};
-    (void)state;
     start(&w);
     begin_all(&w);
     while (__atomic_load_n(&w.began, __ATOMIC_SEQ_CST) < SL_FD_JOBS_PER_USER)
@@ -191,10 +183,9 @@ static void logins_have_their_pool_for_themselves(void **state)
     stop(&w);
 }
 
-static void a_job_started_anew_at_its_end_gets_its_turn(void **state)
+TEST(a_job_started_anew_at_its_end_gets_its_turn)
 {
     struct world w;
-    (void)state;
     start(&w);
     for (unsigned i = 0; i < SL_FD_JOBS_PER_USER; i++) {
         w.one[i].again = w.jobs;
@@ -205,10 +196,9 @@ static void a_job_started_anew_at_its_end_gets_its_turn(void **state)
     stop(&w);
 }
 
-static void who_waits_can_be_cancelled(void **state)
+TEST(who_waits_can_be_cancelled)
 {
     struct world w;
-    (void)state;
     start(&w);
     begin_all(&w);
     assert_true(sl_fd_job_cancel(&w.one[JOBS - 1].job));
@@ -218,10 +208,9 @@ static void who_waits_can_be_cancelled(void **state)
     assert_int_equal(w.began, JOBS - 1);
 }
 
-static void jobs_outlive_their_owner(void **state)
+TEST(jobs_outlive_their_owner)
 {
     struct world w;
-    (void)state;
     start(&w);
     begin_all(&w);
     answer(&w, JOBS);
@@ -256,11 +245,10 @@ static int stuck_file(struct world *w, uid_t uid)
     return fd;
 }
 
-static void a_close_that_hangs_holds_up_nobody(void **state)
+TEST(a_close_that_hangs_holds_up_nobody)
 {
     struct world w;
     int fd[2], mine = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    (void)state;
     start(&w);
     assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
     for (unsigned i = 0; i < SL_FD_CLOSES_PER_USER; i++)
@@ -276,11 +264,10 @@ static void a_close_that_hangs_holds_up_nobody(void **state)
     assert_int_equal(fcntl(fd[1], F_GETFD), -1);
 }
 
-static void who_has_too_much_that_hangs_is_stalled(void **state)
+TEST(who_has_too_much_that_hangs_is_stalled)
 {
     struct world w;
     unsigned closes = SL_FD_CLOSES_PER_USER;
-    (void)state;
     start(&w);
     for (unsigned i = 0; i < closes; i++)
         sl_fd_jobs_close(w.jobs, stuck_file(&w, STRANGER));
@@ -296,12 +283,11 @@ static void who_has_too_much_that_hangs_is_stalled(void **state)
     stop(&w);
 }
 
-static void very_many_at_once_are_stalled_at_once(void **state)
+TEST(very_many_at_once_are_stalled_at_once)
 {
     struct world w;
     const unsigned closes = SL_FD_CLOSES_PER_USER + SL_FD_CLOSES_WAITING;
     const struct rlimit files = {8192, 8192};
-    (void)state;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
     start(&w);
     for (unsigned i = 0; i < closes; i++)
@@ -316,11 +302,10 @@ static void very_many_at_once_are_stalled_at_once(void **state)
     stop(&w);
 }
 
-static void the_end_does_not_wait_for_ever(void **state)
+TEST(the_end_does_not_wait_for_ever)
 {
     struct world w;
     int status;
-    (void)state;
     pid_t child = fork(); /* what is left behind is left to the end of a process */
     if (child == 0) {
         start(&w);
@@ -334,11 +319,10 @@ static void the_end_does_not_wait_for_ever(void **state)
     assert_int_equal(status, 0);
 }
 
-static void the_highest_numbers_are_not_for_clients(void **state)
+TEST(the_highest_numbers_are_not_for_clients)
 {
     struct world w;
     struct rlimit files;
-    (void)state;
     start(&w);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC), high = fcntl(null, F_DUPFD_CLOEXEC, (int)files.rlim_cur - 2);
@@ -352,13 +336,12 @@ static void the_highest_numbers_are_not_for_clients(void **state)
 }
 
 /* The kernel would wait for an hour: two seconds of patience are enough, so none of them was waited for. */
-static void sockets_that_linger_are_not_waited_for(void **state)
+TEST(sockets_that_linger_are_not_waited_for)
 {
     struct world w;
     int peer[3], pair[2], read_pair[2];
     char byte;
     bool rights;
-    (void)state;
     start(&w);
     int plain = lingering_socket(&peer[0]), nested = lingering_socket(&peer[1]), read = lingering_socket(&peer[2]);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -382,10 +365,9 @@ static void sockets_that_linger_are_not_waited_for(void **state)
     (void)__real_close(read_pair[1]);
 }
 
-static void only_what_says_so_is_no_file(void **state)
+TEST(only_what_says_so_is_no_file)
 {
     int pair[2], pipes[2];
-    (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC), file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);

@@ -1,15 +1,11 @@
 /* Calls that hang: who waits is told, others go on, and nobody waits for them at the end. */
 #include "daemon/net/hang_jobs.h"
+#include "tests/support/test.h"
 
 #include <semaphore.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define FOR_EVER 0u
 

@@ -2,14 +2,12 @@
 
 #include "daemon/net/dial.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/net/lingering.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +17,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 struct world {
     uv_loop_t loop;

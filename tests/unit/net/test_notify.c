@@ -1,18 +1,14 @@
 #include "daemon/net/notify.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* The other end of $NOTIFY_SOCKET. */
 struct world {
@@ -106,10 +102,9 @@ static void status_comes_when_it_changes_and_not_too_often(void **state)
     assert_true(uv_hrtime() - begin > 900000000u);
 }
 
-static void no_socket_was_handed_over(void **state)
+TEST(no_socket_was_handed_over)
 {
     int fd = 0;
-    (void)state;
     assert_int_equal(sl_notify_listen_fd(&fd), 0);
     assert_int_equal(fd, -1);
 }

@@ -1,13 +1,10 @@
 #include "daemon/net/peer.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 
 #include <grp.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,13 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-static void the_kernel_says_who_it_is(void **state)
+TEST(the_kernel_says_who_it_is)
 {
     struct sl_who peer;
     int fd[2];
-    (void)state;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
     assert_int_equal(sl_peer_read(fd[0], &peer), 0);
     assert_int_equal(peer.pid, getpid());
@@ -36,23 +30,21 @@ static void the_kernel_says_who_it_is(void **state)
     (void)close(fd[1]);
 }
 
-static void a_descriptor_without_a_peer_is_an_error(void **state)
+TEST(a_descriptor_without_a_peer_is_an_error)
 {
     struct sl_who peer;
     int fd[2];
-    (void)state;
     assert_int_equal(pipe(fd), 0);
     assert_int_equal(sl_peer_read(fd[0], &peer), SL_E_IO);
     (void)close(fd[0]);
     (void)close(fd[1]);
 }
 
-static void more_groups_than_expected_are_read(void **state)
+TEST(more_groups_than_expected_are_read)
 {
     struct sl_who peer;
     gid_t many[100];
     int fd[2], status = 1;
-    (void)state;
     if (geteuid() != 0)
         skip();
     for (gid_t i = 0; i < 100; i++)
@@ -69,11 +61,10 @@ static void more_groups_than_expected_are_read(void **state)
     assert_int_equal(status, 0);
 }
 
-static void command_lines_are_the_right_process_or_nothing(void **state)
+TEST(command_lines_are_the_right_process_or_nothing)
 {
     char line[256], tiny[5];
     uint64_t started = sl_peer_start_time(getpid());
-    (void)state;
     sl_peer_command_line(getpid(), started, line, sizeof line);
     assert_non_null(strstr(line, "unit_net_peer"));
     sl_peer_command_line(getpid(), started, tiny, sizeof tiny);
@@ -86,11 +77,10 @@ static void command_lines_are_the_right_process_or_nothing(void **state)
     assert_string_equal(line, "");
 }
 
-static void words_keep_what_is_in_them(void **state)
+TEST(words_keep_what_is_in_them)
 {
     char words[64];
     pid_t child = fork();
-    (void)state;
     if (child == 0) {
         (void)execl("/bin/sleep", "a name", "60", (char *)NULL);
         _exit(1);
@@ -110,11 +100,10 @@ static void words_keep_what_is_in_them(void **state)
     assert_int_equal(waitpid(child, NULL, 0), child);
 }
 
-static void the_start_time_is_read_behind_any_name(void **state)
+TEST(the_start_time_is_read_behind_any_name)
 {
     int named[2];
     char byte = 0;
-    (void)state;
     assert_int_equal(pipe(named), 0);
     pid_t child = fork();
     if (child == 0) {
@@ -135,10 +124,9 @@ static void the_start_time_is_read_behind_any_name(void **state)
     (void)close(named[1]);
 }
 
-static void users_have_names_or_numbers(void **state)
+TEST(users_have_names_or_numbers)
 {
     char name[64];
-    (void)state;
     sl_peer_user_name(0, name, sizeof name);
     assert_string_equal(name, "root");
     sl_peer_user_name(4123456, name, sizeof name);

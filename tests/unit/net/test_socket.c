@@ -1,26 +1,21 @@
 #include "daemon/net/socket.h"
 
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/net/socket_world.h"
 
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-static void frames_come_one_by_one_however_they_were_cut(void **state)
+TEST(frames_come_one_by_one_however_they_were_cut)
 {
     struct world *w = start();
     uint8_t bytes[512];
     size_t len = make_frame(bytes, sizeof bytes, 7, 3);
-    (void)state;
     len += make_frame(bytes + len, sizeof bytes - len, 8, 0);
     len += make_frame(bytes + len, sizeof bytes - len, 9, 100);
     say(w, bytes, len);
@@ -35,12 +30,11 @@ static void frames_come_one_by_one_however_they_were_cut(void **state)
     stop(w);
 }
 
-static void the_largest_frame_fits(void **state)
+TEST(the_largest_frame_fits)
 {
     struct world *w = start();
     uint8_t *bytes = malloc(SL_FRAME_MAX + 4);
     size_t len = make_frame(bytes, SL_FRAME_MAX + 4, 5, SL_FRAME_MAX - 4), at = 0;
-    (void)state;
     while (w->frames == 0) {
         ssize_t n = at < len ? send(w->peer, bytes + at, len - at, MSG_NOSIGNAL) : 0;
         at += n > 0 ? (size_t)n : 0;
@@ -55,11 +49,10 @@ static void the_largest_frame_fits(void **state)
     stop(w);
 }
 
-static void a_length_out_of_bounds_ends_the_socket_at_its_fourth_byte(void **state)
+TEST(a_length_out_of_bounds_ends_the_socket_at_its_fourth_byte)
 {
     static const uint8_t too_long[] = {0, 4, 0, 1}, too_short[] = {0, 0, 0, 3}, garbage[] = {'S', 'S', 'H', '-'};
     static const uint8_t *const bad[] = {too_long, too_short, garbage};
-    (void)state;
     for (size_t i = 0; i < 3; i++) {
         struct world *w = start();
         say(w, bad[i], 3);
@@ -78,12 +71,11 @@ static void a_length_out_of_bounds_ends_the_socket_at_its_fourth_byte(void **sta
     }
 }
 
-static void half_a_frame_and_a_closed_peer_end_quietly(void **state)
+TEST(half_a_frame_and_a_closed_peer_end_quietly)
 {
     struct world *w = start();
     uint8_t bytes[64];
     size_t len = make_frame(bytes, sizeof bytes, 1, 20);
-    (void)state;
     say(w, bytes, len - 1);
     (void)close(w->peer);
     w->peer = -1;
@@ -93,11 +85,10 @@ static void half_a_frame_and_a_closed_peer_end_quietly(void **state)
     stop(w);
 }
 
-static void the_peers_end_is_seen_at_once_even_with_answers_unread(void **state)
+TEST(the_peers_end_is_seen_at_once_even_with_answers_unread)
 {
     struct world *w = start();
     static const char block[200000];
-    (void)state;
     for (int i = 0; i < 10; i++)
         assert_int_equal(sl_socket_send(w->socket, block, sizeof block, NULL, 0), 0);
     (void)uv_run(&w->loop, UV_RUN_NOWAIT);
@@ -107,12 +98,11 @@ static void the_peers_end_is_seen_at_once_even_with_answers_unread(void **state)
     stop(w);
 }
 
-static void a_slow_reader_makes_it_congested_and_reading_drains_it(void **state)
+TEST(a_slow_reader_makes_it_congested_and_reading_drains_it)
 {
     struct world *w = start();
     static const char block[65536];
     size_t sent = 0, heard = 0;
-    (void)state;
     while (!sl_socket_congested(w->socket)) {
         assert_int_equal(sl_socket_send(w->socket, block, 1000, block, sizeof block), 0);
         sent += 1000 + sizeof block;
@@ -131,12 +121,11 @@ static void a_slow_reader_makes_it_congested_and_reading_drains_it(void **state)
     stop(w);
 }
 
-static void what_is_sent_arrives_in_order(void **state)
+TEST(what_is_sent_arrives_in_order)
 {
     struct world *w = start();
     static uint8_t out[3000000], in[sizeof out];
     size_t sent = 0, heard = 0;
-    (void)state;
     for (size_t i = 0; i < sizeof out; i++)
         out[i] = (uint8_t)(i * 2654435761u >> 24);
     while (heard < sizeof out) {
@@ -155,12 +144,11 @@ static void what_is_sent_arrives_in_order(void **state)
     stop(w);
 }
 
-static void who_asks_without_reading_is_not_read_from(void **state)
+TEST(who_asks_without_reading_is_not_read_from)
 {
     struct world *w = start();
     uint8_t bytes[2048];
     size_t len = 0;
-    (void)state;
     w->on_frame = DO_ANSWER; /* 64 KiB for 8 bytes */
     while (w->frames == 0) {
         for (int i = 0; len < 200 * SL_FRAME_HEADER && i < 200; i++)
@@ -179,12 +167,11 @@ static void who_asks_without_reading_is_not_read_from(void **state)
     stop(w);
 }
 
-static void a_queue_without_end_ends_the_socket(void **state)
+TEST(a_queue_without_end_ends_the_socket)
 {
     struct world *w = start();
     static const char block[262144];
     int r = 0;
-    (void)state;
     for (int i = 0; i < 100 && r == 0; i++)
         r = sl_socket_send(w->socket, block, sizeof block, NULL, 0);
     assert_int_equal(r, SL_E_LIMIT);
@@ -192,10 +179,9 @@ static void a_queue_without_end_ends_the_socket(void **state)
     stop(w);
 }
 
-static void silence_ends_at_the_deadline(void **state)
+TEST(silence_ends_at_the_deadline)
 {
     struct world *w = start();
-    (void)state;
     sl_socket_deadline(w->socket, 20);
     RUN_UNTIL(w, w->ends == 1);
     assert_int_equal(w->end_status, SL_E_TIMEOUT);
@@ -210,12 +196,11 @@ static void silence_ends_at_the_deadline(void **state)
     stop(w);
 }
 
-static void finishing_waits_for_the_reader_but_not_for_ever(void **state)
+TEST(finishing_waits_for_the_reader_but_not_for_ever)
 {
     struct world *w = start();
     static const char block[1000000];
     size_t heard = 0;
-    (void)state;
     assert_int_equal(sl_socket_send(w->socket, block, sizeof block, NULL, 0), 0);
     sl_socket_finish(w->socket);
     while (w->closes == 0) {
@@ -235,12 +220,11 @@ static void finishing_waits_for_the_reader_but_not_for_ever(void **state)
     stop(w);
 }
 
-static void it_can_be_closed_from_its_own_callback(void **state)
+TEST(it_can_be_closed_from_its_own_callback)
 {
     struct world *w = start();
     uint8_t bytes[64];
     size_t len = make_frame(bytes, sizeof bytes, 1, 0);
-    (void)state;
     len += make_frame(bytes + len, sizeof bytes - len, 2, 0);
     w->on_frame = DO_CLOSE;
     say(w, bytes, len);
@@ -249,11 +233,10 @@ static void it_can_be_closed_from_its_own_callback(void **state)
     stop(w);
 }
 
-static void a_descriptor_that_names_nothing_is_an_error(void **state)
+TEST(a_descriptor_that_names_nothing_is_an_error)
 {
     struct world w = {.peer = -1};
     const int fd = 1000000; /* names nothing */
-    (void)state;
     assert_int_equal(uv_loop_init(&w.loop), 0);
     assert_int_equal(sl_socket_open(&w.loop, NULL, fd, &world_handler, &w, &w.socket), SL_E_IO);
     (void)uv_run(&w.loop, UV_RUN_DEFAULT);
@@ -263,12 +246,11 @@ static void a_descriptor_that_names_nothing_is_an_error(void **state)
 
 /* --- what is sent within one turn --- */
 
-static void what_is_sent_in_one_turn_goes_out_together(void **state)
+TEST(what_is_sent_in_one_turn_goes_out_together)
 {
     struct world *w = start();
     static const char block[SL_SOCKET_LOW_WATER];
     char buf[64];
-    (void)state;
     assert_int_equal(sl_socket_send(w->socket, "one", 3, "two", 3), 0);
     assert_int_equal(sl_socket_send(w->socket, "three", 5, NULL, 0), 0);
     assert_int_equal(recv(w->peer, buf, sizeof buf, MSG_DONTWAIT), -1);

@@ -1,16 +1,12 @@
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/net/socket_world.h"
 
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static int no_descriptor(void)
 {
@@ -78,9 +74,8 @@ static struct world *start_expecting(unsigned wanted)
 }
 
 /* The packet whole or cut, the descriptors with a NUL each, all in as many reads as there are messages or in fewer. */
-static void descriptors_come_with_a_nul_each_however_it_is_cut(void **state)
+TEST(descriptors_come_with_a_nul_each_however_it_is_cut)
 {
-    (void)state;
     for (int way = 0; way < 5; way++) {
         struct world *w = start_expecting(3);
         uint8_t bytes[64], all[128];
@@ -135,13 +130,12 @@ static void descriptors_come_with_a_nul_each_however_it_is_cut(void **state)
     }
 }
 
-static void descriptors_can_be_taken_with_their_frame(void **state)
+TEST(descriptors_can_be_taken_with_their_frame)
 {
     struct world *w = start();
     uint8_t bytes[64];
     size_t len = make_frame(bytes, sizeof bytes, 7, 20);
     int fds[3];
-    (void)state;
     make_three(fds);
     w->on_frame = DO_TAKE;
     w->wanted = 3;
@@ -164,9 +158,8 @@ static void descriptors_can_be_taken_with_their_frame(void **state)
     stop(w);
 }
 
-static void wrong_descriptors_end_the_socket(void **state)
+TEST(wrong_descriptors_end_the_socket)
 {
-    (void)state;
     for (int way = 0; way < 6; way++) {
         struct world *w = start_expecting(3);
         uint8_t bytes[64];
@@ -207,9 +200,8 @@ static void wrong_descriptors_end_the_socket(void **state)
     }
 }
 
-static void a_peer_that_dies_between_them_leaves_none(void **state)
+TEST(a_peer_that_dies_between_them_leaves_none)
 {
-    (void)state;
     for (int sent = 0; sent < 4; sent++) {
         struct world *w = start_expecting(3);
         uint8_t bytes[64];
@@ -232,14 +224,13 @@ static void a_peer_that_dies_between_them_leaves_none(void **state)
     }
 }
 
-static void thousands_of_descriptors_leave_none(void **state)
+TEST(thousands_of_descriptors_leave_none)
 {
     struct world *w = start_expecting(3);
     uint8_t bytes[64];
     size_t len = make_frame(bytes, sizeof bytes, 7, 20);
     int fds[3];
     const unsigned before = open_descriptors();
-    (void)state;
     for (unsigned round = 0; round < 1500; round++) {
         make_three(fds);
         say(w, bytes, len);

@@ -1,13 +1,9 @@
 #include "daemon/net/tty.h"
+#include "tests/support/test.h"
 
 #include <fcntl.h>
 #include <pty.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* The value of an opcode; -1: it is not among them. Checks the shape on the way. */
 static int64_t value_of(const uint8_t *modes, size_t len, uint8_t opcode)
@@ -25,12 +21,11 @@ static int64_t value_of(const uint8_t *modes, size_t len, uint8_t opcode)
     return value;
 }
 
-static void a_terminal_says_its_size(void **state)
+TEST(a_terminal_says_its_size)
 {
     struct winsize size = {.ws_col = 132, .ws_row = 43, .ws_xpixel = 1320, .ws_ypixel = 860};
     struct sl_tty_size got = {.cols = 1};
     int master, slave, null = open("/dev/null", O_RDONLY);
-    (void)state;
     assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
     assert_true(sl_tty_is(slave));
     assert_false(sl_tty_is(null));
@@ -48,12 +43,11 @@ static void a_terminal_says_its_size(void **state)
     (void)close(null);
 }
 
-static void its_modes_are_those_of_rfc_4254(void **state)
+TEST(its_modes_are_those_of_rfc_4254)
 {
     uint8_t modes[SL_TTY_MODES_MAX];
     struct termios t;
     int master, slave;
-    (void)state;
     assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
     assert_int_equal(tcgetattr(slave, &t), 0);
     t.c_cc[VINTR] = 3;
@@ -88,7 +82,7 @@ static void its_modes_are_those_of_rfc_4254(void **state)
 }
 
 /* One flag set, one opcode that says so. */
-static void each_flag_has_its_opcode(void **state)
+TEST(each_flag_has_its_opcode)
 {
     static const struct {
         uint8_t opcode;
@@ -133,7 +127,6 @@ static void each_flag_has_its_opcode(void **state)
     };
     const size_t count = sizeof flags / sizeof flags[0];
     uint8_t modes[SL_TTY_MODES_MAX];
-    (void)state;
     for (size_t i = 0; i < count; i++) {
         size_t len = sl_tty_modes_encode(&flags[i].t, modes);
         for (size_t j = 0; j < count; j++)
@@ -141,14 +134,13 @@ static void each_flag_has_its_opcode(void **state)
     }
 }
 
-static void speeds_are_bits_per_second(void **state)
+TEST(speeds_are_bits_per_second)
 {
     static const struct {
         speed_t code;
         int64_t bps;
     } speeds[] = {{B50, 50}, {B9600, 9600}, {B38400, 38400}, {B460800, 460800}, {B4000000, 4000000}, {B0, 38400}};
     uint8_t modes[SL_TTY_MODES_MAX];
-    (void)state;
     for (size_t i = 0; i < sizeof speeds / sizeof speeds[0]; i++) {
         struct termios t = {.c_cflag = CS8};
         assert_int_equal(cfsetospeed(&t, speeds[i].code), 0);

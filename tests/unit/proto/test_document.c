@@ -1,14 +1,11 @@
 /* PROTOCOL.md against the code: its tables of messages, limits and status codes, and its example. */
 #include "proto/msg.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define LINE_MAX_BYTES 1024
 #define CELLS          5
@@ -76,11 +73,10 @@ static uint32_t number_of(const char *text)
     return (uint32_t)strtoul(text, NULL, 10);
 }
 
-static void every_status_stands_there_as_it_is(void **state)
+TEST(every_status_stands_there_as_it_is)
 {
     struct document doc;
     size_t rows = 0, codes = 0;
-    (void)state;
     open_at(&doc, "## Status codes");
     for (; next_row(&doc, true); rows++) {
         int status = -(int)number_of(doc.cell[0]);
@@ -93,11 +89,10 @@ static void every_status_stands_there_as_it_is(void **state)
     assert_int_equal(rows, codes);
 }
 
-static void every_message_stands_there_as_it_is(void **state)
+TEST(every_message_stands_there_as_it_is)
 {
     struct document doc;
     size_t rows = 0, types = 0;
-    (void)state;
     open_at(&doc, "## Messages");
     for (; next_row(&doc, true); rows++) {
         uint32_t type = number_of(doc.cell[0]);
@@ -111,7 +106,7 @@ static void every_message_stands_there_as_it_is(void **state)
 }
 
 /* In the order of the document. */
-static void limits_are_the_code_s(void **state)
+TEST(limits_are_the_code_s)
 {
     static const struct {
         const char *starts;
@@ -132,7 +127,6 @@ static void limits_are_the_code_s(void **state)
     };
     struct document doc;
     size_t rows = 0;
-    (void)state;
     open_at(&doc, "## Limits");
     for (; next_row(&doc, false); rows++) {
         assert_true(rows < sizeof limits / sizeof limits[0]);
@@ -176,13 +170,12 @@ static void check_example(const struct example *example)
     assert_memory_equal(again, example->bytes, example->len);
 }
 
-static void the_example_decodes(void **state)
+TEST(the_example_decodes)
 {
     struct example example = {.len = 0};
     struct document doc;
     size_t messages = 0;
     int text_at;
-    (void)state;
     open_at(&doc, "## Example");
     while (next_line(&doc)) {
         bool begins = (doc.line[0] == 'C' || doc.line[0] == 'D') && doc.line[1] == ' ';

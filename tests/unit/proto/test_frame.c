@@ -1,19 +1,15 @@
 #include "proto/frame.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-static void a_frame_is_written_and_found(void **state)
+TEST(a_frame_is_written_and_found)
 {
     uint8_t room[32];
     struct sl_frame frame;
     struct sl_writer w;
-    (void)state;
     sl_writer_init(&w, room, sizeof room);
     size_t begin = sl_frame_begin(&w, 0x01020304);
     sl_put_text(&w, "hi");
@@ -29,22 +25,20 @@ static void a_frame_is_written_and_found(void **state)
     assert_int_equal(frame.body.len, 6);
 }
 
-static void a_body_may_be_empty(void **state)
+TEST(a_body_may_be_empty)
 {
     static const uint8_t bytes[] = {0, 0, 0, 4, 0, 0, 0, 9};
     struct sl_frame frame;
-    (void)state;
     assert_int_equal(sl_frame_parse(bytes, sizeof bytes, SL_FRAME_MAX, &frame), 8);
     assert_int_equal(frame.type, 9);
     assert_int_equal(frame.body.len, 0);
 }
 
 /* Every cut of a frame asks for more; what follows a frame is left alone. */
-static void frames_come_in_any_pieces(void **state)
+TEST(frames_come_in_any_pieces)
 {
     static const uint8_t bytes[] = {0, 0, 0, 6, 0, 0, 0, 1, 'a', 'b', 0, 0, 0, 4, 0, 0, 0, 2};
     struct sl_frame frame = {.type = 77};
-    (void)state;
     for (size_t len = 0; len < 10; len++) {
         uint8_t *exact = malloc(len + (len == 0));
         assert_non_null(exact);
@@ -62,7 +56,7 @@ static void frames_come_in_any_pieces(void **state)
     assert_int_equal(frame.type, 2);
 }
 
-static void a_length_is_judged_by_its_four_bytes(void **state)
+TEST(a_length_is_judged_by_its_four_bytes)
 {
     static const struct {
         uint8_t bytes[4];
@@ -79,18 +73,16 @@ static void a_length_is_judged_by_its_four_bytes(void **state)
         {{0, 0, 0, 101}, 100, SL_E_PROTOCOL},
     };
     struct sl_frame frame;
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_int_equal(sl_frame_parse(cases[i].bytes, 4, cases[i].max, &frame), cases[i].result);
 }
 
-static void the_largest_frame_fits(void **state)
+TEST(the_largest_frame_fits)
 {
     size_t size = 4 + (size_t)SL_FRAME_MAX;
     uint8_t *room = calloc(1, size);
     struct sl_frame frame;
     struct sl_writer w;
-    (void)state;
     assert_non_null(room);
     sl_writer_init(&w, room, size);
     size_t begin = sl_frame_begin(&w, 1);
@@ -102,12 +94,11 @@ static void the_largest_frame_fits(void **state)
     free(room);
 }
 
-static void frames_follow_each_other_in_one_writer(void **state)
+TEST(frames_follow_each_other_in_one_writer)
 {
     uint8_t room[20];
     struct sl_writer w;
     struct sl_frame frame;
-    (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_frame_end(&w, sl_frame_begin(&w, 1));
     size_t second = sl_frame_begin(&w, 2);

@@ -1,13 +1,10 @@
 /* What the vectors cannot show: refusals of the encoder, large messages, lists. See test_vectors.c for the rest. */
 #include "proto/msg.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define ROOM (SL_FRAME_MAX + 4)
 static uint8_t room[ROOM];
@@ -54,9 +51,8 @@ static struct sl_msg stream_open(void)
     };
 }
 
-static void types_have_names_and_senders(void **state)
+TEST(types_have_names_and_senders)
 {
-    (void)state;
     assert_string_equal(sl_msg_type_name(SL_MSG_ACQUIRE), "ACQUIRE");
     assert_string_equal(sl_msg_type_name(0), "unknown");
     assert_string_equal(sl_msg_type_name(99), "unknown");
@@ -72,24 +68,22 @@ static void types_have_names_and_senders(void **state)
     }
 }
 
-static void a_refused_body_leaves_the_result_alone(void **state)
+TEST(a_refused_body_leaves_the_result_alone)
 {
     static const uint8_t body[] = {0, 0, 0, 1, 0, 0, 0};
     struct sl_frame frame = {.type = SL_MSG_WINDOW, .body = {.data = body, .len = sizeof body}};
     struct sl_msg msg = {.type = SL_MSG_OK, .request = {.rid = 42}};
-    (void)state;
     assert_int_equal(sl_msg_decode(&frame, &msg), SL_E_PROTOCOL);
     assert_int_equal(msg.type, SL_MSG_OK);
     assert_int_equal(msg.request.rid, 42);
 }
 
-static void a_body_over_the_largest_frame_is_refused(void **state)
+TEST(a_body_over_the_largest_frame_is_refused)
 {
     uint8_t *body = calloc(1, SL_FRAME_MAX);
     struct sl_frame frame = {.type = SL_MSG_HELLO, .body = {.data = body, .len = SL_FRAME_MAX - 4}};
     struct sl_writer w;
     struct sl_msg msg;
-    (void)state;
     assert_non_null(body);
     sl_writer_init(&w, body, SL_FRAME_MAX);
     sl_put_text(&w, SL_MSG_MAGIC);
@@ -99,10 +93,9 @@ static void a_body_over_the_largest_frame_is_refused(void **state)
     free(body);
 }
 
-static void maxima_hold_both_ways(void **state)
+TEST(maxima_hold_both_ways)
 {
     struct sl_msg msg, decoded;
-    (void)state;
     msg = acquire(filled(SL_MSG_NAME_MAX));
     assert_int_equal(round_trip(&msg, &decoded), 0);
     assert_int_equal(decoded.acquire.target.len, SL_MSG_NAME_MAX);
@@ -129,13 +122,12 @@ static void maxima_hold_both_ways(void **state)
 }
 
 /* The decoder's side of the maxima that are too large for the vectors' file. */
-static void large_strings_are_refused(void **state)
+TEST(large_strings_are_refused)
 {
     struct sl_writer w;
     struct sl_frame frame;
     struct sl_msg msg;
     const uint8_t *text = filled(SL_MSG_COMMAND_MAX + 1).data;
-    (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_put_u32(&w, 1);
     sl_put_u32(&w, 0);
@@ -162,10 +154,9 @@ static void large_strings_are_refused(void **state)
     assert_int_equal(sl_msg_decode(&frame, &msg), SL_E_PROTOCOL);
 }
 
-static void what_cannot_be_decoded_is_not_encoded(void **state)
+TEST(what_cannot_be_decoded_is_not_encoded)
 {
     struct sl_msg msg;
-    (void)state;
     assert_refused((struct sl_msg){.type = (enum sl_msg_type)99});
     assert_refused((struct sl_msg){.type = SL_MSG_RELEASE});
     assert_refused(acquire((struct sl_bytes){.data = (const uint8_t *)"a\0b", .len = 3}));
@@ -186,23 +177,21 @@ static void what_cannot_be_decoded_is_not_encoded(void **state)
 }
 
 /* A text may come from a server: whatever it holds, the message about it gets out. */
-static void remarks_are_made_to_fit(void **state)
+TEST(remarks_are_made_to_fit)
 {
     struct sl_msg decoded;
     struct sl_msg msg = {.type = SL_MSG_ERROR, .error = {.rid = 1, .code = 3, .text = filled(SL_MSG_TEXT_MAX + 100)}};
-    (void)state;
     filler[1] = '\0';
     assert_int_equal(round_trip(&msg, &decoded), 0);
     assert_int_equal(decoded.error.text.len, SL_MSG_TEXT_MAX);
     assert_memory_equal(decoded.error.text.data, "x?xx", 4);
 }
 
-static void too_little_room_leaves_nothing_behind(void **state)
+TEST(too_little_room_leaves_nothing_behind)
 {
     struct sl_msg msg = acquire(sl_bytes_of("web1"));
     size_t size = sl_msg_size(&msg);
     struct sl_writer w;
-    (void)state;
     for (size_t cap = 0; cap < size; cap++) {
         sl_writer_init(&w, room, cap);
         sl_msg_encode(&w, &msg);
@@ -234,11 +223,10 @@ static void set_env(struct sl_msg *msg, uint32_t count, size_t value_len)
     sl_reader_init(&msg->stream_open.env, env_room, w.at);
 }
 
-static void variables_are_listed(void **state)
+TEST(variables_are_listed)
 {
     struct sl_msg msg = stream_open(), decoded;
     struct sl_bytes name, value;
-    (void)state;
     set_env(&msg, 2, 3);
     assert_int_equal(round_trip(&msg, &decoded), 0);
     assert_int_equal(decoded.stream_open.env_count, 2);
@@ -254,10 +242,9 @@ static void variables_are_listed(void **state)
     assert_int_equal(name.len, 4);
 }
 
-static void variables_must_be_as_many_as_counted(void **state)
+TEST(variables_must_be_as_many_as_counted)
 {
     struct sl_msg msg = stream_open(), decoded;
-    (void)state;
     set_env(&msg, SL_MSG_ENV_MAX, 0);
     assert_int_equal(round_trip(&msg, &decoded), 0);
     assert_int_equal(decoded.stream_open.env_count, SL_MSG_ENV_MAX);
@@ -274,10 +261,9 @@ static void variables_must_be_as_many_as_counted(void **state)
 }
 
 /* Each variable is within its maximum, all of them are more than a frame holds. */
-static void a_message_over_the_largest_frame_is_refused(void **state)
+TEST(a_message_over_the_largest_frame_is_refused)
 {
     struct sl_msg msg = stream_open(), decoded;
-    (void)state;
     set_env(&msg, 7, SL_MSG_ENV_VALUE_MAX);
     assert_int_equal(round_trip(&msg, &decoded), 0);
     set_env(&msg, 8, SL_MSG_ENV_VALUE_MAX);

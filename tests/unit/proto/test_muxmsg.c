@@ -2,14 +2,11 @@
  * they came); a master's are written out here. */
 #include "proto/muxmsg.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
 #include <jansson.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 struct recorded {
     uint8_t *data; /* exactly as long as the frame */
@@ -71,31 +68,28 @@ static void assert_text(struct sl_bytes bytes, const char *expected)
     assert_memory_equal(bytes.data, expected, bytes.len);
 }
 
-static void a_hello_has_a_version_and_no_request_id(void **state)
+TEST(a_hello_has_a_version_and_no_request_id)
 {
     struct sl_mux_msg msg;
-    (void)state;
     struct recorded r = decoded("hello", SL_MUX_HELLO, &msg);
     assert_int_equal(msg.version, 4);
     free(r.data);
 }
 
-static void a_hello_may_carry_extensions(void **state)
+TEST(a_hello_may_carry_extensions)
 {
     static const uint8_t body[] = {0, 0, 0, 4, 0, 0, 0, 4, 'i', 'n', 'f', 'o', 0, 0, 0, 1, 0};
     struct sl_frame frame = {.type = SL_MUX_HELLO, .body = {.data = body, .len = sizeof body}};
     struct sl_mux_msg msg;
-    (void)state;
     assert_int_equal(sl_mux_decode(&frame, &msg), 0);
     assert_int_equal(msg.version, 4);
     frame.body.len--;
     assert_int_equal(sl_mux_decode(&frame, &msg), SL_E_PROTOCOL);
 }
 
-static void a_command(void **state)
+TEST(a_command)
 {
     struct sl_mux_msg msg;
-    (void)state;
     struct recorded r = decoded("exec", SL_MUX_NEW_SESSION, &msg);
     assert_int_equal(msg.rid, 1);
     assert_false(msg.new_session.tty || msg.new_session.x11 || msg.new_session.agent || msg.new_session.subsystem);
@@ -106,10 +100,9 @@ static void a_command(void **state)
     free(r.data);
 }
 
-static void a_shell_on_a_terminal_and_a_subsystem(void **state)
+TEST(a_shell_on_a_terminal_and_a_subsystem)
 {
     struct sl_mux_msg msg;
-    (void)state;
     struct recorded r = decoded("shell on a terminal", SL_MUX_NEW_SESSION, &msg);
     assert_true(msg.new_session.tty);
     assert_int_equal(msg.new_session.command.len, 0);
@@ -121,11 +114,10 @@ static void a_shell_on_a_terminal_and_a_subsystem(void **state)
     free(r.data);
 }
 
-static void variables_and_flags(void **state)
+TEST(variables_and_flags)
 {
     struct sl_bytes name, value;
     struct sl_mux_msg msg;
-    (void)state;
     struct recorded r = decoded("environment", SL_MUX_NEW_SESSION, &msg);
     assert_true(msg.new_session.tty && msg.new_session.x11 && msg.new_session.agent);
     assert_true(msg.new_session.escape > 255);
@@ -144,12 +136,11 @@ static void variables_and_flags(void **state)
     free(r.data);
 }
 
-static void what_is_no_variable_is_left_out(void **state)
+TEST(what_is_no_variable_is_left_out)
 {
     static const uint8_t list[] = {0, 0, 0, 2, 'N', 'O', 0, 0, 0, 2, '=', 'x', 0, 0, 0, 0, 0, 0, 0, 3, 'A', '=', '='};
     struct sl_bytes name, value;
     struct sl_reader env;
-    (void)state;
     sl_reader_init(&env, list, sizeof list);
     assert_true(sl_mux_env_next(&env, &name, &value));
     assert_text(name, "A");
@@ -157,7 +148,7 @@ static void what_is_no_variable_is_left_out(void **state)
     assert_false(sl_mux_env_next(&env, &name, &value));
 }
 
-static void requests_that_are_a_number_only(void **state)
+TEST(requests_that_are_a_number_only)
 {
     static const struct {
         const char *name;
@@ -169,7 +160,6 @@ static void requests_that_are_a_number_only(void **state)
         {"proxy", SL_MUX_PROXY},
     };
     struct sl_mux_msg msg;
-    (void)state;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         struct recorded r = decoded(all[i].name, all[i].type, &msg);
         assert_int_equal(msg.rid, 0);
@@ -177,10 +167,9 @@ static void requests_that_are_a_number_only(void **state)
     }
 }
 
-static void forwards(void **state)
+TEST(forwards)
 {
     struct sl_mux_msg msg;
-    (void)state;
     struct recorded r = decoded("stdio forward", SL_MUX_NEW_STDIO_FWD, &msg);
     assert_text(msg.stdio_fwd.host, "db");
     assert_int_equal(msg.stdio_fwd.port, 5432);
@@ -211,11 +200,10 @@ static void forwards(void **state)
 }
 
 /* Every recorded message, cut anywhere or longer by a byte, is refused, but where a cut falls between two of a list. */
-static void what_is_cut_or_too_long_is_refused(void **state)
+TEST(what_is_cut_or_too_long_is_refused)
 {
     json_t *all = load(), *one;
     size_t i;
-    (void)state;
     json_array_foreach(all, i, one)
     {
         struct recorded r = unhex(json_string_value(json_object_get(one, "frame_hex")));
@@ -235,13 +223,12 @@ static void what_is_cut_or_too_long_is_refused(void **state)
     json_decref(all);
 }
 
-static void what_no_client_sends_is_refused(void **state)
+TEST(what_no_client_sends_is_refused)
 {
     static const uint32_t types[] = {0, 2, 0x10000003, 0x10000009 + 1, 0x80000001, 0x80000008, UINT32_MAX};
     static const uint8_t nul_inside[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 'a', 0, 0, 0, 0, 22};
     struct sl_frame frame = {.body = {.data = nul_inside, .len = 4}};
     struct sl_mux_msg msg;
-    (void)state;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         frame.type = types[i];
         assert_int_equal(sl_mux_decode(&frame, &msg), SL_E_PROTOCOL);
@@ -264,11 +251,10 @@ static void what_no_client_sends_is_refused(void **state)
         (writer).at = 0;                                                                                               \
     } while (0)
 
-static void a_master_s_answers(void **state)
+TEST(a_master_s_answers)
 {
     uint8_t room[64];
     struct sl_writer w;
-    (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_mux_put_hello(&w);
     EXPECT_BYTES(w, 0, 0, 0, 21, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 4, 'i', 'n', 'f', 'o', 0, 0, 0, 1, '0');
@@ -294,25 +280,23 @@ static void a_master_s_answers(void **state)
     EXPECT_BYTES(w, 0, 0, 0, 8, 0x80, 0, 0, 8, 0, 0, 0, 9);
 }
 
-static void an_answer_of_no_known_type(void **state)
+TEST(an_answer_of_no_known_type)
 {
     uint8_t room[64];
     struct sl_frame frame;
     struct sl_writer w;
-    (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_mux_put_unknown(&w, 1, "no");
     assert_int_equal(sl_frame_parse(w.data, w.at, SL_FRAME_MAX, &frame), w.at);
     assert_string_equal(sl_mux_type_name(frame.type), "unknown");
 }
 
-static void a_long_text_is_cut(void **state)
+TEST(a_long_text_is_cut)
 {
     uint8_t *room = malloc(SL_MUX_REPLY_MAX);
     char *text = malloc(10000);
     struct sl_frame frame;
     struct sl_writer w;
-    (void)state;
     assert_non_null(room);
     assert_non_null(text);
     memset(text, 'x', 9999);
@@ -326,9 +310,8 @@ static void a_long_text_is_cut(void **state)
     free(room);
 }
 
-static void types_have_names(void **state)
+TEST(types_have_names)
 {
-    (void)state;
     assert_string_equal(sl_mux_type_name(SL_MUX_NEW_SESSION), "NEW_SESSION");
     assert_string_equal(sl_mux_type_name(SL_MUX_TTY_ALLOC_FAIL), "TTY_ALLOC_FAIL");
     assert_string_equal(sl_mux_type_name(3), "unknown");

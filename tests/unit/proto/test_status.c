@@ -1,12 +1,7 @@
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 struct row {
     int number;
@@ -21,9 +16,8 @@ static const struct row rows[] = {
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
-static void numbers_ids_and_texts_are_unique(void **state)
+TEST(numbers_ids_and_texts_are_unique)
 {
-    (void)state;
     for (size_t i = 0; i < ROWS; i++) {
         assert_in_range(rows[i].number, 1, 255);
         for (size_t j = 0; j < i; j++) {
@@ -34,9 +28,8 @@ static void numbers_ids_and_texts_are_unique(void **state)
     }
 }
 
-static void look_ups_follow_the_table(void **state)
+TEST(look_ups_follow_the_table)
 {
-    (void)state;
     for (size_t i = 0; i < ROWS; i++) {
         assert_string_equal(sl_status_name(-rows[i].number), rows[i].id);
         assert_string_equal(sl_status_text(-rows[i].number), rows[i].text);
@@ -44,9 +37,8 @@ static void look_ups_follow_the_table(void **state)
     }
 }
 
-static void success_and_strangers_have_names(void **state)
+TEST(success_and_strangers_have_names)
 {
-    (void)state;
     assert_string_equal(sl_status_name(0), "ok");
     assert_string_equal(sl_status_text(0), "success");
     assert_false(sl_status_retryable(0));

@@ -3,15 +3,12 @@
  * encoder. */
 #include "proto/msg.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
 #include <jansson.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 enum kind { U32, U64, BOOL, STRING, HEX };
 
@@ -330,24 +327,21 @@ static void each(bool valid, void (*check)(json_t *vector))
     json_decref(vectors);
 }
 
-static void valid_messages(void **state)
+TEST(valid_messages)
 {
-    (void)state;
     each(true, check_valid);
 }
 
-static void invalid_messages(void **state)
+TEST(invalid_messages)
 {
-    (void)state;
     each(false, check_invalid);
 }
 
-static void every_type_has_a_vector(void **state)
+TEST(every_type_has_a_vector)
 {
     json_t *vectors = load(), *vector;
     bool seen[256] = {false};
     size_t i;
-    (void)state;
     json_array_foreach(vectors, i, vector) seen[json_integer_value(json_object_get(vector, "number")) & 255] = true;
     for (uint32_t type = 1; type < 256; type++)
         assert_int_equal(seen[type], strcmp(sl_msg_type_name(type), "unknown") != 0);

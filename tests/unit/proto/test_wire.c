@@ -1,12 +1,9 @@
 #include "proto/status.h"
 #include "proto/wire.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 /* A reader over an allocation of exactly `len` bytes, so that a sanitizer sees any read behind it. */
 static struct sl_reader exact(const void *data, size_t len, void **ret_memory)
@@ -19,7 +16,7 @@ static struct sl_reader exact(const void *data, size_t len, void **ret_memory)
     return r;
 }
 
-static void numbers_are_big_endian(void **state)
+TEST(numbers_are_big_endian)
 {
     static const uint8_t bytes[] = {
         0x7f, 0x01, 0x00, 0xfe, 0xdc, 0xba, 0x98, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef};
@@ -28,7 +25,6 @@ static void numbers_are_big_endian(void **state)
     bool flag;
     uint32_t u32;
     uint64_t u64;
-    (void)state;
     sl_reader_init(&r, bytes, sizeof bytes);
     assert_int_equal(sl_reader_left(&r), sizeof bytes);
     assert_int_equal(sl_get_u8(&r, &u8), 0);
@@ -46,19 +42,18 @@ static void numbers_are_big_endian(void **state)
     assert_int_equal(sl_reader_left(&r), 0);
 }
 
-static void any_byte_but_zero_is_true(void **state)
+TEST(any_byte_but_zero_is_true)
 {
     static const uint8_t byte = 0x80;
     struct sl_reader r;
     bool flag = false;
-    (void)state;
     sl_reader_init(&r, &byte, 1);
     assert_int_equal(sl_get_bool(&r, &flag), 0);
     assert_true(flag);
 }
 
 /* One byte short of each type: refused, with cursor and result as they were. */
-static void short_input_is_refused_and_changes_nothing(void **state)
+TEST(short_input_is_refused_and_changes_nothing)
 {
     static const uint8_t bytes[8] = {0, 0, 0, 4, 'a', 'b', 'c'};
     void *memory;
@@ -68,7 +63,6 @@ static void short_input_is_refused_and_changes_nothing(void **state)
     uint32_t u32 = 0x55555555;
     uint64_t u64 = 0x5555555555555555;
     struct sl_bytes text = {.data = bytes, .len = 5};
-    (void)state;
     sl_reader_init(&r, NULL, 0);
     assert_int_equal(sl_get_u8(&r, &u8), SL_E_PROTOCOL);
     assert_int_equal(u8, 0x55);
@@ -96,12 +90,11 @@ static void short_input_is_refused_and_changes_nothing(void **state)
     assert_int_equal(text.len, 5);
 }
 
-static void strings_borrow_their_bytes(void **state)
+TEST(strings_borrow_their_bytes)
 {
     static const uint8_t bytes[] = {0, 0, 0, 3, 'a', 0, 'c', 0, 0, 0, 0};
     struct sl_bytes text;
     struct sl_reader r;
-    (void)state;
     sl_reader_init(&r, bytes, sizeof bytes);
     assert_int_equal(sl_get_string(&r, &text), 0);
     assert_ptr_equal(text.data, bytes + 4);
@@ -111,25 +104,23 @@ static void strings_borrow_their_bytes(void **state)
     assert_int_equal(sl_get_end(&r), 0);
 }
 
-static void a_length_of_four_billion_does_not_wrap(void **state)
+TEST(a_length_of_four_billion_does_not_wrap)
 {
     static const uint8_t bytes[] = {0xff, 0xff, 0xff, 0xff, 'a', 'b'};
     struct sl_bytes text;
     struct sl_reader r;
-    (void)state;
     sl_reader_init(&r, bytes, sizeof bytes);
     assert_int_equal(sl_get_string(&r, &text), SL_E_PROTOCOL);
     assert_int_equal(sl_get_text(&r, SIZE_MAX, &text), SL_E_PROTOCOL);
     assert_int_equal(r.at, 0);
 }
 
-static void texts_have_no_nul_and_a_maximum(void **state)
+TEST(texts_have_no_nul_and_a_maximum)
 {
     static const uint8_t with_nul[] = {0, 0, 0, 3, 'a', 0, 'c'};
     static const uint8_t plain[] = {0, 0, 0, 3, 'a', 'b', 'c'};
     struct sl_bytes text = {.data = NULL, .len = 9};
     struct sl_reader r;
-    (void)state;
     sl_reader_init(&r, with_nul, sizeof with_nul);
     assert_int_equal(sl_get_text(&r, 100, &text), SL_E_PROTOCOL);
     assert_int_equal(r.at, 0);
@@ -142,7 +133,7 @@ static void texts_have_no_nul_and_a_maximum(void **state)
     assert_memory_equal(text.data, "abc", 3);
 }
 
-static void what_is_put_is_what_is_got(void **state)
+TEST(what_is_put_is_what_is_got)
 {
     uint8_t room[64];
     struct sl_writer w;
@@ -152,7 +143,6 @@ static void what_is_put_is_what_is_got(void **state)
     bool flag;
     uint32_t u32;
     uint64_t u64;
-    (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_put_u8(&w, 200);
     sl_put_bool(&w, true);
@@ -183,9 +173,8 @@ static void what_is_put_is_what_is_got(void **state)
 }
 
 /* Every capacity below what is needed overflows, writes nothing behind it, and stays overflowed. */
-static void a_writer_never_passes_its_end(void **state)
+TEST(a_writer_never_passes_its_end)
 {
-    (void)state;
     for (size_t cap = 0; cap < 22; cap++) {
         uint8_t *room = malloc(cap + 1);
         struct sl_writer w;
@@ -209,11 +198,10 @@ static void a_writer_never_passes_its_end(void **state)
     }
 }
 
-static void an_exact_fit_is_no_overflow(void **state)
+TEST(an_exact_fit_is_no_overflow)
 {
     uint8_t room[8];
     struct sl_writer w;
-    (void)state;
     sl_writer_init(&w, room, sizeof room);
     sl_put_text(&w, "four");
     assert_false(w.overflow);
@@ -222,10 +210,9 @@ static void an_exact_fit_is_no_overflow(void **state)
     assert_true(w.overflow);
 }
 
-static void an_empty_writer_takes_nothing(void **state)
+TEST(an_empty_writer_takes_nothing)
 {
     struct sl_writer w;
-    (void)state;
     sl_writer_init(&w, NULL, 0);
     sl_put_bytes(&w, NULL, 0);
     assert_false(w.overflow);

@@ -1,12 +1,10 @@
 #include "tests/unit/relay/fd_world.h"
+#include "tests/support/test.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <pty.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +12,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 const char *const fd_kind_name[FD_KINDS] = {"pipe", "fifo", "socketpair", "tcp", "tty", "alien tty", "file", "null"};
 

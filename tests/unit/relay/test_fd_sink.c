@@ -3,21 +3,17 @@
 #include "daemon/relay/fd_io.h"
 #include "daemon/relay/fd_source.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/relay/fd_world.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 struct writer {
     struct sl_fd_sink *sink;
@@ -79,10 +75,9 @@ static void writer_give(struct writer *w, const void *data, size_t len)
     w->written += taken;
 }
 
-static void everything_arrives_in_order_at_a_slow_reader_and_flags_stay(void **state)
+TEST(everything_arrives_in_order_at_a_slow_reader_and_flags_stay)
 {
     static uint8_t content[1000000], got[sizeof content];
-    (void)state;
     for (size_t i = 0; i < sizeof content; i++)
         content[i] = (uint8_t)(i * 2654435761u >> 24);
     for (enum fd_kind kind = FD_PIPE; kind < FD_NULL; kind++) {
@@ -123,11 +118,10 @@ static void everything_arrives_in_order_at_a_slow_reader_and_flags_stay(void **s
     }
 }
 
-static void finishing_writes_the_rest_and_closes(void **state)
+TEST(finishing_writes_the_rest_and_closes)
 {
     static const char block[300000];
     static char got[sizeof block];
-    (void)state;
     for (enum fd_kind kind = FD_PIPE; kind <= FD_TCP; kind++) {
         struct fd_world world;
         struct writer w;
@@ -154,10 +148,9 @@ static void finishing_writes_the_rest_and_closes(void **state)
     }
 }
 
-static void nobody_reading_is_told_once_and_not_from_within(void **state)
+TEST(nobody_reading_is_told_once_and_not_from_within)
 {
     static const char block[300000];
-    (void)state;
     for (int late = 0; late < 2; late++) {
         for (enum fd_kind kind = FD_PIPE; kind <= FD_SOCKETPAIR; kind++) {
             struct fd_world world;
@@ -187,11 +180,10 @@ static void nobody_reading_is_told_once_and_not_from_within(void **state)
     }
 }
 
-static void an_error_says_which(void **state)
+TEST(an_error_says_which)
 {
     struct fd_world world;
     struct writer w;
-    (void)state;
     fd_world_start(&world);
     writer_open(&w, &world, open("/dev/full", O_WRONLY));
     writer_give(&w, "x", 1);
@@ -201,14 +193,13 @@ static void an_error_says_which(void **state)
     fd_world_stop(&world);
 }
 
-static void one_that_is_blocked_delays_nobody(void **state)
+TEST(one_that_is_blocked_delays_nobody)
 {
     static const char block[300000];
     struct fd_world world;
     struct writer slow, quick;
     int fd, stuck, reader;
     char got[16];
-    (void)state;
     fd_world_start(&world);
     fd_make_sink(FD_PIPE, &fd, &stuck);
     writer_open(&slow, &world, fd);
@@ -228,13 +219,12 @@ static void one_that_is_blocked_delays_nobody(void **state)
     fd_world_stop(&world);
 }
 
-static void input_and_output_may_be_one_socket(void **state)
+TEST(input_and_output_may_be_one_socket)
 {
     struct fd_world world;
     struct writer w;
     int fd[2];
     char got[16];
-    (void)state;
     for (int shut = 0; shut < 2; shut++) {
         fd_world_start(&world);
         assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
@@ -255,10 +245,9 @@ static void input_and_output_may_be_one_socket(void **state)
     }
 }
 
-static void it_can_be_closed_whatever_is_under_way(void **state)
+TEST(it_can_be_closed_whatever_is_under_way)
 {
     static const char block[300000];
-    (void)state;
     for (enum fd_kind kind = FD_PIPE; kind < FD_KINDS; kind++) {
         for (int turns = 0; turns < 3; turns++) {
             struct fd_world world;
@@ -289,7 +278,7 @@ static void it_can_be_closed_whatever_is_under_way(void **state)
     }
 }
 
-static void a_file_gets_what_was_given_even_when_closed_at_once(void **state)
+TEST(a_file_gets_what_was_given_even_when_closed_at_once)
 {
     static const char block[300000];
     static char got[700000];
@@ -297,7 +286,6 @@ static void a_file_gets_what_was_given_even_when_closed_at_once(void **state)
     struct writer w;
     int fd, reader;
     size_t len = 0, n;
-    (void)state;
     fd_world_start(&world);
     fd_make_sink(FD_FILE, &fd, &reader);
     writer_open(&w, &world, fd);
@@ -311,10 +299,9 @@ static void a_file_gets_what_was_given_even_when_closed_at_once(void **state)
     (void)close(reader);
 }
 
-static void it_can_be_closed_from_its_own_callbacks(void **state)
+TEST(it_can_be_closed_from_its_own_callbacks)
 {
     static const char block[300000];
-    (void)state;
     for (int what = 0; what < 3; what++) {
         struct fd_world world;
         struct writer w;
@@ -342,11 +329,10 @@ static void it_can_be_closed_from_its_own_callbacks(void **state)
 }
 
 /* The ways for older kernels and others' terminals, whatever this kernel has. */
-static void every_way_writes_without_waiting(void **state)
+TEST(every_way_writes_without_waiting)
 {
     static const char block[300000];
     const enum sl_fd_way ways[] = {SL_FD_OWN, SL_FD_MOMENT};
-    (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct sl_fd_io io;
         int fd[2];
@@ -368,11 +354,10 @@ static void every_way_writes_without_waiting(void **state)
     }
 }
 
-static void a_descriptor_for_reading_is_not_made_one_for_writing(void **state)
+TEST(a_descriptor_for_reading_is_not_made_one_for_writing)
 {
     struct sl_fd_io io;
     int fd[2];
-    (void)state;
     assert_int_equal(pipe(fd), 0); /* opened again by its name in /proc, either end could be the other */
     sl_fd_io_init(&io, NULL, fd[0], O_WRONLY);
     assert_false(sl_fd_io_open_again(&io));
@@ -386,13 +371,12 @@ static void a_descriptor_for_reading_is_not_made_one_for_writing(void **state)
     (void)close(fd[1]);
 }
 
-static void who_ignores_credit_breaks_it(void **state)
+TEST(who_ignores_credit_breaks_it)
 {
     static const char block[1000000];
     struct fd_world world;
     struct writer w;
     int fd, reader;
-    (void)state;
     fd_world_start(&world);
     fd_make_sink(FD_PIPE, &fd, &reader);
     writer_open(&w, &world, fd);

@@ -2,21 +2,17 @@
 
 #include "daemon/relay/fd_io.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/relay/fd_world.h"
 
 #include <fcntl.h>
 #include <pty.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 struct reader {
     struct sl_fd_source *source;
@@ -73,10 +69,9 @@ static uint8_t pattern_at(size_t i)
 
 #define BIG 1000000u
 
-static void all_of_it_comes_in_order_from_every_kind_and_flags_stay(void **state)
+TEST(all_of_it_comes_in_order_from_every_kind_and_flags_stay)
 {
     static uint8_t content[BIG];
-    (void)state;
     for (size_t i = 0; i < BIG; i++)
         content[i] = pattern_at(i);
     for (enum fd_kind kind = FD_PIPE; kind < FD_NULL; kind++) {
@@ -117,10 +112,9 @@ static void all_of_it_comes_in_order_from_every_kind_and_flags_stay(void **state
     }
 }
 
-static void never_more_than_is_allowed(void **state)
+TEST(never_more_than_is_allowed)
 {
     static const uint8_t content[10000];
-    (void)state;
     for (enum fd_kind kind = FD_PIPE; kind < FD_NULL; kind++) {
         struct fd_world w;
         struct reader r;
@@ -151,9 +145,8 @@ static void never_more_than_is_allowed(void **state)
     }
 }
 
-static void the_end_comes_once_behind_the_last_byte(void **state)
+TEST(the_end_comes_once_behind_the_last_byte)
 {
-    (void)state;
     for (enum fd_kind kind = FD_PIPE; kind <= FD_TCP; kind++) {
         struct fd_world w;
         struct reader r;
@@ -177,11 +170,10 @@ static void the_end_comes_once_behind_the_last_byte(void **state)
     }
 }
 
-static void dev_null_ends_at_once(void **state)
+TEST(dev_null_ends_at_once)
 {
     struct fd_world w;
     struct reader r;
-    (void)state;
     fd_world_start(&w);
     reader_open(&r, &w, open("/dev/null", O_RDONLY), 1);
     sl_fd_source_allow(r.source, 1);
@@ -191,12 +183,11 @@ static void dev_null_ends_at_once(void **state)
     fd_world_stop(&w);
 }
 
-static void what_cannot_be_read_says_so(void **state)
+TEST(what_cannot_be_read_says_so)
 {
     struct fd_world w;
     struct reader r;
     const int fds[] = {open("/tmp", O_RDONLY | O_DIRECTORY), open("/dev/null", O_WRONLY)};
-    (void)state;
     for (size_t i = 0; i < 2; i++) {
         fd_world_start(&w);
         reader_open(&r, &w, fds[i], 1);
@@ -208,9 +199,8 @@ static void what_cannot_be_read_says_so(void **state)
     }
 }
 
-static void closed_it_says_nothing_more_though_others_hold_the_description(void **state)
+TEST(closed_it_says_nothing_more_though_others_hold_the_description)
 {
-    (void)state;
     for (enum fd_kind kind = FD_PIPE; kind <= FD_FILE; kind++) {
         struct fd_world w;
         struct reader r;
@@ -240,9 +230,8 @@ static void closed_it_says_nothing_more_though_others_hold_the_description(void 
     }
 }
 
-static void it_can_be_closed_from_its_own_callback(void **state)
+TEST(it_can_be_closed_from_its_own_callback)
 {
-    (void)state;
     for (enum fd_kind kind = FD_PIPE; kind < FD_NULL; kind++) {
         struct fd_world w;
         struct reader r;
@@ -265,12 +254,11 @@ static void it_can_be_closed_from_its_own_callback(void **state)
     }
 }
 
-static void a_description_found_non_blocking_stays_so(void **state)
+TEST(a_description_found_non_blocking_stays_so)
 {
     struct fd_world w;
     struct reader r;
     int fd, writer;
-    (void)state;
     for (enum fd_kind kind = FD_PIPE; kind <= FD_TTY; kind++) {
         fd_world_start(&w);
         fd_make_source(kind, "", 0, &fd, &writer);
@@ -291,10 +279,9 @@ static void a_description_found_non_blocking_stays_so(void **state)
 }
 
 /* The ways for older kernels and others' terminals, whatever this kernel has. */
-static void every_way_reads_without_waiting(void **state)
+TEST(every_way_reads_without_waiting)
 {
     const enum sl_fd_way ways[] = {SL_FD_OWN, SL_FD_MOMENT};
-    (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct sl_fd_io io;
         char buf[8];
@@ -318,12 +305,11 @@ static void every_way_reads_without_waiting(void **state)
     }
 }
 
-static void a_terminal_that_cannot_be_opened_again_is_read_all_the_same(void **state)
+TEST(a_terminal_that_cannot_be_opened_again_is_read_all_the_same)
 {
     struct sl_fd_io io;
     int master, slave;
     char buf[8];
-    (void)state;
     assert_int_equal(openpty(&master, &slave, NULL, NULL, NULL), 0);
     sl_fd_io_init(&io, NULL, dup(master), O_RDONLY); /* opened again, a master would be another terminal's */
     assert_int_equal(io.way, SL_FD_MOMENT);
@@ -340,11 +326,10 @@ static void a_terminal_that_cannot_be_opened_again_is_read_all_the_same(void **s
 }
 
 /* Its directory may be on a file server that does not answer. */
-static void a_pipe_with_a_name_is_not_opened_again(void **state)
+TEST(a_pipe_with_a_name_is_not_opened_again)
 {
     struct sl_fd_io io;
     int fd, writer;
-    (void)state;
     fd_make_source(FD_FIFO, NULL, 0, &fd, &writer);
     sl_fd_io_init(&io, NULL, fd, O_RDONLY);
     assert_false(sl_fd_io_open_again(&io));
@@ -352,11 +337,10 @@ static void a_pipe_with_a_name_is_not_opened_again(void **state)
     (void)close(writer);
 }
 
-static void thousands_leave_nothing(void **state)
+TEST(thousands_leave_nothing)
 {
     struct fd_world w;
     const unsigned before = fd_count();
-    (void)state;
     fd_world_start(&w);
     const unsigned within = fd_count();
     for (int round = 0; round < 3000; round++) {

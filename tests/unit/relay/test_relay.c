@@ -2,19 +2,15 @@
 
 #include "proto/status.h"
 #include "tests/support/lease_world.h"
+#include "tests/support/test.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* A lease, a relay on it, and the other ends of its descriptors. */
 struct owner {
@@ -207,12 +203,11 @@ static void await_end(int fd)
             (void)usleep(100);
 }
 
-static void input_goes_in_and_output_comes_out(void **state)
+TEST(input_goes_in_and_output_comes_out)
 {
     static uint8_t content[700000], got[sizeof content];
     struct owner *o = start();
     size_t in = 0, out = 0;
-    (void)state;
     for (size_t i = 0; i < sizeof content; i++)
         content[i] = (uint8_t)(i * 2654435761u >> 24);
     open_relay(o, "cat", &plain);
@@ -235,12 +230,11 @@ static void input_goes_in_and_output_comes_out(void **state)
     stop(o);
 }
 
-static void a_slow_reader_holds_up_the_stream_and_the_end(void **state)
+TEST(a_slow_reader_holds_up_the_stream_and_the_end)
 {
     static uint8_t got[65536];
     struct owner *o = start();
     size_t sum = 0;
-    (void)state;
     open_relay(o, "flood 2000000", &plain);
     sl_world_settle(&o->world);
     assert_int_equal(o->ends, 0);
@@ -257,12 +251,11 @@ static void a_slow_reader_holds_up_the_stream_and_the_end(void **state)
     stop(o);
 }
 
-static void no_more_is_read_than_the_stream_takes(void **state)
+TEST(no_more_is_read_than_the_stream_takes)
 {
     static const char block[65536];
     struct owner *o = start();
     size_t in = 0;
-    (void)state;
     open_relay(o, "sink", &plain);
     for (int turn = 0; turn < 200; turn++) {
         ssize_t n = write(o->in, block, sizeof block);
@@ -274,11 +267,10 @@ static void no_more_is_read_than_the_stream_takes(void **state)
     stop(o);
 }
 
-static void nothing_is_read_before_the_server_has_answered(void **state)
+TEST(nothing_is_read_before_the_server_has_answered)
 {
     struct owner *o = start();
     int held = 0;
-    (void)state;
     open_relay(o, "slow", &plain);
     assert_int_equal(write(o->in, "abc", 3), 3);
     for (int turn = 0; turn < 5; turn++)
@@ -291,10 +283,9 @@ static void nothing_is_read_before_the_server_has_answered(void **state)
     stop(o);
 }
 
-static void a_command_outlives_the_reader_of_its_output(void **state)
+TEST(a_command_outlives_the_reader_of_its_output)
 {
     struct owner *o = start();
-    (void)state;
     open_relay(o, "flood 60000000", &plain);
     shut(&o->out);
     WORLD_UNTIL(&o->world, o->ends == 1);
@@ -303,9 +294,8 @@ static void a_command_outlives_the_reader_of_its_output(void **state)
     stop(o);
 }
 
-static void output_nobody_reads_ends_the_stream(void **state)
+TEST(output_nobody_reads_ends_the_stream)
 {
-    (void)state;
     for (int freeing = 0; freeing < 2; freeing++) {
         struct owner *o = start();
 
@@ -324,13 +314,12 @@ static void output_nobody_reads_ends_the_stream(void **state)
     }
 }
 
-static void what_is_no_command_ends_with_its_reader(void **state)
+TEST(what_is_no_command_ends_with_its_reader)
 {
     struct owner *o = start();
     const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "flood 2000000", .credit = SL_RELAY_CREDIT};
     struct sl_stream *stream;
     int fd[3];
-    (void)state;
     make_pipes(o, fd);
     assert_int_equal(sl_relay_new(o->watch, fd, 0, &plain, o, &o->relay), 0);
     assert_int_equal(sl_lease_stream_open(o->lease, &spec, &sl_relay_stream_handler, o->relay, &stream), 0);
@@ -342,11 +331,10 @@ static void what_is_no_command_ends_with_its_reader(void **state)
     stop(o);
 }
 
-static void without_descriptors_there_is_no_input_and_output_is_dropped(void **state)
+TEST(without_descriptors_there_is_no_input_and_output_is_dropped)
 {
     const int none[3] = {-1, -1, -1};
     struct owner *o = start();
-    (void)state;
     assert_int_equal(join(o, "flood 1000000", none, &plain), 0);
     WORLD_UNTIL(&o->world, o->ends == 1);
     assert_int_equal(join(o, "cat", none, &plain), 0); /* ends when its input does */
@@ -354,11 +342,10 @@ static void without_descriptors_there_is_no_input_and_output_is_dropped(void **s
     stop(o);
 }
 
-static void a_refusal_is_told_and_the_descriptors_are_closed(void **state)
+TEST(a_refusal_is_told_and_the_descriptors_are_closed)
 {
     struct owner *o = start();
     char byte;
-    (void)state;
     open_relay(o, "refuse", &plain);
     WORLD_UNTIL(&o->world, o->ends == 1);
     assert_int_equal(o->open_status, SL_E_STREAM_REFUSED);
@@ -368,11 +355,10 @@ static void a_refusal_is_told_and_the_descriptors_are_closed(void **state)
     stop(o);
 }
 
-static void what_cannot_be_opened_leaves_the_descriptors_with_the_caller(void **state)
+TEST(what_cannot_be_opened_leaves_the_descriptors_with_the_caller)
 {
     struct owner *o = start();
     int fd[3];
-    (void)state;
     make_pipes(o, fd);
     sl_lease_release(o->lease); /* it is granted no more */
     assert_int_equal(join(o, "cat", fd, &plain), SL_E_NO_LEASE);
@@ -384,12 +370,11 @@ static void what_cannot_be_opened_leaves_the_descriptors_with_the_caller(void **
     stop(o);
 }
 
-static void a_filter_sees_the_input(void **state)
+TEST(a_filter_sees_the_input)
 {
     struct owner *o = start();
     char got[16];
     size_t len = 0;
-    (void)state;
     open_relay(o, "cat", &filtering);
     assert_int_equal(write(o->in, "aqbq", 4), 4);
     while (len < 4) {
@@ -401,9 +386,8 @@ static void a_filter_sees_the_input(void **state)
     stop(o);
 }
 
-static void it_can_be_freed_from_its_callbacks(void **state)
+TEST(it_can_be_freed_from_its_callbacks)
 {
-    (void)state;
     for (int i = 0; i < 2; i++) {
         struct owner *o = start();
 
@@ -416,9 +400,8 @@ static void it_can_be_freed_from_its_callbacks(void **state)
     }
 }
 
-static void the_lease_may_end_at_any_moment(void **state)
+TEST(the_lease_may_end_at_any_moment)
 {
-    (void)state;
     for (int turns = 0; turns < 6; turns++) {
         struct owner *o = start();
 
@@ -433,12 +416,11 @@ static void the_lease_may_end_at_any_moment(void **state)
     }
 }
 
-static void what_is_said_arrives_without_a_stream_too(void **state)
+TEST(what_is_said_arrives_without_a_stream_too)
 {
     struct owner *o = start();
     int fd[3];
     char got[64];
-    (void)state;
     make_pipes(o, fd);
     assert_int_equal(sl_relay_new(o->watch, fd, SL_RELAY_COMMAND, &plain, o, &o->relay), 0);
     sl_relay_say(o->relay, "one\n");
@@ -450,12 +432,11 @@ static void what_is_said_arrives_without_a_stream_too(void **state)
     stop(o);
 }
 
-static void what_is_said_is_nobodys_credit(void **state)
+TEST(what_is_said_is_nobodys_credit)
 {
     static char text[70000], got[65536];
     struct owner *o = start();
     size_t sum = 0;
-    (void)state;
     memset(text, 'x', sizeof text - 1);
     open_relay(o, "flood 1000000", &plain);
     sl_relay_say(o->relay, text); /* fills the pipe, and some waits */

@@ -1,10 +1,5 @@
 #include "tests/unit/ssh/stage.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "tests/support/test.h"
 
 struct test_sshd sshd;
 struct rig rig;

@@ -1,19 +1,14 @@
 /* The ssh-agent codec: requests byte for byte, answers good and bad. */
 #include "daemon/ssh/keys/agent_codec.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define BYTES(text) ((struct sl_bytes){(const uint8_t *)(text), sizeof(text) - 1})
 
-static void test_requests(void **state)
+TEST(test_requests)
 {
-    (void)state;
     uint8_t message[64];
     struct sl_writer w;
     sl_writer_init(&w, message, sizeof message);
@@ -30,9 +25,8 @@ static void test_requests(void **state)
         w.at);
 }
 
-static void test_list(void **state)
+TEST(test_list)
 {
-    (void)state;
     struct sl_agent_key key[SL_AGENT_KEYS_MAX];
     size_t count = 99;
     assert_int_equal(sl_agent_get_list(BYTES("\x0c\0\0\0\0"), key, &count), 0);
@@ -59,9 +53,8 @@ static void test_list(void **state)
     assert_int_equal(count, 99);
 }
 
-static void test_many_keys_are_cut(void **state)
+TEST(test_many_keys_are_cut)
 {
-    (void)state;
     uint8_t answer[4096];
     struct sl_writer w;
     struct sl_agent_key key[SL_AGENT_KEYS_MAX];
@@ -78,9 +71,8 @@ static void test_many_keys_are_cut(void **state)
     assert_int_equal(count, SL_AGENT_KEYS_MAX);
 }
 
-static void test_signature(void **state)
+TEST(test_signature)
 {
-    (void)state;
     struct sl_bytes algorithm = {NULL, 0}, signature = {NULL, 0};
     assert_int_equal(
         sl_agent_get_signature(BYTES("\x0e\0\0\0\x12\0\0\0\x0bssh-ed25519\0\0\0\x03SIG"), &algorithm, &signature),
@@ -121,9 +113,8 @@ static uint32_t flags_for(const char *algorithm)
     return sl_agent_sign_flags(wanted);
 }
 
-static void test_sign_flags(void **state)
+TEST(test_sign_flags)
 {
-    (void)state;
     assert_int_equal(flags_for("rsa-sha2-256"), SL_AGENT_RSA_SHA2_256);
     assert_int_equal(flags_for("rsa-sha2-512"), SL_AGENT_RSA_SHA2_512);
     assert_int_equal(flags_for("rsa-sha2-512-cert-v01@openssh.com"), SL_AGENT_RSA_SHA2_512);
@@ -139,9 +130,8 @@ static bool is_signed_with(const char *signature, const char *wanted)
         (struct sl_bytes){(const uint8_t *)wanted, strlen(wanted)});
 }
 
-static void test_algorithm_of_a_signature(void **state)
+TEST(test_algorithm_of_a_signature)
 {
-    (void)state;
     assert_true(is_signed_with("ssh-ed25519", "ssh-ed25519"));
     assert_true(is_signed_with("rsa-sha2-512", "rsa-sha2-512"));
     assert_true(is_signed_with("rsa-sha2-512", "rsa-sha2-512-cert-v01@openssh.com"));

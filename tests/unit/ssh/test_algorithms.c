@@ -1,14 +1,10 @@
 /* What is offered: the defaults, a target's own lists, the order of host-key algorithms, and which keys may be used. */
 #include "daemon/ssh/keys/algorithms.h"
 #include "daemon/ssh/transport.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const struct sl_known_keys nobody_known = {.item = NULL};
 
@@ -21,9 +17,8 @@ static void expect_offer(const struct sl_target_conf *target, enum sl_algorithm_
     free(list);
 }
 
-static void what_this_library_does_not_do_safely_is_not_offered(void **state)
+TEST(what_this_library_does_not_do_safely_is_not_offered)
 {
-    (void)state;
     const struct sl_target_conf plain = {.name = NULL};
     bool mended = !sl_algorithms_risky("hmac-sha2-256-etm@openssh.com", strlen("hmac-sha2-256-etm@openssh.com"));
     expect_offer(&plain, SL_ALGORITHM_MAC, &nobody_known,
@@ -38,18 +33,16 @@ static void what_this_library_does_not_do_safely_is_not_offered(void **state)
     assert_null(strstr(sl_algorithms_default(SL_ALGORITHM_HOST_KEY), "cert"));
 }
 
-static void a_target_says_otherwise(void **state)
+TEST(a_target_says_otherwise)
 {
-    (void)state;
     char macs[] = "hmac-md5,hmac-sha1";
     struct sl_target_conf target = {.name = NULL};
     target.algorithms[SL_ALGORITHM_MAC].names = macs;
     expect_offer(&target, SL_ALGORITHM_MAC, &nobody_known, macs);
 }
 
-static void ciphers_that_need_no_mac_can_come_first(void **state)
+TEST(ciphers_that_need_no_mac_can_come_first)
 {
-    (void)state;
     char list[] = "aes128-ctr,aes128-gcm@openssh.com,aes256-ctr,aes256-gcm@openssh.com";
     assert_true(sl_algorithms_put_first_without_mac(list));
     assert_string_equal(list, "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr");
@@ -58,9 +51,8 @@ static void ciphers_that_need_no_mac_can_come_first(void **state)
     assert_string_equal(none, "aes256-ctr,aes128-ctr");
 }
 
-static void host_key_algorithms_of_known_keys_come_first(void **state)
+TEST(host_key_algorithms_of_known_keys_come_first)
 {
-    (void)state;
     struct sl_target_conf target = {.name = NULL};
     expect_offer(&target, SL_ALGORITHM_HOST_KEY, &nobody_known,
         "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256");
@@ -77,9 +69,8 @@ static void host_key_algorithms_of_known_keys_come_first(void **state)
     expect_offer(&target, SL_ALGORITHM_HOST_KEY, &known, names);
 }
 
-static void which_keys_may_be_used(void **state)
+TEST(which_keys_may_be_used)
 {
-    (void)state;
     static const struct {
         const char *accepted, *type;
         bool yes;
@@ -108,9 +99,8 @@ static void which_keys_may_be_used(void **state)
     }
 }
 
-static void what_rsa_keys_sign_with(void **state)
+TEST(what_rsa_keys_sign_with)
 {
-    (void)state;
     static const struct {
         const char *accepted, *signatures;
     } rows[] = {
@@ -139,9 +129,8 @@ static bool has(const struct sl_strv *names, const char *name)
     return false;
 }
 
-static void what_the_library_has(void **state)
+TEST(what_the_library_has)
 {
-    (void)state;
     struct sl_algorithms there;
     assert_int_equal(sl_transport_algorithms(&there), 0);
     for (size_t kind = 0; kind < SL_ALGORITHM_KINDS; kind++) {

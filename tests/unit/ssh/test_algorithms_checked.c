@@ -1,15 +1,9 @@
 /* What is offered where the library checks the lengths of packets, too: compiled with SL_LIBSSH2_CHECKS_LENGTHS. */
 #include "daemon/ssh/keys/algorithms.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-static void encrypt_then_mac_leads_and_sha1_is_last(void **state)
+TEST(encrypt_then_mac_leads_and_sha1_is_last)
 {
-    (void)state;
     assert_string_equal(sl_algorithms_default(SL_ALGORITHM_MAC),
         "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512,"
         "hmac-sha1-etm@openssh.com,hmac-sha1");

@@ -1,18 +1,13 @@
 #include "daemon/ssh/keys/auth_said.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #define LOOK(said, bytes) sl_auth_said_look(said, (const uint8_t *)(bytes), sizeof(bytes) - 1)
 
-static void test_a_rejection(void **state)
+TEST(test_a_rejection)
 {
-    (void)state;
     struct sl_auth_said said = {0};
     LOOK(&said, "\x33\0\0\0\x12publickey,password\0");
     assert_int_equal(said.failures, 1);
@@ -28,9 +23,8 @@ static void test_a_rejection(void **state)
     assert_string_equal(said.methods, "");
 }
 
-static void test_what_is_none(void **state)
+TEST(test_what_is_none)
 {
-    (void)state;
     struct sl_auth_said said = {0};
     LOOK(&said, "");
     LOOK(&said, "\x33");
@@ -46,9 +40,8 @@ static void test_what_is_none(void **state)
     assert_false(said.names_sig_algs);
 }
 
-static void test_extensions(void **state)
+TEST(test_extensions)
 {
-    (void)state;
     struct sl_auth_said said = {0};
     LOOK(&said, "\x07\0\0\0\x01\0\0\0\x05other\0\0\0\x01x");
     assert_false(said.names_sig_algs);
@@ -57,9 +50,8 @@ static void test_extensions(void **state)
     assert_string_equal(said.sig_algs, "ssh-rsa,rsa-sha2-256");
 }
 
-static void test_too_long_a_list_is_cut_between_names(void **state)
+TEST(test_too_long_a_list_is_cut_between_names)
 {
-    (void)state;
     struct sl_auth_said said = {0};
     uint8_t packet[1 + 4 + 200 + 1] = {0x33, 0, 0, 0, 200};
     for (int i = 0; i < 200; i += 10)

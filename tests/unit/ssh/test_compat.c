@@ -1,12 +1,8 @@
 #include "daemon/ssh/session/compat.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static struct sl_compat *compat;
 static char text[1024];
@@ -28,9 +24,8 @@ static int teardown(void **state)
 #define MINUTE 60000u
 #define HOUR   3600000u
 
-static void nothing_is_known_at_first(void **state)
+TEST(nothing_is_known_at_first)
 {
-    (void)state;
     assert_int_equal(sl_compat_env(compat, "LANG", 0), SL_ENV_UNKNOWN);
     assert_int_equal(sl_compat_sessions(compat), SL_SESSIONS_UNKNOWN);
     assert_int_equal(sl_compat_session_limit(compat, 0), UINT32_MAX);
@@ -41,9 +36,8 @@ static void nothing_is_known_at_first(void **state)
     assert_string_equal(sl_compat_describe(compat, 0, text, sizeof text), "");
 }
 
-static void variables_are_known_by_name_and_a_refusal_is_asked_again_after_an_hour(void **state)
+TEST(variables_are_known_by_name_and_a_refusal_is_asked_again_after_an_hour)
 {
-    (void)state;
     assert_true(sl_compat_saw_env(compat, "LANG", SL_ENV_TAKEN, 0));
     assert_true(sl_compat_saw_env(compat, "FOO", SL_ENV_REFUSED, 0));
     assert_false(sl_compat_saw_env(compat, "FOO", SL_ENV_REFUSED, 1));
@@ -57,9 +51,8 @@ static void variables_are_known_by_name_and_a_refusal_is_asked_again_after_an_ho
         "environment: the server refuses FOO; environment: the server hangs up on BAR");
 }
 
-static void names_beyond_its_room_are_unknown(void **state)
+TEST(names_beyond_its_room_are_unknown)
 {
-    (void)state;
     char name[80];
     for (unsigned i = 0; i < SL_COMPAT_NAMES; i++) {
         snprintf(name, sizeof name, "V%u", i);
@@ -75,9 +68,8 @@ static void names_beyond_its_room_are_unknown(void **state)
     assert_int_equal(sl_compat_env(compat, name, 0), SL_ENV_UNKNOWN);
 }
 
-static void two_connections_that_agree_teach_how_many_commands_one_serves(void **state)
+TEST(two_connections_that_agree_teach_how_many_commands_one_serves)
 {
-    (void)state;
     assert_false(sl_compat_saw_end(compat, 1, 0));
     assert_int_equal(sl_compat_uses(compat, 0), UINT32_MAX);
     assert_false(sl_compat_saw_end(compat, 3, 10)); /* another number */
@@ -93,9 +85,8 @@ static void two_connections_that_agree_teach_how_many_commands_one_serves(void *
     assert_int_equal(sl_compat_uses(compat, 20), UINT32_MAX);
 }
 
-static void an_end_after_the_first_command_takes_back_that_connections_go_on(void **state)
+TEST(an_end_after_the_first_command_takes_back_that_connections_go_on)
 {
-    (void)state;
     assert_true(sl_compat_saw_life(compat, 1));
     assert_true(sl_compat_goes_on(compat));
     (void)sl_compat_saw_end(compat, 5, 0);
@@ -104,9 +95,8 @@ static void an_end_after_the_first_command_takes_back_that_connections_go_on(voi
     assert_false(sl_compat_goes_on(compat));
 }
 
-static void a_probe_that_was_answered_once_is_not_given_up(void **state)
+TEST(a_probe_that_was_answered_once_is_not_given_up)
 {
-    (void)state;
     sl_compat_saw_probe(compat);
     assert_false(sl_compat_saw_probe_fail(compat, "does not answer"));
     assert_int_equal(sl_compat_probe(compat), SL_PROBE_UNKNOWN_TYPE);
@@ -117,18 +107,16 @@ static void a_probe_that_was_answered_once_is_not_given_up(void **state)
         sl_compat_describe(compat, 0, text, sizeof text), "liveness: by TCP, the server does not answer");
 }
 
-static void the_session_limit_is_believed_for_a_minute(void **state)
+TEST(the_session_limit_is_believed_for_a_minute)
 {
-    (void)state;
     assert_true(sl_compat_saw_session_limit(compat, 2, 5));
     assert_false(sl_compat_saw_session_limit(compat, 2, 6));
     assert_int_equal(sl_compat_session_limit(compat, 6 + MINUTE), 2);
     assert_int_equal(sl_compat_session_limit(compat, 7 + MINUTE), UINT32_MAX);
 }
 
-static void another_server_is_met_without_prejudice(void **state)
+TEST(another_server_is_met_without_prejudice)
 {
-    (void)state;
     uint32_t first = sl_compat_meet(compat, "SSH-2.0-one");
     (void)sl_compat_saw_sessions(compat, SL_SESSIONS_ONE, "ends it");
     assert_int_equal(sl_compat_meet(compat, "SSH-2.0-one"), first);
@@ -141,9 +129,8 @@ static void another_server_is_met_without_prejudice(void **state)
     assert_int_equal(sl_compat_sessions(compat), SL_SESSIONS_UNKNOWN);
 }
 
-static void a_reload_has_what_the_server_minds_found_out_again(void **state)
+TEST(a_reload_has_what_the_server_minds_found_out_again)
 {
-    (void)state;
     uint32_t number = sl_compat_meet(compat, "SSH-2.0-one");
     (void)sl_compat_saw_env(compat, "LANG", SL_ENV_TAKEN, 0);
     (void)sl_compat_saw_env(compat, "FOO", SL_ENV_UNANSWERED, 0);
@@ -163,9 +150,8 @@ static void a_reload_has_what_the_server_minds_found_out_again(void **state)
     assert_int_equal(sl_compat_shell(compat), SL_SHELL_UNKNOWN);
 }
 
-static void well_known_servers_are_pinged_without_trying(void **state)
+TEST(well_known_servers_are_pinged_without_trying)
 {
-    (void)state;
     static const char *const known[] = {"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10", "SSH-2.0-dropbear_2022.83"};
     static const char *const other[] = {"SSH-2.0-Go", "SSH-2.0-x-OpenSSH_9", ""};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -180,21 +166,21 @@ static void well_known_servers_are_pinged_without_trying(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define ENTRY(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(nothing_is_known_at_first),
-        TEST(variables_are_known_by_name_and_a_refusal_is_asked_again_after_an_hour),
-        TEST(names_beyond_its_room_are_unknown),
-        TEST(two_connections_that_agree_teach_how_many_commands_one_serves),
-        TEST(an_end_after_the_first_command_takes_back_that_connections_go_on),
-        TEST(a_probe_that_was_answered_once_is_not_given_up),
-        TEST(the_session_limit_is_believed_for_a_minute),
-        TEST(another_server_is_met_without_prejudice),
-        TEST(well_known_servers_are_pinged_without_trying),
-        TEST(a_reload_has_what_the_server_minds_found_out_again),
+        ENTRY(nothing_is_known_at_first),
+        ENTRY(variables_are_known_by_name_and_a_refusal_is_asked_again_after_an_hour),
+        ENTRY(names_beyond_its_room_are_unknown),
+        ENTRY(two_connections_that_agree_teach_how_many_commands_one_serves),
+        ENTRY(an_end_after_the_first_command_takes_back_that_connections_go_on),
+        ENTRY(a_probe_that_was_answered_once_is_not_given_up),
+        ENTRY(the_session_limit_is_believed_for_a_minute),
+        ENTRY(another_server_is_met_without_prejudice),
+        ENTRY(well_known_servers_are_pinged_without_trying),
+        ENTRY(a_reload_has_what_the_server_minds_found_out_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

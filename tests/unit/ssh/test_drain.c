@@ -1,18 +1,14 @@
 /* Reclaiming a lease: what it started on the far side is ended, however it hid; what it left before is not touched. */
 #include "config/build.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/ssh/stage.h"
 
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static int setup(void **state)
 {
@@ -52,9 +48,8 @@ static void drain(void)
     assert_int_equal(conn.drained, 1);
 }
 
-static void test_ends_everything(void **state)
+TEST(test_ends_everything)
 {
-    (void)state;
     struct rig_stream plain, stubborn;
     assert_true(rig_connect(&rig, &conn, target));
     rig_lease(&conn);
@@ -90,9 +85,8 @@ static void test_ends_everything(void **state)
     rig_close(&conn);
 }
 
-static void test_command_on_its_way(void **state)
+TEST(test_command_on_its_way)
 {
-    (void)state;
     struct rig_stream stream;
     assert_true(rig_connect(&rig, &conn, target));
     rig_lease(&conn);
@@ -108,9 +102,8 @@ static void test_command_on_its_way(void **state)
     rig_close(&conn);
 }
 
-static void test_nothing_started(void **state)
+TEST(test_nothing_started)
 {
-    (void)state;
     assert_true(rig_connect(&rig, &conn, target));
     rig_lease(&conn);
     drain();
@@ -120,9 +113,8 @@ static void test_nothing_started(void **state)
     rig_close(&conn);
 }
 
-static void test_by_signal_only(void **state)
+TEST(test_by_signal_only)
 {
-    (void)state;
     struct rig_stream stream;
     target->remote_cleanup = SL_CLEANUP_SIGNAL;
     assert_true(rig_connect(&rig, &conn, target));
@@ -141,9 +133,8 @@ static void test_by_signal_only(void **state)
     rig_close(&conn);
 }
 
-static void test_switched_off(void **state)
+TEST(test_switched_off)
 {
-    (void)state;
     struct rig_stream stream;
     target->remote_cleanup = SL_CLEANUP_OFF;
     assert_true(rig_connect(&rig, &conn, target));
@@ -158,9 +149,8 @@ static void test_switched_off(void **state)
     rig_close(&conn);
 }
 
-static void test_server_without_cookies(void **state)
+TEST(test_server_without_cookies)
 {
-    (void)state;
     struct test_sshd plain;
     test_sshd_start(&plain, "ForceCommand echo forced; sleep 1.5\n");
     sl_target_conf_unref(target);
@@ -181,9 +171,8 @@ static void test_server_without_cookies(void **state)
 }
 
 /* A root login: sshd 9.2 takes no signals for it, so the sweep does all the work. */
-static void test_root(void **state)
+TEST(test_root)
 {
-    (void)state;
     if (geteuid() != 0)
         skip();
     /* Whatever this machine's root has in its start-up files is not what is tested here. */
@@ -209,9 +198,8 @@ static void test_root(void **state)
 }
 
 /* A server that stops in the middle of it: bounded, and said. */
-static void test_server_stops(void **state)
+TEST(test_server_stops)
 {
-    (void)state;
     struct rig_stream stream;
     assert_true(rig_connect(&rig, &conn, target));
     assert_int_equal(rig_exec(&conn, &stream, "echo go; exec sleep 60"), 0);

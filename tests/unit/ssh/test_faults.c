@@ -1,23 +1,19 @@
 /* What goes wrong: servers that are not there, speak something else, stall, die; and closing at any moment. */
 #include "config/build.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/ssh/stage.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* --- a server that says what it is told to --- */
 
@@ -85,9 +81,8 @@ static void expect_of_fake(const void *say, size_t len, enum after after, int st
 
 #define SAY(text) (text), sizeof(text) - 1
 
-static void test_nobody_there(void **state)
+TEST(test_nobody_there)
 {
-    (void)state;
     uint16_t port;
     int fd = listen_here(&port, 1);
     close(fd);
@@ -102,9 +97,8 @@ static void test_nobody_there(void **state)
 }
 
 /* A queue that is full: the kernel answers nothing at all. */
-static void test_black_hole(void **state)
+TEST(test_black_hole)
 {
-    (void)state;
     uint16_t port;
     int fd = listen_here(&port, 0), filler[8];
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -120,9 +114,8 @@ static void test_black_hole(void **state)
     close(fd);
 }
 
-static void test_other_protocols(void **state)
+TEST(test_other_protocols)
 {
-    (void)state;
     expect_of_fake(SAY("HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n"), THEN_CLOSE, SL_E_HANDSHAKE,
         "does not speak SSH: got \"HTTP/1.1 400 Bad Request\"");
     expect_of_fake(
@@ -139,9 +132,8 @@ static void test_other_protocols(void **state)
         "spam spam spam spam spam spam spam spam sp\"");
 }
 
-static void test_stalls(void **state)
+TEST(test_stalls)
 {
-    (void)state;
     target->policy.login_timeout_ms = 200;
     expect_of_fake(SAY(""), THEN_WAIT, SL_E_LOGIN_TIMEOUT, "the server did not answer the SSH handshake within 0.2 s");
     target->policy.login_timeout_ms = 3000; /* its banner must have been read by then, however busy the machine is */
@@ -151,9 +143,8 @@ static void test_stalls(void **state)
         SAY("SSH-2.0-fake\r\n"), THEN_CLOSE, SL_E_HANDSHAKE, "the server closed the connection during the handshake");
 }
 
-static void test_broken_handshake(void **state)
+TEST(test_broken_handshake)
 {
-    (void)state;
     struct fake fake = start_fake(SAY("SSH-2.0-fake\r\n\xff\xff\xff\xff garbage garbage garbage"), THEN_WAIT);
     target->port = fake.port;
     assert_false(rig_connect(&rig, &conn, target));
@@ -171,9 +162,8 @@ static void test_broken_handshake(void **state)
 
 /* --- a connection that ends --- */
 
-static void test_server_killed(void **state)
+TEST(test_server_killed)
 {
-    (void)state;
     struct rig_stream stream, waiting;
     assert_true(rig_connect(&rig, &conn, target));
     assert_int_equal(rig_exec(&conn, &stream, "echo go; sleep 60"), 0);
@@ -194,9 +184,8 @@ static void test_server_killed(void **state)
     rig_close(&conn);
 }
 
-static void test_ping(void **state)
+TEST(test_ping)
 {
-    (void)state;
     assert_true(rig_connect(&rig, &conn, target));
     rig_run_ms(&rig, 100);
     for (unsigned i = 1; i <= 5; i++) {
@@ -230,9 +219,8 @@ static void test_ping(void **state)
 
 /* --- closing --- */
 
-static void test_close_at_any_moment(void **state)
+TEST(test_close_at_any_moment)
 {
-    (void)state;
     static const unsigned ms[] = {0, 1, 2, 4, 8, 16, 24, 32, 40, 48, 64, 96, 128};
     for (size_t i = 0; i < sizeof ms / sizeof ms[0]; i++) {
         rig_dial(&rig, &conn, target);
@@ -366,9 +354,8 @@ static unsigned turns_at_rest(void)
     return turns;
 }
 
-static void test_close_from_callbacks(void **state)
+TEST(test_close_from_callbacks)
 {
-    (void)state;
     for (int when = IN_OPEN; when <= IN_READY; when++) {
         struct closing c = {.when = (enum closer)when};
         assert_int_equal(sl_conn_open(rig.transport, target, rig.compat, &closing_conn, &c, &c.conn), 0);
@@ -382,9 +369,8 @@ static void test_close_from_callbacks(void **state)
 
 /* --- sessions the server does not allow --- */
 
-static void test_session_limit(void **state)
+TEST(test_session_limit)
 {
-    (void)state;
     struct test_sshd small;
     struct rig_stream stream[4];
     struct sl_conn_info info;
@@ -418,9 +404,8 @@ static void test_session_limit(void **state)
 }
 
 /* No session at all: the connection lives, pings, and says what it cannot. */
-static void test_no_sessions(void **state)
+TEST(test_no_sessions)
 {
-    (void)state;
     struct test_sshd none;
     struct rig_stream stream;
     test_sshd_start(&none, "MaxSessions 0\nClientAliveInterval 1\nClientAliveCountMax 2\n");

@@ -1,12 +1,10 @@
 /* Forwards against a real sshd: TCP and Unix sockets it connects to, refusals with their reasons, a server that
  * connects into the void. */
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/ssh/far.h"
 #include "tests/unit/ssh/stage.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 static int group_setup(void **state)
 {
     (void)state;
@@ -26,9 +22,8 @@ static int group_setup(void **state)
 
 /* --- the server connects --- */
 
-static void test_tcp_both_ways_and_half_closed(void **state)
+TEST(test_tcp_both_ways_and_half_closed)
 {
-    (void)state;
     struct rig_stream stream;
     uint16_t port;
     int listener = far_listen(&port, 4);
@@ -58,9 +53,8 @@ static void test_tcp_both_ways_and_half_closed(void **state)
     close(listener);
 }
 
-static void test_the_far_end_closes_first(void **state)
+TEST(test_the_far_end_closes_first)
 {
-    (void)state;
     struct rig_stream stream;
     uint16_t port;
     int listener = far_listen(&port, 4);
@@ -101,9 +95,8 @@ static pid_t start_echo(int listener)
     return pid;
 }
 
-static void test_bulk_across_new_keys(void **state)
+TEST(test_bulk_across_new_keys)
 {
-    (void)state;
     enum { TOTAL = 6 << 20, PIECE = 32768 };
     uint8_t *data = malloc(TOTAL);
     assert_non_null(data);
@@ -135,9 +128,8 @@ static void test_bulk_across_new_keys(void **state)
     close(listener);
 }
 
-static void test_unix(void **state)
+TEST(test_unix)
 {
-    (void)state;
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     test_path(&sshd, "far.sock", at.sun_path, sizeof at.sun_path);
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -168,9 +160,8 @@ static void test_unix(void **state)
     assert_non_null(strstr(nobody.open_text, "connect failed"));
 }
 
-static void test_nobody_listens(void **state)
+TEST(test_nobody_listens)
 {
-    (void)state;
     struct rig_stream stream;
     uint16_t port;
     close(far_listen(&port, 1));
@@ -185,9 +176,8 @@ static void test_nobody_listens(void **state)
     assert_true(sl_party_is_clean(conn.party));
 }
 
-static void test_forbidden(void **state)
+TEST(test_forbidden)
 {
-    (void)state;
     struct test_sshd strict;
     test_sshd_start(&strict, "AllowTcpForwarding no\n");
     struct sl_target_conf *other = rig_target(&strict);
@@ -205,9 +195,8 @@ static void test_forbidden(void **state)
 }
 
 /* Sessions are few here, forwards are none of them. */
-static void test_more_than_sessions(void **state)
+TEST(test_more_than_sessions)
 {
-    (void)state;
     enum { COUNT = SL_FORWARDS_MAX };
     static struct rig_stream stream[COUNT];
     struct rig_stream one_more, command;
@@ -233,9 +222,8 @@ static void test_more_than_sessions(void **state)
 
 /* --- into the void --- */
 
-static void test_no_answer(void **state)
+TEST(test_no_answer)
 {
-    (void)state;
     struct far_hole hole;
     far_dig(&hole);
     target->policy.connect_timeout_ms = 300;
@@ -262,9 +250,8 @@ static void test_no_answer(void **state)
 }
 
 /* Whoever closes it need not wait, and nor do the others for longer than a moment. */
-static void test_closed_while_it_connects(void **state)
+TEST(test_closed_while_it_connects)
 {
-    (void)state;
     struct far_hole hole;
     far_dig(&hole);
     struct rig_stream stream, behind;
@@ -294,17 +281,17 @@ int main(void)
         fprintf(stderr, "no sshd here\n");
         return 77;
     }
-#define TEST(name) cmocka_unit_test_setup_teardown(name, stage_setup_connected, stage_teardown)
+#define ENTRY(name) cmocka_unit_test_setup_teardown(name, stage_setup_connected, stage_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_tcp_both_ways_and_half_closed),
-        TEST(test_the_far_end_closes_first),
-        TEST(test_bulk_across_new_keys),
-        TEST(test_unix),
-        TEST(test_nobody_listens),
-        TEST(test_forbidden),
-        TEST(test_more_than_sessions),
-        TEST(test_no_answer),
-        TEST(test_closed_while_it_connects),
+        ENTRY(test_tcp_both_ways_and_half_closed),
+        ENTRY(test_the_far_end_closes_first),
+        ENTRY(test_bulk_across_new_keys),
+        ENTRY(test_unix),
+        ENTRY(test_nobody_listens),
+        ENTRY(test_forbidden),
+        ENTRY(test_more_than_sessions),
+        ENTRY(test_no_answer),
+        ENTRY(test_closed_while_it_connects),
     };
     return cmocka_run_group_tests(tests, group_setup, stage_close);
 }

@@ -3,18 +3,14 @@
 #include "daemon/ssh/keys/base64.h"
 #include "daemon/ssh/keys/hostkey.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* string "ssh-ed25519", string key */
 static const uint8_t blob[] = "\0\0\0\013ssh-ed25519\0\0\0\040abcdefghijklmnopqrstuvwxyz012345";
@@ -103,18 +99,16 @@ static void use_file(const char *path)
     assert_int_equal(sl_strv_add(&target->known_hosts, path), 0);
 }
 
-static void a_new_key_is_written_down_without_a_word(void **state)
+TEST(a_new_key_is_written_down_without_a_word)
 {
-    (void)state;
     expect(0, "%s", "");
     assert_int_equal(access(file, R_OK), 0);
     target->host_key_checking = SL_HOST_KEY_STRICT;
     expect(0, "%s", "");
 }
 
-static void what_cannot_be_written_is_a_warning(void **state)
+TEST(what_cannot_be_written_is_a_warning)
 {
-    (void)state;
     use_file("/proc/nowhere/known_hosts");
     expect(0,
         "the new host key " SHOWN
@@ -131,9 +125,8 @@ static void what_cannot_be_written_is_a_warning(void **state)
     sl_hostkey_free(hostkey);
 }
 
-static void whoever_locks_the_file_keeps_nobody_out(void **state)
+TEST(whoever_locks_the_file_keeps_nobody_out)
 {
-    (void)state;
     int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_int_equal(flock(fd, LOCK_EX), 0);
     expect(0,
@@ -144,9 +137,8 @@ static void whoever_locks_the_file_keeps_nobody_out(void **state)
     close(fd);
 }
 
-static void a_file_that_cannot_be_read_is_not_an_empty_one(void **state)
+TEST(a_file_that_cannot_be_read_is_not_an_empty_one)
 {
-    (void)state;
     assert_int_equal(sl_strv_add(&target->known_hosts, directory), 0);
     expect(SL_E_HOST_KEY_UNKNOWN,
         "the new host key " SHOWN " is not taken over, for it may be revoked or be another where it could not be "
@@ -172,9 +164,8 @@ static void a_file_that_cannot_be_read_is_not_an_empty_one(void **state)
     "host certificates are not supported by the SSH library, and beside the @cert-authority of %s:1 no plain key of "  \
     "this host is known: compare " SHOWN ", which the server shows, and add it with "
 
-static void an_authority_vouches_for_no_key(void **state)
+TEST(an_authority_vouches_for_no_key)
 {
-    (void)state;
     write_file("@cert-authority 192.0.2.*,[192.0.2.*]:*,alias", other, sizeof other - 1);
     for (int i = 0; i < 2; i++) {
         expect(SL_E_HOST_KEY_UNKNOWN, NO_CERTIFICATES "\"ssh-keyscan 192.0.2.1 >> %s\"", file, file);
@@ -190,9 +181,8 @@ static void an_authority_vouches_for_no_key(void **state)
     expect(SL_E_HOST_KEY_UNKNOWN, "the host key " SHOWN " is not in %s", file);
 }
 
-static void a_plain_key_beside_an_authority_is_enough(void **state)
+TEST(a_plain_key_beside_an_authority_is_enough)
 {
-    (void)state;
     char text[256];
     char *base64 = sl_base64_encode(blob, sizeof blob - 1);
     snprintf(text, sizeof text, "192.0.2.1 ssh-ed25519 %s\n@cert-authority *", base64);

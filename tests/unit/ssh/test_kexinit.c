@@ -3,14 +3,10 @@
 
 #include "daemon/ssh/keys/algorithms.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 struct offer {
     const char *list[SL_KEXINIT_LISTS];
@@ -66,9 +62,8 @@ static const char *said(const struct offer *offer, const char *has)
     return text;
 }
 
-static void two_that_agree(void **state)
+TEST(two_that_agree)
 {
-    (void)state;
     assert_string_equal(said(&modern, "x"), "");
     /* Such a cipher brings its own MAC; but only where it is the one that is agreed upon. */
     struct offer offer = modern;
@@ -79,9 +74,8 @@ static void two_that_agree(void **state)
     assert_non_null(strstr(said(&offer, "x"), "no MAC"));
 }
 
-static void the_setting_that_would_allow_it_is_named(void **state)
+TEST(the_setting_that_would_allow_it_is_named)
 {
-    (void)state;
     static const struct {
         int list;
         const char *offered, *has, *said;
@@ -110,9 +104,8 @@ static void the_setting_that_would_allow_it_is_named(void **state)
     }
 }
 
-static void what_is_safe_here_is_named_first(void **state)
+TEST(what_is_safe_here_is_named_first)
 {
-    (void)state;
     struct offer offer = modern;
     if (!sl_algorithms_risky("hmac-sha2-256-etm@openssh.com", strlen("hmac-sha2-256-etm@openssh.com")))
         skip(); /* with a library that is mended nothing is a risk */
@@ -136,9 +129,8 @@ static void what_is_safe_here_is_named_first(void **state)
     sl_strv_fini(&names);
 }
 
-static void no_setting_is_named_where_none_can_help(void **state)
+TEST(no_setting_is_named_where_none_can_help)
 {
-    (void)state;
     struct offer offer = modern;
     offer.list[SL_KEXINIT_KEX] = "sntrup761x25519-sha512@openssh.com";
     assert_string_equal(said(&offer, "curve25519-sha256"),
@@ -155,9 +147,8 @@ static void no_setting_is_named_where_none_can_help(void **state)
         "the server insists on compression (it offers zlib@openssh.com, zlib), which is not done here");
 }
 
-static void certificates_are_called_by_their_name(void **state)
+TEST(certificates_are_called_by_their_name)
 {
-    (void)state;
     struct offer offer = modern;
     offer.list[SL_KEXINIT_HOST_KEY] = "ssh-ed25519-cert-v01@openssh.com,rsa-sha2-512-cert-v01@openssh.com";
     assert_string_equal(said(&offer, "ssh-ed25519"),
@@ -169,9 +160,8 @@ static void certificates_are_called_by_their_name(void **state)
     assert_non_null(strstr(said(&offer, "ssh-rsa"), "\"host_key_algorithms: +ssh-rsa\""));
 }
 
-static void a_long_offer_is_cut(void **state)
+TEST(a_long_offer_is_cut)
 {
-    (void)state;
     char many[2000] = "x1";
     for (int i = 2; i < 180; i++)
         snprintf(many + strlen(many), sizeof many - strlen(many), ",name%d", i);
@@ -184,9 +174,8 @@ static void a_long_offer_is_cut(void **state)
     assert_true(strlen(text) < sizeof text - 1);
 }
 
-static void what_is_no_offer_of_a_server(void **state)
+TEST(what_is_no_offer_of_a_server)
 {
-    (void)state;
     uint8_t packet[4096];
     struct sl_kexinit kexinit;
     size_t len = pack(&modern, packet);

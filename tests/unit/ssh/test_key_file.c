@@ -1,15 +1,11 @@
 /* What is told of key files without a passphrase; and that junk is no key. The keys here were made for this test. */
 #include "daemon/ssh/keys/key_file.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
 #include <malloc.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const char plain[] = "-----BEGIN OPENSSH PRIVATE KEY-----\n"
                             "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n"
@@ -65,16 +61,14 @@ static void expect_openssh(const char *text, bool encrypted, const char *public_
     assert_null(file.blob);
 }
 
-static void test_openssh(void **state)
+TEST(test_openssh)
 {
-    (void)state;
     expect_openssh(plain, false, plain_public);
     expect_openssh(locked, true, locked_public);
 }
 
-static void test_nothing_private_is_left_in_freed_memory(void **state)
+TEST(test_nothing_private_is_left_in_freed_memory)
 {
-    (void)state;
     struct sl_key_file file;
     frees = 0;
     assert_int_equal(sl_key_file_look(plain, strlen(plain), &file), 0);
@@ -92,9 +86,8 @@ static void expect_pem(const char *text, bool is_key, bool encrypted)
     sl_key_file_fini(&file);
 }
 
-static void test_pem(void **state)
+TEST(test_pem)
 {
-    (void)state;
     expect_pem("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\n", true, false);
     expect_pem("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nMIIE\n"
                "-----END RSA PRIVATE KEY-----\n",
@@ -106,9 +99,8 @@ static void test_pem(void **state)
 }
 
 /* Every way to cut a key short or to change a byte: never more than is there is read (the sanitizers watch). */
-static void test_junk(void **state)
+TEST(test_junk)
 {
-    (void)state;
     char text[sizeof plain];
     for (size_t len = 0; len < sizeof plain; len += 7) {
         struct sl_key_file file;

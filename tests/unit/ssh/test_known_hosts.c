@@ -2,17 +2,13 @@
 #include "daemon/ssh/keys/base64.h"
 #include "daemon/ssh/keys/known_hosts.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 /* A blob of a type with a body that tells keys apart. */
 struct key {
@@ -76,9 +72,8 @@ static const char *format(const char *fmt, ...)
     return line;
 }
 
-static void test_plain_names(void **state)
+TEST(test_plain_names)
 {
-    (void)state;
     struct key a = make_key("ssh-ed25519", 1), b = make_key("ssh-ed25519", 2);
     assert_int_equal(judge(format("web1 %s\n", a.text), "web1", 22, NULL, &a), SL_KNOWN_OK);
     assert_int_equal(judge(format("web1 %s", a.text), "WEB1", 22, NULL, &a), SL_KNOWN_OK);
@@ -92,9 +87,8 @@ static void test_plain_names(void **state)
     assert_string_equal(decided->file, "kh");
 }
 
-static void test_patterns(void **state)
+TEST(test_patterns)
 {
-    (void)state;
     struct key a = make_key("ssh-ed25519", 1);
     assert_int_equal(judge(format("*.example.org %s\n", a.text), "a.example.org", 22, NULL, &a), SL_KNOWN_OK);
     assert_int_equal(judge(format("*.example.org %s\n", a.text), "example.org", 22, NULL, &a), SL_KNOWN_UNKNOWN);
@@ -112,9 +106,8 @@ static void test_patterns(void **state)
         SL_KNOWN_UNKNOWN);
 }
 
-static void test_hashed_names(void **state)
+TEST(test_hashed_names)
 {
-    (void)state;
     struct key a = make_key("ssh-ed25519", 1), b = make_key("ssh-ed25519", 2);
     char hash[128], port[128];
     hashed("web1", hash, sizeof hash);
@@ -133,9 +126,8 @@ static void test_hashed_names(void **state)
         SL_KNOWN_OK);
 }
 
-static void test_ports(void **state)
+TEST(test_ports)
 {
-    (void)state;
     struct key a = make_key("ssh-ed25519", 1), b = make_key("ssh-ed25519", 2);
     assert_int_equal(judge(format("[web1]:2222 %s\n", a.text), "web1", 2222, NULL, &a), SL_KNOWN_OK);
     assert_int_equal(judge(format("[web1]:2222 %s\n", b.text), "web1", 2222, NULL, &a), SL_KNOWN_CHANGED);
@@ -148,9 +140,8 @@ static void test_ports(void **state)
     assert_int_equal(judge(format("web1 %s\n", a.text), "web1", 22, "alias", &a), SL_KNOWN_UNKNOWN);
 }
 
-static void test_markers(void **state)
+TEST(test_markers)
 {
-    (void)state;
     struct key a = make_key("ssh-ed25519", 1), b = make_key("ssh-ed25519", 2);
     assert_int_equal(judge(format("web1 %s\n@revoked * %s\n", a.text, a.text), "web1", 22, NULL, &a), SL_KNOWN_REVOKED);
     assert_int_equal(decided_line, 2);
@@ -163,9 +154,8 @@ static void test_markers(void **state)
     assert_int_equal(judge(format("@something web1 %s\n", a.text), "web1", 22, NULL, &a), SL_KNOWN_UNKNOWN);
 }
 
-static void test_several_types(void **state)
+TEST(test_several_types)
 {
-    (void)state;
     struct key ed = make_key("ssh-ed25519", 1), rsa = make_key("ssh-rsa", 2), rsa2 = make_key("ssh-rsa", 3);
     assert_int_equal(judge(format("h %s\nh %s\n", ed.text, rsa.text), "h", 22, NULL, &rsa), SL_KNOWN_OK);
     assert_int_equal(decided_line, 2);
@@ -175,9 +165,8 @@ static void test_several_types(void **state)
     assert_int_equal(judge(format("h %s\n", ed.text), "h", 22, NULL, &rsa), SL_KNOWN_CHANGED);
 }
 
-static void test_bad_lines_are_skipped(void **state)
+TEST(test_bad_lines_are_skipped)
 {
-    (void)state;
     struct key a = make_key("ssh-ed25519", 1);
     assert_int_equal(judge(format("h\nh ssh-ed25519\nh ssh-ed25519 !!!\nh ssh-rsa %s\n\xff\xfe\nh %s\n",
                                strchr(a.text, ' ') + 1, a.text),
@@ -187,9 +176,8 @@ static void test_bad_lines_are_skipped(void **state)
     assert_int_equal(keys.count, 1);
 }
 
-static void test_new_line(void **state)
+TEST(test_new_line)
 {
-    (void)state;
     struct key a = make_key("ssh-ed25519", 1);
     struct sl_known_name name;
     assert_int_equal(sl_known_name_init(&name, "Web1", 2222, NULL), 0);
@@ -204,9 +192,8 @@ static void test_new_line(void **state)
     free(fingerprint);
 }
 
-static void test_base64(void **state)
+TEST(test_base64)
 {
-    (void)state;
     for (size_t len = 0; len < 40; len++) {
         uint8_t data[40], *back;
         size_t back_len;

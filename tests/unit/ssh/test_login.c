@@ -1,21 +1,17 @@
 /* Logging in to a real sshd with every kind of credential, and host keys of every kind. */
 #include "config/build.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/ssh/stage.h"
 
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* --- keys --- */
 
@@ -81,9 +77,8 @@ static void expect_failure(int status, const char *text)
     rig_close(&conn);
 }
 
-static void test_key_types(void **state)
+TEST(test_key_types)
 {
-    (void)state;
     use_key(make_key("id_ecdsa", "ecdsa", "256", "", false));
     expect_login();
     use_key(make_key("id_ecdsa521", "ecdsa", "521", "", false));
@@ -99,9 +94,8 @@ static void test_key_types(void **state)
     expect_login();
 }
 
-static void test_encrypted_keys(void **state)
+TEST(test_encrypted_keys)
 {
-    (void)state;
     use_key(make_key("id_locked", "ed25519", NULL, "open sesame", false));
     expect_failure(SL_E_CREDENTIALS, "id_locked: encrypted, and no passphrase is configured");
     use_passphrase("wrong\n");
@@ -132,9 +126,8 @@ static void test_encrypted_keys(void **state)
     unsetenv("CREDENTIALS_DIRECTORY");
 }
 
-static void test_certificates(void **state)
+TEST(test_certificates)
 {
-    (void)state;
     char ca[128], ca_pub[160], config[128], text[512];
     test_path(&sshd, "ca", ca, sizeof ca);
     snprintf(ca_pub, sizeof ca_pub, "%s.pub", ca);
@@ -165,9 +158,8 @@ static void test_certificates(void **state)
     expect_failure(SL_E_AUTH_FAILED, "/nonexistent-cert.pub: No such file or directory");
 }
 
-static void test_unusable_keys(void **state)
+TEST(test_unusable_keys)
 {
-    (void)state;
     char path[128];
     use_key("/nonexistent");
     expect_failure(SL_E_CREDENTIALS, "/nonexistent: No such file or directory");
@@ -182,9 +174,8 @@ static void test_unusable_keys(void **state)
     expect_login();
 }
 
-static void test_wrong_key(void **state)
+TEST(test_wrong_key)
 {
-    (void)state;
     char *keys = test_read_file(sshd.authorized_keys);
     const char *path = make_key("id_stranger", "ed25519", NULL, "", false);
     test_write_file(sshd.authorized_keys, keys);
@@ -211,9 +202,8 @@ static pid_t start_agent(const char *socket)
     return pid;
 }
 
-static void test_agent(void **state)
+TEST(test_agent)
 {
-    (void)state;
     char socket[128], path[128];
     test_path(&sshd, "agent.sock", socket, sizeof socket);
     rig_clear_identities(target);
@@ -277,9 +267,8 @@ static void use_known_hosts(const char *path)
     assert_int_equal(sl_strv_add(&target->known_hosts, path), 0);
 }
 
-static void test_host_key_by_type(void **state)
+TEST(test_host_key_by_type)
 {
-    (void)state;
     static const char *const type[] = {"ed25519", "ecdsa", "rsa"};
     char path[128], text[2048], name[64];
     use_known_hosts(test_path(&sshd, "kh_type", path, sizeof path));
@@ -291,9 +280,8 @@ static void test_host_key_by_type(void **state)
     }
 }
 
-static void test_host_key_refusals(void **state)
+TEST(test_host_key_refusals)
 {
-    (void)state;
     char path[128], text[2048], name[64], expected[256];
     use_known_hosts(test_path(&sshd, "kh_refuse", path, sizeof path));
     expect_failure(SL_E_HOST_KEY_UNKNOWN, "is not in ");
@@ -317,9 +305,8 @@ static void test_host_key_refusals(void **state)
     expect_failure(SL_E_HOST_KEY_REVOKED, expected);
 }
 
-static void test_accept_new(void **state)
+TEST(test_accept_new)
 {
-    (void)state;
     char path[128], expected[64];
     snprintf(path, sizeof path, "%s/dot-ssh/known_hosts", sshd.dir);
     use_known_hosts(path);
@@ -358,9 +345,8 @@ static void test_accept_new(void **state)
 
 /* --- several methods --- */
 
-static void test_partial_success(void **state)
+TEST(test_partial_success)
 {
-    (void)state;
     struct test_sshd two;
     test_sshd_start(&two, "AuthenticationMethods publickey,publickey\n");
     sl_target_conf_unref(target);
@@ -390,9 +376,8 @@ static void set_password(const char *text)
 }
 
 /* Needs an account whose password we may set. */
-static void test_password(void **state)
+TEST(test_password)
 {
-    (void)state;
     if (geteuid() != 0)
         skip();
     static const char account[] = "sshlease-test-pw";

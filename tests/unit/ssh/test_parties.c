@@ -1,17 +1,13 @@
 /* Several leases on one connection: each has its own streams, cookies and clean-up, and leaves for another connection
  * when the server has no session for it. */
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/ssh/stage.h"
 
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static int group_setup(void **state)
 {
@@ -60,9 +56,8 @@ static pid_t leave_behind(struct sl_party *party)
     return pid;
 }
 
-static void test_a_muted_one_is_heard_of_no_more(void **state)
+TEST(test_a_muted_one_is_heard_of_no_more)
 {
-    (void)state;
     struct sl_party *other = begin();
     struct rig_stream mine, theirs;
     assert_int_equal(rig_exec(&conn, &mine, "echo go; cat"), 0);
@@ -89,9 +84,8 @@ static void test_a_muted_one_is_heard_of_no_more(void **state)
     rig_stream_fini(&theirs);
 }
 
-static void test_each_is_cleaned_up_for_itself(void **state)
+TEST(test_each_is_cleaned_up_for_itself)
 {
-    (void)state;
     struct sl_party *other = begin();
     struct rig_stream mine, theirs;
     /* On channels that were opened ahead, whoever was the last to begin then. */
@@ -130,9 +124,8 @@ static void test_each_is_cleaned_up_for_itself(void **state)
 
 /* Two sessions are in use. The third lease takes its stream, and what was written to it, to another connection; the
  * first connection does not live to see it. */
-static void test_one_without_a_session_goes_elsewhere(void **state)
+TEST(test_one_without_a_session_goes_elsewhere)
 {
-    (void)state;
     struct sl_party *second = begin(), *third = begin();
     struct rig_stream one, two, moved, late;
     struct rig_conn elsewhere;
@@ -178,9 +171,8 @@ static void test_one_without_a_session_goes_elsewhere(void **state)
     rig_stream_fini(&late);
 }
 
-static void test_one_that_is_parked_can_end(void **state)
+TEST(test_one_that_is_parked_can_end)
 {
-    (void)state;
     struct sl_party *second = begin(), *third = begin();
     struct rig_stream one, two, parked;
     assert_int_equal(rig_exec(&conn, &one, "echo go; exec sleep 60"), 0);
@@ -202,9 +194,8 @@ static void test_one_that_is_parked_can_end(void **state)
 }
 
 /* By our own limit, which is known beforehand: one for each lease. */
-static void test_one_session_is_kept_for_each(void **state)
+TEST(test_one_session_is_kept_for_each)
 {
-    (void)state;
     struct sl_party *second = begin();
     struct rig_stream one, two, beyond;
     target->policy.streams = 2;

@@ -1,19 +1,15 @@
 /* Ports that a real sshd listens on for us, and what a reclaim, a close and a loss make of them and of forwards. */
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/ssh/far.h"
 #include "tests/unit/ssh/stage.h"
 
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* --- the server listens --- */
 
@@ -79,9 +75,8 @@ static void sync_with_server(void)
     rig_stream_fini(&command);
 }
 
-static void test_remote_port(void **state)
+TEST(test_remote_port)
 {
-    (void)state;
     struct rig_remote remote;
     struct rig_stream stream;
     open_remote(&remote, "127.0.0.1", 0);
@@ -111,9 +106,8 @@ static void test_remote_port(void **state)
 }
 
 /* The server has listened when it has not yet answered: a connection that comes between the two is not lost. */
-static void test_somebody_waits_for_the_port(void **state)
+TEST(test_somebody_waits_for_the_port)
 {
-    (void)state;
     unsigned unheard = 0;
     for (int i = 0; i < 5; i++) {
         struct rig_remote remote;
@@ -138,9 +132,8 @@ static void test_somebody_waits_for_the_port(void **state)
     assert_true(unheard > 0);
 }
 
-static void test_remote_port_taken(void **state)
+TEST(test_remote_port_taken)
 {
-    (void)state;
     struct rig_remote remote;
     uint16_t port;
     int listener = far_listen(&port, 1);
@@ -153,9 +146,8 @@ static void test_remote_port_taken(void **state)
 }
 
 /* The same port again right after its cancelling, several at once, one cancelled before its answer. */
-static void test_remote_ports_in_turn(void **state)
+TEST(test_remote_ports_in_turn)
 {
-    (void)state;
     struct rig_remote first, again, other, unwanted = {0};
     open_remote(&first, "localhost", 0);
     sl_remote_close(first.remote);
@@ -178,9 +170,8 @@ static void test_remote_ports_in_turn(void **state)
     assert_true(sl_party_is_clean(conn.party));
 }
 
-static void test_many_arrive_at_once(void **state)
+TEST(test_many_arrive_at_once)
 {
-    (void)state;
     enum { COUNT = 12 };
     struct rig_remote remote;
     static struct rig_stream stream[COUNT];
@@ -216,9 +207,8 @@ static void test_many_arrive_at_once(void **state)
 
 /* --- the end of a lease, and of a connection --- */
 
-static void test_drain(void **state)
+TEST(test_drain)
 {
-    (void)state;
     struct rig_remote remote;
     struct rig_stream stream;
     uint16_t port;
@@ -242,9 +232,8 @@ static void test_drain(void **state)
     close(listener);
 }
 
-static void test_closed_with_everything_open(void **state)
+TEST(test_closed_with_everything_open)
 {
-    (void)state;
     struct far_hole hole;
     far_dig(&hole);
     struct rig_remote remote;
@@ -268,9 +257,8 @@ static void test_closed_with_everything_open(void **state)
     close(listener);
 }
 
-static void test_the_server_dies(void **state)
+TEST(test_the_server_dies)
 {
-    (void)state;
     struct rig_remote remote;
     struct rig_stream stream;
     open_remote(&remote, "127.0.0.1", 0);
@@ -290,16 +278,16 @@ int main(void)
         fprintf(stderr, "no sshd here\n");
         return 77;
     }
-#define TEST(name) cmocka_unit_test_setup_teardown(name, stage_setup_connected, stage_teardown)
+#define ENTRY(name) cmocka_unit_test_setup_teardown(name, stage_setup_connected, stage_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_remote_port),
-        TEST(test_somebody_waits_for_the_port),
-        TEST(test_remote_port_taken),
-        TEST(test_remote_ports_in_turn),
-        TEST(test_many_arrive_at_once),
-        TEST(test_drain),
-        TEST(test_closed_with_everything_open),
-        TEST(test_the_server_dies),
+        ENTRY(test_remote_port),
+        ENTRY(test_somebody_waits_for_the_port),
+        ENTRY(test_remote_port_taken),
+        ENTRY(test_remote_ports_in_turn),
+        ENTRY(test_many_arrive_at_once),
+        ENTRY(test_drain),
+        ENTRY(test_closed_with_everything_open),
+        ENTRY(test_the_server_dies),
     };
     return cmocka_run_group_tests(tests, stage_open, stage_close);
 }

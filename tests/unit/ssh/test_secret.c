@@ -1,17 +1,13 @@
 /* Where secrets come from, and what is said when they do not. */
 #include "daemon/ssh/keys/secret.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static char dir[] = "/tmp/sshlease-test.XXXXXX";
 static char path[64];
@@ -62,9 +58,8 @@ static void expect_trouble(enum sl_secret_kind kind, const char *name, const cha
     assert_non_null(strstr(why, text));
 }
 
-static void test_file(void **state)
+TEST(test_file)
 {
-    (void)state;
     expect(SL_SECRET_NONE, NULL, NULL);
     write_secret("open sesame\n", 12);
     expect(SL_SECRET_FILE, path, "open sesame");
@@ -87,18 +82,16 @@ static void test_file(void **state)
 }
 
 /* A FIFO that nobody writes to must not hold a worker for ever. */
-static void test_fifo(void **state)
+TEST(test_fifo)
 {
-    (void)state;
     unlink(path);
     assert_int_equal(mkfifo(path, 0600), 0);
     expect(SL_SECRET_FILE, path, "");
     unlink(path);
 }
 
-static void test_environment_and_credentials(void **state)
+TEST(test_environment_and_credentials)
 {
-    (void)state;
     setenv("TEST_SECRET", "s3cret\n", 1);
     expect(SL_SECRET_ENV, "TEST_SECRET", "s3cret");
     unsetenv("TEST_SECRET");

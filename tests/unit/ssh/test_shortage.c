@@ -6,10 +6,8 @@
 #include "daemon/ssh/keys/hostkey.h"
 #include "daemon/ssh/keys/secret.h"
 #include "proto/status.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +15,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 static char file[] = "/tmp/sshlease-shortage.XXXXXX";
 static char agent_path[64];
@@ -94,9 +90,8 @@ static void load(int shortage)
     sl_credentials_free(credentials);
 }
 
-static void test_keys(void **state)
+TEST(test_keys)
 {
-    (void)state;
     target->identity = calloc(1, sizeof *target->identity);
     assert_non_null(target->identity);
     target->identity_count = 1;
@@ -110,9 +105,8 @@ static void test_keys(void **state)
     load(0); /* is the file's fault */
 }
 
-static void test_secrets(void **state)
+TEST(test_secrets)
 {
-    (void)state;
     struct sl_secret secret = {.kind = SL_SECRET_FILE, .name = file};
     char why[200], *text = NULL;
     run_out_of_files();
@@ -155,9 +149,8 @@ static void check_key(void)
     sl_hostkey_free(hostkey);
 }
 
-static void test_known_hosts(void **state)
+TEST(test_known_hosts)
 {
-    (void)state;
     for (int i = 0; i < 2; i++) {
         target->host_key_checking = i == 0 ? SL_HOST_KEY_STRICT : SL_HOST_KEY_ACCEPT_NEW;
         run_out_of_files();
@@ -170,9 +163,8 @@ static void test_known_hosts(void **state)
     }
 }
 
-static void test_agent(void **state)
+TEST(test_agent)
 {
-    (void)state;
     struct sl_agent *agent;
     run_out_of_files();
     assert_int_equal(sl_agent_open(&loop, agent_path, on_loaded, NULL, &agent), 0);

@@ -1,12 +1,8 @@
 #include "daemon/ssh/keys/sign_algorithm.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static const char *rsa = "";
 
@@ -25,18 +21,16 @@ static void expect(const char *type, const char *server, unsigned at, const char
     }
 }
 
-static void test_only_rsa_leaves_a_choice(void **state)
+TEST(test_only_rsa_leaves_a_choice)
 {
-    (void)state;
     expect("ssh-ed25519", NULL, 0, "ssh-ed25519");
     expect("ssh-ed25519", NULL, 1, NULL);
     expect("ecdsa-sha2-nistp256", "rsa-sha2-512", 0, "ecdsa-sha2-nistp256");
     expect("ecdsa-sha2-nistp256", "rsa-sha2-512", 1, NULL);
 }
 
-static void test_a_server_that_says_is_believed(void **state)
+TEST(test_a_server_that_says_is_believed)
 {
-    (void)state;
     expect("ssh-rsa", "ssh-ed25519,rsa-sha2-256,rsa-sha2-512", 0, "rsa-sha2-512");
     expect("ssh-rsa", "ssh-ed25519,rsa-sha2-256,rsa-sha2-512", 1, NULL);
     expect("ssh-rsa", "rsa-sha2-256", 0, "rsa-sha2-256");
@@ -47,9 +41,8 @@ static void test_a_server_that_says_is_believed(void **state)
     expect("ssh-rsa-cert-v01@openssh.com", "rsa-sha2-512", 1, NULL);
 }
 
-static void test_where_none_is_named_all_are_tried_sha_1_last(void **state)
+TEST(test_where_none_is_named_all_are_tried_sha_1_last)
 {
-    (void)state;
     expect("ssh-rsa", NULL, 0, "rsa-sha2-512");
     expect("ssh-rsa", NULL, 1, "rsa-sha2-256");
     expect("ssh-rsa", NULL, 2, "ssh-rsa");
@@ -59,9 +52,8 @@ static void test_where_none_is_named_all_are_tried_sha_1_last(void **state)
     expect("ssh-rsa-cert-v01@openssh.com", NULL, 3, NULL);
 }
 
-static void test_what_a_target_allows(void **state)
+TEST(test_what_a_target_allows)
 {
-    (void)state;
     rsa = "rsa-sha2-256,rsa-sha2-512";
     expect("ssh-rsa", "rsa-sha2-512,rsa-sha2-256,ssh-rsa", 0, "rsa-sha2-256");
     expect("ssh-rsa", "ssh-rsa", 0, NULL);

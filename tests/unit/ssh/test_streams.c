@@ -1,16 +1,12 @@
 /* Streams against a real sshd: input and output, results, many at once, terminals, keys exchanged anew under load. */
 #include "proto/status.h"
+#include "tests/support/test.h"
 #include "tests/unit/ssh/stage.h"
 
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static int group_setup(void **state)
 {
@@ -18,9 +14,8 @@ static int group_setup(void **state)
     return stage_open_with("RekeyLimit 1M\n");
 }
 
-static void test_exit_codes(void **state)
+TEST(test_exit_codes)
 {
-    (void)state;
     static const int code[] = {0, 1, 7, 127, 255};
     for (size_t i = 0; i < sizeof code / sizeof code[0]; i++) {
         struct rig_stream stream;
@@ -40,9 +35,8 @@ static void test_exit_codes(void **state)
 }
 
 /* A child has the output open when the command is over: that is told, once, and the output goes on. */
-static void test_exit_before_the_output_ends(void **state)
+TEST(test_exit_before_the_output_ends)
 {
-    (void)state;
     struct rig_stream stream;
     char child[300], command[350];
     snprintf(child, sizeof child,
@@ -75,9 +69,8 @@ static void test_exit_before_the_output_ends(void **state)
     rig_stream_fini(&stream);
 }
 
-static void test_stdin_echo(void **state)
+TEST(test_stdin_echo)
 {
-    (void)state;
     struct rig_stream stream;
     assert_int_equal(rig_exec(&conn, &stream, "cat"), 0);
     /* Before the server has answered. */
@@ -94,9 +87,8 @@ static void test_stdin_echo(void **state)
     rig_stream_fini(&stream);
 }
 
-static void test_window_towards_the_server(void **state)
+TEST(test_window_towards_the_server)
 {
-    (void)state;
     struct rig_stream stream;
     static uint8_t data[SL_STREAM_WINDOW];
     assert_int_equal(rig_exec(&conn, &stream, "sleep 0.3; wc -c"), 0);
@@ -120,9 +112,8 @@ static void test_window_towards_the_server(void **state)
 }
 
 /* What comes after the command's end is dropped, and reported as sent. */
-static void test_input_nobody_reads(void **state)
+TEST(test_input_nobody_reads)
 {
-    (void)state;
     struct rig_stream stream;
     static uint8_t data[SL_STREAM_WINDOW];
     assert_int_equal(rig_exec(&conn, &stream, "exit 3"), 0);
@@ -135,9 +126,8 @@ static void test_input_nobody_reads(void **state)
     rig_stream_fini(&stream);
 }
 
-static void test_signals(void **state)
+TEST(test_signals)
 {
-    (void)state;
     struct rig_stream stream;
     assert_int_equal(rig_exec(&conn, &stream, "echo go; exec sleep 60"), 0);
     assert_true(rig_wait_out(&stream, "go\n", 5000));
@@ -164,9 +154,8 @@ static void test_signals(void **state)
     rig_stream_fini(&stream);
 }
 
-static void test_credit_holds_output_back(void **state)
+TEST(test_credit_holds_output_back)
 {
-    (void)state;
     struct rig_stream stream;
     const struct sl_stream_spec spec = {
         .kind = SL_SPEC_EXEC, .command = "head -c 9000000 /dev/zero; echo err >&2", .credit = 1000};
@@ -191,9 +180,8 @@ static void test_credit_holds_output_back(void **state)
     rig_stream_fini(&stream);
 }
 
-static void test_environment(void **state)
+TEST(test_environment)
 {
-    (void)state;
     struct rig_stream stream;
     const struct sl_stream_env env[] = {
         {"LC_ONE", "1 and\n2"}, {"SECRET", "no"}, {"LC_TWO", ""}, {"LC_SSHLEASE", "forged"}, {"LANG", "C.UTF-8"}};
@@ -209,9 +197,8 @@ static void test_environment(void **state)
     rig_stream_fini(&stream);
 }
 
-static void test_pty(void **state)
+TEST(test_pty)
 {
-    (void)state;
     struct rig_stream stream;
     uint8_t modes[600];
     /* More modes than libssh2 takes; the first says that echo is off. */
@@ -236,9 +223,8 @@ static void test_pty(void **state)
     rig_stream_fini(&stream);
 }
 
-static void test_shell_and_subsystem(void **state)
+TEST(test_shell_and_subsystem)
 {
-    (void)state;
     struct rig_stream stream;
     struct sl_stream_spec spec = {.kind = SL_SPEC_SHELL, .credit = 65536};
     assert_int_equal(rig_open_spec(&conn, &stream, &spec), 0);
@@ -259,9 +245,8 @@ static void test_shell_and_subsystem(void **state)
     rig_stream_fini(&stream);
 }
 
-static void test_eight_at_once(void **state)
+TEST(test_eight_at_once)
 {
-    (void)state;
     struct rig_stream stream[9];
     for (unsigned i = 0; i < 8; i++) {
         char command[64];
@@ -293,9 +278,8 @@ static void test_eight_at_once(void **state)
 }
 
 /* Answers of one channel that arrive while another is asking are not taken for its own. */
-static void test_many_requests_at_once(void **state)
+TEST(test_many_requests_at_once)
 {
-    (void)state;
     const struct sl_stream_env env[] = {{"LC_A", "a"}, {"LC_B", "b"}, {"LC_C", "c"}};
     for (unsigned round = 0; round < 8; round++) {
         struct rig_stream stream[8];
@@ -319,9 +303,8 @@ static void test_many_requests_at_once(void **state)
 }
 
 /* Six streams of data both ways while the server asks for new keys after every megabyte. */
-static void test_rekeying(void **state)
+TEST(test_rekeying)
 {
-    (void)state;
     enum { STREAMS = 6, TOTAL = 4 * 1024 * 1024 };
     struct rig_stream stream[STREAMS];
     size_t written[STREAMS] = {0};
@@ -367,9 +350,8 @@ static void test_rekeying(void **state)
     assert_true(info.bytes_in > (uint64_t)STREAMS * TOTAL);
 }
 
-static void test_close_ends_the_command(void **state)
+TEST(test_close_ends_the_command)
 {
-    (void)state;
     struct rig_stream stream;
     target->policy.kill_grace_ms = 200;
     /* One that ends on TERM, and one that does not. */
@@ -403,9 +385,8 @@ static void test_close_ends_the_command(void **state)
     target->policy.kill_grace_ms = 2000;
 }
 
-static void test_long_command_is_refused(void **state)
+TEST(test_long_command_is_refused)
 {
-    (void)state;
     struct rig_stream stream;
     char *command = malloc(262002);
     assert_non_null(command);
@@ -429,9 +410,8 @@ static void test_long_command_is_refused(void **state)
 }
 
 /* The end of input goes with the command; data has to wait for the window that sshd gives with its answer. */
-static void test_input_goes_behind_the_command(void **state)
+TEST(test_input_goes_behind_the_command)
 {
-    (void)state;
     struct rig_stream stream;
     struct sl_conn_info before, after;
     size_t burst[2];
@@ -467,9 +447,8 @@ static void test_input_goes_behind_the_command(void **state)
 }
 
 /* The whole of a warm command: one burst to the server, sent before the loop waits again. */
-static void test_warm_command_is_one_burst(void **state)
+TEST(test_warm_command_is_one_burst)
 {
-    (void)state;
     struct rig_stream stream;
     struct sl_conn_info before, after;
     rig_run_ms(&rig, 200); /* the channel ahead, and its cookie */

@@ -1,21 +1,17 @@
 /* The sweep's script, run by this machine's sh: ends every process that carries a mark, however it hid, and no other.
  */
 #include "daemon/ssh/reclaim/sweep.h"
+#include "tests/support/test.h"
 
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 /* Starts `command` with LC_SSHLEASE=`mark`; it writes a process id to its standard output, which is returned. */
 static pid_t start_marked(const char *mark, const char *command)
@@ -111,9 +107,8 @@ static const char *unique(char *buf, const char *tail)
     "(setsid sh -c '(trap \"\" TERM HUP; sh -c \"echo \\$PPID\"; while :; do sleep 1; done) &' </dev/null "            \
     "2>/dev/null &) ; exit 0"
 
-static void test_ends_what_carries_a_mark(void **state)
+TEST(test_ends_what_carries_a_mark)
 {
-    (void)state;
     char a[64], b[64], c[64], text[3][96];
     pid_t one = start_marked(unique(a, "1-1."), DETACHED);
     pid_t two = start_marked(unique(b, "1-12."), DOUBLE);
@@ -164,9 +159,8 @@ static struct sl_sweep_result sweep_with_grep(const char *script, const char *ma
 }
 
 /* A grep that stops at a zero byte, as small systems have it. */
-static void test_poor_grep(void **state)
+TEST(test_poor_grep)
 {
-    (void)state;
     char mark[64];
     pid_t pid = start_marked(unique(mark, "3-1."), DETACHED);
     struct sl_sweep_result result =
@@ -183,9 +177,8 @@ static void test_poor_grep(void **state)
 }
 
 /* With so many processes that their names do not fit one command, the shell cannot run it. */
-static void test_too_many_for_one_command(void **state)
+TEST(test_too_many_for_one_command)
 {
-    (void)state;
     char mark[64];
     pid_t pid = start_marked(unique(mark, "4-1."), DETACHED);
     struct sl_sweep_result result = sweep_with_grep("#!/bin/sh\n"
@@ -198,9 +191,8 @@ static void test_too_many_for_one_command(void **state)
 }
 
 /* A sweep that cannot look has not run: it must not say that it found nothing. */
-static void test_no_grep(void **state)
+TEST(test_no_grep)
 {
-    (void)state;
     char mark[64];
     pid_t pid = start_marked(unique(mark, "5-1."), DETACHED);
     struct sl_sweep_result result = sweep_with_grep("#!/bin/sh\nexit 127\n", mark);
@@ -209,9 +201,8 @@ static void test_no_grep(void **state)
     kill(pid, SIGKILL);
 }
 
-static void test_parse(void **state)
+TEST(test_parse)
 {
-    (void)state;
     struct sl_sweep_result result;
     static const char good[] = "Welcome!\r\nSSHLEASE-SWEEP 3 1 2\nbye\n";
     sl_sweep_parse(good, sizeof good - 1, &result);

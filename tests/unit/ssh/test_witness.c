@@ -1,12 +1,8 @@
 /* The witness: finds exit statuses and channel numbers in packets that are freed, keeps the books. */
 #include "daemon/ssh/session/witness.h"
+#include "tests/support/test.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 static uint32_t seen_channel;
 static unsigned seen_count;
@@ -37,9 +33,8 @@ static void free_packet(struct sl_witness *witness, const void *data, size_t len
 
 #define FREE(text) free_packet(&witness, text, sizeof(text) - 1)
 
-static void test_exit_status(void **state)
+TEST(test_exit_status)
 {
-    (void)state;
     struct sl_witness witness = new_witness();
     FREE("\x62\0\0\0\x07\0\0\0\x0b"
          "exit-status\0\0\0\0\0");
@@ -71,9 +66,8 @@ static void test_exit_status(void **state)
     assert_int_equal(witness.bytes, 0);
 }
 
-static void test_channel_number(void **state)
+TEST(test_channel_number)
 {
-    (void)state;
     struct sl_witness witness = new_witness();
     FREE("\x5c\0\0\0\x05\0\0\0\x05\0\x04\0\0\0\0\x80\0");
     assert_int_equal(witness.opened, SL_WITNESS_NO_CHANNEL);
@@ -81,9 +75,8 @@ static void test_channel_number(void **state)
     assert_int_equal(witness.opened, 5);
 }
 
-static void test_books(void **state)
+TEST(test_books)
 {
-    (void)state;
     struct sl_witness witness = new_witness();
     uint8_t *a = sl_witness_alloc(&witness, 100);
     memset(a, 'a', 100);
@@ -102,9 +95,8 @@ static void test_books(void **state)
 }
 
 /* Packets are allocated in the order in which they arrive, whatever the order in which libssh2 takes them. */
-static void answers_are_known_by_their_order(void **state)
+TEST(answers_are_known_by_their_order)
 {
-    (void)state;
     struct sl_witness witness = {.max = 1 << 20};
     uint8_t *first = sl_witness_alloc(&witness, 5), *second = sl_witness_alloc(&witness, 5);
     memcpy(first, "\x64\0\0\0\x03", 5);
