@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* buf.h - a byte queue that grows up to a limit and owns no memory while it is empty. Pure. */
 #ifndef SSHLEASE_BASE_BUF_H
 #define SSHLEASE_BASE_BUF_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* duration.h - how long: one syntax for the configuration and the command line. Pure. */
 #ifndef SSHLEASE_BASE_DURATION_H
 #define SSHLEASE_BASE_DURATION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* id.h - (index, generation) names for objects that cross module borders: a late callback misses instead of touching
  * freed memory. Pure. */
 #ifndef SSHLEASE_BASE_ID_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* log.h - one line per fact to standard error, `key=value`, journal-friendly. Never a secret, never a command's text.
  */
 #ifndef SSHLEASE_BASE_LOG_H

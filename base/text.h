@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* text.h - texts from outside, made fit for a terminal, a log line or a message. Pure. */
 #ifndef SSHLEASE_BASE_TEXT_H
 #define SSHLEASE_BASE_TEXT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/who.h"
 
 #include "proto/status.h"

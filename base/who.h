@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* who.h - who a client is: what the kernel says of its process and its user. Passed about as one thing. Pure. */
 #ifndef SSHLEASE_BASE_WHO_H
 #define SSHLEASE_BASE_WHO_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The administrative requests: status, end, reload, reconnect, and where a mux socket is. One at a time on a handle. */
 #include "client/handle.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The one administrative request that is asked on a handle: what the daemon says to it. */
 #include "client/handle.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* handle.h - what is inside a `struct sshlease`: the link (the socket to the daemon and its two buffers), the lease,
  * the streams and one administrative request. Never seen outside the library.
  *

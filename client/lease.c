@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The lease of a handle: asked for, granted, renewed, given back, or ended from the other side.
  *
  *   NONE -> ASKING -> GRANTED -> RELEASING -> NONE

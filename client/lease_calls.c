@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The public calls on the lease that wait. Each starts something and turns the loop until it has happened. */
 #include "client/handle.h"
 

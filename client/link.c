@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What every other file of the library stands on: the clock, the handle's error text, and the link's out-buffer, into
  * which messages are queued. Calls none of them; loop.c moves the bytes. */
 #include "client/handle.h"

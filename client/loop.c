@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The loop: bytes from and to the daemon, each message to the module that it is for.
  *   flush, wait, fill, take each whole frame
  * WELCOME makes the link READY; a message goes to the module that owns its type, an answer to whom its request id

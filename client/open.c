@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A handle's beginning and end, and what an event loop asks of it. sshlease_open() connects, queues HELLO and turns the
  * loop until WELCOME is here. */
 #include "client/handle.h"

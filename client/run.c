@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshlease_run(): one command from start to end, its output collected. Over the same stream calls as everybody's. */
 #include "client/stream.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshlease.h - lease a pooled SSH connection from sshleased and run commands on it. The public library, libsshlease.
  *
  * One `struct sshlease` is one socket to the daemon, and the socket is the lease: when the process ends, however it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What needs no handle: the statuses by name, the version, and where the daemon listens. */
 #include "client/sshlease.h"
 

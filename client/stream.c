@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Streams.
  *  1. sl_stream_begin() checks the command and queues STREAM_OPEN. EOF may follow at once, data once STREAM_OPENED has
  *     brought credit.

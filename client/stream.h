@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stream.h - one stream of a lease, inside the library: its state, its credit both ways, and what came and was not read
  * yet. */
 #ifndef SSHLEASE_CLIENT_STREAM_H

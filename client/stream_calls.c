@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The public calls on streams. Each is a loop: look whether it is done, else turn the link once more. */
 #include "client/stream.h"
 

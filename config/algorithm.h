@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* algorithm.h - lists of algorithms as ssh_config(5) has them: names, patterns, a leading + - or ^. Pure. */
 #ifndef SSHLEASE_CONFIG_ALGORITHM_H
 #define SSHLEASE_CONFIG_ALGORITHM_H

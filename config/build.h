@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* build.h - what the makers of a configuration share: new targets and copies of them. Not for users of one. */
 #ifndef SSHLEASE_CONFIG_BUILD_H
 #define SSHLEASE_CONFIG_BUILD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conf.h - the checked settings of one configuration: types, lifetime, who may use what. Reads no file (conf_yaml
  * does). */
 #ifndef SSHLEASE_CONFIG_CONF_H

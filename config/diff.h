@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* diff.h - what a reload changes: which targets are new, gone, changed in identity, or only in policy. Pure. */
 #ifndef SSHLEASE_CONFIG_DIFF_H
 #define SSHLEASE_CONFIG_DIFF_H

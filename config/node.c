@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/node.h"
 
 #include "proto/status.h"

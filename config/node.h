@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* node.h - a YAML text as nodes with places; the only one that knows libyaml. Does not know what settings mean. */
 #ifndef SSHLEASE_CONFIG_NODE_H
 #define SSHLEASE_CONFIG_NODE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/parts.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* parts.h - what a configuration is made of: texts, lists of them, identities, the places of secrets. Knows
  * neither targets nor settings. */
 #ifndef SSHLEASE_CONFIG_PARTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* policy.h - the numbers the pool decides by, one set per target. Types only; includes nothing of ours.
  * Names and defaults: the table in the man page sshleased.yaml(5), where each number's origin stands too. */
 #ifndef SSHLEASE_CONFIG_POLICY_H

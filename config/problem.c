@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/problem.h"
 
 #include "config/parts.h"

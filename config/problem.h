@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* problem.h - collects what is wrong with a configuration, by place; decides nothing. Part of conf_yaml. */
 #ifndef SSHLEASE_CONFIG_PROBLEM_H
 #define SSHLEASE_CONFIG_PROBLEM_H

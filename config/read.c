@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/read.h"
 
 #include "base/duration.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reader.h - the state of a reading, what the readers of values share, and their list. Beyond the state, for
  * conf_read*.c only. */
 #ifndef SSHLEASE_CONFIG_READER_H

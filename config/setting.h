@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* setting.h - the table of all settings: what each is called, takes, defaults to and where it is kept. The one
  * source for reading, defaults, range checks, messages, comparison, and (through tests) the man page. Pure. */
 #ifndef SSHLEASE_CONFIG_SETTING_H

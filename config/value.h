@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* value.h - what a single text of the configuration means: numbers, modes, names. Pure. */
 #ifndef SSHLEASE_CONFIG_VALUE_H
 #define SSHLEASE_CONFIG_VALUE_H

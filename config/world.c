@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/world.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world.h - what a configuration asks of the system it is read on: its users, files and environment. Decides
  * nothing. An interface, so that tests and fuzzing bring a world of their own. */
 #ifndef SSHLEASE_CONFIG_WORLD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From a file to a checked configuration: its sections, what they inherit, and the checks across settings. */
 #include "config/yaml.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* yaml.h - reads a YAML configuration and checks all of it: every error at once, each with line and column. */
 #ifndef SSHLEASE_CONFIG_YAML_H
 #define SSHLEASE_CONFIG_YAML_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* main.c - sshleased's arguments and exit codes, nothing else. */
 #include "daemon/app/app.h"
 #include "sshlease_version.h"

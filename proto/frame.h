@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* frame.h - finds frames in a byte stream: uint32 length (not counting itself), uint32 type, body. Pure.
  * The native protocol and OpenSSH's multiplexing protocol share this shape. */
 #ifndef SSHLEASE_PROTO_FRAME_H

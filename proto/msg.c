@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/msg.h"
 
 #include "proto/status.h"

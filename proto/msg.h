@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* msg.h - the messages of the native protocol: one struct each, encode and decode. Pure. PROTOCOL.md is its text. */
 #ifndef SSHLEASE_PROTO_MSG_H
 #define SSHLEASE_PROTO_MSG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/muxmsg.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* muxmsg.h - the messages of OpenSSH's multiplexing protocol, version 4, as a master needs them: a client's are
  * decoded, a master's encoded. Pure. Where OpenSSH's own PROTOCOL.mux and its programs differ, this is what the
  * programs do: MUX.md. */

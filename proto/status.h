@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* status.h - every status code of sshlease, in one table. Pure: includes nothing of ours, any room may include it. */
 #ifndef SSHLEASE_PROTO_STATUS_H
 #define SSHLEASE_PROTO_STATUS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/tty_modes.h"
 
 #include <stdbool.h>

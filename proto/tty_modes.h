@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tty_modes.h - a terminal's modes as SSH encodes them (RFC 4254 section 8, RFC 8160). Pure: asks no terminal. */
 #ifndef SSHLEASE_PROTO_TTY_MODES_H
 #define SSHLEASE_PROTO_TTY_MODES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/wire.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* wire.h - bounded cursors over the data types of RFC 4251 section 5. Pure: no I/O, never past its bounds. */
 #ifndef SSHLEASE_PROTO_WIRE_H
 #define SSHLEASE_PROTO_WIRE_H

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Sums up test results: count.py PASSED FAILED REPORT=STATUS... -> "N passed, N failed, N skipped" on the last line.
 
 PASSED and FAILED are steps counted by the caller. REPORT is a JUnit file of ctest or pytest, STATUS what that run's exit

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* cli.h - what the verbs of the `sshlease` command share: exit codes, messages, arguments, the daemon's socket. */
 #ifndef SSHLEASE_CLI_H
 #define SSHLEASE_CLI_H

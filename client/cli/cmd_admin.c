@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshlease end, sshlease reload, sshlease reconnect. */
 #include "client/cli/cli.h"
 

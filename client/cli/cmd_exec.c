@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshlease exec, sshlease shell.
  *  1. arguments; 2. a lease; until here a signal just ends us, and the wait with us
  *  3. the stream, relayed until it ends; 4. the connection is given back; 5. what became of it is the exit status

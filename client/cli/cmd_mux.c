@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshlease ssh-config, sshlease mux-ensure: where ssh finds targets. */
 #include "client/cli/cli.h"
 #include "client/cli/ssh_config.h"

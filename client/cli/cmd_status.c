@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshlease status: the daemon's JSON as it is, or as tables. */
 #include "client/cli/cli.h"
 #include "client/cli/table.h"

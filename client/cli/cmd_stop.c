@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshlease stop: ends a daemon of the user's own, as the system does when it goes down. */
 #include "client/cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* escape.h - what a person types behind an escape character at the beginning of a line, as with ssh(1): found among
  * what goes to the far side. Does nothing of what is asked. */
 #ifndef SSHLEASE_CLI_ESCAPE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The `sshlease` command: finds the verb. */
 #include "client/cli/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One poll loop.
  *  - standard input is polled only while its buffer is empty, and read only when poll says that a read does not block
  *  - what the command wrote is taken from the library only while the out-buffer is empty; so a reader that is slow here

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* relay.h - carries bytes, signals and window sizes between one stream and this process until the stream ends. Changes
  * no descriptor's flags: they are shared with the shell that started us. */
 #ifndef SSHLEASE_CLI_RELAY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ssh looks for the socket at ControlPath and, where nobody answers, logs in by itself without a word. The ProxyCommand
  * is the guard against that: only a connection of ssh's own makes use of it. It says why it came to that. */
 #include "client/cli/ssh_config.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ssh_config.h - what `sshlease ssh-config` prints: blocks of ssh_config(5) and of ansible.cfg. Asks nobody anything.
  */
 #ifndef SSHLEASE_CLI_SSH_CONFIG_H

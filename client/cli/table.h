@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* table.h - rows of cells, printed in aligned columns. For a person at a terminal or for awk: a cell is never empty. */
 #ifndef SSHLEASE_CLI_TABLE_H
 #define SSHLEASE_CLI_TABLE_H

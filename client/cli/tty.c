@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "client/cli/tty.h"
 
 #include "proto/tty_modes.h"

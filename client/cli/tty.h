@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tty.h - the local terminal: its size, its modes as SSH encodes them, raw mode and back. Never talks to the daemon. */
 #ifndef SSHLEASE_CLI_TTY_H
 #define SSHLEASE_CLI_TTY_H

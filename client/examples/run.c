@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Leases a connection, runs one command on it, prints what it wrote and gives the connection back.
  *
  *   cc run.c -o run $(pkg-config --cflags --libs sshlease) && ./run web1 uname -a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Start, in this order: log, process settings, configuration, loop, transport, driver, front end, socket, signals; then
  * systemd is told. A step that fails takes the ones before it down in the way of a normal end.
  * End, in this order:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* app.h - the composition root: builds the daemon of its rooms, runs it, takes it apart in order. */
 #ifndef SSHLEASE_APP_APP_H
 #define SSHLEASE_APP_APP_H

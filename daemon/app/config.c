@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which configuration, and reading it again.
  *   1. SIGHUP or RELOAD starts a reading in a thread that may hang (files, users and groups are looked up: it blocks)
  *   2. back on the loop, a good one goes to the driver; a bad one is logged, all of it, and changes nothing

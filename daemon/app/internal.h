@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* internal.h - what the composition root is made of; for daemon/app*.c only. */
 #ifndef SSHLEASE_APP_INTERNAL_H
 #define SSHLEASE_APP_INTERNAL_H

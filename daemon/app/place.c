@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The daemon's own socket is looked after: somebody may remove it, or its directory, as the last log-out of a user does
  * with /run/user/UID. It is made again as soon as that can be. Where it cannot,
  *   - a daemon in whose place another one listens ends as soon as no lease is left: there must not be two for long

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/core/backoff.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* backoff.h - what a failed dial means and how long to wait after it. Pure functions. */
 #ifndef SSHLEASE_CORE_BACKOFF_H
 #define SSHLEASE_CORE_BACKOFF_H

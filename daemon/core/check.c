@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The invariants, said a second time: from the lists alone, by other means than the code that keeps them. */
 #include "daemon/core/conns.h"
 #include "daemon/core/leases.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conns.h - connection slots: the one setter of their state, their pings and their deadlines. Decides nothing about who
  * gets one (serve.c does). For daemon/core only. */
 #ifndef SSHLEASE_CORE_CONNS_H

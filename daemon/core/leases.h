@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* leases.h - leases from the request to the end: the one setter of their state, the answers to clients, the deadlines.
  * Decides nothing about whose turn it is (serve.c does). For daemon/core only. */
 #ifndef SSHLEASE_CORE_LEASES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/core/vocabulary.h"
 
 const char *sl_conn_state_name(enum sl_conn_state state)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/core/pool.h"
 
 #include "daemon/core/conns.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* pool.h - decides who gets which connection, when to dial, ping and close. Pure: no I/O, no clock, no allocation but
  * in sl_pool_new() and sl_pool_configure(). */
 #ifndef SSHLEASE_CORE_POOL_H

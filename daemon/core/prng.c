@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/core/prng.h"
 
 void sl_prng_init(struct sl_prng *prng, uint64_t seed)

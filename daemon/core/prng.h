@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* prng.h - a small seeded generator for jitter. Deterministic, and no use for anything secret. */
 #ifndef SSHLEASE_CORE_PRNG_H
 #define SSHLEASE_CORE_PRNG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/core/reserve.h"
 
 #include "daemon/core/conns.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reserve.h - all memory the core ever has. The only file of daemon/core that allocates; runs at configuration time
  * only. */
 #ifndef SSHLEASE_CORE_RESERVE_H

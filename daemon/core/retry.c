@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/core/retry.h"
 
 #include "daemon/core/backoff.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* retry.h - what failed dials mean for a target: how long the next is held back, and who is refused. Dials nothing
  * itself. For daemon/core only. */
 #ifndef SSHLEASE_CORE_RETRY_H

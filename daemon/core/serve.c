@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One look at a target (settle) goes like this:
  *  1. Every waiter, in order of arrival, is matched with an idle connection that it may use, or else with a leased one
  *     of its owner that has room: granted where the server was heard of lately, else pinged first. Connections that are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* serve.h - who gets which connection, and who may dial: wait queues against idle connections, limits and backoff.
  * Looks at a target only when something about it changed. For daemon/core only. */
 #ifndef SSHLEASE_CORE_SERVE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/core/state.h"
 
 struct sl_action *sl_pool_act(struct sl_pool *pool, enum sl_action_type type)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* state.h - what a pool is made of, and the least that every module does to it: new actions, counts, marks. Decides
  * nothing. For the modules of daemon/core only; nobody else includes it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* timers.h - a heap of deadlines whose entries live inside the objects they belong to. Pure; never allocates. */
 #ifndef SSHLEASE_CORE_TIMERS_H
 #define SSHLEASE_CORE_TIMERS_H

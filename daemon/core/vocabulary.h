@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* vocabulary.h - the words between the core and its driver: events in, actions out. Pure types. */
 #ifndef SSHLEASE_CORE_VOCABULARY_H
 #define SSHLEASE_CORE_VOCABULARY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* texts.h - a message's texts as C strings, one behind the other in one piece of memory. Pure. */
 #ifndef SSHLEASE_FRONT_TEXTS_H
 #define SSHLEASE_FRONT_TEXTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What logins of a target are made of: its key files, its agent's keys, what known_hosts says of the host. A connection
  * knows what it was made of; a look says what the next one would be made of.
  *   a target whose last dial was refused for good is looked at when somebody asks for it: where something has changed,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Connections: the core's slots on one side, the transport's objects on the other.
  *   DIAL opens one; on_ready, on_lost, on_pong are noted down for the core
  *   CLOSE closes it; on_closed says GONE, and the slot is free for the core to use again

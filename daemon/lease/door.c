@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The one place that says whether a client may lease what it names: the target, or the sentence why not. Asked by every
  * front end, for a lease and for anything that only a lease's owner may know. */
 #include "daemon/lease/state.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lease.h - between the pure core and the world: feeds the core events, carries out its actions, owns the table of
  * targets, connections and leases. The only caller of core/. Speaks no client protocol: that is front/'s. */
 #ifndef SSHLEASE_LEASE_LEASE_H

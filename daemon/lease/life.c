@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Leases, from asking to the last callback.
  *   sl_lease_acquire() makes the object and notes down an ACQUIRE (or, for what the core need not hear of, a REFUSE)
  *   the core answers QUEUED, then GRANT or REFUSE; a granted one ends with RELEASED or ENDED

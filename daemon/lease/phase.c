@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What every part of the driver does with a lease's object: its name, the list that its phase puts it on, its place on
  * a connection. */
 #include "daemon/lease/state.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cleaning up after reclaimed leases: the core's DRAIN goes to the transport, its report to the log and the counters,
  * and back to the core. What could not be cleaned up is told, once. */
 #include "daemon/lease/state.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* state.h - what the driver is made of; for daemon/driver*.c only.
  *
  * Nothing here calls the core from within a callback. Whatever happens sets a bit in `todo` of the object it happened

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of targets. A target's place in it is the core's name for it and stays for life; its name for clients is
  * looked up in a sorted table of those that can be asked for.
  *   configured   from the file, at start and at reload

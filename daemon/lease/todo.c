@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/lease/state.h"
 
 void sl_driver_note(struct sl_driver *d, struct sl_work *work, unsigned todo)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The turn of the loop: works the to-do list off and carries the core's actions out. Start, reload and end. What
  * happens in one flush:
  *   1. actions left by a configuration are carried out

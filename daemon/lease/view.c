@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/lease/state.h"
 
 #include "proto/status.h"

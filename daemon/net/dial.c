@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The way of a dial:
  *   1. the resolver is asked in a thread that may hang; an address needs no resolver, and goes on in the loop's next
  * turn

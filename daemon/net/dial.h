@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dial.h - from a host name to a connected TCP socket: asks the resolver, then tries each address in turn. Knows not
  * what for. */
 #ifndef SSHLEASE_NET_DIAL_H

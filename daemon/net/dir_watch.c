@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/net/dir_watch.h"
 
 #include "proto/status.h"

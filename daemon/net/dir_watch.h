@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* dir_watch.h - calls somebody who looks after names in a directory: soon after the kernel tells of a change there, and
  * now and then without. Opens nothing in it. */
 #ifndef SSHLEASE_NET_DIR_WATCH_H

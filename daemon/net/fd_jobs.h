@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fd_jobs.h - what a client can make wait for ever: reading, writing and closing the descriptors it passed, looking at
  * its process. In threads of our own, by user, so that it costs that user's share and neither the loop nor libuv's
  * pool, which logs in. Knows nothing of what is in them. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/net/fd_kind.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fd_kind.h - what a descriptor is, and whose: what is found out without asking what a client can keep from answering,
  * a file server or a lock. */
 #ifndef SSHLEASE_NET_FD_KIND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Each user has a lane: jobs and closes that wait, and so many of each at once. A thread takes what comes next from the
  * lanes in turn, and before it does what may take for ever it sees to it that another one stands by: what is stuck
  * holds up nobody while threads are left. Closes wait in the ledger, which has an entry for every descriptor's number,

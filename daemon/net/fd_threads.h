@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fd_threads.h - the threads behind fd_jobs: what waits for one, and how many each user may keep. Knows no event loop.
  * For fd_jobs.c. */
 #ifndef SSHLEASE_NET_FD_THREADS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A job is of two sides: the loop's (listed, with a deadline) and the thread's (running). Each lets go of it; the
  * second frees it. What both touch is behind the lock. The room itself lives until its owner and every thread have let
  * go. */

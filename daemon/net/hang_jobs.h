@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hang_jobs.h - calls that may hang for as long as they like, as the name services' (users, host names) do: each in a
  * thread of its own, few at a time for the same thing, with a deadline for whoever waits. Knows not what is called.
  * What a client's descriptors can make hang is fd_jobs'. */

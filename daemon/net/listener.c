@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Two files make it: here are the sockets, in listener_place.c their names. */
 #include "daemon/net/listener.h"
 

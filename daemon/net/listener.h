@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* listener.h - listening sockets: made, published, watched, taken away. Never reads from a client. */
 #ifndef SSHLEASE_NET_LISTENER_H
 #define SSHLEASE_NET_LISTENER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Taking it, step by step:
  *   1. lock a file of our own beside it, so that two daemons that start at once cannot both find the name free: what
  *      others may open, a directory for one, they may lock, and keep locked

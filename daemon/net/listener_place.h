@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* listener_place.h - the name of a listening Unix socket: taken without taking another daemon's, looked after, given
  * back. Accepts nobody. For listener.c. */
 #ifndef SSHLEASE_NET_LISTENER_PLACE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/net/listener.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/net/notify.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* notify.h - what systemd is told and gives: readiness, status, the watchdog, listening sockets. Does nothing where no
  * systemd started us, or was built without its library. */
 #ifndef SSHLEASE_NET_NOTIFY_H

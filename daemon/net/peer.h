@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* peer.h - who is at the other end of a Unix socket: read once from the kernel, never asked of the client. */
 #ifndef SSHLEASE_NET_PEER_H
 #define SSHLEASE_NET_PEER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A client's socket.
  *   In     Bytes are read into one buffer. Frames are handed out from its front. What is left of a frame moves to the
  *          start. The buffer begins small and grows to the frame that does not fit, whose length was checked before.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* socket.h - one client's socket: frames in, bytes out, bounded both ways. Knows no message and no lease.
  * The process must ignore SIGPIPE. */
 #ifndef SSHLEASE_NET_SOCKET_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/net/tty.h"
 
 #include "daemon/net/fd_jobs.h"

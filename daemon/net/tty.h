@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tty.h - what a passed terminal is like, or /dev/null in its place: its size, its modes as SSH has them. Changes nothing. */
 #ifndef SSHLEASE_NET_TTY_H
 #define SSHLEASE_NET_TTY_H

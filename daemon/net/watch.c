@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* An epoll instance of our own, which libuv polls: libuv's own polling makes a descriptor non-blocking, for everybody
  * who shares it. Events are fetched in batches; an entry that goes away in the middle of one is struck from the rest of
  * it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* watch.h - tells when foreign descriptors become readable or writable, and runs work at the end of a loop's turn.
  * Never changes a flag of what it watches: libuv would make it non-blocking for everybody who shares it. */
 #ifndef SSHLEASE_NET_WATCH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fd_io.h - one read from or write to a passed descriptor, whatever it is, without waiting and without leaving a flag
  * changed. Knows no event loop but for the jobs. For fd_source.c and fd_sink.c. */
 #ifndef SSHLEASE_RELAY_FD_IO_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is written at once is never copied. The rest waits in `queue` for epoll to say that there is room. Kinds that
  * epoll refuses, and strangers' pipes and sockets, are written by a job, which has `flying` meanwhile; the latter's
  * does not wait, and may leave some of it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fd_sink.h - writes to a descriptor that was passed to us, whatever kind it is. Never waits on the loop, never leaves
  * O_NONBLOCK on what others share with us; holds what is not written yet, which the caller's credit has to bound. */
 #ifndef SSHLEASE_RELAY_FD_SINK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reads when something is allowed and something may be there. `ready` begins true, so that the first read asks the
  * kernel itself; where that says "not now", epoll tells of the next edge. Kinds that epoll refuses are read by a job,
  * which waits; strangers' pipes and sockets by one that does not. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fd_source.h - reads a descriptor that was passed to us: a pipe, a socket, a terminal, a file, whatever it is. Never
  * reads more than it is allowed, never waits on the loop, never leaves O_NONBLOCK on what others share with us. */
 #ifndef SSHLEASE_RELAY_FD_SOURCE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* out: the stream may deliver SL_RELAY_CREDIT bytes; what a descriptor has taken is given back as credit, so a slow one
  *      holds up its own stream and nobody else. A command whose output has lost its reader goes on, as with ssh:
  *      what it writes is dropped, within limits, for a writer that never stops must not run for ever. Beyond them

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* relay.h - joins a stream of a lease with up to three descriptors: bytes with credit both ways, ends, the order of
  * closing. Knows no client protocol. */
 #ifndef SSHLEASE_RELAY_RELAY_H

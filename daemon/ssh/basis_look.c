@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The way of a look:
  *   1. where that is wanted, the host's name is looked up, which may hang, and then is given up
  *   2. in a worker: known_hosts is read, the files are asked for their age

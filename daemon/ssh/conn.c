@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The way of a connection:
  *   1. RESOLVING, CONNECTING: dial.c gets a socket; meanwhile known_hosts is read in a worker
  *   2. HANDSHAKE: libssh2's handshake, step by step in a worker

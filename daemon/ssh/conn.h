@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conn.h - the turn of a connection, for the transport that gives it. Nothing below knows of it. */
 #ifndef SSHLEASE_SSH_CONN_H
 #define SSHLEASE_SSH_CONN_H

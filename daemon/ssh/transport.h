@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* transport.h - SSH connections and streams as the daemon sees them. Hides libssh2: nobody outside daemon/ssh knows it.
  * All of it belongs to the loop's thread. No callback runs before the call that caused it has returned. */
 #ifndef SSHLEASE_SSH_TRANSPORT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The transport: gives each connection that asked for it its turn, right after the loop has polled. */
 #include "daemon/ssh/transport.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/transport.h"
 #include "sshlease_version.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The floor: `true` over one open connection with nothing but blocking libssh2, the obvious way. With --sessions N it
  * opens N connections instead and prints what each costs in memory: libssh2's own share. */
 #include "tests/bench/batch.h"

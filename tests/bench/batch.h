@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* batch.h - what the bench's contestants share: they keep their connection open, read "WORK COUNT" lines from standard
  * input, do WORK that often, and answer with one line of nanoseconds each. So scripts/bench can take turns among them.
  */

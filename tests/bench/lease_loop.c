@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The same through libsshlease: `true` on a lease held all the time (run), on one taken anew each time (lease-run), and
  * leasing by itself (lease). */
 #include "tests/bench/batch.h"

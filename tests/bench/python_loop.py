@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """`true` from Python, as a contestant of scripts/bench (the protocol of batch.h): through sshlease, sshlease.aio, paramiko or
 asyncssh, each on a lease or connection that is open all the time.
 

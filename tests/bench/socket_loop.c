@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A bare round trip over a Unix socket between two processes: what acquire and release are measured against. */
 #include "tests/bench/batch.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs a command line again and again, as a shell script would, and times each from start to end: for the contestants
  * that are programs. */
 #include "tests/bench/batch.h"

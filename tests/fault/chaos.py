@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Everything goes wrong at once, at random, and nothing may be left behind.
 
     chaos.py [--seconds N] [--seed N] [--size CLIENTS] [--pace-ms N] [--log FILE]      ends with 0 when all was well

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """A crowd of clients that behave at random: lease, run commands, renew, release, vanish, hang, talk nonsense. Each is a
 process of its own, forked by this one, which also kills and stops them at random. Whatever an answer says must be true.
 

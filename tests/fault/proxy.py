@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """A TCP proxy that makes a network bad on purpose: delay, loss (as the stalls it causes), freeze, cut, black hole,
 garbage. Its settings may change while connections go through it.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fuzz.h - what the fuzz targets share. */
 #ifndef SSHLEASE_TESTS_FUZZ_H
 #define SSHLEASE_TESTS_FUZZ_H

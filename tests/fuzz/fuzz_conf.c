@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Any bytes as a configuration, in both modes, and as an ad-hoc target's name: what is taken holds to its ranges and
  * orders, what is not has an error to show, and no line of an error can be broken from outside. */
 #include "config/build.h"

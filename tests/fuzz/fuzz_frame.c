@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Any bytes as a stream of frames: what is found is what the length says, lies within the input, does not depend on how
  * much more has come, and is written again byte for byte. */
 #include "proto/frame.h"

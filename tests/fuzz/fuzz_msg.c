@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Any bytes as a frame's type and body: whatever decodes can be encoded, within sl_msg_size(), and decodes again to the
  * same message. */
 #include "proto/msg.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Any bytes as the type and body of a mux client's frame: whatever decodes lies within the input and holds no NUL; its
  * variables come to no more than were counted. */
 #include "proto/muxmsg.h"

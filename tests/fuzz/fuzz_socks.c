@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Any bytes as a SOCKS client: no more is used than came, what is asked for is a host with a name, and how the bytes
  * were cut into pieces makes no difference. */
 #include "daemon/front/forward/socks.h"

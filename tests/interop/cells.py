@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The tests. Each gets a Bed, raises Broken where something is wrong, and knows nothing of who runs it: sshlease, or
 plain ssh for comparison."""
 

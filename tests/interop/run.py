@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Runs sshlease against the servers of the zoo and prints what is well: one row for each server, one column for each test.
 
     ok       as it should be

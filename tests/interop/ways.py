@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ways to run something on a server: over sshlease, over its mux sockets, and by plain ssh, the standard."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What all servers of the zoo share: keys, the account they log in to, where things are installed; and a running server."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where C source can be changed, and into what. Text only: the compiler decides what is a mutant."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A private copy of the sources with a build of its own, and commands that leave nothing running."""
 
 import filecmp

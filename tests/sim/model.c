@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The actions of a step are replayed one after the other (replay.c's half), then everything is looked at as a whole
  * (look_*). What a step has to answer to its event comes last (duties). */
 #include "tests/sim/model.h"

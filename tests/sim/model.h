@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* model.h - the world's own idea of what a pool may and must do, kept from events and actions alone: it never looks
  * into the core, so a mistake there is not made here again. Says what is broken; ends nothing itself. */
 #ifndef SSHLEASE_SIM_MODEL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* model_state.h - what the model remembers; shared by its two halves only. */
 #ifndef SSHLEASE_SIM_MODEL_STATE_H
 #define SSHLEASE_SIM_MODEL_STATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sim_random - random histories: clients that vanish, hang, renew and give back; servers that refuse, stall, reject,
  * die and come back; reloads, clock steps, shutdowns. Every step is checked by the core's own invariants and by the
  * model. sim_random [--seed N] [--seeds COUNT] [--steps N] [--trace] */

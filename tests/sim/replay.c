@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The half of the model that follows the core: what an event means, and whether each action was due. What is ordered
  * about connections: replay_conns.c. */
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Orders and facts about connections: was each due? */
 #include "proto/status.h"
 #include "tests/sim/model_state.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* script.h - a world in a few words, for readable traces. Ends the program on words it does not know.
  *
  *   sim_targets(w, "limits: connections=2; a: max=1 lease=30000 dial=40; b: max=2");

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world.h - virtual time around the real core: servers that answer, refuse, stall and die, and the driver's part
  * between them and the pool. Keeps a trace; compares every step with the model and ends the program where something is
  * broken. */

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """No blank line stands behind a function's opening declarations. Usage: blank_lines.py [--fix] FILE..."""
 
 import re

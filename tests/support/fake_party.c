@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Leases on the fake transport's connections. */
 #include "proto/status.h"
 #include "tests/support/fake_state.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fake_state.h - what the fake transport is made of; for fake_*.c only. */
 #ifndef SSHLEASE_TESTS_FAKE_STATE_H
 #define SSHLEASE_TESTS_FAKE_STATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The fake transport's streams, and the ports its servers listen on. */
 #include "proto/status.h"
 #include "tests/support/fake_state.h"

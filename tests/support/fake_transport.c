@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/support/fake_state.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fake_transport.h - stands in for daemon/ssh in unit tests: implements daemon/ssh/transport.h without a network.
  *
  * Dials take and end as sl_fake_dial() says. A stream's command says what it does:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* For LD_PRELOAD: name services that hang while the directory $HANGING_NAMES has a file of that name: "users",
  * "groups", or a host's. For 60 seconds at most. */
 #define _GNU_SOURCE

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/support/lease_world.h"
 
 #include "config/yaml.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lease_world.h - a loop, a fake transport and the real driver over the real core, for the tests above them. */
 #ifndef SSHLEASE_TESTS_SUPPORT_LEASE_WORLD_H
 #define SSHLEASE_TESTS_SUPPORT_LEASE_WORLD_H

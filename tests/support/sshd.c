@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/support/sshd.h"
 
 #include <arpa/inet.h>

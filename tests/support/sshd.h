@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshd.h - a private OpenSSH server for tests: own keys, own configuration, a free port of 127.0.0.1. Everything lives
  * in one directory under /tmp that goes with it. */
 #ifndef SSHLEASE_TESTS_SUPPORT_SSHD_H

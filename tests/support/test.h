@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* test.h - cmocka with what it wants included before it, and a test function in one word. */
 #ifndef SSHLEASE_TESTS_SUPPORT_TEST_H
 #define SSHLEASE_TESTS_SUPPORT_TEST_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The plain account the private sshd logs in to. As root: `sshlease-system`, made on demand and removed by the last of
 the parallel workers if it was made here; not the unit tests' account, for that one has no password. As anybody else:
 that user."""

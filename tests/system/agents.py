@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Agents: ssh's own, and one that does to signatures what agents do to people."""
 
 import os

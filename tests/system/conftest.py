@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures of the system tests: a real sshd, a real sshleased, a bad network. Run with
     SSHLEASE_BUILD=build-asan /usr/bin/python3 -m pytest -n 2 tests/system
 """

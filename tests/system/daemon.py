@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs sshleased and sshlease from a build, on a temporary socket and configuration."""
 
 import contextlib

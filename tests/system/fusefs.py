@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A file system of one file that does not answer what it is told not to: /dev/fuse spoken from the kernel's header, no
 library needed. Needs root for the mount; the files are `uid`'s, and nobody else may ask for them, as with a mount of
 that user's own; but where attributes are not answered, everybody may, as on a file server that has gone. Run as a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A client to be killed. `holder.py SOCKET TARGET [COMMAND]` says "asked", then "granted", then what the command says."""
 
 import sys

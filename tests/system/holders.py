@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Clients in processes of their own, to be killed."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A client that wants to stop the daemon for everybody. Run as a program, as a user of its own:
     hostile.py ATTACK SOCKET [FILE [KIND]]
 It says "attacked" when the harm is done, and stays until its stdin ends."""

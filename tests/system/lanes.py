@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The same tools by three ways: a plain ssh, a real ControlMaster, and our mux sockets. What the first two do is what a
 tool expects of the third."""
 

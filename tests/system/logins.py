@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Logging in to the target "t", and being refused."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Follows what a child process writes to its standard error: keeps all of it and wakes whoever waits for a line."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """An ssh that goes to the background with its session's beginning, which Debian 12's does not do at a mux socket: asks the
 socket $SOCKET for the forward $PORT -> $FAR and for a session without a command, with /dev/null. Called as `ssh -fN` is."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A client of the native protocol in plain Python, written from proto/PROTOCOL.md alone: it proves that the document is
 enough, and lets tests say on the wire what no well-behaved client would."""
 

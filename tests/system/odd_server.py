@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A little SSH server for what sshd never does: odd prompts, odd answers, hanging up. It logs in, and runs any command with
 status 0 and no output."""
 

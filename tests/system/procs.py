@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Processes of this machine: watching one end, finding those of one sshd, files and memory in use."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ssh and the programs that run it, leasing from a daemon's pools: the configuration is what `sshlease ssh-config` prints.
 $SSHLEASE_TEST_SSH names another ssh than Debian's; scp and sftp are then taken from beside it where they are there."""
 

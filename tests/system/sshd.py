@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A private sshd on a free port of 127.0.0.1, with keys and configuration of its own."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A program on a pseudo-terminal of its own, as a person would run it."""
 
 import fcntl

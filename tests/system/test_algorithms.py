@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is offered, what a target may say about it, and what becomes of a server that has nothing in common with it."""
 
 import re

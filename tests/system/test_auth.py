@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Logging in: every kind of key, certificates, agents, passwords, several factors; and being rejected."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Everything goes wrong at once; tests/fault/chaos.py says what, and what has to hold all the same. --full makes it long."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`sshlease`, the command line."""
 
 import json

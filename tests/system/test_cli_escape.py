@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Escape sequences at the terminal of `sshlease shell`, as ssh's."""
 
 import os

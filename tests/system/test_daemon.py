@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The daemon as a process: its arguments, its socket, its signals, its end."""
 
 import json

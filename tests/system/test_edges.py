@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Corners where something could be forgotten: a loop that never rests, an answer nobody waits for, a command nobody
 wants any more."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The harness itself: what the other tests lean on."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a client that means harm can do to the others: nothing. It is a user of its own (where the tests are root), the
 daemon another one's; while it attacks, somebody else is answered within a second."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Host keys: always checked, before a single byte of a credential is sent."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is to live on when its lease is reclaimed: the documented way out of the clean-up, with real tmux."""
 
 import os

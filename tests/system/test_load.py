@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Much data, slow readers, key exchanges in the midst of it."""
 
 import hashlib

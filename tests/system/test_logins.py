@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Logging in as ssh would, with its number of tries, at servers and agents that are not as one expects."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Commands that are longer than what RFC 4253 obliges a server to take (32768 bytes), as far as plain ssh has them."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Keys, passphrases and passwords are wiped after use: once logged in, the daemon's memory holds none of them."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The two ways to run, and who may lease what."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What ssh finds at the mux sockets: sessions as leases, by the real ssh. At terminals: test_mux_terminals.py; scp, rsync,
 git and the like: test_mux_tools.py."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`sshlease ssh-config` and `sshlease mux-ensure`, understood by the real ssh."""
 
 import os

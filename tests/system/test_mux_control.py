@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`ssh -O …` at the mux sockets: what a master is asked for besides sessions and forwards."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ssh's forwards at the mux sockets, by the real ssh: -W, -L, -D, -R, -O forward and -O cancel, and what is refused."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Transfers that are interrupted and run again at once: what a reclaimed command still writes must not come after what its
 successor has written. With --full beside a plain ssh and a real master, too."""
 

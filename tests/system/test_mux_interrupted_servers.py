@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A lease of the same user and target that begins while the one before is still being reclaimed, at several servers: who
 finishes last. They come from the zoo of tests/interop."""
 

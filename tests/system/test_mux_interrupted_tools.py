@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Larger tools that are interrupted and run again at once, over a plain ssh, a real master and our sockets: what is left
 behind by ours is no worse. They want programs that a check does without: scripts/setup --full."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Output whose reader goes away: a script goes on and its status counts, as with ssh itself, over the mux sockets and with
 `sshlease exec`."""
 

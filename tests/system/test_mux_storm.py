@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Many ssh at once at the mux sockets, killed, signalled and cut off at any moment: nothing may be left behind.
 SSHLEASE_SEED=N repeats what was chosen, if not the moments."""
 

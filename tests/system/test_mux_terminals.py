@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Sessions of the real ssh at the mux sockets, at a terminal: its modes, its window, what is typed there."""
 
 import pytest

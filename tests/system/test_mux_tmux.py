@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Terminal sessions of ssh over the daemon, at tmux as a person would have them."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What runs ssh, unmodified, over the pools: scp, sftp, rsync, git, Ansible, and many ssh at once."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tunnels: `ssh -N` and its kin at the mux sockets. No shell is opened; what ssh holds is held until it goes."""
 
 import contextlib

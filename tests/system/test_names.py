@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Name services that hang: users, groups, hosts. They hold up who asks for a name, and nobody else."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The places where clients look for the daemon: somebody removes its sockets, or their directory, under it."""
 
 import contextlib

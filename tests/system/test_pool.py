@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who gets which connection, seen from outside: order, limits, cold pools, idle connections, reload."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the daemon makes of clients that say something wrong: one readable error in bounded time, the socket closed, nobody
 else hurt."""
 

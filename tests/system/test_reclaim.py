@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The guarantee: however a lease ends but by a clean release, what ran under it is ended, its connection is closed, the
 next waiter gets a fresh one, and the log says why."""
 

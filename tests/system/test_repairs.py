@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What was refused is mended, or what connections are made of is changed: when that is seen, and by what."""
 
 import os

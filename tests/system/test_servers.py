@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """OpenSSH's sshd as others configure it: without Debian's AcceptEnv, with one session, with a shell that greets. What other
 programs do differently is in tests/interop."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """`sharing: N`: several leases of one owner on one connection, each ended for itself."""
 
 import pytest

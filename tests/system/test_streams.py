@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a stream carries: exit codes, bytes, ends, pty, signals, subsystems; checked by the native protocol itself."""
 
 import hashlib

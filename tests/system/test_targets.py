@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Targets that are not as they should be: one typed, readable error in bounded time, and nobody else is delayed."""
 
 import contextlib

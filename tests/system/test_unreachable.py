@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A target that cannot be reached: what those who wait are told, and how soon it is found again."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The ends of a forward: a far one that listens, and what connects to the near one."""
 
 import contextlib

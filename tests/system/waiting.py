@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Waiting for something with a deadline. For what offers an event (a log line, a message, a process's end) wait for that
 event instead: Log.find(), Client.pump(), Watch.await_gone()."""
 

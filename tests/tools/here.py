@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where things are; the modules of the system tests are found after it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where the rows run: servers with their names, files to be moved about, directories that each run finds empty."""
 
 import functools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a row is, and what becomes of it."""
 
 import dataclasses

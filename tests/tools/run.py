@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Runs what people do with ssh and with the programs that run it, three ways each (plain ssh, a real ControlMaster, sshleased)
 and compares exit status, output and resulting files with plain ssh's. One row for each.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The three ways to a server: plain ssh, a real ControlMaster, and sshleased. A row's script says `ssh t`, `rsync … t:` in
 each of them; which way it goes is decided by the ssh_config that the programs in front of $PATH give to ssh, scp and sftp."""
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """After: the same three with sshlease. All are right, and where none of them gets to run, the kernel closes the socket that
 is the lease, and the daemon ends what was started over there.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Before: three ways to close an SSH connection with paramiko, and what each of them forgets.
 
     idioms_before.py HOST [USER [PORT [KEY]]]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """asyncio: the same command on many targets at once, each given so many seconds. Those that take longer are ended.
 
     many_at_once.py SECONDS COMMAND TARGET...

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures of the Python package's tests: those of tests/system (a real sshd, a real daemon), and the package from the
 tree. Run with
     SSHLEASE_BUILD=build-asan /usr/bin/python3 -m pytest -p no:sshlease -n 2 client/python/tests

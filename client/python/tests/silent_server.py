@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A server made with paramiko, as some devices are: it closes a command's channel without saying how the command ended. Of
 "cut …" it closes the connection in mid-output instead."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """sshlease.aio: the same on an event loop, and what cancelling does."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Wrong arguments: one TypeError or ValueError that names the argument and says what would be right, before anything is
 sent; and what else than the usual types is right."""
 

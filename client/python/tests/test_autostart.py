@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """autostart=True: a daemon of the user's own, exactly one however many want it at once."""
 
 import asyncio

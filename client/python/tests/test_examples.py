@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The examples do what they say."""
 
 import os

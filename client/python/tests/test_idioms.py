@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """However a program lets go of its lease, nothing is left: neither the connection nor what ran on it."""
 
 import gc

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The package as pip makes it from the tree, installed offline into fresh environments: what is in it, that it needs
 nothing, and that pytest finds the plugin by itself."""
 

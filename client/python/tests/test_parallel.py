@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Threads, an event loop and child processes, all in one program: everybody has his own, and nothing is shared silently."""
 
 import asyncio

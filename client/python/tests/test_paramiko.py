@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """sshlease.paramiko: programs written for paramiko."""
 
 import gc

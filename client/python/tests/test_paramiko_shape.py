@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """sshlease.paramiko beside paramiko itself: every public name is there or says why not, and what programs lean on behaves
 the same."""
 

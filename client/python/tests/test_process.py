@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """popen(), shell(), subsystem(): streams, and many at once."""
 
 import hashlib

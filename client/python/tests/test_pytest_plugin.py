@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The pytest plugin, by suites that run under a pytest of their own against a real sshd and daemon."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """run(), output(), renew(), close() and what they raise."""
 
 import os

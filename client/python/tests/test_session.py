@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The session by itself, byte by byte, and what the package makes of a daemon that does not keep to the protocol."""
 
 import os

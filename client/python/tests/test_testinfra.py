@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The testinfra backend: suites and modules of testinfra over the pool, and what there is without testinfra."""
 
 import subprocess

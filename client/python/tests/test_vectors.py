@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The protocol by example: the vectors that the C code is checked with, too."""
 
 import json

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One connection of a forward.
  *   from here   accepted; on a dynamic forward SOCKS says where it leads (SOCKS); the server is asked to connect there,
  *               and bytes go between the socket and the stream (RELAYING)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A client's forwards, from its request to their end.
  *   OPEN_FWD    its asker is looked at (mux/look.h), which decides how it can be refused; it is checked; a
  *               lease is asked for unless the client has one; when it is there the forward is opened, and only then

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/front/forward/forward.h"
 
 #include "base/text.h"

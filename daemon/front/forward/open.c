@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where a forward listens, and what may be had at all:
  *   -L, -D  a port or a Unix socket of this machine
  *   -R      a port of the server's: it is asked, and says yes or no; where it leads may be for SOCKS to say

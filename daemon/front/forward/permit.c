@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where the daemon lets itself be led by SOCKS, as ssh does by its PermitRemoteOpen: which no master is told of. */
 #include "daemon/front/forward/forward.h"
 

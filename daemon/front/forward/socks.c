@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/front/forward/socks.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* socks.h - SOCKS 4, 4a and 5, as a server that only connects and asks for no password. Pure: bytes in, bytes and
  * a destination out; no I/O. */
 #ifndef SSHLEASE_FRONT_FORWARD_SOCKS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* `ssh -W host:port`: a forward between the two descriptors that the client passes. A lease is asked for; when the
  * server has connected, SESSION_OPENED; the client leaves when its socket is closed. Until SESSION_OPENED a refusal is
  * told in words, which this request of ssh's prints and gives up on. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* client.h - one client of the mux front end: its state, its lease, and what is sent to it. Calls no handler. For
  * daemon/front/mux*.c only. */
 #ifndef SSHLEASE_FRONT_MUX_CLIENT_H

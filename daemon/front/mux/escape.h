@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* escape.h - finds escapes (~. and the like) in what somebody types at a terminal session. Pure. */
 #ifndef SSHLEASE_FRONT_MUX_ESCAPE_H
 #define SSHLEASE_FRONT_MUX_ESCAPE_H

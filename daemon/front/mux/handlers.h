@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* handlers.h - what mux.c hands a client's messages and descriptors to, and what it tells them of its end. */
 #ifndef SSHLEASE_FRONT_MUX_HANDLERS_H
 #define SSHLEASE_FRONT_MUX_HANDLERS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* EXT_INFO (`ssh -O conninfo`, `ssh -O channels`): what this client may see of its target, as text for a person. */
 #include "daemon/front/mux/handlers.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A client's lease, from the first user's wish to the last one's leaving.
  *   asked:   on_granted tells all users; renewing begins: a client of OpenSSH's cannot renew, but its open socket says
  *            that it wants the lease, until max_lease

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/front/mux/look.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* look.h - what the command line of a client says where the protocol does not: whether it wants a session, and one
  * with a shell. For daemon/front/mux*.c only. */
 #ifndef SSHLEASE_FRONT_MUX_LOOK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A client's way: accepted at the socket of a target, greeted from both sides, served, gone.
  *   on_frame   decodes and calls the message's handler; what does not decode is a violation and the end
  *   on_fds     the descriptors that belong to a message, before the next frame

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* mux.h - the front end for OpenSSH's multiplexing protocol: one socket per target, at which ssh, scp, rsync and the
  * like find what they take for a ControlMaster. A session there is a lease. Decides nothing about leases: the driver
  * does. */

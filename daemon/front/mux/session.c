@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A session, from NEW_SESSION to the end of its client's socket:
  *   1. the request; its three descriptors; a terminal's size and modes are read while it is still as the user has it
  *      where no command is named, the client's command line is looked at (mux/look.h): ssh does not say -N

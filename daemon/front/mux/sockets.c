@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/front/mux/sockets.h"
 
 #include "daemon/net/dir_watch.h"

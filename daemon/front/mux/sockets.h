@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sockets.h - the sockets of the mux front end: their directory, one for each target, made, looked after and taken
  * away. Reads nothing from a client. For daemon/front/mux*.c only. */
 #ifndef SSHLEASE_FRONT_MUX_SOCKETS_H

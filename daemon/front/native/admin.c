@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* STATUS, in steps: (1) what the driver knows becomes a JSON tree, on the loop; (2) user names are looked up, in a
  * thread that may hang, for a while; (3) they and command lines are added and the text is made, in another one, because
  * procfs blocks for as long as a holder wants it to; (4) the text goes out in parts, as fast as the client reads. END

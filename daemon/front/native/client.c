@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/front/native/client.h"
 
 #include <assert.h>

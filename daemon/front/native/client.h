@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* client.h - one client of the native front end: its state and what is sent to it. Calls no handler. For
  * daemon/front/native*.c and admin.c only. */
 #ifndef SSHLEASE_FRONT_NATIVE_CLIENT_H

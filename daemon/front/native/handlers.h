@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* handlers.h - what native.c hands a client's messages to, and what it tells them of its end. */
 #ifndef SSHLEASE_FRONT_NATIVE_HANDLERS_H
 #define SSHLEASE_FRONT_NATIVE_HANDLERS_H

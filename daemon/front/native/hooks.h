@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hooks.h - what the native front end asks of the application: to read the configuration again, and which socket
  * `ssh` finds a target at. */
 #ifndef SSHLEASE_FRONT_NATIVE_HOOKS_H

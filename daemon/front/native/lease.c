@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/front/native/handlers.h"
 
 #include "proto/status.h"

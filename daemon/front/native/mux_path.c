@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* MUX: where OpenSSH's client finds a target. Authorised as a lease of that target would be; nothing is leased. */
 #include "daemon/front/native/handlers.h"
 #include "proto/status.h"

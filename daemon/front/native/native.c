@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A client's way: accepted (its credentials read, the deadline for HELLO set), greeted, served, gone.
  *   on_frame   decodes and calls the message's handler; what does not decode or is out of place is a violation
  *   on_end     the client is gone: its lease is abandoned at once, whatever is still unread or unsent

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* native.h - the front end for the native protocol (proto/PROTOCOL.md): clients' frames to requests, answers to frames.
  * Decides nothing about leases: the driver does. */
 #ifndef SSHLEASE_FRONT_NATIVE_NATIVE_H

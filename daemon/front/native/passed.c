@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Streams between the server and descriptors that the client passed: what there is to say about them is their opening
  * and their end. They come with their message, so they are there when it is handled. */
 #include "daemon/front/native/handlers.h"

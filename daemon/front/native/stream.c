@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Streams of a client, and the credit both ways.
  *   in    The client may send `in_credit` bytes more. What it sends goes to the transport at once, which takes as much
  *         as the credit ever was. When it has left (on_sent), the client is told by WINDOW.

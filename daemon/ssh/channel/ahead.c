@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* With a channel that is open already a command costs one round trip instead of three. But some servers end the
  * connection when a second session is opened, or forget the first, and some end it after each command. So nothing is
  * opened beside a command, and no command sent after another, before the server was seen to take it; that is found out

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ahead.h - how many channels to open before they are asked for, when a stream may take one, and what is learned of the
  * server on the way: a second session is tried where nothing hangs on it, and that a connection goes on after a command
  * is seen before the next one is sent. Opens none itself. */

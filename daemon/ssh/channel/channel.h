@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* channel.h - SSH channels: opening sessions ahead of need and others as asked, closing, and the ping. Knows nothing of
  * what runs in them. */
 #ifndef SSHLEASE_SSH_CHANNEL_CHANNEL_H

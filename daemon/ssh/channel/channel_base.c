@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is to be known of a channel without doing anything to it: how far its end has come, and its cookie. */
 #include "daemon/ssh/channel/channel.h"
 #include "proto/status.h"

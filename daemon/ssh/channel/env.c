@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* libssh2 gives a request's answer to whoever asks first, SUCCESS before FAILURE, and plain ssh's way of not asking for
  * one is not to be had from it. So a question is answered before the next request is sent, unless this connection has
  * taken the same variable before; and the order in which answers came is looked at even then. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* env.h - environment variables on a session channel: the cookie, and what a client asked for. One question is out at a
  * time, and what the server does with each name is learned. Starts no command. */
 #ifndef SSHLEASE_SSH_CHANNEL_ENV_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/channel/forward.h"
 
 #include "proto/status.h"

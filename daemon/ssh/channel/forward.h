@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* forward.h - channels on which the server connects to somewhere for us: how they are asked for, and what the answer
  * says. Knows no stream. */
 #ifndef SSHLEASE_SSH_CHANNEL_FORWARD_H

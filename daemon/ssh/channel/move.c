@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A lease's streams as a whole. They leave, with their lease, a connection that has no session for it, or none any more,
  * and go on with another one: of those nothing was sent, and the marks of what the lease has started go along. They are
  * muted when their lease is over for its client, and end with it. */

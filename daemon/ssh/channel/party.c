@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/channel/party.h"
 
 #include "daemon/ssh/channel/channel.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* party.h - what one lease has on its connection: the counters of its streams and the cookies that mark what it
  * started. Never ends anything on the far side: reclaim.c does. The public verbs are in transport.h. */
 #ifndef SSHLEASE_SSH_CHANNEL_PARTY_H

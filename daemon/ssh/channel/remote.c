@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The way of a port:
  *   ASKED       waits while another one is ASKING: libssh2 keeps that request's state in the session
  *   ASKING      the server's answer is out; it comes in the order of the requests, and is awaited even by one that

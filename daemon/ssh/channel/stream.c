@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Streams as the daemon asks for them; nothing here calls back or talks to the server: stream_run.c does, in the tick.
  */
 #include "daemon/ssh/channel/stream.h"

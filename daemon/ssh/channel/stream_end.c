@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How a stream ends. An end that is asked for goes the way of a connection that breaks off, first of all: the command
  * sees the end of its input and finds its output without a reader, or its terminal hangs up, and it has a moment to
  * make of it what it makes of that. Only what is still there then is sent TERM, and KILL. (rsync's receiver is gone at

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a stream does in its turn:
  *   WAITING    takes a channel that is open; a forward is DIALING instead, until one of its own is
  *   SETUP      cookie, environment, pty; what need not be waited for is sent without waiting

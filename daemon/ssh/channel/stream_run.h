@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stream_run.h - moves streams on, from request to result, on channels that channel.c opened. */
 #ifndef SSHLEASE_SSH_CHANNEL_STREAM_RUN_H
 #define SSHLEASE_SSH_CHANNEL_STREAM_RUN_H

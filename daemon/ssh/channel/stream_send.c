@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/channel/stream_send.h"
 
 #include "daemon/ssh/session/compat.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stream_send.h - a running stream's input, signals and sizes on their way to the server. Calls nobody back. */
 #ifndef SSHLEASE_SSH_CHANNEL_STREAM_SEND_H
 #define SSHLEASE_SSH_CHANNEL_STREAM_SEND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* SETUP and STARTING. Answers on one channel come in the order of their requests, but libssh2 gives them out by kind:
  * so a request follows another one unanswered only where env.h allows it. Until the request that starts the command is
  * sent, the stream can go on with another channel, or on another connection; from then on never. */

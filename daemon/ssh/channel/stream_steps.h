@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stream_steps.h - the steps of a stream's way that have files of their own, and what they share; for stream_*.c only.
  */
 #ifndef SSHLEASE_SSH_CHANNEL_STREAM_STEPS_H

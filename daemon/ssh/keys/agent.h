@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* agent.h - a connection to an ssh-agent's socket: one request, one answer, on the loop. Knows no SSH session. */
 #ifndef SSHLEASE_SSH_KEYS_AGENT_H
 #define SSHLEASE_SSH_KEYS_AGENT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/keys/agent_codec.h"
 
 #include "proto/status.h"

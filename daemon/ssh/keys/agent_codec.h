@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* agent_codec.h - the ssh-agent protocol (draft-miller-ssh-agent): the two requests we make, and their answers. Pure.
  */
 #ifndef SSHLEASE_SSH_KEYS_AGENT_CODEC_H

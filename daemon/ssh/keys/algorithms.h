@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* algorithms.h - which algorithms are offered to a server, in which order, and which keys a target lets be used. Pure:
  * what the SSH library has is said by supported.h. */
 #ifndef SSHLEASE_SSH_KEYS_ALGORITHMS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/keys/auth_said.h"
 
 #include "proto/wire.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* auth_said.h - what the server's packets say while one logs in and libssh2 keeps to itself: what may be tried next,
  * and whether the last try was good and another is wanted (RFC 4252 section 5.1); which signatures it takes (RFC 8308
  * section 3.1). Pure. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* base64.h - RFC 4648 base64, as keys are written in files. Pure. */
 #ifndef SSHLEASE_SSH_KEYS_BASE64_H
 #define SSHLEASE_SSH_KEYS_BASE64_H

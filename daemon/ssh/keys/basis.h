@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* basis.h - what a login is made of, as numbers that change when it does: files, what known_hosts says, an agent's
  * keys. Looks without logging in; keeps no secret. struct sl_basis is transport.h's. */
 #ifndef SSHLEASE_SSH_KEYS_BASIS_H

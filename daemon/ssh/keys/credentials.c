@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/keys/credentials.h"
 
 #include "daemon/ssh/keys/algorithms.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* credentials.h - keys, certificates and secrets of a target, read into memory when it is dialed and wiped after use.
  * Blocks: for workers only. */
 #ifndef SSHLEASE_SSH_KEYS_CREDENTIALS_H

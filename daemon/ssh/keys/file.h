@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* file.h - whole small files into memory. Blocks: for workers only. */
 #ifndef SSHLEASE_SSH_KEYS_FILE_H
 #define SSHLEASE_SSH_KEYS_FILE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a job needs is copied into it, so that a connection may go while a file system still thinks about its file. */
 #include "daemon/ssh/keys/hostkey.h"
 

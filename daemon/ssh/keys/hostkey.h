@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hostkey.h - whether a server's key is the right one: reads known_hosts off the loop, judges, and writes a new key
  * down where the target says accept-new. Never sees the session. */
 #ifndef SSHLEASE_SSH_KEYS_HOSTKEY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* job.h - a piece of blocking work in libuv's thread pool that may outlive who asked for it. Owns the work's data until
  * it is done; never touches a connection. */
 #ifndef SSHLEASE_SSH_KEYS_JOB_H

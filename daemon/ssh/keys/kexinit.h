@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* kexinit.h - what a server offers in its SSH_MSG_KEXINIT (RFC 4253 section 7.1), and what of it nobody here takes.
  * Pure.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/keys/key_file.h"
 
 #include "daemon/ssh/keys/base64.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* key_file.h - what can be told of a private key file without its passphrase: its public half, and whether it is
  * encrypted. Pure. */
 #ifndef SSHLEASE_SSH_KEYS_KEY_FILE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/keys/known_hosts.h"
 
 #include "daemon/ssh/keys/base64.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* known_hosts.h - finds what known_hosts files say about one host and judges a host key by it. Pure: reads no file.
  * The format is sshd(8)'s, "SSH_KNOWN_HOSTS FILE FORMAT". */
 #ifndef SSHLEASE_SSH_KEYS_KNOWN_HOSTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/keys/secret.h"
 
 #include "daemon/ssh/keys/file.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* secret.h - reads a secret from where the configuration says it is. Blocks: for workers only. */
 #ifndef SSHLEASE_SSH_KEYS_SECRET_H
 #define SSHLEASE_SSH_KEYS_SECRET_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sign_algorithm.h - with which algorithm a key signs. Only RSA leaves a choice (RFC 8332). Pure. */
 #ifndef SSHLEASE_SSH_KEYS_SIGN_ALGORITHM_H
 #define SSHLEASE_SSH_KEYS_SIGN_ALGORITHM_H

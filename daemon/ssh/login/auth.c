@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The way of a login:
  *   1. LOADING: keys, certificates and secrets are read in a worker
  *   2. LISTING: the server says which methods it takes

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* auth.h - logs in: tries what the target has against what the server takes, until it is in or nothing is left. */
 #ifndef SSHLEASE_SSH_LOGIN_AUTH_H
 #define SSHLEASE_SSH_LOGIN_AUTH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Keys that an ssh-agent holds. The agent is asked on the loop; libssh2's call for a signature says "not yet" until the
  * answer is there, and is then repeated. */
 #include "daemon/ssh/keys/algorithms.h"

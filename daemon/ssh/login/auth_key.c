@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Public keys from files. libssh2 decrypts and signs inside the call that authenticates, so the whole call runs in a
  * worker, with the session handed over, each time there is something for it to do. */
 #include "daemon/ssh/keys/sign_algorithm.h"

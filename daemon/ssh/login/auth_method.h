@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* auth_method.h - the methods of logging in, one step each: auth_key.c, auth_agent.c, auth_password.c. None knows of
  * the others, or when it is its turn. */
 #ifndef SSHLEASE_SSH_LOGIN_AUTH_METHOD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Password and keyboard-interactive: both answer with the target's one secret, which goes out once. */
 #include "daemon/ssh/login/auth_method.h"
 #include "daemon/ssh/session/session.h"

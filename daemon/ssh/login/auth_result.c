@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/login/auth_result.h"
 
 #include "base/text.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* auth_result.h - a login under way, and what the server's answers to it mean. Tries nothing itself: auth.c chooses,
  * the methods' files do. */
 #ifndef SSHLEASE_SSH_LOGIN_AUTH_RESULT_H

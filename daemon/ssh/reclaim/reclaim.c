@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The way of a drain:
  *   1. STREAMS: every stream is closed as sl_stream_close() does it: hang-up, TERM, grace, KILL, CLOSE
  *   2. CHANNEL: the sweep takes a held channel, or one is opened for it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* reclaim.h - ends on the far side what a lease has started: streams first, then the sweep; then the report. */
 #ifndef SSHLEASE_SSH_RECLAIM_RECLAIM_H
 #define SSHLEASE_SSH_RECLAIM_RECLAIM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/reclaim/sweep.h"
 
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sweep.h - the shell script that ends what a lease has left behind on a host, and what it says. Pure. */
 #ifndef SSHLEASE_SSH_RECLAIM_SWEEP_H
 #define SSHLEASE_SSH_RECLAIM_SWEEP_H

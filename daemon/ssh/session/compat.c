@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where memory may be wrong it is bounded: a refusal costs a round trip to find out again and is believed for an hour;
  * how many commands a connection serves is believed for ten minutes, after two connections that agree. What would cost
  * a command or a connection to find out again is kept until another server answers or the configuration is reloaded. */

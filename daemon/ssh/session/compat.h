@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* compat.h - what a target's server was seen to do where SSH servers differ: environment variables, a second session,
  * life after a command, probes of its life, shells, MACs. Learned from what it did, and kept for the target for as long
  * as the same server answers there. Pure: never talks to a server, never decides for a lease. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/session/conn_base.h"
 
 #include "daemon/ssh/session/compat.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* conn_base.h - one connection as the room's own modules see it: what it is made of, how its phase changes, how it asks
  * for its turn. Never takes the turn itself; never seen outside daemon/ssh. */
 #ifndef SSHLEASE_SSH_SESSION_CONN_BASE_H

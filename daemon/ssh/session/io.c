@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The only file with both libssh2 and libuv. What it guarantees to libssh2 (each point undoes a defect of it):
  *   - SEND takes the whole packet, always: libssh2 keeps one half-sent packet per session and knows it by its address
  *     only

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* io.h - one session on one socket: libssh2's SEND and RECV, the out-queue, polling, and handing the session to a
  * worker. Knows nothing of what the session is used for. The rules it keeps stand at the head of io.c, those of libssh2
  * as a whole in LIBSSH2.md. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* session.h - a libssh2 session from its settings to its end: handshake, host key, and what its errors mean.
  * Knows no channel's purpose and no uv. */
 #ifndef SSHLEASE_SSH_SESSION_SESSION_H

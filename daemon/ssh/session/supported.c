@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/session/supported.h"
 
 #include "daemon/ssh/keys/algorithms.h"

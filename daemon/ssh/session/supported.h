@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* supported.h - what the SSH library of this build has; decides nothing. */
 #ifndef SSHLEASE_SSH_SESSION_SUPPORTED_H
 #define SSHLEASE_SSH_SESSION_SUPPORTED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/session/witness.h"
 
 #include "base/text.h"

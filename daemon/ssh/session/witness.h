@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* witness.h - sees what libssh2 does not tell: whether an exit status really came (its answer is 0 when none did),
  * which number a channel got, why one was refused, which of two answers came first, what a server offers, what a login
  * was told, and how much memory a session holds. Watches through libssh2's own allocator hooks. The memory is

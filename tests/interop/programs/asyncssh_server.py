@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """A server as asyncssh's documentation has it: commands run in a shell, joined with process.redirect(); SFTP and SCP.
 
     asyncssh_server.py --port N --host-key FILE --authorized-keys FILE [--rekey BYTES]

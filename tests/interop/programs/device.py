@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """An SSH server made with paramiko: as a program with paramiko's ServerInterface has it, or, with --quirk, as one of the
 devices that people meet. Runs commands as the account it runs as. Meant for 127.0.0.1 and for tests.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a session of device.py can run: a real shell, a device's command line, something like cmd.exe."""
 
 import fcntl

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Runs a program for each connection, with the connection as its standard input and output, as inetd does.
 
     tcpserver.py PORT PROGRAM [ARGUMENT]...

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The servers of the zoo: one module for each program or family of them, one object for each server."""
 
 import importlib

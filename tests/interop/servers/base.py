@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the runner wants to know of a server; each module overrides what is different there."""
 
 import os

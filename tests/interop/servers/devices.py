@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Devices: programs/device.py with a quirk each, which is said there. What has nothing to do with a quirk is tested at
 `paramiko`, the same program without."""
 

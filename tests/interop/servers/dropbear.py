@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Dropbear, the SSH server of routers and small images. It refuses variables, and signals only the shell."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Servers that programs make with a library: asyncssh, paramiko, Go's x/crypto/ssh, npm's ssh2. Each as its own
 documentation has it, in programs/."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """OpenSSH's sshd: this system's, and those of newer Debians. As it comes from its authors, without AcceptEnv; and with
 the line that Debian adds."""
 

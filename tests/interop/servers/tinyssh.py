@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """TinySSH: ed25519 only, run from inetd, one session for each connection, which it closes after it."""
 
 import os

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who is refused at once, who gets which connection, and in what order. */
 #include "tests/sim/traces/trace.h"
 

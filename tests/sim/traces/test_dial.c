@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* When a connection is dialed, and what a failed dial means for those who wait. */
 #include "proto/status.h"
 #include "tests/sim/traces/trace.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Pings, idle_timeout and max_lifetime. */
 #include "tests/sim/traces/trace.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How a lease goes on and ends, and what becomes of its connection. */
 #include "tests/sim/traces/trace.h"
 

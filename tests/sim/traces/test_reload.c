@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Another configuration, and the end. */
 #include "tests/sim/traces/trace.h"
 

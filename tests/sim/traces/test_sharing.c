@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Several leases of one owner on one connection, where the target says so. */
 #include "tests/sim/traces/trace.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* trace.h - what every file of traces begins with. */
 #ifndef SSHLEASE_SIM_TRACE_H
 #define SSHLEASE_SIM_TRACE_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The rows, by what they are about."""
 
 from rows import backups, code, commands, editors, files, forwards, many, pipes

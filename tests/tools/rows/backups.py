@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Back-ups, and what keeps two trees alike. Their repositories are in $STORE, which is not compared: what comes back is."""
 
 from row import Row

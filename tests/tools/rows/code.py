@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Version control."""
 
 from row import Row

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ssh itself, in scripts: statuses, standard input, variables, the background, terminals."""
 
 from row import Differs, Row

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Editors, and other things that start ssh for a person."""
 
 from row import Differs, Row

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Files there and back."""
 
 from row import Row

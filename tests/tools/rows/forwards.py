@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tunnels, jumps, and what keeps them up."""
 
 from row import Differs, Row

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Many hosts at once; Ansible."""
 
 from row import Row

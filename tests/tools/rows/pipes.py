@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Pipelines in which somebody stops reading, or writing."""
 
 from row import Differs, Row

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The byte queue: order, limit, and that an empty one holds no memory. */
 #include "base/buf.h"
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/duration.h"
 #include "tests/support/test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Log lines: one line whatever comes from outside, levels, and the journal's form. */
 #include "base/log.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "fake_daemon.h"
 
 #include "proto/status.h"

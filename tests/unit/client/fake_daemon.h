@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fake_daemon.h - a daemon that plays a script, in a thread of its own, on a socket in a temporary directory. For the
  * library's tests: the script says what it must be told and what it answers, and stops at the first thing that differs.
  * fake_stop() then fails the test with what it was. No call waits longer than ten seconds. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* run_cli.h - runs the `sshlease` program with pipes for its standard descriptors, one at a time, and keeps what it
  * said. */
 #ifndef SSHLEASE_TESTS_RUN_CLI_H

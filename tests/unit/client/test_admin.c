@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The administrative requests. */
 #include "fake_daemon.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The `sshlease` program: its arguments without a daemon; status, end and reload with one that plays a script. */
 #include "fake_daemon.h"
 #include "run_cli.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshlease exec with a daemon that plays a script, in version 1 of the protocol: all bytes go through us. */
 #include "fake_daemon.h"
 #include "run_cli.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* `sshlease ssh-config` and `sshlease mux-ensure`. That ssh understands what is printed is tested with ssh itself, in
  * tests/system. */
 #include "fake_daemon.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshlease exec, and the library's passing of descriptors, with a daemon that plays a script in version 2: the bytes go
  * by the descriptors. */
 #include "fake_daemon.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshlease shell on a terminal. */
 #include "fake_daemon.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Credit both ways: what may be sent and what is buffered never exceeds what was given. */
 #include "client/stream.h"
 #include "fake_daemon.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Acquire, renew, release, and every way a lease can end. */
 #include "fake_daemon.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Connecting, greeting, and every way in which the socket's other side can be wrong. */
 #include "fake_daemon.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Asking where a target's mux socket is. */
 #include "fake_daemon.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Every allocation of the library fails once, in the middle of a life with everything in it: each time some call says
  * so, nothing crashes, nothing leaks (the address sanitizer looks), and no command passes for a success that it was
  * not. */

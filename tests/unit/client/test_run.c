@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sshlease_run(): one message out for a command without input, the output collected, and how it can fail. */
 #include "fake_daemon.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Messages at random from the daemon's side, valid ones out of turn and bytes that are no message: whatever comes,
  * every call comes back, and a command counts as ended well only if the daemon said so. */
 #include "fake_daemon.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Streams: what is sent, reading with and without waiting, and every way one can end. */
 #include "fake_daemon.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* algorithms.h - a made-up SSH library's algorithms, for configurations to name. */
 #ifndef SSHLEASE_TESTS_UNIT_CONFIG_ALGORITHMS_H
 #define SSHLEASE_TESTS_UNIT_CONFIG_ALGORITHMS_H

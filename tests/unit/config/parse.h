@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* parse.h - reads a configuration in the made-up world and hands out its messages as one text. */
 #ifndef SSHLEASE_TESTS_UNIT_CONFIG_PARSE_H
 #define SSHLEASE_TESTS_UNIT_CONFIG_PARSE_H

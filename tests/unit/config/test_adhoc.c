@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/conf.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Lists of algorithms: what + - ^ and patterns make of the defaults, and what is refused, with its place. */
 #include "tests/support/test.h"
 #include "tests/unit/config/parse.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/diff.h"
 
 #include "tests/support/test.h"

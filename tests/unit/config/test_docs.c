@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The man page and the example against the table of settings. */
 #include "config/setting.h"
 #include "tests/support/test.h"

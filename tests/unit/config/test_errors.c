@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Every class of error, with its place and its whole text. */
 #include "tests/support/test.h"
 #include "tests/unit/config/parse.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Every allocation of ours fails once: each time it is SL_E_NOMEM, nothing leaks (the address sanitizer looks) and
  * nothing is half made. The linker puts the functions below in front of libc's, for our library only. */
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/value.h"
 #include "tests/support/test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* world.h - a small made-up system for configurations to be read on, the same on every machine. */
 #ifndef SSHLEASE_TESTS_UNIT_CONFIG_WORLD_H
 #define SSHLEASE_TESTS_UNIT_CONFIG_WORLD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fixture.h - a pool with one target and a few words to move it, for the unit tests of daemon/core. */
 #ifndef SSHLEASE_UNIT_CORE_FIXTURE_H
 #define SSHLEASE_UNIT_CORE_FIXTURE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* sl_pool_check() must be able to say no: each thing it looks at is broken once. */
 #include <stdlib.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Memory is reserved at configuration time: running out changes nothing, and slots that are in use survive growing. */
 #include "proto/status.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The tables of allowed moves: every pair of states, tried in a process of its own, for an assertion ends it. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/core/vocabulary.h"
 #include "tests/support/test.h"
 

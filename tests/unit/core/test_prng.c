@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/core/prng.h"
 #include "tests/support/test.h"
 

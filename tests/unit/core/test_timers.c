@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/core/timers.h"
 #include "tests/support/test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/front/front_world.h"
 
 #include "proto/status.h"

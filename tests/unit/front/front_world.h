@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* front_world.h - the native front end over the driver's world, and clients that speak to it frame by frame. */
 #ifndef SSHLEASE_TESTS_FRONT_WORLD_H
 #define SSHLEASE_TESTS_FRONT_WORLD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The mux front end over the driver, the core and a fake transport: clients speak to its sockets byte by byte. */
 #include "daemon/front/mux/mux.h"
 #include "proto/muxmsg.h"

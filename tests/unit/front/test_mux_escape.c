@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Escapes in what is typed. Each case is fed in one piece and byte by byte: the outcome is the same. */
 #include "daemon/front/mux/escape.h"
 #include "tests/support/test.h"

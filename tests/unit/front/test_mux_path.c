@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* MUX: which socket `ssh` finds a target at, and for whom. */
 #include "tests/unit/front/front_world.h"
 

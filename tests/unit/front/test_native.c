@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Greeting, violations, the life of a lease, and clients that go at any moment. */
 #include "tests/unit/front/front_world.h"
 

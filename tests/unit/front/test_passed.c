@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/status.h"
 #include "tests/support/test.h"
 #include "tests/unit/front/front_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Streams: data and credit both ways, violations of it, and ends of every kind. */
 #include "tests/unit/front/front_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/lease/client.h"
 #include "tests/support/test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* client.h - a front end's part in the driver's tests: asks for a lease, runs streams, and keeps what it is told. */
 #ifndef SSHLEASE_TESTS_UNIT_LEASE_CLIENT_H
 #define SSHLEASE_TESTS_UNIT_LEASE_CLIENT_H

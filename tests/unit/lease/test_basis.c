@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Targets that refuse everybody, and what has them tried again. */
 #include "daemon/lease/state.h"
 #include "tests/support/lease_world.h"

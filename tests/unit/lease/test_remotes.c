@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Forwards of a lease: streams that start nothing, ports that the server listens on, and how both end with it. */
 #include "proto/status.h"
 #include "tests/support/lease_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Leases that share a connection: each ends for itself, and one for which there is no session goes elsewhere. */
 #include "proto/status.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of targets: reloads, and the ad-hoc targets of the one-user mode. */
 #include "daemon/lease/state.h"
 #include "tests/support/lease_world.h"

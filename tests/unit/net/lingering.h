@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* lingering.h - a descriptor whose last close waits for an hour, and the passing of it. */
 #ifndef SSHLEASE_TESTS_LINGERING_H
 #define SSHLEASE_TESTS_LINGERING_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/net/socket_world.h"
 #include "tests/support/test.h"
 

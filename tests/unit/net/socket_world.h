@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* socket_world.h - what the tests of the client socket share: one socket on a loop, a plain descriptor as its peer. */
 #ifndef SSHLEASE_TESTS_SOCKET_WORLD_H
 #define SSHLEASE_TESTS_SOCKET_WORLD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Jobs and closes in threads: who hangs is alone with it; cancelled, refused, and left behind. */
 #include "daemon/net/fd_jobs.h"
 #include "proto/status.h"

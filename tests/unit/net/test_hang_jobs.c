@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Calls that hang: who waits is told, others go on, and nobody waits for them at the end. */
 #include "daemon/net/hang_jobs.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/net/socket.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/net/tty.h"
 #include "tests/support/test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PROTOCOL.md against the code: its tables of messages, limits and status codes, and its example. */
 #include "proto/msg.h"
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the vectors cannot show: refusals of the encoder, large messages, lists. See test_vectors.c for the rest. */
 #include "proto/msg.h"
 #include "proto/status.h"

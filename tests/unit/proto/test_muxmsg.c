@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* OpenSSH's multiplexing messages. A client's are those that OpenSSH 9.2 sent (tests/vectors/mux-v4.json: the bytes as
  * they came); a master's are written out here. */
 #include "proto/muxmsg.h"

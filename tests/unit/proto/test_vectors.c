@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The test vectors of the native protocol, both ways: fields -> frame and frame -> fields. Encoding the fields proves
  * the encoder against them; that encoding the decoded message gives the same frame proves the decoder against the
  * encoder. */

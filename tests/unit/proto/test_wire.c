@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "proto/status.h"
 #include "proto/wire.h"
 #include "tests/support/test.h"

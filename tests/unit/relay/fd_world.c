@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/relay/fd_world.h"
 #include "tests/support/test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* fd_world.h - what the tests of passed descriptors share: a loop with a watch, descriptors of every kind, a count of
  * them. Checks nothing of its own but that nothing is left. */
 #ifndef SSHLEASE_TESTS_UNIT_RELAY_FD_WORLD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/relay/fd_sink.h"
 
 #include "daemon/relay/fd_io.h"

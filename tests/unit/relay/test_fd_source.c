@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/relay/fd_source.h"
 
 #include "daemon/relay/fd_io.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/relay/relay.h"
 
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/ssh/far.h"
 #include "tests/support/test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* far.h - the far ends of forwards, for tests: ports of this machine that the private sshd connects to, or listens on.
  */
 #ifndef SSHLEASE_TESTS_UNIT_SSH_FAR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/ssh/rig.h"
 
 #include "config/build.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rig.h - what the tests of connections share: a loop, a target for the private sshd, and calls that wait for events.
  */
 #ifndef SSHLEASE_TESTS_UNIT_SSH_RIG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/ssh/stage.h"
 #include "tests/support/test.h"
 

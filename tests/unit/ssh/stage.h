@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* stage.h - what the tests against a real sshd begin with: one private sshd for the program, and for each test a rig
  * and a target, of which nothing may be open afterwards. */
 #ifndef SSHLEASE_TESTS_UNIT_SSH_STAGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ssh-agent codec: requests byte for byte, answers good and bad. */
 #include "daemon/ssh/keys/agent_codec.h"
 #include "proto/status.h"

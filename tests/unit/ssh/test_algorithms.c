@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is offered: the defaults, a target's own lists, the order of host-key algorithms, and which keys may be used. */
 #include "daemon/ssh/keys/algorithms.h"
 #include "daemon/ssh/transport.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is offered where the library checks the lengths of packets, too: compiled with SL_LIBSSH2_CHECKS_LENGTHS. */
 #include "daemon/ssh/keys/algorithms.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/keys/auth_said.h"
 #include "tests/support/test.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "daemon/ssh/session/compat.h"
 #include "tests/support/test.h"
 

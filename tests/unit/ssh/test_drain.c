@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reclaiming a lease: what it started on the far side is ended, however it hid; what it left before is not touched. */
 #include "config/build.h"
 #include "proto/status.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What goes wrong: servers that are not there, speak something else, stall, die; and closing at any moment. */
 #include "config/build.h"
 #include "proto/status.h"

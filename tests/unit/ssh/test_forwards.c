@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Forwards against a real sshd: TCP and Unix sockets it connects to, refusals with their reasons, a server that
  * connects into the void. */
 #include "proto/status.h"

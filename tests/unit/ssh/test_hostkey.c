@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is answered about a key where the files cannot be read or written, or name an authority instead of a key. */
 #include "config/build.h"
 #include "daemon/ssh/keys/base64.h"

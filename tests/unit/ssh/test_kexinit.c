@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A server's offer against ours: what is read of the packet, which gap is found, and what is said about it. */
 #include "daemon/ssh/keys/kexinit.h"
 

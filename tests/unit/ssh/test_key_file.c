@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is told of key files without a passphrase; and that junk is no key. The keys here were made for this test. */
 #include "daemon/ssh/keys/key_file.h"
 #include "proto/status.h"

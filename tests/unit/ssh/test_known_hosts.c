@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The matcher: names, patterns, hashes, ports, markers, and what each verdict rests on. */
 #include "daemon/ssh/keys/base64.h"
 #include "daemon/ssh/keys/known_hosts.h"

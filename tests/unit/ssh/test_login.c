@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Logging in to a real sshd with every kind of credential, and host keys of every kind. */
 #include "config/build.h"
 #include "proto/status.h"

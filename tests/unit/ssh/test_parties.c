@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Several leases on one connection: each has its own streams, cookies and clean-up, and leaves for another connection
  * when the server has no session for it. */
 #include "proto/status.h"

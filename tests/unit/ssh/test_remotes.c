@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Ports that a real sshd listens on for us, and what a reclaim, a close and a loss make of them and of forwards. */
 #include "proto/status.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where secrets come from, and what is said when they do not. */
 #include "daemon/ssh/keys/secret.h"
 #include "proto/status.h"

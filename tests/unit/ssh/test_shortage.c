@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* With no file descriptor to spare nothing can be read, which must not be taken for a rejection, for a missing key, or
  * for a host that is not known: those are not tried again for long, and a new host's key would be believed. */
 #include "config/build.h"

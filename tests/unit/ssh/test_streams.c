@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Streams against a real sshd: input and output, results, many at once, terminals, keys exchanged anew under load. */
 #include "proto/status.h"
 #include "tests/support/test.h"

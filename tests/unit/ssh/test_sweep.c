@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The sweep's script, run by this machine's sh: ends every process that carries a mark, however it hid, and no other.
  */
 #include "daemon/ssh/reclaim/sweep.h"

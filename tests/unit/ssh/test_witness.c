@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The witness: finds exit statuses and channel numbers in packets that are freed, keeps the books. */
 #include "daemon/ssh/session/witness.h"
 #include "tests/support/test.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Tests that run on other machines. `web1` and `db1` are targets of the daemon's configuration; with a daemon of your own
 (`sshleased --user`) write you@host instead.
 """

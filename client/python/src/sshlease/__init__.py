@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Lease pooled SSH connections from sshleased and run commands on them.
 
     import sshlease

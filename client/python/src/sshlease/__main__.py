@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """python -m sshlease: which daemon this user's programs find, starting one of his own, and stopping it."""
 
 from __future__ import annotations

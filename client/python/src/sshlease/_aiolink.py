@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The socket to the daemon, for the tasks of one asyncio event loop."""
 
 from __future__ import annotations

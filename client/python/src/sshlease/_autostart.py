@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Starting a daemon of the user's own when none is listening: exactly one, however many programs want one at once.
 
 Who holds the lock starts it; the others wait for the lock, and then find it listening. It is ready when it says so, as to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """paramiko's Channel over a stream of a lease. What a program that was written for paramiko does with them
 does the same here; see sshlease.paramiko."""
 

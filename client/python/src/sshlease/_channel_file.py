@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """paramiko's files of a channel: what exec_command() and makefile() give. See sshlease.paramiko."""
 
 from __future__ import annotations

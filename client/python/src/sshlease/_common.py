@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What leases have in common, blocking or not: their properties, and what their arguments mean."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Finding the daemon's socket and connecting to it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The daemon as such, without a lease: what it is called, starting the user's own, and stopping it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What can go wrong, as exceptions that name the target and the reason.
 
     SshleaseError

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What was run under a lease, and what came of it: bounded, kept after the lease is over, for reports."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a lease is called in `sshlease status` when nobody gave it a name: the pytest test that asks for it.
 
 pytest and pytest-xdist say in the environment which test and which worker this is, so a program that a test starts is

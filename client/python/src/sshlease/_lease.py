@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A lease, for blocking calls."""
 
 from __future__ import annotations

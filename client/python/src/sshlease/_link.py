@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The socket to the daemon, for blocking calls from any number of threads. Starts no thread.
 
 Of the threads that wait for something, one reads the socket, for all of them: what comes has its effect on the session,

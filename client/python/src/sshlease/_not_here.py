@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What paramiko's objects have and ours have not: one error that names it and says why."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A command that runs while the program does something else: file objects for its input and output."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A descriptor that can be read while a channel has something to be read, or has ended: what select() and poll() need.
 
 Bytes come through one socket for everything under a lease, so no descriptor of the kernel's has this by itself: a thread

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a command wrote and how it ended."""
 
 from __future__ import annotations

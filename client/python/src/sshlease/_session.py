@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """One lease and its streams as the protocol sees them: bytes in, state and bytes out. Does no input or output, knows no
 lock and no thread; _link.py (blocking) and aio.py drive it.
 

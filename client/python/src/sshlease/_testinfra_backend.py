@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The class behind `sshlease://`; testinfra imports it when it is first asked for one."""
 
 from __future__ import annotations

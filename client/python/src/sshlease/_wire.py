@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Frames and messages of the native protocol, versions 1 to 3: bytes to tuples and back. Does no input or output.
 
 One table says what each message holds; encoders and decoders are made of it when the module is imported. A decoder checks

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """sshlease for asyncio.
 
     async with sshlease.aio.lease("web1") as c:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """paramiko's shape, for programs that exist already. They change one import:
 
     from sshlease import paramiko                 # was: import paramiko

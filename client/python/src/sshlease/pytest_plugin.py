@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The pytest plugin: leases for tests, given back whatever a test does, and labelled with the test in `sshlease status`.
 
     def test_kernel(ssh_lease):

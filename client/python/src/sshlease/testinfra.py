@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The testinfra backend `sshlease://TARGET`: existing testinfra suites run over the daemon's pool.
 
 With the pytest plugin it is there by itself (`--hosts=sshlease://web1`); elsewhere `import sshlease.testinfra` makes
