@@ -53,8 +53,8 @@ def _installed(name):
     return True
 
 
-def pytest_collection_modifyitems(items):
-    _system.pytest_collection_modifyitems(items)
+def pytest_collection_modifyitems(config, items):
+    _system.pytest_collection_modifyitems(config, items)
     for name in EXTRAS:
         marked = [item for item in items if item.get_closest_marker(name)]
         if marked and not _installed(name):
