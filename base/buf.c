@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The queue is one block: bytes leave at its front, and what is left moves there when that frees at least half of
+ * it. */
 #include "base/buf.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Sums of numbers with units ("1h30m", "250ms") to milliseconds, and back. */
 #include "base/duration.h"
 
 #include <stdbool.h>

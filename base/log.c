@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Builds each line in a buffer of fixed size, escapes what comes from outside, and writes it to standard error in one
+ * call. */
 #include "base/log.h"
 
 #include "base/text.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Walks a text character by character: UTF-8 that is well formed and no control is kept, the rest is replaced. */
 #include "base/text.h"
 
 #include <stdint.h>

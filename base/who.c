@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A client's identity owns its list of groups: the copy of one, and its end. */
 #include "base/who.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Applies a list with patterns and a leading +, - or ^ to a default list; the result is a list of names. */
 #include "config/algorithm.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Makes default configurations and targets, copies targets, and builds those of USER@HOST[:PORT]. */
 #include "config/build.h"
 
 #include "config/setting.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Finds targets by name, counts their references, and says who may lease one or administer the daemon. */
 #include "config/conf.h"
 
 #include <assert.h>

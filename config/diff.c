@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Walks two sorted lists of targets side by side, and compares those of the same name setting by setting. */
 #include "config/diff.h"
 
 #include "config/parts.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Parses a YAML text once with libyaml, checks its size, depth and characters, and hands it out as nodes. */
 #include "config/node.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Lists of strings, identities, secrets and lists of algorithms: filled, compared, copied, freed. */
 #include "config/parts.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Keeps a bounded list of problems and sorts it by line and column. */
 #include "config/problem.h"
 
 #include "config/parts.h"

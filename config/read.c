@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One reader for each kind of setting, and the loop that gives each key of a mapping to its reader. */
 #include "config/read.h"
 
 #include "base/duration.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Readers of settings that name files, sockets or secrets: they make the path, and try whether it can be read. */
 #include "config/reader.h"
 
 #include "config/build.h"

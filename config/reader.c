@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Problems with a value, told with its key and what would be right; texts that readers keep. */
 #include "config/reader.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The tables of the sections' settings, and what is done with a setting by its table entry alone. */
 #include "config/setting.h"
 
 #include "base/duration.h"

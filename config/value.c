@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Checks numbers, modes, names, hosts, patterns and destinations, and finds the nearest known word for a wrong one. */
 #include "config/value.h"
 
 #include <arpa/inet.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The real system's users, groups, environment and files, as a reading of the configuration sees them. */
 #include "config/world.h"
 
 #include "proto/status.h"

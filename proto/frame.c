@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads a frame's head and bounds, and writes a head whose length is filled in at the end. */
 #include "proto/frame.h"
 
 #include "proto/status.h"

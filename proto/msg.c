@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One table of the messages' fields; decoding, encoding and measuring all walk it. */
 #include "proto/msg.h"
 
 #include "proto/status.h"

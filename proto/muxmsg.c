@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A getter for each message of a mux client, a putter for each answer. */
 #include "proto/muxmsg.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Looks a code's name, text and retryability up in the table. */
 #include "proto/status.h"
 
 #include <stddef.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Translates struct termios, flag by flag, to SSH's opcodes. */
 #include "proto/tty_modes.h"
 
 #include <stdbool.h>

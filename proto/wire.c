@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads and writes numbers and strings, and remembers when something did not fit. */
 #include "proto/wire.h"
 
 #include "proto/status.h"

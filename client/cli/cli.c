@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Messages, options, durations of the command line, and the connection to the daemon, with a hint where none
+ * answers. */
 #include "client/cli/cli.h"
 
 #include "base/duration.h"

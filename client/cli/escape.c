@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Follows the beginnings of lines in what is typed, and says what the character behind an escape asks for. */
 #include "client/cli/escape.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Collects rows of cells, measures their widths in characters, and prints them in columns. */
 #include "client/cli/table.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Asks the local terminal for its size and modes, and switches it to raw mode and back. */
 #include "client/cli/tty.h"
 
 #include "proto/tty_modes.h"

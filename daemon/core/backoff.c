@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Sorts failed dials into classes by their status, and doubles the wait after each, with a fifth of jitter. */
 #include "daemon/core/backoff.h"
 
 #include "proto/status.h"

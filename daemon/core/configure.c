@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A new configuration: targets are added, changed and retired, and connections beyond lowered limits are closed. */
 #include "daemon/core/conns.h"
 #include "daemon/core/leases.h"
 #include "daemon/core/reserve.h"

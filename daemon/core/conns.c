@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The states of a connection with their table of moves, the lists they put it on, its pings and its deadlines. */
 #include "daemon/core/conns.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Answers questions about targets, leases and connections; changes nothing. */
 #include "daemon/core/conns.h"
 #include "daemon/core/leases.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The states of a lease with their table of moves, and what each move tells its client and its connection. */
 #include "daemon/core/leases.h"
 
 #include "daemon/core/conns.h"

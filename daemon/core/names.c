@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Names of states and reasons, for the log and the counters. */
 #include "daemon/core/vocabulary.h"
 
 const char *sl_conn_state_name(enum sl_conn_state state)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One handler for each type of event, and the step that runs it and serves the targets it touched. */
 #include "daemon/core/pool.h"
 
 #include "daemon/core/conns.h"

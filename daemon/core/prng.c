@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* SplitMix64. */
 #include "daemon/core/prng.h"
 
 void sl_prng_init(struct sl_prng *prng, uint64_t seed)

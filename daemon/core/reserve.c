@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Allocates slots, tables, timers and room for actions, as many as a configuration can need at most. */
 #include "daemon/core/reserve.h"
 
 #include "daemon/core/conns.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Counts a target's failed dials and logins, holds its next dial back, and forgives when a login has proved itself. */
 #include "daemon/core/retry.h"
 
 #include "daemon/core/backoff.h"

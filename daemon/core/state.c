@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Actions are appended here, live connections counted, and targets marked for the end of the step. */
 #include "daemon/core/state.h"
 
 struct sl_action *sl_pool_act(struct sl_pool *pool, enum sl_action_type type)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A binary heap: each timer knows its place in it, so that moving or removing one needs no search. */
 #include "daemon/core/timers.h"
 
 #include <assert.h>

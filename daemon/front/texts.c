@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Copies bytes of a message into the caller's memory and ends them with NUL. */
 #include "daemon/front/texts.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The to-do list: what happened to which object, in the order in which it happened. */
 #include "daemon/lease/state.h"
 
 void sl_driver_note(struct sl_driver *d, struct sl_work *work, unsigned todo)

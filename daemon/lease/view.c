@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Targets, leases and counters as an operator sees them; changes nothing. */
 #include "daemon/lease/state.h"
 
 #include "proto/status.h"

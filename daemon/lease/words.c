@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Sentences for people: why a lease waits, was refused, or has ended. */
 #include "daemon/lease/state.h"
 
 #include "proto/status.h"

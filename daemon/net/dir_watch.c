@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* inotify on one directory, and a timer for what it does not tell; both call the same look, never too often. */
 #include "daemon/net/dir_watch.h"
 
 #include "proto/status.h"

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Jobs that may hang, by owner: started, waited for, cancelled; a user whose closes do not end is reported as
+ * stalled. */
 #include "daemon/net/fd_jobs.h"
 
 #include "daemon/net/fd_threads.h"

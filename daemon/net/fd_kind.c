@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Asks getsockopt() and statx() for a descriptor's kind, and compares its owner and number. */
 #include "daemon/net/fd_kind.h"
 
 #include <fcntl.h>

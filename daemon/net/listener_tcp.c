@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Listening on a TCP port of this machine, for forwards. */
 #include "daemon/net/listener.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* systemd's messages: readiness and stopping at once, the status line at most now and then, the watchdog by a timer. */
 #include "daemon/net/notify.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* SO_PEERCRED and SO_PEERGROUPS of a socket; start time, command line and user name of the process behind it. */
 #include "daemon/net/peer.h"
 
 #include "proto/status.h"

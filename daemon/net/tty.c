@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Asks a passed descriptor for a terminal's size and modes. */
 #include "daemon/net/tty.h"
 
 #include "daemon/net/fd_jobs.h"

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Chooses how a descriptor is read and written (a socket call, RWF_NOWAIT, a worker, a moment of O_NONBLOCK), and does
+ * it once. */
 #include "daemon/relay/fd_io.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The library's version as it was compiled in. */
 #include "daemon/ssh/transport.h"
 #include "sshlease_version.h"
 

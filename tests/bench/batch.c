@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads work from standard input, does it, and prints how long each piece took. */
 #include "tests/bench/batch.h"
 
 #include <inttypes.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Takes the words of a scenario apart and sets the world up, or feeds it, as they say. */
 #include "tests/sim/script.h"
 
 #include "proto/status.h"

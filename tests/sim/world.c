@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Carries the core's actions out on virtual time, writes the trace, and checks each step. */
 #include "tests/sim/world.h"
 
 #include "proto/status.h"

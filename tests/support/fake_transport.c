@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Connections and streams that are only timers and strings. */
 #include "tests/support/fake_state.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Sets the world up, runs its loop until nothing moves, and takes it down. */
 #include "tests/support/lease_world.h"
 
 #include "config/yaml.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Writes keys and a configuration, starts sshd, waits until it listens, and ends it. */
 #include "tests/support/sshd.h"
 
 #include <arpa/inet.h>

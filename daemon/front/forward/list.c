@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The forwards of one client: added, found again, named for the log, answered, and freed. */
 #include "daemon/front/forward/forward.h"
 
 #include "base/text.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Takes a SOCKS request from the bytes so far, however they were cut, and writes the replies to it. */
 #include "daemon/front/forward/socks.h"
 
 #include <arpa/inet.h>

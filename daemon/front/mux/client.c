@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Answers and refusals to one client, and the steps by which it leaves and is freed. */
 #include "daemon/front/mux/client.h"
 
 #include <assert.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Follows the beginnings of lines in a session's input, and takes out what follows an escape character. */
 #include "daemon/front/mux/escape.h"
 
 #include <stdio.h>

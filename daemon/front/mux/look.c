@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads a client's command line in a worker, and asks after a moment whether an old `ssh -f` has gone to the
+ * background. */
 #include "daemon/front/mux/look.h"
 
 #include "proto/status.h"

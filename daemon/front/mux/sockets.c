@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Makes the mux directory, a socket and an alias for each target, and makes anew what somebody took away. */
 #include "daemon/front/mux/sockets.h"
 
 #include "daemon/net/dir_watch.h"

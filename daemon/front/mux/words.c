@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Goes through the words of ssh's command line: control command or session, with a shell or without, what SOCKS may
+ * reach. */
 #include "daemon/front/mux/look.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Encodes and sends messages, answers and errors to one client. */
 #include "daemon/front/native/client.h"
 
 #include <assert.h>

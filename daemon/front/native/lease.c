@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* ACQUIRE, RENEW and RELEASE from a client to the lease, and the lease's callbacks back as messages. */
 #include "daemon/front/native/handlers.h"
 
 #include "proto/status.h"

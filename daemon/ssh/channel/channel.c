@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* A connection's channels and the requests for them: opened step by step, held, taken, given up and closed; and the
+ * ping. */
 #include "daemon/ssh/channel/channel.h"
 
 #include "daemon/ssh/channel/ahead.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* direct-tcpip and direct-streamlocal: their parameters, and the sentence for a refusal. */
 #include "daemon/ssh/channel/forward.h"
 
 #include "proto/status.h"

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* A lease's part of a connection begins and ends, counts its streams, and says when it is clean or must go
+ * elsewhere. */
 #include "daemon/ssh/channel/party.h"
 
 #include "daemon/ssh/channel/channel.h"

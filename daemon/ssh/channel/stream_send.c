@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Sends input, signals and sizes in the order they were asked for, as far as the channel's window goes. */
 #include "daemon/ssh/channel/stream_send.h"
 
 #include "daemon/ssh/session/compat.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A socket to ssh-agent: connects, sends one request, collects its answer, and says what went wrong. */
 #include "daemon/ssh/keys/agent.h"
 
 #include "base/buf.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The list of an agent's keys and a signature by one: requests written, answers taken apart. */
 #include "daemon/ssh/keys/agent_codec.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The default lists, what a target makes of them, and their order for what one server offers. */
 #include "daemon/ssh/keys/algorithms.h"
 
 #include <stdlib.h>

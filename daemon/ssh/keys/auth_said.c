@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Looks into USERAUTH_FAILURE and EXT_INFO, and keeps the names in them, cut to a maximum. */
 #include "daemon/ssh/keys/auth_said.h"
 
 #include "proto/wire.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Decodes with or without padding, past blanks and line ends; encodes with padding. */
 #include "daemon/ssh/keys/base64.h"
 
 #include "proto/status.h"

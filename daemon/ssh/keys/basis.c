@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Hashes the files' inodes, sizes and times, known_hosts' lines and the agent's list into one number each. */
 #include "daemon/ssh/keys/basis.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Loads the identities and secrets that a target lets be used, and notes which could not be read and why. */
 #include "daemon/ssh/keys/credentials.h"
 
 #include "daemon/ssh/keys/algorithms.h"

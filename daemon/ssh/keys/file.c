@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads a file up to a maximum, into memory that is wiped before it is freed. */
 #include "daemon/ssh/keys/file.h"
 
 #include "proto/status.h"

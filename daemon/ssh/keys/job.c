@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A job on libuv's thread pool: its result goes to whoever asked, unless it was forgotten meanwhile. */
 #include "daemon/ssh/keys/job.h"
 
 #include "proto/status.h"

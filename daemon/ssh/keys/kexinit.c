@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Takes a KEXINIT apart, compares its lists with ours, and says what may help where they have nothing in common. */
 #include "daemon/ssh/keys/kexinit.h"
 
 #include "daemon/ssh/keys/algorithms.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Finds the public key in an OpenSSH private key file, and reads the line of a .pub file. */
 #include "daemon/ssh/keys/key_file.h"
 
 #include "daemon/ssh/keys/base64.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Scans known_hosts line by line for one host, hashed names and patterns included, and judges the key it showed. */
 #include "daemon/ssh/keys/known_hosts.h"
 
 #include "daemon/ssh/keys/base64.h"

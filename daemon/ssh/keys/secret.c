@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads a secret from a file, an environment variable or a systemd credential, without the line's end. */
 #include "daemon/ssh/keys/secret.h"
 
 #include "daemon/ssh/keys/file.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Lists the signature algorithms to try with a key, one for each number, best first. */
 #include "daemon/ssh/keys/sign_algorithm.h"
 
 #include "daemon/ssh/keys/algorithms.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Judges the server's answer to a try: a method refused, half a login, a loss, a limit, and the sentence for it. */
 #include "daemon/ssh/login/auth_result.h"
 
 #include "base/text.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Writes the sweep's script with a lease's cookies in it, and reads the numbers it prints. */
 #include "daemon/ssh/reclaim/sweep.h"
 
 #include <stdarg.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The phases of a connection with their setter, its name for the log, and its tick on the loop. */
 #include "daemon/ssh/session/conn_base.h"
 
 #include "daemon/ssh/session/compat.h"

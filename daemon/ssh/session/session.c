@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Sets a libssh2 session up, steps its handshake, and turns its errors into a status and a sentence. */
 #include "daemon/ssh/session/session.h"
 
 #include "base/text.h"

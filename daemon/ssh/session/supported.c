@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Asks libssh2 for its algorithms of each kind, and takes those of the defaults that it has. */
 #include "daemon/ssh/session/supported.h"
 
 #include "daemon/ssh/keys/algorithms.h"

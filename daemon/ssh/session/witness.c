@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* libssh2's allocator: numbers each allocation, and looks at each packet as it is freed. */
 #include "daemon/ssh/session/witness.h"
 
 #include "base/text.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Durations are read and written by one syntax. */
 #include "base/duration.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What of a text from outside is shown, and where it is cut. */
 #include "base/text.h"
 #include "tests/support/test.h"
 

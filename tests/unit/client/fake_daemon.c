@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Runs the script in a thread: accepts, expects frames, answers, and keeps the first difference. */
 #include "fake_daemon.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Starts the program, collects both outputs, and waits for its end. */
 #include "run_cli.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Targets named USER@HOST[:PORT]: how they are taken apart, and where they are allowed. */
 #include "config/conf.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Default configurations, copies, and who may lease or administer. */
 #include "config/conf.h"
 
 #include "config/build.h"

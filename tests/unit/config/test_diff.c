@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What a reload says has changed, for each setting. */
 #include "config/diff.h"
 
 #include "tests/support/test.h"

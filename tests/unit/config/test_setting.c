@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The table of settings is whole: names, ranges, defaults and members fit each other. */
 #include "config/setting.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Numbers, modes and names, right and wrong, and the nearest word for a wrong one. */
 #include "config/value.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Whole files that are right: every section, every kind of value. */
 #include "tests/support/test.h"
 #include "tests/unit/config/parse.h"
 

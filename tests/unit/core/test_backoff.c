@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* How long a failed dial is waited after, and the class of every status. */
 #include "daemon/core/backoff.h"
 #include "proto/status.h"
 #include "tests/support/test.h"

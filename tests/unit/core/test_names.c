@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Every state and reason has a name of its own. */
 #include "daemon/core/vocabulary.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The generator is SplitMix64, repeats by its seed, and stays in bounds. */
 #include "daemon/core/prng.h"
 #include "tests/support/test.h"
 

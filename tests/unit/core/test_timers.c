@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The heap of deadlines: its first is the least, and its check sees what is broken. */
 #include "daemon/core/timers.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Clients over socket pairs that send frames and take answers one by one. */
 #include "tests/unit/front/front_world.h"
 
 #include "proto/status.h"

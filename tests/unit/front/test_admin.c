@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* STATUS, END and RELOAD: what they show and do, and for whom. */
 #include "tests/unit/front/front_world.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* SOCKS 4, 4a and 5, byte by byte and whole. */
 #include "daemon/front/forward/socks.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What command lines of ssh are taken for. */
 #include "daemon/front/mux/look.h"
 #include "tests/support/test.h"
 

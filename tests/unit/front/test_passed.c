@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Streams of the native protocol whose bytes go by passed descriptors. */
 #include "proto/status.h"
 #include "tests/support/test.h"
 #include "tests/unit/front/front_world.h"

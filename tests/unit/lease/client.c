@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Keeps each callback of a lease and of its stream as a word. */
 #include "tests/unit/lease/client.h"
 #include "tests/support/test.h"
 

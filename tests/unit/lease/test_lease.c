@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A lease from its request to its last callback, over the real core and a fake transport. */
 #include "tests/unit/lease/client.h"
 
 #include "proto/status.h"

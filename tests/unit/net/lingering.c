@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A TCP socket with SO_LINGER whose peer takes nothing, and SCM_RIGHTS. */
 #include "tests/unit/net/lingering.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Starts the socket under test, and says and hears bytes at its other end. */
 #include "tests/unit/net/socket_world.h"
 #include "tests/support/test.h"
 

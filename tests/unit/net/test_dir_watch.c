@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Changes in a directory are told, with inotify and without. */
 #include "daemon/net/dir_watch.h"
 #include "tests/support/test.h"
 

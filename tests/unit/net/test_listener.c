@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Listening on a path and on a port: clients, modes, and what stands in the way. */
 #include "daemon/net/listener.h"
 
 #include "daemon/net/dial.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What systemd hears, read at a socket that stands in for it. */
 #include "daemon/net/notify.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Credentials and processes behind a socket, read from the real kernel. */
 #include "daemon/net/peer.h"
 
 #include "proto/status.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A client's socket: frames in pieces, slow readers, deadlines, and ends. */
 #include "daemon/net/socket.h"
 
 #include "proto/status.h"

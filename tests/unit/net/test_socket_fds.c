@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Descriptors that come with frames, and that none is left open. */
 #include "proto/status.h"
 #include "tests/support/test.h"
 #include "tests/unit/net/socket_world.h"

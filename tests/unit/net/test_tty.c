@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A terminal's size and modes. */
 #include "daemon/net/tty.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Frames written and found, whole, in pieces and out of bounds. */
 #include "proto/frame.h"
 #include "proto/status.h"
 #include "tests/support/test.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The table of status codes is unique and whole. */
 #include "proto/status.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Numbers and strings within their bounds. */
 #include "proto/status.h"
 #include "proto/wire.h"
 #include "tests/support/test.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Makes descriptors of every kind, and counts what is open before and after. */
 #include "tests/unit/relay/fd_world.h"
 #include "tests/support/test.h"
 

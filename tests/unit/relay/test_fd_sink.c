@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Output to descriptors of every kind: order, slow readers, errors, ends. */
 #include "daemon/relay/fd_sink.h"
 
 #include "daemon/relay/fd_io.h"

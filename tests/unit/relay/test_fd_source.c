@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Input from descriptors of every kind: credit, ends, errors. */
 #include "daemon/relay/fd_source.h"
 
 #include "daemon/relay/fd_io.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A stream joined with descriptors, over the fake transport. */
 #include "daemon/relay/relay.h"
 
 #include "proto/status.h"

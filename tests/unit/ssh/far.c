@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Listens, dials, digs and fills at the far end of a forward. */
 #include "tests/unit/ssh/far.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Targets, connections and streams for tests, each callback kept, each wait bounded. */
 #include "tests/unit/ssh/rig.h"
 
 #include "config/build.h"

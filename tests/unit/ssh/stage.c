@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Starts sshd once, sets each test's rig up, and checks that nothing is left. */
 #include "tests/unit/ssh/stage.h"
 #include "tests/support/test.h"
 

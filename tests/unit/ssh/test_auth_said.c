@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What packets of a login say, and what is none. */
 #include "daemon/ssh/keys/auth_said.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What is learned of a server, when it is believed, and when it is forgotten. */
 #include "daemon/ssh/session/compat.h"
 #include "tests/support/test.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Which signature algorithm is tried with which key. */
 #include "daemon/ssh/keys/sign_algorithm.h"
 #include "tests/support/test.h"
 
