@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* conf.h - the checked settings of one configuration: types, lifetime, who may use what. Reads no file (conf_yaml
+/* conf.h - the checked settings of one configuration: types, lifetime, who may use what. Reads no file (yaml.c
  * does). */
 #ifndef SSHLEASE_CONFIG_CONF_H
 #define SSHLEASE_CONFIG_CONF_H

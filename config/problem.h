@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* problem.h - collects what is wrong with a configuration, by place; decides nothing. Part of conf_yaml. */
+/* problem.h - collects what is wrong with a configuration, by place; decides nothing. Part of a reading. */
 #ifndef SSHLEASE_CONFIG_PROBLEM_H
 #define SSHLEASE_CONFIG_PROBLEM_H
 

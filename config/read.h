@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* read.h - reads the values of one mapping into the members that the settings table names, with a problem for each
- * that is not right. Does not know how sections hang together (conf_yaml does). */
+ * that is not right. Does not know how sections hang together (yaml.c does). */
 #ifndef SSHLEASE_CONFIG_READ_H
 #define SSHLEASE_CONFIG_READ_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* reader.h - the state of a reading, what the readers of values share, and their list. Beyond the state, for
- * conf_read*.c only. */
+ * config/read*.c only. */
 #ifndef SSHLEASE_CONFIG_READER_H
 #define SSHLEASE_CONFIG_READER_H
 
@@ -56,10 +56,8 @@ bool sl_read_secret_file(struct sl_conf_reader *r, const struct sl_setting *s, i
 bool sl_read_secret_env(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_secret_credential(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 
-/* conf_read_algorithms.c */
+/* config/read.c */
 bool sl_read_algorithms(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
-
-/* conf_read_access.c */
 bool sl_read_users(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_groups(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);
 bool sl_read_group(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base);

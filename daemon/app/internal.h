@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* internal.h - what the composition root is made of; for daemon/app*.c only. */
+/* internal.h - what the composition root is made of; for daemon/app/ only. */
 #ifndef SSHLEASE_APP_INTERNAL_H
 #define SSHLEASE_APP_INTERNAL_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* state.h - what the driver is made of; for daemon/driver*.c only.
+/* state.h - what the driver is made of; for daemon/lease/ only.
  *
  * Nothing here calls the core from within a callback. Whatever happens sets a bit in `todo` of the object it happened
  * to and puts that object on the driver's to-do list; sl_driver_flush() takes the list from its front, feeds the core
@@ -218,14 +218,13 @@ void sl_driver_targets_sweep(struct sl_driver *d, uint64_t unused_ms);
 bool sl_driver_targets_configure(struct sl_driver *d);
 /* Frees removed targets that nothing refers to any more. */
 void sl_driver_targets_collect(struct sl_driver *d);
+/* Connections made before are not leased again. */
+void sl_driver_target_renew(struct sl_driver *d, struct sl_driver_target *target);
 
 /* lease/door.c */
 /* The sentence for that status of sl_driver_admit(), or of what follows it. */
 void sl_driver_door_says(
     const struct sl_driver *d, int status, const char *name, const struct sl_who *who, char *text, size_t size);
-
-/* Connections made before are not leased again. */
-void sl_driver_target_renew(struct sl_driver *d, struct sl_driver_target *target);
 
 /* lease/basis.c */
 /* Whoever asks is not refused for want of something that he has just mended, without an operator's reload. Where the

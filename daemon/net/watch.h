@@ -20,7 +20,7 @@ struct sl_watched {
     int fd; /* registered; -1 or unregistered: none */
     bool registered, queued;
     uint32_t round; /* in which it was queued */
-    /* Edge-triggered: `events` are of epoll(7), 0 when sl_watch_later() asked for the call. It may close the entry. */
+    /* Edge-triggered: `events` are of epoll(7), 0 when sl_watched_later() asked for the call. It may close the entry. */
     void (*fn)(struct sl_watched *watched, uint32_t events);
 };
 

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Checks who may include whom, who calls whom, what the pure objects import, and a few rules of the house.
+"""Checks who may include whom, who calls whom, what the pure objects import, what comments and documents name, and a few
+rules of the house.
 
 ARCHITECTURE.md tells why; the tables below are the rule. Usage: check_structure.py ROOT [BUILD_DIR]
 """
 
+import fnmatch
 import pathlib
 import re
 import subprocess
@@ -102,6 +104,14 @@ LICENCE = "/* SPDX-License-Identifier: MIT */"
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 GENERATED = {"sshlease_version.h"}
 
+# What comments and documents say of the tree: names of files, functions in comments, paths in documents.
+COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+NAMED_FILE = re.compile(r"(?<![\w./*-])[\w./*-]*[\w*]\.[ch]\b")
+NAMED_FUNCTION = re.compile(r"\b(\w+)\(\)")
+NAMED_PATH = re.compile(r"(?<![\w./*$~-])\w[\w.-]*(?:/[\w.*-]+)+")
+PLACEHOLDER = re.compile(r"ROOM|MODULE|NAME")
+FOLDERS = ("proto", "base", "config", "daemon", "client", "tests", "scripts", "patches", "cmake", "systemd")
+
 
 def room_of(path):
     for room, pattern in ROOMS:
@@ -184,6 +194,53 @@ def check_tree(root):
         yield f"circle of includes: {' -> '.join(circle)}"
 
 
+def line_of(text, match):
+    return text.count("\n", 0, match.start()) + 1
+
+
+def check_comments(root):
+    """The complaints about comments that name a file or a function which is not there (any more)."""
+    texts = {path: (root / path).read_text(encoding="utf-8") for path in sources(root)}
+    code = set(re.findall(r"\w+", " ".join(COMMENT.sub(" ", text) for text in texts.values())))
+    for path, text in texts.items():
+        for comment in COMMENT.finditer(text):
+            line = line_of(text, comment)
+            for name in NAMED_FILE.findall(comment.group()):
+                if not any(fnmatch.fnmatch(f"/{other}", f"*/{name}") for other in texts):
+                    yield f"{path}:{line}: a comment names {name}, which is no file here"
+            for name in NAMED_FUNCTION.findall(comment.group()):
+                if name not in code:
+                    yield f"{path}:{line}: a comment names {name}(), which is no function here"
+
+
+def documents(root):
+    """Every Markdown file of ours."""
+    for path in sorted(root.glob("*.md")):
+        yield path
+    for folder in FOLDERS:
+        yield from sorted((root / folder).rglob("*.md"))
+
+
+def check_documents(root):
+    """The complaints about documents that name a path or a C file which is not there (any more)."""
+    places = [root, root / "daemon", *(root / "daemon").glob("ssh"), *(root / "daemon").glob("front")]
+    rooms = {*FOLDERS, *(path.name for place in places[1:] for path in place.glob("*/"))}
+    names = {path.rpartition("/")[2] for path in sources(root)}
+    for document in documents(root):
+        text, where = document.read_text(encoding="utf-8"), document.relative_to(root)
+        for match in NAMED_PATH.finditer(text):
+            name = PLACEHOLDER.sub("*", match.group().rstrip(".-"))
+            near = [document.parent, *places]
+            if name.partition("/")[0] in rooms and not any(
+                any(place.glob(name + suffix)) for place in near for suffix in ("", ".[ch]")
+            ):
+                yield f"{where}:{line_of(text, match)}: names {match.group()}, which is not in the tree"
+        for match in NAMED_FILE.finditer(text):
+            name = PLACEHOLDER.sub("*", match.group().rpartition("/")[2])
+            if not fnmatch.filter(names, name):
+                yield f"{where}:{line_of(text, match)}: names {match.group()}, which is no file here"
+
+
 def nm(archive, *options):
     """(type, name) of every symbol."""
     text = subprocess.run(["nm", *options, str(archive)], check=True, capture_output=True, text=True).stdout
@@ -247,10 +304,11 @@ def main(arguments):
     if len(arguments) not in (1, 2):
         print(__doc__.strip(), file=sys.stderr)
         return 2
-    complaints = list(check_tree(pathlib.Path(arguments[0])))
+    root = pathlib.Path(arguments[0])
+    complaints = [*check_tree(root), *check_comments(root), *check_documents(root)]
     if len(arguments) == 2:
         complaints += check_objects(pathlib.Path(arguments[1]))
-        complaints += check_calls(pathlib.Path(arguments[0]), pathlib.Path(arguments[1]))
+        complaints += check_calls(root, pathlib.Path(arguments[1]))
     for complaint in complaints:
         print(complaint)
     print(f"structure: {len(complaints)} complaints")

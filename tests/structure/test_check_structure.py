@@ -106,6 +106,42 @@ class Tree(unittest.TestCase):
         self.assert_one({"proto/wire.c": "/* TO" + "DO: later */\n"}, "says TO" + "DO")
 
 
+class Names(unittest.TestCase):
+    FILES = {
+        "daemon/ssh/keys/agent.c": "/* See agent.h, ssh/keys/agent*.c and sl_agent_open(). */\nint sl_agent_open(void);\n",
+        "daemon/ssh/keys/agent.h": "",
+        "proto/README.md": "`ssh/keys/agent`, `daemon/ssh/keys/agent.c`, `proto/README.md`, tests/unit/ROOM/test_MODULE.c; init/fini, ~/base/x\n",
+        "tests/unit/keys/test_agent.c": "",
+    }
+
+    def complaints(self, path, text):
+        with tempfile.TemporaryDirectory() as name:
+            root = pathlib.Path(name)
+            for file, words in {**self.FILES, path: text}.items():
+                (root / file).parent.mkdir(parents=True, exist_ok=True)
+                (root / file).write_text(words, encoding="utf-8")
+            return [*check_structure.check_comments(root), *check_structure.check_documents(root)]
+
+    def assert_one(self, path, text, part):
+        found = self.complaints(path, text)
+        self.assertEqual(len(found), 1, found)
+        self.assertIn(part, found[0])
+
+    def test_what_is_there(self):
+        self.assertEqual(self.complaints("base/x.c", 'int x(void); /* as asked */\nchar y[] = "gone.c gone()";\n'), [])
+
+    def test_comments(self):
+        self.assert_one("base/x.c", "\n/* as gone.c does */\n", "base/x.c:2: a comment names gone.c")
+        self.assert_one("base/x.c", "/* for gone_*.c only */\n", "a comment names gone_*.c")
+        self.assert_one("base/x.c", "/* login/agent.c's */\n", "a comment names login/agent.c")
+        self.assert_one("base/x.c", "/* after\n * sl_agent_close() */\n", "a comment names sl_agent_close()")
+
+    def test_documents(self):
+        self.assert_one("x.md", "\n`daemon/ssh/login/agent`\n", "x.md:2: names daemon/ssh/login/agent")
+        self.assert_one("x.md", "(keys/gone*)\n", "names keys/gone*")
+        self.assert_one("base/x.md", "`gone.c`\n", "base/x.md:1: names gone.c")
+
+
 class Objects(unittest.TestCase):
     def complaints(self, archives, shared=""):
         with tempfile.TemporaryDirectory() as root:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* forward.h - a client's forwards and the connections they carry: what they are, and what happens to all of them.
- * For daemon/front/mux_forward*.c only. */
+ * For daemon/front/forward/ only. */
 #ifndef SSHLEASE_FRONT_FORWARD_FORWARD_H
 #define SSHLEASE_FRONT_FORWARD_FORWARD_H
 

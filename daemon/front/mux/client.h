@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* client.h - one client of the mux front end: its state, its lease, and what is sent to it. Calls no handler. For
- * daemon/front/mux*.c only. */
+ * daemon/front/mux/ and daemon/front/forward/ only. */
 #ifndef SSHLEASE_FRONT_MUX_CLIENT_H
 #define SSHLEASE_FRONT_MUX_CLIENT_H
 
@@ -65,7 +65,7 @@ struct sl_mux_client {
 
     struct sl_mux_session *session;   /* mux/session.c's; NULL: none */
     struct sl_mux_stdio *stdio;       /* forward/stdio.c's; NULL: none */
-    struct sl_mux_forwards *forwards; /* mux_forward*.c's; NULL: none */
+    struct sl_mux_forwards *forwards; /* forward/forward.c's; NULL: none */
     uint32_t sessions;                /* session ids given out */
 };
 

@@ -6,7 +6,8 @@
 #include "daemon/front/mux/client.h"
 
 /* The message borrows its frame: valid during the call. Where it returns having set client->fds, mux.c waits for as
- * many descriptors as belong to it before it looks at the next frame, and then calls ..._fds(). */
+ * many descriptors as belong to it before it looks at the next frame, and then calls the handler whose name
+ * ends in _fds. */
 
 /* mux/session.c */
 void sl_mux_on_new_session(struct sl_mux_client *client, const struct sl_mux_msg *msg);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* look.h - what the command line of a client says where the protocol does not: whether it wants a session, and one
- * with a shell. For daemon/front/mux*.c only. */
+ * with a shell. For daemon/front/mux/ and daemon/front/forward/ only. */
 #ifndef SSHLEASE_FRONT_MUX_LOOK_H
 #define SSHLEASE_FRONT_MUX_LOOK_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* sockets.h - the sockets of the mux front end: their directory, one for each target, made, looked after and taken
- * away. Reads nothing from a client. For daemon/front/mux*.c only. */
+ * away. Reads nothing from a client. For daemon/front/mux/ only. */
 #ifndef SSHLEASE_FRONT_MUX_SOCKETS_H
 #define SSHLEASE_FRONT_MUX_SOCKETS_H
 

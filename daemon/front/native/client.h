@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* client.h - one client of the native front end: its state and what is sent to it. Calls no handler. For
- * daemon/front/native*.c and admin.c only. */
+ * daemon/front/native/ only. */
 #ifndef SSHLEASE_FRONT_NATIVE_CLIENT_H
 #define SSHLEASE_FRONT_NATIVE_CLIENT_H
 

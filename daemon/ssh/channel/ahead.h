@@ -30,7 +30,7 @@ bool sl_ahead_needs_proof(const struct sl_conn *conn);
 uint32_t sl_ahead_uses_left(const struct sl_conn *conn);
 
 /* The second session: opened beside one that nobody uses, and each is sent its cookie when both are open, so that one
- * which shadows the other shows. begin_trial() comes with each session that is opened, and begins where that is due. */
+ * which shadows the other shows. sl_ahead_begin_trial() comes with each session that is opened, and begins where that is due. */
 void sl_ahead_begin_trial(struct sl_conn *conn);
 void sl_ahead_trial_failed(struct sl_conn *conn, const char *why);
 /* A command's end was told of on a channel that runs none. */

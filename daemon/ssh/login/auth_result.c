@@ -112,7 +112,7 @@ static bool says(const char *text, int number)
         int number;
         const char *text;
     } table[] = {
-        /* libssh2 1.11.1, userauth.c: a signature that could not be made; the others of that number are an answer that
+        /* libssh2 1.11.1: a signature that could not be made; the others of that number are an answer that
          * did not come and a rejection */
         {LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED, "Callback returned error"},
         {LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED, "Invalid public key"},
