@@ -37,7 +37,7 @@ static bool refuse(
         return sl_read_out_of_memory(r);
     }
     free(all);
-    sl_read_refuse_with(r, s, node, right, "%s is none that this build's SSH library has", SL_SHOW(name));
+    sl_read_refuse_with(r, s, node, right, "%s is not one that this build's SSH library has", SL_SHOW(name));
     free(right);
     return false;
 }
@@ -73,7 +73,7 @@ static bool keep(struct sl_conf_reader *r, const struct sl_setting *s, int node,
     if (sl_algorithm_resolve(change, patterns, &there->has[kind], &there->by_default[kind], &names) != 0)
         return sl_read_out_of_memory(r);
     if (names.count == 0)
-        return sl_read_refuse_with(r, s, node, "leave one at least", "takes away all that are offered");
+        return sl_read_refuse_with(r, s, node, "leave at least one", "takes away all that are offered");
     char *text = sl_algorithm_join(&names, ",");
     sl_strv_fini(&names);
     if (text == NULL)
@@ -256,7 +256,7 @@ static bool read_choice(struct sl_conf_reader *r, const struct sl_setting *s, in
             return true;
         }
     }
-    return sl_read_refuse(r, s, node, "%s is none of its words", SL_SHOW(text));
+    return sl_read_refuse(r, s, node, "%s is not one of its values", SL_SHOW(text));
 }
 
 static bool read_host_key_checking(struct sl_conf_reader *r, const struct sl_setting *s, int node, void *base)
@@ -358,7 +358,7 @@ static bool read_secret(struct sl_conf_reader *r, const struct sl_setting *s, in
 {
     enum sl_node_type type = sl_node_type(r->doc, node);
     if (type == SL_NODE_PLAIN || type == SL_NODE_QUOTED)
-        return sl_read_refuse(r, s, node, "stands in the file itself, where no secret may be");
+        return sl_read_refuse(r, s, node, "is in the file itself, where no secret may be");
     if (type != SL_NODE_MAP)
         return sl_read_refuse(r, s, node, "%s", sl_node_is(r->doc, node));
     int key, value, another;

@@ -241,7 +241,7 @@ static int read_sections(struct sl_conf_reader *r, struct sl_conf *conf)
     int root = sl_doc_root(r->doc);
     if (sl_node_type(r->doc, root) == SL_NODE_NULL) {
         /* More likely a file cut short than somebody's wish to have no targets any more. */
-        sl_problem_add(r->problems, sl_node_mark(r->doc, root), "the configuration is empty; give targets at least");
+        sl_problem_add(r->problems, sl_node_mark(r->doc, root), "the configuration is empty; give at least targets");
         return 0;
     }
     struct sl_conf_top top = {0};

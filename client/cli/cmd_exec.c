@@ -87,11 +87,11 @@ static int take_option(const struct cli_verb *verb, struct request *request, int
         request->quiet = true;
         return -1;
     case 'e':
-        return add_env(request, optarg) ? -1 : cli_usage(verb, CLI_EXIT_SSH, "-e %s names no variable", optarg);
+        return add_env(request, optarg) ? -1 : cli_usage(verb, CLI_EXIT_SSH, "-e %s does not name a variable", optarg);
     case OPT_ESCAPE:
         return cli_escape_parse(optarg, &request->relay.escape)
                    ? -1
-                   : cli_usage(verb, CLI_EXIT_SSH, "%s is no escape character: write ~, ^X or none", optarg);
+                   : cli_usage(verb, CLI_EXIT_SSH, "%s is not an escape character: write ~, ^X or none", optarg);
     case OPT_SOCKET:
         request->socket = optarg;
         return -1;

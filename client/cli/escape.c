@@ -85,7 +85,7 @@ const char *cli_escape_text(const struct cli_escape *escape, enum cli_escape_ver
     char name[3];
     const char *c = name_of(escape->character, name);
     if (verb == CLI_ESCAPE_UNSUPPORTED)
-        snprintf(buf, size, "%s%c is not to be had here; %s? lists what is\r\n", c, escape->asked, c);
+        snprintf(buf, size, "%s%c is not available here; %s? lists what is\r\n", c, escape->asked, c);
     else
         snprintf(buf, size,
             "%s?\r\n"

@@ -136,11 +136,11 @@ int main(int argc, char **argv)
     }
     if (at == argc)
         return cli_usage(&none, CLI_EXIT_USAGE,
-            "what shall I do? exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload or stop");
+            "no verb is given: exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload or stop");
     for (size_t i = 0; i < VERBS; i++)
         if (strcmp(argv[at], verbs[i].name) == 0)
             return verbs[i].run(&verbs[i], argc - at, argv + at, socket);
     return cli_usage(&none, CLI_EXIT_USAGE,
-        "there is no verb %s; there are exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload and stop",
+        "unknown verb %s; the verbs are exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload and stop",
         argv[at]);
 }

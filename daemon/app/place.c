@@ -62,5 +62,5 @@ void sl_app_keep_place(struct sl_app *app, const char *path, void (*end)(struct 
     app->end = end;
     snprintf(directory, sizeof directory, "%.*s", len == 0 ? 1 : (int)len, slash == NULL ? "." : path);
     if (sl_dir_watch_new(&app->loop, directory, SL_DIR_WATCH_MS, look, app, &app->place) != 0)
-        sl_log(&app->log, SL_LOG_WARNING, "listener", "nobody looks whether the socket stays: out of memory");
+        sl_log(&app->log, SL_LOG_WARNING, "listener", "the socket is not watched: out of memory");
 }

@@ -60,7 +60,7 @@ void sl_driver_leases_uncleaned(struct sl_driver_conn *slot, const struct sl_act
         d->counters.reclaim_incomplete++;
         sl_log(d->log, SL_LOG_WARNING, "reclaim",
             "lease=%llu conn=%u.%u target=%s reason=%s streams=%u sweep=none text=\"%s: what its commands left behind "
-            "cannot be ended or known\"",
+            "cannot be found or ended\"",
             (unsigned long long)lease->number, slot->id.index, slot->id.generation, slot->target->conf->name,
             sl_reason_name(lease->phase == SL_LEASE_PHASE_DRAINING ? lease->reclaim : act->reason), lease->uncleaned,
             lost ? "the connection was lost" : "the clean-up took too long");

@@ -16,7 +16,7 @@
 
 /* Clients accepted in one turn of the loop; the others wait in the backlog while leases are served. */
 #define ACCEPTS_PER_TURN 32
-/* How long accepting rests when the system has no room for another socket. */
+/* How long accepting pauses when the system has no room for another socket. */
 #define REST_MS 100u
 
 struct sl_listener {
@@ -44,7 +44,7 @@ static void on_rested(uv_timer_t *timer);
 
 static void rest(struct sl_listener *l, int error)
 {
-    sl_log(l->log, SL_LOG_WARNING, "listener", "accepting rests for %u ms: %s", REST_MS, strerror(error));
+    sl_log(l->log, SL_LOG_WARNING, "listener", "accepting pauses for %u ms: %s", REST_MS, strerror(error));
     (void)uv_poll_stop(&l->poll);
     (void)uv_timer_start(&l->rest, on_rested, REST_MS, 0);
 }

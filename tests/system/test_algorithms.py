@@ -138,7 +138,7 @@ def check(tmp_path, settings):
 
 def library_has(tmp_path, setting):
     code, text = check(tmp_path, f"{setting}: unheard-of")
-    found = re.fullmatch(rf'4:\d+: {setting} "unheard-of" is none that this build\'s SSH library has; it has (.*)\n', text)
+    found = re.fullmatch(rf'4:\d+: {setting} "unheard-of" is not one that this build\'s SSH library has; it has (.*)\n', text)
     assert code == 1 and found, text
     return found[1].split(", ")
 
@@ -147,7 +147,7 @@ def test_check_config_knows_what_the_library_has(tmp_path):
     assert check(tmp_path, "macs: [^hmac-sha1, hmac-md5*]") == (0, "")
     assert check(tmp_path, "pubkey_accepted_algorithms: -ssh-ed25519*,ecdsa-*") == (0, "")
     code, text = check(tmp_path, "host_key_algorithms: +ssh-ed25519-cert-v01@openssh.com")
-    assert code == 1 and text.startswith('4:26: host_key_algorithms "ssh-ed25519-cert-v01@openssh.com" is none')
+    assert code == 1 and text.startswith('4:26: host_key_algorithms "ssh-ed25519-cert-v01@openssh.com" is not one')
 
 
 @pytest.mark.parametrize("setting, option", [("kex_algorithms", "KexAlgorithms"), ("ciphers", "Ciphers"),

@@ -59,7 +59,7 @@ def test_it_lists_them_and_names_what_is_not_there(shell):
     t.type("~?")
     assert b"~.   - end" in t.expect("start of a line only.)")
     t.type("~C")
-    t.expect("~C is not to be had here; ~? lists what is")
+    t.expect("~C is not available here; ~? lists what is")
     t.type("exit 3\r")
     assert t.wait() == 3
 
@@ -75,7 +75,7 @@ def test_another_one_or_none(shell, word, typed, ends):
 
 def test_a_wrong_one(daemon):
     done = daemon.cli("shell", "--escape", "long", "t")
-    assert done.returncode == 255 and b"long is no escape character: write ~, ^X or none" in done.stderr
+    assert done.returncode == 255 and b"long is not an escape character: write ~, ^X or none" in done.stderr
 
 
 def test_it_is_suspended_and_goes_on(daemon):

@@ -315,7 +315,7 @@ def test_where_socks_may_lead_is_not_limited_in_silence(pooled):
     for command in (["t", "echo must not be seen"], ["-O", "forward", "t"]):
         done = pooled.run("ssh", "-o", "PermitRemoteOpen=none", "-R", str(free_port()), *command)
         assert (done.returncode, done.stdout) == (255, b""), done
-        assert b"target t: ssh tells nobody of PermitRemoteOpen; leave it out, the target's permit_remote_open" in done.stderr
+        assert b"target t: ssh does not pass PermitRemoteOpen on; leave it out: the target's permit_remote_open" in done.stderr
     with Far() as near:
         pooled.good("ssh", "-o", "PermitRemoteOpen=none", "-R", f"{free_port()}:127.0.0.1:{near.port}", "t", "true")
     pooled.good("ssh", "-o", "PermitRemoteOpen=any", "-R", str(free_port()), "t", "true")

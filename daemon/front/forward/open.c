@@ -57,7 +57,7 @@ static const char *check_listening_there(const struct sl_forward *f)
         return "there is no such port to listen on";
     if (sl_forward_is_socks_there(f))
         return f->owner->limited
-                   ? "ssh tells nobody of PermitRemoteOpen; leave it out, the target's permit_remote_open counts"
+                   ? "ssh does not pass PermitRemoteOpen on; leave it out: the target's permit_remote_open counts"
                    : NULL;
     return is_path(&f->connect) ? check_path(f, &f->connect) : NULL;
 }

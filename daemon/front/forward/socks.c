@@ -82,7 +82,7 @@ static size_t feed4(struct sl_socks *s, const uint8_t *data, size_t len, uint8_t
     } else if (name == NULL ? inet_ntop(AF_INET, data + 4, s->host, sizeof s->host) == NULL
                             : take_name(s, name, (size_t)(end - name) - 1) != 0) {
         *ret_reply_len = put_reply4(reply, SOCKS4_REJECTED);
-        fail(s, "a host name that cannot be one");
+        fail(s, "a host name that is not valid");
     } else {
         s->phase = SL_SOCKS_ASKED;
     }
@@ -140,7 +140,7 @@ static size_t feed5(struct sl_socks *s, const uint8_t *data, size_t len, uint8_t
         fail(s, "a SOCKS 5 command other than CONNECT");
     } else if (bad != 0) {
         *ret_reply_len = put_reply5(reply, REP_FAILURE);
-        fail(s, "a host name that cannot be one");
+        fail(s, "a host name that is not valid");
     } else {
         s->phase = SL_SOCKS_ASKED;
     }

@@ -62,8 +62,8 @@ const char *sl_mux_escape_help(const struct sl_mux_escape *escape, char *buf, si
         " %c.   - end this session; the daemon ends what it started and closes its connection\r\n"
         " %c?   - this message\r\n"
         " %c%c   - send the escape character by typing it twice\r\n"
-        "(Escapes are recognized at the start of a line only. A break, forwards at will, rekeying and going to the\r\n"
-        "background are not to be had in a session that sshleased serves.)\r\n",
+        "(Escapes are recognized at the start of a line only. Sending a break, opening forwards, rekeying and\r\n"
+        "going to the background are not available in a session that sshleased serves.)\r\n",
         c, c, c, c, c);
     return buf;
 }

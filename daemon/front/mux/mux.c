@@ -266,7 +266,7 @@ static void on_fds(void *arg)
         for (unsigned i = 0; i < count; i++)
             sl_fd_jobs_close(sl_watch_jobs(c->mux->watch), fd[i]);
         if (whose != SL_MUX_FDS_UNWANTED)
-            violation(c, "not as many descriptors came as belong to the message");
+            violation(c, "the message came with the wrong number of descriptors");
     }
 }
 

@@ -258,7 +258,7 @@ static void look_after(struct sl_mux_sockets *all, const char *directory)
     sl_dir_watch_free(all->watch);
     all->watch = NULL;
     if (sl_dir_watch_new(all->loop, directory, SL_DIR_WATCH_MS, look, all, &all->watch) != 0)
-        sl_log(all->log, SL_LOG_WARNING, "listener", "nobody looks whether mux sockets stay: out of memory");
+        sl_log(all->log, SL_LOG_WARNING, "listener", "the mux sockets are not watched: out of memory");
 }
 
 static int open_socket(struct sl_mux_sockets *all, const struct sl_conf *conf, const struct sl_target_conf *target,

@@ -23,7 +23,7 @@ TEST(wrong_arguments)
     } cases[] = {
         {{NULL}, 2,
             "exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload or stop (see sshlease --help)"},
-        {{"frobnicate"}, 2, "no verb frobnicate"},
+        {{"frobnicate"}, 2, "unknown verb frobnicate"},
         {{"--frobnicate"}, 2, "unknown option --frobnicate"},
         {{"--socket"}, 2, "--socket needs a path"},
         {{"exec"}, 255, "needs the name of a target (see sshlease exec --help)"},
@@ -36,7 +36,7 @@ TEST(wrong_arguments)
         {{"exec", "--timeout=0", "web1", "true"}, 255, "0 is not a duration"},
         {{"exec", "--lease-timeout=-1", "web1", "true"}, 255, "-1 is not a duration"},
         {{"exec", "--acquire-timeout=50d", "web1", "true"}, 255, "50d is not a duration"},
-        {{"exec", "-e", "=x", "web1", "true"}, 255, "names no variable"},
+        {{"exec", "-e", "=x", "web1", "true"}, 255, "does not name a variable"},
         {{"shell"}, 255, "needs the name of a target"},
         {{"shell", "web1", "true"}, 255, "use exec"},
         {{"status", "x"}, 2, "takes no argument"},

@@ -5,7 +5,7 @@
 
 #define HAS_MACS                                                                                                       \
     "it has hmac-sha2-256, hmac-sha2-512, hmac-sha1, hmac-md5, hmac-sha2-256-etm@openssh.com, hmac-md5-96\n"
-#define NONE_OF " is none that this build's SSH library has; "
+#define NONE_OF " is not one that this build's SSH library has; "
 
 static struct sl_algorithm_choice *chosen(struct sl_conf *conf, enum sl_algorithm_kind kind)
 {
@@ -110,7 +110,7 @@ TEST(what_the_library_does_not_have)
 
 TEST(what_is_no_list_or_leaves_nothing)
 {
-    parse_bad("defaults:\n  macs: -*\n", "f:2:9: macs takes away all that are offered; leave one at least\n");
+    parse_bad("defaults:\n  macs: -*\n", "f:2:9: macs takes away all that are offered; leave at least one\n");
 #define RIGHT "give names, comma-separated or as a list; + - or ^ before the first changes the defaults\n"
     parse_bad("defaults:\n  macs: []\n", "f:2:9: macs is an empty list; " RIGHT);
     parse_bad("defaults:\n  macs:\n", "f:2:8: macs has no value; " RIGHT);

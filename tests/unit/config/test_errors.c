@@ -24,8 +24,8 @@ static void target_bad(const char *setting, const char *expected)
 
 TEST(the_whole_file)
 {
-    parse_bad("", "f:1:1: the configuration is empty; give targets at least\n");
-    parse_bad("# nothing\n---\n", "f:3:1: the configuration is empty; give targets at least\n");
+    parse_bad("", "f:1:1: the configuration is empty; give at least targets\n");
+    parse_bad("# nothing\n---\n", "f:3:1: the configuration is empty; give at least targets\n");
     parse_bad("- a\n", "f:1:1: the configuration is a list; give a mapping with targets in it\n");
     parse_bad("web1\n", "f:1:1: the configuration is a text; give a mapping with targets in it\n");
     parse_bad("target: {}\n", "f:1:1: unknown key \"target\" in the configuration; did you mean targets?\n");
@@ -141,14 +141,15 @@ TEST(durations)
 
 TEST(words)
 {
-    target_bad("owners: all", "13: owners \"all\" is none of its words; give user or shared\n");
-    target_bad("remote_cleanup: kill", "21: remote_cleanup \"kill\" is none of its words; give sweep, signal or off\n");
+    target_bad("owners: all", "13: owners \"all\" is not one of its values; give user or shared\n");
+    target_bad(
+        "remote_cleanup: kill", "21: remote_cleanup \"kill\" is not one of its values; give sweep, signal or off\n");
     target_bad("strict_host_key_checking: no", "31: strict_host_key_checking \"no\" is refused: host keys are always "
                                                "checked; give yes or accept-new\n");
     target_bad("strict_host_key_checking: \"off\"", "31: strict_host_key_checking \"off\" is refused: host keys are "
                                                     "always checked; give yes or accept-new\n");
     target_bad("strict_host_key_checking: ask",
-        "31: strict_host_key_checking \"ask\" is none of its words; give yes or accept-new\n");
+        "31: strict_host_key_checking \"ask\" is not one of its values; give yes or accept-new\n");
 }
 
 TEST(names)
@@ -227,8 +228,8 @@ TEST(files)
 
 TEST(secrets)
 {
-    target_bad("password: hunter2", "15: password stands in the file itself, where no secret may be; " SECRET);
-    target_bad("passphrase: \"hunter2\"", "17: passphrase stands in the file itself, where no secret may be; " SECRET);
+    target_bad("password: hunter2", "15: password is in the file itself, where no secret may be; " SECRET);
+    target_bad("passphrase: \"hunter2\"", "17: passphrase is in the file itself, where no secret may be; " SECRET);
     target_bad("password: {hunter2}", "16: password has an unknown key; " SECRET);
     target_bad("password: [hunter2]", "15: password is a list; " SECRET);
     target_bad("password: {}", "15: password is an empty mapping; " SECRET);
@@ -388,12 +389,11 @@ TEST(so_many_are_kept)
 TEST(values_are_shown_cut_and_escaped)
 {
     target_bad("owners: 'say \"x\" \\ 0123456789012345678901234567890123456789012345678901234567890123456789'",
-        "13: owners \"say \\\"x\\\" \\\\ 0123456789012345678901234567890123456789012345678901234567...\" is none of "
-        "its "
-        "words; give user or shared\n");
+        "13: owners \"say \\\"x\\\" \\\\ 0123456789012345678901234567890123456789012345678901234567...\" is not one of "
+        "its values; give user or shared\n");
     /* Not in the middle of a character. */
     target_bad("owners: xäääääääääääääääääääääääääääääääääääääääääääääää",
-        "13: owners \"xäääääääääääääääääääääääääääääääääää...\" is none of its words; give user or shared\n");
+        "13: owners \"xäääääääääääääääääääääääääääääääääää...\" is not one of its values; give user or shared\n");
 }
 
 int main(void)
