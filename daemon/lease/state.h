@@ -218,8 +218,6 @@ void sl_driver_targets_sweep(struct sl_driver *d, uint64_t unused_ms);
 bool sl_driver_targets_configure(struct sl_driver *d);
 /* Frees removed targets that nothing refers to any more. */
 void sl_driver_targets_collect(struct sl_driver *d);
-/* Connections made before are not leased again. */
-void sl_driver_target_renew(struct sl_driver *d, struct sl_driver_target *target);
 
 /* lease/door.c */
 /* The sentence for that status of sl_driver_admit(), or of what follows it. */
@@ -239,6 +237,8 @@ uint64_t sl_driver_basis_retry_ms(
     const struct sl_driver *d, const struct sl_driver_target *target, int status, uint64_t retry_at_ms);
 /* After a reload: what was made of other files, or leads to an address that is no longer the host's, goes. */
 void sl_driver_basis_verify(struct sl_driver *d);
+/* Connections made before are not leased again. */
+void sl_driver_target_renew(struct sl_driver *d, struct sl_driver_target *target);
 void sl_driver_basis_forget(struct sl_driver_target *target);
 void sl_driver_basis_forget_all(struct sl_driver *d);
 

@@ -108,6 +108,9 @@ GENERATED = {"sshlease_version.h"}
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./*-])[\w./*-]*[\w*]\.[ch]\b")
 NAMED_FUNCTION = re.compile(r"\b(\w+)\(\)")
+DEFINED = re.compile(r"^[a-z][^;{}=()]*?\b(\w+)\([^;{}]*\)\n\{", re.MULTILINE)
+SECTION = re.compile(r"^/\* ([\w/]+\.c)\b.*?(?=^/\* [\w/]+\.c\b|\Z)", re.MULTILINE | re.DOTALL)
+DECLARED = re.compile(r"^[a-z][^;{}=()]*?\b(\w+)\([^;{}]*\);", re.MULTILINE)
 NAMED_PATH = re.compile(r"(?<![\w./*$~-])\w[\w.-]*(?:/[\w.*-]+)+")
 PLACEHOLDER = re.compile(r"ROOM|MODULE|NAME")
 FOLDERS = ("proto", "base", "config", "daemon", "client", "tests", "scripts", "patches", "cmake", "systemd")
@@ -199,7 +202,7 @@ def line_of(text, match):
 
 
 def check_comments(root):
-    """The complaints about comments that name a file or a function which is not there (any more)."""
+    """The complaints about comments that name a file or a function which is not there (any more), or another file's."""
     texts = {path: (root / path).read_text(encoding="utf-8") for path in sources(root)}
     code = set(re.findall(r"\w+", " ".join(COMMENT.sub(" ", text) for text in texts.values())))
     for path, text in texts.items():
@@ -211,6 +214,15 @@ def check_comments(root):
             for name in NAMED_FUNCTION.findall(comment.group()):
                 if name not in code:
                     yield f"{path}:{line}: a comment names {name}(), which is no function here"
+    homes = {}
+    for path in texts:
+        for name in DEFINED.findall(texts[path]) if path.endswith(".c") else ():
+            homes.setdefault(name, set()).add(f"/{path}")
+    for path in texts:
+        for section in SECTION.finditer(texts[path]) if path.endswith(".h") else ():
+            for name in DECLARED.findall(section.group()):
+                if name in homes and not any(home.endswith(f"/{section.group(1)}") for home in homes[name]):
+                    yield f"{path}: declares {name}() under {section.group(1)}, which does not define it"
 
 
 def documents(root):

@@ -136,6 +136,11 @@ class Names(unittest.TestCase):
         self.assert_one("base/x.c", "/* login/agent.c's */\n", "a comment names login/agent.c")
         self.assert_one("base/x.c", "/* after\n * sl_agent_close() */\n", "a comment names sl_agent_close()")
 
+    def test_where_it_is_defined(self):
+        self.FILES = {**self.FILES, "base/x.c": "int sl_x(int a)\n{\n}\n", "base/y.c": ""}
+        self.assertEqual(self.complaints("base/x.h", "/* base/y.c */\nint z(void);\n\n/* base/x.c: it. */\nint sl_x(int a);\n"), [])
+        self.assert_one("base/x.h", "/* base/x.c */\n\n/* y.c */\nint sl_x(\n    int a);\n", "declares sl_x() under y.c")
+
     def test_documents(self):
         self.assert_one("x.md", "\n`daemon/ssh/login/agent`\n", "x.md:2: names daemon/ssh/login/agent")
         self.assert_one("x.md", "(keys/gone*)\n", "names keys/gone*")

@@ -25,17 +25,19 @@ void sl_mux_session_drop(struct sl_mux_client *client, bool tell);
 /* forward/forward.c */
 void sl_mux_on_open_fwd(struct sl_mux_client *client, const struct sl_mux_msg *msg);
 void sl_mux_on_close_fwd(struct sl_mux_client *client, const struct sl_mux_msg *msg);
-void sl_mux_on_stdio_fwd(struct sl_mux_client *client, const struct sl_mux_msg *msg);
-/* The stdio forward's SL_MUX_STDIO_FWD_FDS descriptors, its own from here on. */
-void sl_mux_on_stdio_fwd_fds(struct sl_mux_client *client, const int fd[SL_MUX_STDIO_FWD_FDS]);
-/* The client is gone, or the daemon stops: frees it. */
-void sl_mux_stdio_drop(struct sl_mux_client *client);
 /* Whether the client has asked for forwards and nothing else, and has been answered: then it need not stay. */
 bool sl_mux_forwards_stand(struct sl_mux_client *client);
 /* The client's session has ended: its forwards end in order, and its lease is given back. */
 void sl_mux_forwards_end(struct sl_mux_client *client);
 /* The client is gone, or the daemon stops, and its lease abandoned: frees its forwards. */
 void sl_mux_forwards_drop(struct sl_mux_client *client);
+
+/* forward/stdio.c */
+void sl_mux_on_stdio_fwd(struct sl_mux_client *client, const struct sl_mux_msg *msg);
+/* The stdio forward's SL_MUX_STDIO_FWD_FDS descriptors, its own from here on. */
+void sl_mux_on_stdio_fwd_fds(struct sl_mux_client *client, const int fd[SL_MUX_STDIO_FWD_FDS]);
+/* The client is gone, or the daemon stops: frees it. */
+void sl_mux_stdio_drop(struct sl_mux_client *client);
 
 /* mux/info.c */
 void sl_mux_on_ext_info(struct sl_mux_client *client, const struct sl_mux_msg *msg);

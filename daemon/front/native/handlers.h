@@ -26,7 +26,7 @@ void sl_client_end_streams(struct sl_client *client, int status, const char *tex
 /* native/mux_path.c */
 void sl_client_on_mux(struct sl_client *client, const struct sl_msg *msg);
 
-/* For native/passed.c. Opens what `open` describes by `opener`, which gets a spec without credit, and adds it to the
+/* native/stream.c, for native/passed.c. Opens what `open` describes by `opener`, which gets a spec without credit, and adds it to the
  * client's streams; answers when that cannot be. `fd`: for the opener. */
 struct sl_client_stream;
 typedef int (*sl_client_opener_fn)(struct sl_client_stream *stream, const struct sl_stream_spec *spec, const int fd[3]);
@@ -40,7 +40,7 @@ void sl_client_stream_ended(struct sl_client_stream *stream, const struct sl_str
 /* native/passed.c */
 void sl_client_on_stream_open_fds(struct sl_client *client, const struct sl_msg *msg);
 
-/* admin.c */
+/* native/admin.c */
 void sl_client_on_status(struct sl_client *client, const struct sl_msg *msg);
 void sl_client_on_end(struct sl_client *client, const struct sl_msg *msg);
 void sl_client_on_reload(struct sl_client *client, const struct sl_msg *msg);
