@@ -68,7 +68,7 @@ struct sl_conf_top {
     int listen, mux, limits, defaults, targets, admin;
 };
 
-/* Who is named: arrays owned by whoever holds it. */
+/* The users and groups that are named; the holder owns the arrays. */
 struct sl_conf_access {
     uid_t *uid;
     size_t uid_count;

@@ -13,7 +13,7 @@
 
 /* A directory that is away for less than this is being made anew. */
 #define GONE_MS 10000u
-/* Who only started there for a moment is no other daemon. */
+/* A daemon that starts there for a moment only does not count. */
 #define OTHERS_MS 500u
 
 static bool has_leases(const struct sl_app *app)

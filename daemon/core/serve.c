@@ -225,7 +225,7 @@ static bool find_place(struct sl_pool *pool, struct sl_target_slot *target, stru
     means->handshakes--;
     struct sl_conn_slot *conn;
     if (means->places == 0) {
-        /* Whoever owns it: who may use it and came before has it by now, and who came later comes later. */
+        /* Whose it is does not matter: a waiter before this one that may use it has it by now; one behind it waits. */
         conn = longest_idle_of(pool, target);
         if (conn != NULL)
             sl_conns_close(pool, conn, SL_REASON_MAKE_ROOM, 0);

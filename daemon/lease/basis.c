@@ -4,7 +4,7 @@
  *   a target whose last dial was refused for good is looked at when somebody asks for it: where something has changed,
  *   its failed dials are forgotten, and who asked sees a new one
  *   a reload looks at every target that has connections: where something has changed, they are not leased again
- * Who asks meanwhile is fed to the core after the look, or when that takes too long. */
+ * A lease that is asked for meanwhile is fed to the core after the look, or when that takes too long. */
 #include "daemon/core/backoff.h"
 #include "daemon/lease/state.h"
 

@@ -110,7 +110,7 @@ int sl_lease_listen(struct sl_lease *lease, const char *host, uint16_t port, con
 /* An operator takes a lease back. 0, SL_E_NO_LEASE, or SL_E_NOT_ALLOWED: admins may end any, others their own uid's. */
 int sl_driver_revoke(struct sl_driver *driver, uint64_t lease_id, const struct sl_who *who);
 
-/* Whoever has `uid` wants its next lease of the target to be a new login: its idle connections there are closed, with
+/* The user `uid` wants its next lease of the target to be a new login: its idle connections there are closed, with
  * those that were dialed ahead; leased ones when they are given back. Where owners share, it is everybody's. Nothing
  * happens where there is no such target. Callbacks may run; not from within one of the driver's. */
 void sl_driver_reset(struct sl_driver *driver, const char *target, uid_t uid);

@@ -225,8 +225,8 @@ void sl_driver_door_says(
     const struct sl_driver *d, int status, const char *name, const struct sl_who *who, char *text, size_t size);
 
 /* lease/basis.c */
-/* Whoever asks is not refused for want of something that he has just mended, without an operator's reload. Where the
- * server has the mending done, it is asked so often. */
+/* A client is not refused for want of something that was mended just now, even without an operator's reload. What is
+ * mended on the server is found out by a try so often. */
 #define SL_KNOCK_MS 15000u
 /* A dial has failed with `status`. */
 void sl_driver_basis_failed(struct sl_driver_conn *slot, int status);

@@ -98,7 +98,7 @@ static bool is_locked(const struct sl_place *place)
     return place->lock_fd >= 0 && fstat(place->lock_fd, &locked) == 0 && is_the_file(place->lock, &locked);
 }
 
-/* Whoever finds it gone has found it while it was locked. */
+/* A daemon that finds it gone had opened it while it was still locked. */
 static void unlock_place(struct sl_place *place)
 {
     if (is_locked(place))
@@ -243,7 +243,7 @@ bool sl_place_is_held(struct sl_place *place)
     char error[1024];
     if (!is_there(place))
         return false;
-    /* Who has it instead of us finds a live socket. */
+    /* A daemon that gets it instead of us finds a live socket. */
     if (place->options.guarded)
         (void)lock_place(place, error, sizeof error);
     return true;

@@ -4,7 +4,7 @@
  *   on_fds     the descriptors that belong to a message, before the next frame
  *   on_end     the client is gone: its lease is abandoned at once
  *   on_closed  the last: the memory goes
- * Who is not to be served is told so where ssh cannot overhear it: in the answer to its ALIVE_CHECK, or behind
+ * A client that is refused is told so where ssh does not go round it: in the answer to its ALIVE_CHECK, or behind
  * SESSION_OPENED (mux/session.c). */
 #include "daemon/front/mux/mux.h"
 
@@ -120,7 +120,7 @@ static bool refuse_control(struct sl_mux_client *c, uint32_t rid)
     return true;
 }
 
-/* Whoever says it wants its next command to log in anew: there is nothing else to stop. */
+/* A client that says it wants its next command to log in anew: there is nothing else to stop. */
 static void on_stop_listening(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     if (refuse_control(c, msg->rid))

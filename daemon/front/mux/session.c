@@ -166,7 +166,7 @@ static void fail_for(struct sl_mux_session *s, const char *reason)
 static void disconnect(struct sl_mux_session *s)
 {
     struct sl_mux_client *c = s->client;
-    /* Whoever types it wants to be gone now, from a server that may not answer: no flush, no orderly end. */
+    /* The person who types it wants to be gone now, from a server that may not answer: no flush, no orderly end. */
     sl_mux_lease_abandon(c);
     start_ending(s);
     exit_with(s, EXIT_FAILED);

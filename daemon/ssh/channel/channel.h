@@ -100,7 +100,7 @@ void sl_chan_unask(struct sl_chan *chan);
 /* Takes a channel that the server has opened for `party` (NULL: for one that is over); NULL when out of memory, the
  * channel stays the caller's then. */
 struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct sl_party *party, struct _LIBSSH2_CHANNEL *ch);
-/* The user lets go of it: it is closed by and by. `unanswered`: a request of the user's is still out. */
+/* The user gives it up: it is closed later. `unanswered`: a request of the user's is still out. */
 void sl_chan_close(struct sl_chan *chan, bool unanswered);
 /* The user gives it back unused: nothing was started in it, and it is of no use to anybody. */
 void sl_chan_give_up(struct sl_chan *chan);

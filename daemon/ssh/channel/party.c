@@ -57,7 +57,7 @@ void sl_party_free(struct sl_party *party)
         TAILQ_FOREACH(chan, &conn->chans, link)
         {
             if (chan->party == party)
-                chan->party = NULL; /* closed by and by, for nobody */
+                chan->party = NULL; /* it is closed later, and nobody is told */
         }
         TAILQ_REMOVE(&conn->parties, party, link);
     }

@@ -181,7 +181,7 @@ static bool has_room_to_forward(const struct sl_party *party)
     return !sl_party_is_frozen(party) && party->conn != NULL && party->conn->forward_count < SL_FORWARDS_MAX;
 }
 
-/* One session is every lease's by right: a second one must leave room for the first ones of the others. What is about
+/* Every lease has a right to one session: a second one must leave room for the first ones of the others. What is about
  * to leave does not count. */
 static bool has_room(const struct sl_party *party)
 {

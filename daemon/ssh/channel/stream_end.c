@@ -175,7 +175,7 @@ static void start_ending(struct sl_stream *stream)
 {
     uint64_t half_ms = stream->conn->target->policy.kill_grace_ms / 2;
     stream->ending = SL_ENDING_HANGUP;
-    /* Who has seen all of the hang-up already has had the moment. */
+    /* A command that has seen all of the hang-up has had its moment already. */
     bool seen = !stream->has_pty && stream->input == SL_INPUT_ENDED && !sl_stream_can_say_unread(stream);
     uint64_t wait_ms = half_ms < HANGUP_WAIT_MS ? half_ms : HANGUP_WAIT_MS;
     stream->deadline_ms = sl_stream_in_ms(stream, seen ? 0 : wait_ms);

@@ -263,7 +263,7 @@ void sl_stream_tick(struct sl_conn *conn)
         next = TAILQ_NEXT(stream, link);
         run(stream);
     }
-    /* Whoever was last comes first next time. */
+    /* The stream that was first comes last next time. */
     stream = TAILQ_FIRST(&conn->streams);
     if (stream != NULL && TAILQ_NEXT(stream, link) != NULL && stream->state == SL_STREAM_RUNNING) {
         TAILQ_REMOVE(&conn->streams, stream, link);
