@@ -108,7 +108,7 @@ def open_stream(path, fd):
     client.acquire("t")
     body = struct.pack(">III", client.rid(), 1, native.EXEC) + native.string("cat >/dev/null") + struct.pack(">I", 1)
     body += b"\0" + struct.pack(">I", 0)
-    pass_one(client.socket, fd, native.frame(native.MESSAGES["STREAM_OPEN_FDS"][0], body))
+    pass_one(client.socket, fd, native.frame(native.MESSAGES["STREAM_OPEN_FDS"].number, body))
 
 
 def input_file(path, file):

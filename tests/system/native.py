@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A client of the native protocol in plain Python, written from proto/PROTOCOL.md alone: it proves that the document is
+"""A client of the native protocol in plain Python, made from proto/PROTOCOL.md alone: it proves that the document is
 enough, and lets tests say on the wire what no well-behaved client would."""
 
 import contextlib
@@ -9,6 +9,7 @@ import struct
 import time
 from collections import deque
 
+from protocol import MESSAGES, STATUSES
 from waiting import NotInTime
 
 MAGIC = b"sshlease"
@@ -19,49 +20,9 @@ FRAME_MAX = 262144
 EXEC, SHELL, SUBSYSTEM = 1, 2, 3
 STATUS, SIGNAL, UNKNOWN = 0, 1, 2  # how a stream ended
 
-# name: (type, fields as (name, kind)); kinds: s string, u uint32, q uint64, b boolean
-MESSAGES = {
-    "HELLO": (1, "magic:s version_min:u version_max:u program:s"),
-    "ACQUIRE": (10, "rid:u target:s acquire_timeout_ms:u lease_timeout_ms:u label:s"),
-    "RENEW": (11, "rid:u lease_timeout_ms:u"),
-    "RELEASE": (12, "rid:u"),
-    "STREAM_OPEN": (20, ""),  # has an optional part: open_stream() writes it
-    "SIGNAL": (21, "stream:u name:s"),
-    "WINDOW_CHANGE": (22, "stream:u cols:u rows:u width_px:u height_px:u"),
-    "CLOSE": (23, "stream:u"),
-    "STREAM_OPEN_FDS": (24, ""),  # as STREAM_OPEN
-    "STATUS": (30, "rid:u"),
-    "END": (31, "rid:u lease:q"),
-    "RELOAD": (32, "rid:u"),
-    "MUX": (33, "rid:u target:s"),
-    "DATA": (40, "stream:u fd:u data:s"),
-    "WINDOW": (41, "stream:u bytes:u"),
-    "EOF": (42, "stream:u"),
-    "WELCOME": (100, "version:u daemon:s"),
-    "OK": (101, "rid:u"),
-    "ERROR": (102, "rid:u code:u unsent:b text:s"),
-    "WAITING": (110, "rid:u position:u waited_ms:u reason:s"),
-    "GRANTED": (111, "rid:u lease:q lease_timeout_ms:u max_lease_ms:u streams:u"),
-    "RENEWED": (112, "rid:u lease_timeout_ms:u"),
-    "LEASE_ENDED": (113, "lease:q code:u text:s"),
-    "STREAM_OPENED": (120, "rid:u stream:u window:u"),
-    "OUTPUT_LOST": (121, "stream:u fd:u code:u text:s"),
-    "EXITED": (122, "stream:u how:u exit_status:u signal:s core_dumped:b"),
-    "STREAM_END": (123, "stream:u how:u exit_status:u signal:s core_dumped:b text:s"),
-    "STATUS_REPLY": (130, "rid:u more:b json:s"),
-    "MUX_PATH": (131, "rid:u path:s"),
-}
-NAMES = {number: name for name, (number, _) in MESSAGES.items()}
-
-# Numbers of errors the tests speak of; PROTOCOL.md has them all.
-CODES = {
-    1: "out-of-memory", 2: "invalid", 3: "protocol", 4: "version", 5: "not-allowed", 6: "limit", 7: "io",
-    8: "internal", 10: "config", 11: "cancelled", 20: "no-target", 21: "timeout", 22: "queue-full",
-    23: "target-down", 24: "shutdown", 30: "no-lease", 31: "expired", 32: "revoked", 33: "connection-lost",
-    34: "client-gone", 40: "stream-limit", 41: "stream-refused", 42: "no-stream", 50: "resolve", 51: "connect",
-    52: "connect-timeout", 53: "login-timeout", 54: "handshake", 55: "host-key-unknown", 56: "host-key-changed",
-    57: "host-key-revoked", 58: "auth-failed", 59: "credentials", 60: "peer-dead", 61: "no-algorithm", 72: "busy",
-}
+NAMES = {message.number: name for name, message in MESSAGES.items()}
+CODES = {number: name for number, (name, _, _) in STATUSES.items()}
+FIXED = {"u32": ">I", "u64": ">Q", "bool": ">?"}
 
 
 class Error(Exception):
@@ -89,34 +50,30 @@ def frame(number, body=b""):
     return struct.pack(">II", len(body) + 4, number) + body
 
 
-def _fields(name):
-    return [f.split(":") for f in MESSAGES[name][1].split()]
-
-
 def encode(name, /, **values):
     body = b""
-    for field, kind in _fields(name):
+    for field, kind in MESSAGES[name].fields:
         value = values.pop(field)
-        body += string(value) if kind == "s" else struct.pack({"u": ">I", "q": ">Q", "b": ">?"}[kind], value)
+        body += struct.pack(FIXED[kind], value) if kind in FIXED else string(value)
     assert not values, f"{name} has no {values}"
-    return frame(MESSAGES[name][0], body)
+    return frame(MESSAGES[name].number, body)
 
 
 class Message:
     def __init__(self, name, body):
         self.type = name
         at = 0
-        for field, kind in _fields(name):
-            if kind == "s":
+        for field, kind in MESSAGES[name].fields:
+            if kind in FIXED:
+                (value,) = struct.unpack_from(FIXED[kind], body, at)
+                at += struct.calcsize(FIXED[kind])
+            else:
                 (length,) = struct.unpack_from(">I", body, at)
                 value = body[at + 4:at + 4 + length]
                 assert len(value) == length, f"{name} is cut short"
                 at += 4 + length
                 if field != "data":
                     value = value.decode()
-            else:
-                (value,) = struct.unpack_from({"u": ">I", "q": ">Q", "b": ">?"}[kind], body, at)
-                at += {"u": 4, "q": 8, "b": 1}[kind]
             setattr(self, field, value)
         assert at == len(body) or name == "WELCOME", f"{name} has {len(body) - at} bytes too many"
 
@@ -419,7 +376,7 @@ class Client:
         else:
             body += b"\0"
         body += struct.pack(">I", len(env)) + b"".join(string(n) + string(v) for n, v in env)
-        self.send_raw(frame(MESSAGES["STREAM_OPEN"][0], body))
+        self.send_raw(frame(MESSAGES["STREAM_OPEN"].number, body))
         return stream
 
     def exec(self, command, **options):

@@ -18,13 +18,6 @@ def test_version_is_the_projects():
         assert re.search(r"project\(sshlease VERSION (\S+)", f.read())[1] == sshlease.__version__
 
 
-def test_status_codes_are_the_documents():
-    from sshlease._errors import STATUS
-    with open(os.path.join(ROOT, "proto", "PROTOCOL.md"), encoding="utf-8") as f:
-        rows = re.findall(r"^\| (\d+) \| `([a-z-]+)` \| (.*) \| (yes|no) \|$", f.read(), re.MULTILINE)
-    assert {int(number): (name, text, again == "yes") for number, name, text, again in rows} == STATUS
-
-
 def test_run(c):
     result = c.run("echo out; echo err >&2; exit 3")
     assert (result.stdout, result.stderr, result.returncode) == ("out\n", "err\n", 3)

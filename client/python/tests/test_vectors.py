@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""The protocol by example: the vectors that the C code is checked with, too."""
+"""The protocol by its document's tables, and by example: the vectors that the C code is checked with, too."""
 
 import json
 import os
 
 import pytest
 
+import protocol
 from sshlease import _wire as wire
+from sshlease._errors import STATUS
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 
+SPOKEN = (1, 3)  # the versions whose messages are here
+
 VECTORS = []
-for version in (1, 3):
+for version in SPOKEN:
     with open(os.path.join(ROOT, "tests", "vectors", f"native-v{version}.json"), encoding="utf-8") as f:
         VECTORS += json.load(f)
 VALID = [v for v in VECTORS if "error" not in v]
@@ -39,6 +43,20 @@ def decode(data):
     number, end = found
     assert end == len(data)
     return number, wire.decode_body(number, data, 8, end)
+
+
+def test_status_codes_are_the_document_s():
+    assert STATUS == protocol.STATUSES
+
+
+def test_messages_are_the_document_s():
+    kinds = {"u": "u32", "r": "u32", "q": "u64", "b": "bool", "t": "text", "d": "data", "pty": "pty", "env": "env"}
+
+    def fields(spec):
+        return [(name, kinds[kind]) for name, kind, *_ in (field.split(":") for field in spec.split())]
+    assert {message.number: (name, message.since, message.fields)
+            for name, message in protocol.MESSAGES.items() if message.since in SPOKEN} == {
+        number: (name, wire.SINCE.get(number, 1), fields(spec)) for number, (name, spec) in wire._TABLE.items()}
 
 
 def test_there_are_vectors_for_every_message():
