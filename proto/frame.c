@@ -39,10 +39,15 @@ size_t sl_frame_begin(struct sl_writer *w, uint32_t type)
 
 void sl_frame_end(struct sl_writer *w, size_t begin)
 {
+    sl_frame_end_before(w, begin, 0);
+}
+
+void sl_frame_end_before(struct sl_writer *w, size_t begin, size_t more)
+{
     if (w->overflow)
         return;
     assert(w->at >= begin + SL_FRAME_HEADER);
-    size_t length = w->at - begin - 4;
+    size_t length = w->at - begin - 4 + more;
     if (length > UINT32_MAX) {
         w->overflow = true;
         return;

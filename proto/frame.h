@@ -24,5 +24,7 @@ long sl_frame_parse(const void *data, size_t len, uint32_t max_length, struct sl
 /* Starts a frame of `type` in `w`; returns the position to hand to sl_frame_end(), which fills the length in. */
 size_t sl_frame_begin(struct sl_writer *w, uint32_t type);
 void sl_frame_end(struct sl_writer *w, size_t begin);
+/* The same for a frame whose last `more` bytes are not written into `w`. */
+void sl_frame_end_before(struct sl_writer *w, size_t begin, size_t more);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "proto/status.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* Every message is a list of fields in the order of the wire; encode, decode and size all walk that one list. */
@@ -198,13 +199,10 @@ static const struct field mux_path_fields[] = {
     F_NAME(mux_path.path, SL_MSG_NAME_MAX),
 };
 
-enum sender { CLIENT = 1, DAEMON = 2, BOTH = CLIENT | DAEMON };
-
 struct layout {
     const char *name; /* NULL: no such message */
-    enum sender sender;
-    uint32_t since;  /* the version that brought it */
-    bool open_ended; /* trailing bytes are a later version's */
+    uint32_t since;   /* the version that brought it */
+    bool open_ended;  /* trailing bytes are a later version's */
     const struct field *fields;
     size_t count;
 };
@@ -212,36 +210,36 @@ struct layout {
 #define FIELDS(list) (list), sizeof(list) / sizeof((list)[0])
 
 static const struct layout layouts[] = {
-    [SL_MSG_HELLO] = {"HELLO", CLIENT, 1, true, FIELDS(hello_fields)},
-    [SL_MSG_ACQUIRE] = {"ACQUIRE", CLIENT, 1, false, FIELDS(acquire_fields)},
-    [SL_MSG_RENEW] = {"RENEW", CLIENT, 1, false, FIELDS(renew_fields)},
-    [SL_MSG_RELEASE] = {"RELEASE", CLIENT, 1, false, FIELDS(request_fields)},
-    [SL_MSG_STREAM_OPEN] = {"STREAM_OPEN", CLIENT, 1, false, FIELDS(stream_open_fields)},
-    [SL_MSG_SIGNAL] = {"SIGNAL", CLIENT, 1, false, FIELDS(signal_fields)},
-    [SL_MSG_WINDOW_CHANGE] = {"WINDOW_CHANGE", CLIENT, 1, false, FIELDS(window_change_fields)},
-    [SL_MSG_CLOSE] = {"CLOSE", CLIENT, 1, false, FIELDS(stream_fields)},
-    [SL_MSG_STREAM_OPEN_FDS] = {"STREAM_OPEN_FDS", CLIENT, 2, false, FIELDS(stream_open_fds_fields)},
-    [SL_MSG_STATUS] = {"STATUS", CLIENT, 1, false, FIELDS(request_fields)},
-    [SL_MSG_END] = {"END", CLIENT, 1, false, FIELDS(end_fields)},
-    [SL_MSG_RELOAD] = {"RELOAD", CLIENT, 1, false, FIELDS(request_fields)},
-    [SL_MSG_MUX] = {"MUX", CLIENT, 2, false, FIELDS(mux_fields)},
-    [SL_MSG_RECONNECT] = {"RECONNECT", CLIENT, 4, false, FIELDS(mux_fields)},
-    [SL_MSG_DATA] = {"DATA", BOTH, 1, false, FIELDS(data_fields)},
-    [SL_MSG_WINDOW] = {"WINDOW", BOTH, 1, false, FIELDS(window_fields)},
-    [SL_MSG_EOF] = {"EOF", BOTH, 1, false, FIELDS(stream_fields)},
-    [SL_MSG_WELCOME] = {"WELCOME", DAEMON, 1, true, FIELDS(welcome_fields)},
-    [SL_MSG_OK] = {"OK", DAEMON, 1, false, FIELDS(request_fields)},
-    [SL_MSG_ERROR] = {"ERROR", DAEMON, 1, false, FIELDS(error_fields)},
-    [SL_MSG_WAITING] = {"WAITING", DAEMON, 1, false, FIELDS(waiting_fields)},
-    [SL_MSG_GRANTED] = {"GRANTED", DAEMON, 1, false, FIELDS(granted_fields)},
-    [SL_MSG_RENEWED] = {"RENEWED", DAEMON, 1, false, FIELDS(renewed_fields)},
-    [SL_MSG_LEASE_ENDED] = {"LEASE_ENDED", DAEMON, 1, false, FIELDS(lease_ended_fields)},
-    [SL_MSG_STREAM_OPENED] = {"STREAM_OPENED", DAEMON, 1, false, FIELDS(stream_opened_fields)},
-    [SL_MSG_OUTPUT_LOST] = {"OUTPUT_LOST", DAEMON, 2, false, FIELDS(output_lost_fields)},
-    [SL_MSG_EXITED] = {"EXITED", DAEMON, 3, false, FIELDS(exited_fields)},
-    [SL_MSG_STREAM_END] = {"STREAM_END", DAEMON, 1, false, FIELDS(stream_end_fields)},
-    [SL_MSG_STATUS_REPLY] = {"STATUS_REPLY", DAEMON, 1, false, FIELDS(status_reply_fields)},
-    [SL_MSG_MUX_PATH] = {"MUX_PATH", DAEMON, 2, false, FIELDS(mux_path_fields)},
+    [SL_MSG_HELLO] = {"HELLO", 1, true, FIELDS(hello_fields)},
+    [SL_MSG_ACQUIRE] = {"ACQUIRE", 1, false, FIELDS(acquire_fields)},
+    [SL_MSG_RENEW] = {"RENEW", 1, false, FIELDS(renew_fields)},
+    [SL_MSG_RELEASE] = {"RELEASE", 1, false, FIELDS(request_fields)},
+    [SL_MSG_STREAM_OPEN] = {"STREAM_OPEN", 1, false, FIELDS(stream_open_fields)},
+    [SL_MSG_SIGNAL] = {"SIGNAL", 1, false, FIELDS(signal_fields)},
+    [SL_MSG_WINDOW_CHANGE] = {"WINDOW_CHANGE", 1, false, FIELDS(window_change_fields)},
+    [SL_MSG_CLOSE] = {"CLOSE", 1, false, FIELDS(stream_fields)},
+    [SL_MSG_STREAM_OPEN_FDS] = {"STREAM_OPEN_FDS", 2, false, FIELDS(stream_open_fds_fields)},
+    [SL_MSG_STATUS] = {"STATUS", 1, false, FIELDS(request_fields)},
+    [SL_MSG_END] = {"END", 1, false, FIELDS(end_fields)},
+    [SL_MSG_RELOAD] = {"RELOAD", 1, false, FIELDS(request_fields)},
+    [SL_MSG_MUX] = {"MUX", 2, false, FIELDS(mux_fields)},
+    [SL_MSG_RECONNECT] = {"RECONNECT", 4, false, FIELDS(mux_fields)},
+    [SL_MSG_DATA] = {"DATA", 1, false, FIELDS(data_fields)},
+    [SL_MSG_WINDOW] = {"WINDOW", 1, false, FIELDS(window_fields)},
+    [SL_MSG_EOF] = {"EOF", 1, false, FIELDS(stream_fields)},
+    [SL_MSG_WELCOME] = {"WELCOME", 1, true, FIELDS(welcome_fields)},
+    [SL_MSG_OK] = {"OK", 1, false, FIELDS(request_fields)},
+    [SL_MSG_ERROR] = {"ERROR", 1, false, FIELDS(error_fields)},
+    [SL_MSG_WAITING] = {"WAITING", 1, false, FIELDS(waiting_fields)},
+    [SL_MSG_GRANTED] = {"GRANTED", 1, false, FIELDS(granted_fields)},
+    [SL_MSG_RENEWED] = {"RENEWED", 1, false, FIELDS(renewed_fields)},
+    [SL_MSG_LEASE_ENDED] = {"LEASE_ENDED", 1, false, FIELDS(lease_ended_fields)},
+    [SL_MSG_STREAM_OPENED] = {"STREAM_OPENED", 1, false, FIELDS(stream_opened_fields)},
+    [SL_MSG_OUTPUT_LOST] = {"OUTPUT_LOST", 2, false, FIELDS(output_lost_fields)},
+    [SL_MSG_EXITED] = {"EXITED", 3, false, FIELDS(exited_fields)},
+    [SL_MSG_STREAM_END] = {"STREAM_END", 1, false, FIELDS(stream_end_fields)},
+    [SL_MSG_STATUS_REPLY] = {"STATUS_REPLY", 1, false, FIELDS(status_reply_fields)},
+    [SL_MSG_MUX_PATH] = {"MUX_PATH", 2, false, FIELDS(mux_path_fields)},
 };
 
 static const struct layout *layout_of(uint32_t type)
@@ -259,14 +257,7 @@ const char *sl_msg_type_name(uint32_t type)
 
 bool sl_msg_from_client(uint32_t type)
 {
-    const struct layout *layout = layout_of(type);
-    return layout != NULL && (layout->sender & CLIENT) != 0;
-}
-
-bool sl_msg_from_daemon(uint32_t type)
-{
-    const struct layout *layout = layout_of(type);
-    return layout != NULL && (layout->sender & DAEMON) != 0;
+    return type < SL_MSG_DAEMONS && layout_of(type) != NULL;
 }
 
 uint32_t sl_msg_since(uint32_t type)
@@ -486,19 +477,39 @@ static bool put_field(struct sl_writer *w, const struct field *field, const stru
     return false;
 }
 
-void sl_msg_encode(struct sl_writer *w, const struct sl_msg *msg)
+/* Takes back what was written since `begin` where it is no message, or there is no room for it. */
+static void finish(struct sl_writer *w, size_t begin, bool good)
 {
-    const struct layout *layout = layout_of(msg->type);
-    size_t begin = w->at;
-    bool good = layout != NULL && is_coherent(msg);
-    sl_frame_begin(w, msg->type);
-    for (size_t i = 0; good && i < layout->count; i += stride(&layout->fields[i], msg))
-        good = put_field(w, &layout->fields[i], msg);
-    sl_frame_end(w, begin);
     if (!good || w->at - begin > 4 + SL_FRAME_MAX)
         w->overflow = true;
     if (w->overflow)
         w->at = begin; /* no half message is left behind */
+}
+
+void sl_msg_encode(struct sl_writer *w, const struct sl_msg *msg)
+{
+    const struct layout *layout = layout_of(msg->type);
+    size_t begin = sl_frame_begin(w, msg->type);
+    bool good = layout != NULL && is_coherent(msg);
+    for (size_t i = 0; good && i < layout->count; i += stride(&layout->fields[i], msg))
+        good = put_field(w, &layout->fields[i], msg);
+    sl_frame_end(w, begin);
+    finish(w, begin, good);
+}
+
+void sl_msg_encode_head(struct sl_writer *w, const struct sl_msg *msg)
+{
+    const struct layout *layout = layout_of(msg->type);
+    assert(layout != NULL && layout->fields[layout->count - 1].kind == BLOB);
+    const struct field *last = &layout->fields[layout->count - 1];
+    const struct sl_bytes *bytes = (const void *)((const char *)msg + last->offset);
+    size_t begin = sl_frame_begin(w, msg->type);
+    bool good = bytes->len <= last->max;
+    for (size_t i = 0; good && i + 1 < layout->count; i++)
+        good = put_field(w, &layout->fields[i], msg);
+    sl_put_u32(w, (uint32_t)bytes->len);
+    sl_frame_end_before(w, begin, bytes->len);
+    finish(w, begin, good);
 }
 
 static size_t field_size(const struct field *field, const struct sl_msg *msg)

@@ -26,6 +26,7 @@
 #define SL_MSG_STREAMS_MAX    64u       /* streams of one lease the protocol has room for, counted */
 
 /* Types. Client to daemon: 1 to 99; daemon to client: 100 and up; both ways: 40 to 49. */
+#define SL_MSG_DAEMONS 100u
 enum sl_msg_type {
     SL_MSG_HELLO = 1,            /* first message of the client */
     SL_MSG_ACQUIRE = 10,         /* -> WAITING* then GRANTED or ERROR */
@@ -62,10 +63,9 @@ enum sl_msg_type {
 /* "ACQUIRE" and so on; "unknown" for other numbers. Static. */
 const char *sl_msg_type_name(uint32_t type);
 
-/* Whether a client, or the daemon, may send it; false for numbers of no message. The decoder takes both sides'
- * messages, so whoever reads asks this of each. */
+/* Whether a client may send it; false for numbers of no message. The decoder takes both sides' messages, so the daemon
+ * asks this of each. */
 bool sl_msg_from_client(uint32_t type);
-bool sl_msg_from_daemon(uint32_t type);
 
 /* The version that brought the message; 0 for numbers of no message. The decoder takes those of every version, so
  * whoever reads asks this, too. */
@@ -244,6 +244,11 @@ int sl_msg_decode(const struct sl_frame *frame, struct sl_msg *ret_msg);
  * and nothing of it is left in `w`. The texts of ERROR, LEASE_ENDED, STREAM_END and WAITING are never the reason: they
  * are cut to their maximum, and NULs in them replaced. */
 void sl_msg_encode(struct sl_writer *w, const struct sl_msg *msg);
+
+/* As sl_msg_encode(), without the bytes of the last field, which `msg` names: they follow from where they are. For
+ * messages that end in bytes, DATA and STATUS_REPLY. */
+void sl_msg_encode_head(struct sl_writer *w, const struct sl_msg *msg);
+#define SL_MSG_HEAD_MAX (SL_FRAME_HEADER + 12u)
 
 /* An upper bound of what sl_msg_encode() writes, header included. */
 size_t sl_msg_size(const struct sl_msg *msg);

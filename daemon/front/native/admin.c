@@ -254,18 +254,13 @@ void sl_client_send_status(struct sl_client *c)
 {
     struct sl_status_job *job = c->status;
     while (job != NULL && job->text != NULL && !sl_socket_congested(c->socket)) {
-        uint8_t head[SL_FRAME_HEADER + sizeof(uint32_t) + 1 + sizeof(uint32_t)];
         size_t part = job->len - job->sent < PART_SIZE ? job->len - job->sent : PART_SIZE;
         const bool more = job->sent + part < job->len;
-        struct sl_writer w;
-        /* STATUS_REPLY as sl_msg_encode() makes it; the text goes out from where it is. */
-        sl_writer_init(&w, head, sizeof head);
-        sl_put_u32(&w, (uint32_t)(sizeof head - sizeof(uint32_t) + part));
-        sl_put_u32(&w, SL_MSG_STATUS_REPLY);
-        sl_put_u32(&w, job->rid);
-        sl_put_bool(&w, more);
-        sl_put_u32(&w, (uint32_t)part);
-        (void)sl_socket_send(c->socket, head, sizeof head, job->text + job->sent, part);
+        const struct sl_bytes json = {(const uint8_t *)job->text + job->sent, part};
+        sl_client_send_bytes(c,
+            &(struct sl_msg){
+                .type = SL_MSG_STATUS_REPLY, .status_reply = {.rid = job->rid, .more = more, .json = json}},
+            json);
         job->sent += part;
         if (!more) {
             free_job(job);

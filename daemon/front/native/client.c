@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-/* Every message but DATA and STATUS_REPLY, which are sent piecewise, fits. */
+/* Every message but those of sl_client_send_bytes() fits. */
 #define SMALL_MESSAGE 8192u
 
 void sl_client_send(struct sl_client *c, const struct sl_msg *msg)
@@ -17,6 +17,16 @@ void sl_client_send(struct sl_client *c, const struct sl_msg *msg)
     assert(!w.overflow);
     /* A failure ends the socket, which is found out by on_end(). */
     (void)sl_socket_send(c->socket, w.data, w.at, NULL, 0);
+}
+
+void sl_client_send_bytes(struct sl_client *c, const struct sl_msg *msg, struct sl_bytes bytes)
+{
+    uint8_t room[SL_MSG_HEAD_MAX];
+    struct sl_writer w;
+    sl_writer_init(&w, room, sizeof room);
+    sl_msg_encode_head(&w, msg);
+    assert(!w.overflow);
+    (void)sl_socket_send(c->socket, w.data, w.at, bytes.data, bytes.len);
 }
 
 void sl_client_ok(struct sl_client *c, uint32_t rid)

@@ -91,6 +91,8 @@ struct sl_native {
 };
 
 void sl_client_send(struct sl_client *client, const struct sl_msg *msg);
+/* A message whose last field is `bytes`, which go out from where they are. */
+void sl_client_send_bytes(struct sl_client *client, const struct sl_msg *msg, struct sl_bytes bytes);
 void sl_client_ok(struct sl_client *client, uint32_t rid);
 void sl_client_error(struct sl_client *client, uint32_t rid, int status, bool unsent, const char *text);
 /* For a message's handler, which does nothing more to the client: ERROR with rid 0 and the end of the socket follow

@@ -52,16 +52,9 @@ void sl_client_lend_all(struct sl_client *c)
 
 static void send_data(struct sl_client_stream *s, int fd, const uint8_t *data, size_t len)
 {
-    uint8_t head[SL_FRAME_HEADER + 3 * sizeof(uint32_t)];
-    struct sl_writer w;
-    /* DATA as sl_msg_encode() makes it, but for the bytes themselves: those go out from where they are. */
-    sl_writer_init(&w, head, sizeof head);
-    sl_put_u32(&w, (uint32_t)(sizeof head - sizeof(uint32_t) + len));
-    sl_put_u32(&w, SL_MSG_DATA);
-    sl_put_u32(&w, s->id);
-    sl_put_u32(&w, (uint32_t)fd);
-    sl_put_u32(&w, (uint32_t)len);
-    (void)sl_socket_send(s->client->socket, head, sizeof head, data, len);
+    const struct sl_bytes bytes = {data, len};
+    sl_client_send_bytes(s->client,
+        &(struct sl_msg){.type = SL_MSG_DATA, .data = {.stream = s->id, .fd = (uint32_t)fd, .data = bytes}}, bytes);
 }
 
 static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
