@@ -114,7 +114,6 @@ void sl_conns_dial(struct sl_pool *pool, struct sl_target_slot *target, enum sl_
     struct sl_action *act = sl_pool_act(pool, SL_ACT_DIAL);
     act->conn = conn->id;
     act->target = target->index;
-    act->reason = reason;
 }
 
 void sl_conns_close(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_reason reason, int status)
@@ -123,8 +122,6 @@ void sl_conns_close(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_rea
     struct sl_action *act = sl_pool_act(pool, SL_ACT_CLOSE);
     act->conn = conn->id;
     act->target = conn->target->index;
-    act->reason = reason;
-    act->status = status;
 }
 
 /* --- pings --- */
@@ -136,7 +133,6 @@ static void ping(struct sl_pool *pool, struct sl_conn_slot *conn, enum sl_ping k
     struct sl_action *act = sl_pool_act(pool, SL_ACT_PING);
     act->conn = conn->id;
     act->target = conn->target->index;
-    act->timeout_ms = timeout_ms;
     sl_conns_arm(pool, conn);
 }
 
@@ -217,7 +213,7 @@ void sl_conns_arm(struct sl_pool *pool, struct sl_conn_slot *conn)
         break;
     case SL_CONN_DRAINING: /* each lease that it is cleaned up after has a deadline of its own */
     case SL_CONN_GONE:
-    case SL_CONN_DIALING: /* the transport keeps connect_timeout and login_timeout, and says CONN_FAILED */
+    case SL_CONN_DIALING: /* the transport keeps connect_timeout and login_timeout, and says CONN_LOST */
     case SL_CONN_CLOSING: /* the transport says CONN_GONE in any case */
         break;
     }

@@ -47,20 +47,6 @@ bool sl_pool_lease_info(const struct sl_pool *pool, struct sl_id id, struct sl_p
     return true;
 }
 
-bool sl_pool_conn_info(const struct sl_pool *pool, struct sl_id id, struct sl_pool_conn_info *ret_info)
-{
-    const struct sl_conn_slot *conn = sl_conns_find(pool, id);
-    if (conn == NULL)
-        return false;
-    *ret_info = (struct sl_pool_conn_info){
-        .state = conn->state,
-        .target = conn->target->index,
-        .since_ms = conn->since_ms,
-        .leases = conn->held.length,
-    };
-    return true;
-}
-
 static void each_of(const struct sl_lease_list *list, sl_pool_lease_fn fn, void *arg)
 {
     const struct sl_lease_slot *lease;

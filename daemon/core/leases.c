@@ -278,8 +278,8 @@ void sl_leases_release(struct sl_pool *pool, struct sl_lease_slot *lease, bool s
 void sl_leases_reclaim(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_reason reason, int status)
 {
     struct sl_conn_slot *conn = lease->conn;
-    uint64_t timeout_ms = sl_after(lease->target->policy.kill_grace_ms, SL_DRAIN_SLACK_MS);
-    lease->deadline_ms = sl_after(pool->now_ms, timeout_ms); /* of the clean-up, from here on */
+    uint64_t drain_ms = sl_after(lease->target->policy.kill_grace_ms, SL_DRAIN_SLACK_MS);
+    lease->deadline_ms = sl_after(pool->now_ms, drain_ms); /* of the clean-up, from here on */
     end(pool, lease, SL_LEASE_ENDED, reason == SL_REASON_UNCLEAN ? SL_ACT_RELEASED : SL_ACT_ENDED, reason, status);
     if (conn == NULL)
         return;
@@ -293,7 +293,6 @@ void sl_leases_reclaim(struct sl_pool *pool, struct sl_lease_slot *lease, enum s
     act->lease = lease->id;
     act->tag = lease->tag;
     act->reason = reason;
-    act->timeout_ms = timeout_ms;
 }
 
 void sl_leases_drained(struct sl_pool *pool, struct sl_lease_slot *lease, int status)

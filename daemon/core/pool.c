@@ -200,7 +200,7 @@ static void on_displaced(struct sl_pool *pool, const struct sl_event *ev)
         sl_retry_login_wasted(pool, conn->target, conn->ready_ms, ev->status);
 }
 
-static void on_conn_failed(struct sl_pool *pool, const struct sl_event *ev)
+static void on_conn_lost(struct sl_pool *pool, const struct sl_event *ev)
 {
     struct sl_conn_slot *conn = sl_conns_find(pool, ev->conn);
     if (conn != NULL)
@@ -318,8 +318,7 @@ static const event_fn handlers[] = {
     [SL_EV_CROWDED] = on_crowded,
     [SL_EV_DISPLACED] = on_displaced,
     [SL_EV_CONN_READY] = on_conn_ready,
-    [SL_EV_CONN_FAILED] = on_conn_failed,
-    [SL_EV_CONN_LOST] = on_conn_failed,
+    [SL_EV_CONN_LOST] = on_conn_lost,
     [SL_EV_CONN_ALIVE] = on_conn_alive,
     [SL_EV_CONN_DRAINED] = on_conn_drained,
     [SL_EV_CONN_GONE] = on_conn_gone,

@@ -65,14 +65,6 @@ struct sl_pool_lease_info {
 };
 bool sl_pool_lease_info(const struct sl_pool *pool, struct sl_id lease, struct sl_pool_lease_info *ret_info);
 
-struct sl_pool_conn_info {
-    enum sl_conn_state state;
-    uint32_t target;
-    uint64_t since_ms; /* in this state */
-    uint32_t leases;   /* on it */
-};
-bool sl_pool_conn_info(const struct sl_pool *pool, struct sl_id conn, struct sl_pool_conn_info *ret_info);
-
 /* Calls `fn` for every lease that waits or is granted: per target, the granted first, then those who wait, in order. */
 typedef void (*sl_pool_lease_fn)(void *arg, struct sl_id lease);
 void sl_pool_each_lease(const struct sl_pool *pool, sl_pool_lease_fn fn, void *arg);

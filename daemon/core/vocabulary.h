@@ -79,8 +79,7 @@ enum sl_event_type {
     SL_EV_CROWDED,      /* lease: the server opens no session for it beside those of others */
     SL_EV_DISPLACED,    /* lease, status: its connection is spent (0) or lost, and nothing of it is under way there */
     SL_EV_CONN_READY,   /* conn */
-    SL_EV_CONN_FAILED,  /* conn, status: the dial failed. Answer: CLOSE */
-    SL_EV_CONN_LOST,    /* conn, status: it died in any later state. Answer: CLOSE */
+    SL_EV_CONN_LOST,    /* conn, status: its dial failed, or it died in any later state. Answer: CLOSE */
     SL_EV_CONN_ALIVE,   /* conn: bytes were received, the answer to a PING among them */
     SL_EV_CONN_DRAINED, /* conn, lease: what that one left is cleaned up */
     SL_EV_CONN_GONE,    /* conn: really gone; every CLOSE is followed by exactly one */
@@ -144,9 +143,10 @@ enum sl_action_type {
                         now */
     SL_ACT_ENDED,    /* lease, tag, conn, reason, status: a granted lease is over, not by RELEASE. The id is dead now */
     SL_ACT_DIAL,     /* conn, target */
-    SL_ACT_PING,     /* conn, timeout_ms: bytes must come within it; the core keeps the deadline */
-    SL_ACT_DRAIN,    /* conn, lease, tag, reason, timeout_ms: clean up what the lease left on it, then CONN_DRAINED */
-    SL_ACT_CLOSE,    /* conn, reason */
+    SL_ACT_PING,     /* conn: make its server say something; the core keeps the deadline */
+    SL_ACT_DRAIN,    /* conn, lease, tag, reason: clean up what the lease left on it, then CONN_DRAINED. The transport
+                      * has a deadline of its own; the core's is a little later, for a transport that says nothing */
+    SL_ACT_CLOSE,    /* conn. Its CONN_MOVED says why, as that of DIAL does */
     SL_ACT_CONN_MOVED,  /* conn, target, conn_from, conn_to, reason, status: a fact to log and count */
     SL_ACT_LEASE_MOVED, /* lease, target, lease_from, lease_to, reason, status: a fact to log and count */
     SL_ACT_STOPPED,     /* after SHUTDOWN: nothing is left */
@@ -161,7 +161,7 @@ struct sl_action {
     enum sl_reason reason;
     int status; /* a code of proto/status.h: the error a client is to be told, or why a dial failed */
     uint32_t position;
-    uint64_t deadline_ms, max_deadline_ms, timeout_ms;
+    uint64_t deadline_ms, max_deadline_ms;
     enum sl_conn_state conn_from, conn_to;
     enum sl_lease_state lease_from, lease_to;
 };

@@ -32,7 +32,7 @@ struct m_conn {
     uint64_t since_ms, dialed_ms, ready_ms, heard_ms;
     bool pinged;     /* and not heard of since */
     bool was_pinged; /* before the event under way, which says that bytes came */
-    bool dial_said, close_said;
+    bool dial_said, ahead, close_said;
     bool reset;   /* its owner wanted new logins, and had it then, or nobody had */
     bool tainted; /* its lease was reclaimed, or it was lost: never to be leased again */
     bool proved;  /* the server answered after the login, or the connection has lasted */

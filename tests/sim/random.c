@@ -187,8 +187,8 @@ static void conn_does_something(struct world *w)
 static void stale_event(struct world *w)
 {
     static const enum sl_event_type types[] = {SL_EV_CLIENT_GONE, SL_EV_RELEASE, SL_EV_RENEW, SL_EV_REVOKE,
-        SL_EV_CROWDED, SL_EV_DISPLACED, SL_EV_CONN_READY, SL_EV_CONN_FAILED, SL_EV_CONN_LOST, SL_EV_CONN_ALIVE,
-        SL_EV_CONN_DRAINED, SL_EV_CONN_GONE};
+        SL_EV_CROWDED, SL_EV_DISPLACED, SL_EV_CONN_READY, SL_EV_CONN_LOST, SL_EV_CONN_ALIVE, SL_EV_CONN_DRAINED,
+        SL_EV_CONN_GONE};
     struct sl_event ev = {.type = types[below(sizeof types / sizeof types[0])], .status = SL_E_IO, .clean = one_in(2)};
     ev.conn.index = (uint32_t)below(WORLD_CONNS + 10);
     ev.conn.generation = w->conn[ev.conn.index % WORLD_CONNS].id.generation;

@@ -91,7 +91,6 @@ static void event_of_conn(struct model *m, const struct sl_event *ev)
             dial_over(m, c, 0);
         }
         break;
-    case SL_EV_CONN_FAILED:
     case SL_EV_CONN_LOST:
     case SL_EV_CONN_GONE:
         if (c->state == SL_CONN_DIALING)
@@ -288,8 +287,8 @@ static void check_refusal(struct model *m, const struct m_request *r, const stru
         int expected = model_fault(m, r);
         /* A dial may end in the very step in which the wait does: deadlines come first. */
         if (m->now_ms < r->wait_ms || (r->patient && act->status == SL_E_TIMEOUT) ||
-            (act->status != expected && m->ev->type != SL_EV_CONN_FAILED && m->ev->type != SL_EV_CONN_READY &&
-                m->ev->type != SL_EV_CONN_LOST && m->ev->type != SL_EV_CONN_GONE))
+            (act->status != expected && m->ev->type != SL_EV_CONN_READY && m->ev->type != SL_EV_CONN_LOST &&
+                m->ev->type != SL_EV_CONN_GONE))
             model_broken(m, "%llu is refused for time: %s, not %s", TAG(r), sl_status_name(act->status),
                 sl_status_name(expected));
         break;
@@ -414,9 +413,8 @@ static void on_ended(struct model *m, const struct sl_action *act)
         due = m->stopping && m->now_ms >= m->stop_ms && act->status == SL_E_SHUTDOWN;
         break;
     case SL_REASON_CONNECTION_LOST:
-        due = sl_id_equal(m->ev->conn, c->id)
-                  ? m->ev->type == SL_EV_CONN_LOST || m->ev->type == SL_EV_CONN_GONE || m->ev->type == SL_EV_CONN_FAILED
-                  : false;
+        due =
+            sl_id_equal(m->ev->conn, c->id) ? m->ev->type == SL_EV_CONN_LOST || m->ev->type == SL_EV_CONN_GONE : false;
         due = due || (act->status == SL_E_PEER_DEAD && p->server_alive_interval_ms > 0 && (c->pinged || c->was_pinged));
         break;
     default:

@@ -146,6 +146,7 @@ void model_on_conn_moved(struct model *m, const struct sl_action *act)
         *c = (struct m_conn){.id = act->conn,
             .target = act->target,
             .edition = m->target[act->target].edition,
+            .ahead = act->reason == SL_REASON_MIN_IDLE,
             .sharing = m->target[act->target].policy.sharing,
             .takes = UINT32_MAX};
         if (m->conn_high <= act->conn.index)
@@ -194,11 +195,11 @@ void model_on_dial(struct model *m, const struct sl_action *act)
         model_broken(m, "DIAL beyond the daemon's limits");
     if (of_target > t->policy.max_connections || dialing_target > model_handshakes(t))
         model_broken(m, "DIAL beyond the limits of target %u", act->target);
-    if (act->reason == SL_REASON_MIN_IDLE && t->streak > 0 && dialing_target + on_trial > 1)
+    if (c->ahead && t->streak > 0 && dialing_target + on_trial > 1)
         model_broken(m, "DIAL ahead for target %u, whose logins came to nothing, beside one on trial", act->target);
     if (!t->present || m->stopping)
         model_broken(m, "DIAL for target %u, which is not there any more", act->target);
-    uint64_t held_ms = act->reason == SL_REASON_MIN_IDLE ? t->held_ms : t->demand_held_ms;
+    uint64_t held_ms = c->ahead ? t->held_ms : t->demand_held_ms;
     if (m->now_ms < held_ms || (t->blocked_status != 0 && m->now_ms < t->blocked_ms))
         model_broken(m, "DIAL for target %u before its time", act->target);
 }
@@ -219,12 +220,12 @@ void model_on_order(struct model *m, const struct sl_action *act)
         bool cleaned = c->state == SL_CONN_DRAINING || c->state == SL_CONN_RETIRING;
         if (!sl_id_is_none(d->lease) || !cleaned || !c->tainted || model_request_of_lease(m, act->lease) != NULL)
             model_broken(m, "DRAIN of conn %u twice or without cause", c->id.index);
-        *d = (struct m_drain){.lease = act->lease, .conn = act->conn, .due_ms = m->now_ms + act->timeout_ms};
+        *d = (struct m_drain){.lease = act->lease,
+            .conn = act->conn,
+            .due_ms = m->now_ms + m->target[c->target].policy.kill_grace_ms + 15000};
         c->drains++;
         if (m->drain_high <= act->lease.index)
             m->drain_high = act->lease.index % MODEL_LEASES + 1;
-        if (act->timeout_ms != m->target[c->target].policy.kill_grace_ms + 15000)
-            model_broken(m, "DRAIN of conn %u in the wrong time", c->id.index);
     } else {
         if (c->state != SL_CONN_IDLE && c->state != SL_CONN_LEASED && c->state != SL_CONN_RETIRING)
             model_broken(m, "PING of conn %u, which is %s", c->id.index, sl_conn_state_name(c->state));

@@ -129,12 +129,12 @@ static void on_dial(struct world *w, const struct sl_action *act)
     if (act->conn.index >= WORLD_CONNS)
         w->on_broken(w, "the world is too small for this connection");
     const struct server *server = &w->server[act->target];
+    bool ahead = w->conn[act->conn.index].moved_for == SL_REASON_MIN_IDLE;
     w->conn[act->conn.index] =
         (struct world_conn){.id = act->conn, .exists = true, .target = act->target, .number = ++w->dials[act->target]};
     int status = server->two_machines && w->dials[act->target] % 2 == 0 ? 0 : server->dial_status;
     char name[32];
-    world_trace(
-        w, "dial %s%s", conn_name(w, act->conn, name, sizeof name), act->reason == SL_REASON_MIN_IDLE ? " ahead" : "");
+    world_trace(w, "dial %s%s", conn_name(w, act->conn, name, sizeof name), ahead ? " ahead" : "");
     const struct sl_policy *policy = NULL;
     for (size_t i = 0; i < w->target_count; i++)
         if (w->targets[i].target == act->target)
@@ -142,10 +142,9 @@ static void on_dial(struct world *w, const struct sl_action *act)
     if (policy == NULL)
         w->on_broken(w, "DIAL for a target that is not configured");
     else if (server->dial_stalls)
-        plan(
-            w, policy->connect_timeout_ms + policy->login_timeout_ms, SL_EV_CONN_FAILED, act->conn, SL_E_LOGIN_TIMEOUT);
+        plan(w, policy->connect_timeout_ms + policy->login_timeout_ms, SL_EV_CONN_LOST, act->conn, SL_E_LOGIN_TIMEOUT);
     else
-        plan(w, server->dial_ms, status == 0 ? SL_EV_CONN_READY : SL_EV_CONN_FAILED, act->conn, status);
+        plan(w, server->dial_ms, status == 0 ? SL_EV_CONN_READY : SL_EV_CONN_LOST, act->conn, status);
     if (server->hangup_ms > 0 && status == 0 && !server->dial_stalls)
         plan(w, server->dial_ms + server->hangup_ms, SL_EV_CONN_LOST, act->conn, SL_E_CONNECTION_LOST);
 }
@@ -179,7 +178,7 @@ static void on_order(struct world *w, const struct sl_action *act)
         if (!server->drain_stalls)
             plan_about(w, server->drain_ms, SL_EV_CONN_DRAINED, act->conn, act->lease, 0);
     } else {
-        world_trace(w, "close %s %s", name, reason);
+        world_trace(w, "close %s %s", name, sl_reason_name(c->moved_for));
         c->close_said = true;
         plan(w, server->close_ms, SL_EV_CONN_GONE, act->conn, 0);
     }
@@ -248,6 +247,8 @@ static void carry_out(struct world *w, const struct sl_actions *actions)
             w->stopped = true;
             break;
         case SL_ACT_CONN_MOVED:
+            w->conn[act->conn.index].moved_for = act->reason;
+            break;
         case SL_ACT_LEASE_MOVED:
             break; /* facts: the model compares them with the orders and answers */
         default:

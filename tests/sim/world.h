@@ -42,7 +42,8 @@ struct world_conn {
     bool close_said;
     bool deaf; /* this one, whatever its server does */
     uint32_t target;
-    uint32_t number; /* web.1, web.2, … in traces */
+    uint32_t number;          /* web.1, web.2, … in traces */
+    enum sl_reason moved_for; /* the last time */
 };
 
 struct happening;

@@ -172,7 +172,7 @@ TRACE(late_events_are_ignored)
     sim_run_until(w, 20);
     world_trace_clear(w);
     static const enum sl_event_type late[] = {SL_EV_CLIENT_GONE, SL_EV_RELEASE, SL_EV_RENEW, SL_EV_REVOKE,
-        SL_EV_CONN_READY, SL_EV_CONN_FAILED, SL_EV_CONN_LOST, SL_EV_CONN_ALIVE, SL_EV_CONN_DRAINED, SL_EV_CONN_GONE};
+        SL_EV_CONN_READY, SL_EV_CONN_LOST, SL_EV_CONN_ALIVE, SL_EV_CONN_DRAINED, SL_EV_CONN_GONE};
     for (size_t i = 0; i < sizeof late / sizeof late[0]; i++) {
         world_step(w, (struct sl_event){.type = late[i], .lease = lease, .conn = conn});
         assert_int_equal(sl_pool_actions(w->pool)->count, 0);
