@@ -3,6 +3,7 @@
  * which messages are queued. Calls none of them; loop.c moves the bytes. */
 #include "client/handle.h"
 
+#include "base/text.h"
 #include "proto/status.h"
 
 #include <stdarg.h>
@@ -52,12 +53,11 @@ char *sl_text_dup(struct sl_bytes text, int status)
     copy = malloc(text.len + 1);
     if (copy == NULL)
         return NULL;
-    memcpy(copy, text.data, text.len);
-    copy[text.len] = '\0';
     /* Parts of it may come from the server; a terminal must not obey them. Only a configuration has several errors. */
+    sl_text_clean(copy, text.len + 1, text.data, text.len);
     for (size_t i = 0; i < text.len; i++)
-        if (((unsigned char)copy[i] < ' ' && (copy[i] != '\n' || status != SL_E_CONFIG)) || copy[i] == 127)
-            copy[i] = copy[i] == '\n' ? ' ' : '?';
+        if (text.data[i] == '\n')
+            copy[i] = status == SL_E_CONFIG ? '\n' : ' ';
     while (text.len > 0 && (copy[text.len - 1] == '\n' || copy[text.len - 1] == ' '))
         copy[--text.len] = '\0';
     return copy;

@@ -9,6 +9,7 @@
  * end, so that late messages find it. What they bring is dropped and counts as read. */
 #include "client/stream.h"
 
+#include "base/text.h"
 #include "proto/status.h"
 
 #include <stdio.h>
@@ -224,15 +225,6 @@ static int add_credit(struct sshlease_stream *stream, uint32_t bytes)
     return 0;
 }
 
-/* At most `size` - 1 bytes of a text from far away, without what a terminal would obey. */
-static void copy_text(char *copy, size_t size, struct sl_bytes text)
-{
-    size_t len = text.len < size ? text.len : size - 1;
-    for (size_t i = 0; i < len; i++)
-        copy[i] = text.data[i] < ' ' || text.data[i] == 127 ? ' ' : (char)text.data[i];
-    copy[len] = '\0';
-}
-
 static void set_result(struct sshlease_result *result, const struct sl_msg_stream_end *end)
 {
     *result = (struct sshlease_result){.exit_status = -1};
@@ -244,12 +236,12 @@ static void set_result(struct sshlease_result *result, const struct sl_msg_strea
     case SL_END_SIGNAL:
         result->how = SSHLEASE_SIGNALLED;
         result->core_dumped = end->core_dumped;
-        copy_text(result->signal, sizeof result->signal, end->signal);
+        sl_text_clean(result->signal, sizeof result->signal, end->signal.data, end->signal.len);
         break;
     default:
         result->how = SSHLEASE_UNKNOWN;
     }
-    copy_text(result->text, sizeof result->text, end->text);
+    sl_text_clean(result->text, sizeof result->text, end->text.data, end->text.len);
 }
 
 static int on_exited(struct sshlease_stream *stream, const struct sl_msg_exited *exited)

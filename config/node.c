@@ -2,6 +2,7 @@
 /* Parses a YAML text once with libyaml, checks its size, depth and characters, and hands it out as nodes. */
 #include "config/node.h"
 
+#include "base/text.h"
 #include "proto/status.h"
 
 #include <stdlib.h>
@@ -126,16 +127,13 @@ static int scan(const void *text, size_t len, struct sl_problems *problems)
     return status;
 }
 
-/* C0 and DEL, and C1 as UTF-8: nothing that has a place in a path or a name, and they forge lines of logs. */
+/* It has no place in a path or a name, and forges lines of logs. */
 static bool has_control(const unsigned char *text, size_t length)
 {
-    for (size_t i = 0; i < length; i++) {
-        if (text[i] < 0x20 || text[i] == 0x7f)
-            return true;
-        if (text[i] == 0xc2 && i + 1 < length && text[i + 1] < 0xa0)
-            return true;
-    }
-    return false;
+    size_t shown = 1;
+    for (size_t i = 0; i < length && shown > 0; i += shown)
+        shown = sl_text_shown(text + i, length - i);
+    return shown == 0;
 }
 
 static void check_texts(const struct sl_doc *doc)

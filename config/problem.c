@@ -2,6 +2,7 @@
 /* Keeps a bounded list of problems and sorts it by line and column. */
 #include "config/problem.h"
 
+#include "base/text.h"
 #include "config/parts.h"
 #include "proto/status.h"
 
@@ -92,27 +93,24 @@ const char *sl_show(char buf[SL_SHOW_SIZE], const char *text)
     static const char cut[] = "...\"";
     size_t at = 0;
     buf[at++] = '"';
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
-        if (at + 4 + sizeof cut > SL_SHOW_SIZE) { /* 4: the most that one byte becomes */
-            if ((*c & 0xc0) == 0x80) {            /* not between the bytes of one UTF-8 character */
-                while (at > 1 && (buf[at - 1] & 0xc0) == 0x80)
-                    at--;
-                if (at > 1 && (buf[at - 1] & 0x80) != 0)
-                    at--;
-            }
+    for (const char *c = text; *c != '\0';) {
+        const size_t shown = sl_text_shown(c, strlen(c)), count = shown > 0 ? shown : 1;
+        if (at + 4 + sizeof cut > SL_SHOW_SIZE) { /* 4: the most that one character becomes */
             memcpy(buf + at, cut, sizeof cut);
             return buf;
         }
-        if (*c < 0x20 || *c == 0x7f) {
+        if (shown == 0) {
             buf[at++] = '\\';
             buf[at++] = 'x';
-            buf[at++] = hex[*c >> 4];
+            buf[at++] = hex[(unsigned char)*c >> 4];
             buf[at++] = hex[*c & 15];
         } else {
             if (*c == '"' || *c == '\\')
                 buf[at++] = '\\';
-            buf[at++] = (char)*c;
+            memcpy(buf + at, c, count);
+            at += count;
         }
+        c += count;
     }
     memcpy(buf + at, "\"", 2);
     return buf;

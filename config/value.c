@@ -2,6 +2,8 @@
 /* Checks numbers, modes, names, hosts, patterns and destinations, and finds the nearest known word for a wrong one. */
 #include "config/value.h"
 
+#include "base/text.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,10 +71,11 @@ static const char *name_wrong(const char *text, size_t max)
         return "begins with -";
     if (strlen(text) > max)
         return "is too long";
-    for (const char *c = text; *c != '\0'; c++) {
-        if (*c == ' ')
+    for (size_t shown; *text != '\0'; text += shown) {
+        if (*text == ' ')
             return "has a space in it";
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+        shown = sl_text_shown(text, strlen(text));
+        if (shown == 0)
             return "has a control character in it";
     }
     return NULL;

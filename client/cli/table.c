@@ -2,17 +2,22 @@
 /* Collects rows of cells, measures their widths in characters, and prints them in columns. */
 #include "client/cli/table.h"
 
+#include "base/text.h"
+
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <wchar.h>
 
-#define GAP 2
+#define GAP           2
+#define CHARACTER_MAX 4u /* bytes of UTF-8 */
 
 struct cell {
     char *text;
-    size_t width; /* in characters: bytes that do not continue a UTF-8 sequence */
+    size_t width; /* in columns of the terminal */
     enum cli_look look;
 };
 
@@ -42,16 +47,23 @@ struct cli_style cli_style(void)
     return style;
 }
 
-static bool continues(char byte)
+/* The bytes of the character at `text`, which is clean; how many columns it takes is in *ret_width. */
+static size_t next_character(const char *text, size_t *ret_width)
 {
-    return ((unsigned char)byte & 0xc0) == 0x80;
+    const size_t count = sl_text_shown(text, strnlen(text, CHARACTER_MAX));
+    wchar_t character;
+    int width = -1;
+    if (mbrtowc(&character, text, count, &(mbstate_t){0}) == count)
+        width = wcwidth(character);
+    *ret_width = width < 0 ? 1 : (size_t)width;
+    return count;
 }
 
 static size_t width_of(const char *text)
 {
-    size_t width = 0;
-    for (; *text != '\0'; text++)
-        width += !continues(*text);
+    size_t width = 0, one;
+    for (; *text != '\0'; width += one)
+        text += next_character(text, &one);
     return width;
 }
 
@@ -59,6 +71,7 @@ struct cli_table *cli_table_new(const char *const *headings, size_t columns)
 {
     struct cli_table *table = calloc(1, sizeof *table);
     if (table != NULL) {
+        (void)setlocale(LC_CTYPE, "C.UTF-8"); /* for next_character(); without it each character is one column wide */
         table->headings = headings;
         table->columns = columns;
     }
@@ -93,9 +106,7 @@ void cli_table_add(struct cli_table *table, enum cli_look look, const char *text
         return;
     }
     /* Labels and command lines are other people's words; the terminal must not obey them. */
-    for (char *c = copy; *c != '\0'; c++)
-        if ((unsigned char)*c < ' ' || *c == 127)
-            *c = '?';
+    sl_text_clean(copy, strlen(copy) + 1, copy, strlen(copy));
     table->cells[table->count++] = (struct cell){.text = copy, .width = width_of(copy), .look = look};
 }
 
@@ -128,14 +139,17 @@ void cli_table_add_duration(struct cli_table *table, enum cli_look look, int64_t
     cli_table_add(table, look, cli_duration(ms, text));
 }
 
-/* Prints one cell, cut to `room` characters; returns how many it took. */
+/* Prints one cell, cut to `room` columns; returns how many it took. */
 static size_t print_cell(const struct cli_style *style, enum cli_look look, const char *text, size_t room)
 {
     bool coloured = style->colours && look != CLI_PLAIN;
     size_t bytes = 0, width = 0;
-    while (text[bytes] != '\0' && (continues(text[bytes]) || width < room)) {
-        width += !continues(text[bytes]);
-        bytes++;
+    while (text[bytes] != '\0') {
+        size_t one, count = next_character(text + bytes, &one);
+        if (one > room - width)
+            break;
+        width += one;
+        bytes += count;
     }
     if (bytes > 0)
         printf("%s%.*s%s", coloured ? looks[look] : "", (int)bytes, text, coloured ? "\033[0m" : "");

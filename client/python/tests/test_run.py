@@ -55,6 +55,8 @@ def test_check(c):
     assert (error.target, error.returncode, error.stdout, error.stderr) == ("t", 4, "out\n", "no such thing\n")
     with pytest.raises(sshlease.CommandFailed):
         c.output("false")
+    with pytest.raises(sshlease.CommandFailed, match=r"exited with 4: \?\[31mred \?1m \? ü"):
+        c.run(r"printf '\033[31mred\t\302\2331m \342\200\256 ü\n' >&2; exit 4", check=True)
 
 
 def test_a_signal_is_told(c):

@@ -5,6 +5,7 @@
  * and RELOAD are one call each. A job outlives its client where it must: it then answers nobody. */
 #include "daemon/front/native/handlers.h"
 
+#include "base/text.h"
 #include "daemon/net/hang_jobs.h"
 #include "proto/status.h"
 #include "sshlease_version.h"
@@ -61,19 +62,13 @@ struct sl_reload_job {
 
 /* --- the tree ----------------------------------------------------------------------------------------------------- */
 
-/* JSON is UTF-8; what clients, servers and command lines say need not be. */
+/* JSON is UTF-8; what clients, servers and command lines say need not be, nor fit for a terminal. */
 static json_t *text_of(const char *text)
 {
-    json_t *value = json_string(text);
-    if (value != NULL)
-        return value;
     char *copy = strdup(text);
     if (copy == NULL)
         return NULL;
-    for (char *p = copy; *p != '\0'; p++)
-        if ((unsigned char)*p >= 0x80)
-            *p = '?';
-    value = json_string(copy);
+    json_t *value = json_string(sl_text_clean(copy, strlen(copy) + 1, copy, strlen(copy)));
     free(copy);
     return value;
 }

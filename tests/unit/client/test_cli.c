@@ -115,10 +115,12 @@ TEST(no_daemon_is_one_line)
 static const char status_json[] =
     "{\"version\":\"1.2.3\",\"pid\":42,\"uptime_ms\":3723000,\"state\":\"running\",\"targets\":["
     "{\"name\":\"web1\",\"connections\":{\"dialing\":1,\"idle\":2,\"leased\":3,\"draining\":4,\"closing\":5},"
-    "\"waiters\":6,\"max_connections\":15,\"failures\":2,\"last_error\":\"no route\\u001b[31m\",\"retry_in_ms\":4000,"
+    "\"waiters\":6,\"max_connections\":15,\"failures\":2,\"last_error\":\"no route\\u001b[31m \\u009b1m "
+    "\\u202e\",\"retry_in_ms\":4000,"
     "\"learned\":\"uses: 1\"},"
     "{\"name\":\"db\",\"connections\":{},\"waiters\":0,\"max_connections\":4,\"failures\":0,\"last_error\":\"\","
-    "\"retry_in_ms\":0}],\"leases\":[{\"id\":9007199254740993,\"target\":\"web1\",\"label\":\"\",\"state\":\"granted\","
+    "\"retry_in_ms\":0}],\"leases\":[{\"id\":9007199254740993,\"target\":\"web1\",\"label\":\"\\u591c\\u9593\","
+    "\"state\":\"granted\","
     "\"pid\":77,\"uid\":1000,\"user\":\"ci\",\"command\":\"pytest -n 4\",\"age_ms\":65000,\"expires_ms\":900,"
     "\"streams\":1},{\"id\":12,\"target\":\"web1\",\"label\":\"n\\u00e4chtlich\",\"state\":\"waiting\",\"pid\":78,"
     "\"uid\":1001,\"user\":\"\",\"command\":\"\",\"age_ms\":90000000,\"expires_ms\":0,\"streams\":0}],\"counters\":{}}";
@@ -127,14 +129,14 @@ static const char status_table[] =
     "sshleased 1.2.3, pid 42, running, up 1h02m\n"
     "\n"
     "TARGET  IDLE  LEASED  DIALING  DRAINING  CLOSING  MAX  WAITING  LAST ERROR\n"
-    "web1       2       3        1         4        5   15        6  no route?[31m (no dial for 4s)\n"
+    "web1       2       3        1         4        5   15        6  no route?[31m ??1m ??? (no dial for 4s)\n"
     "db         0       0        0         0        0    4        0  -\n"
     "\n"
     "TARGET  ITS SERVER\n"
     "web1    uses: 1\n"
     "\n"
     "           LEASE  TARGET  STATE    PID  USER    AGE   LEFT  STREAMS  LABEL      COMMAND\n"
-    "9007199254740993  web1    granted   77  ci    1m05s  900ms        1  -          pytest -n 4\n"
+    "9007199254740993  web1    granted   77  ci    1m05s  900ms        1  \xe5\xa4\x9c\xe9\x96\x93       pytest -n 4\n"
     "              12  web1    waiting   78  1001  1d01h    0ms        0  n\xc3\xa4"
     "chtlich  -\n";
 

@@ -80,7 +80,7 @@ static void ends_somehow(struct fake *f)
     fake_grant(f);
     if (f->number == 11) {
         fake_send_error(f, fake_take(f, SL_MSG_STREAM_OPEN)->stream_open.rid, SSHLEASE_E_STREAM_REFUSED, true,
-            "web1: the server refused the command");
+            "web1: the server said \x1b[2J \xc2\x9b[2J \xe2\x80\xae \xff");
         fake_take(f, SL_MSG_EOF);
         fake_take_end(f);
         return;
@@ -133,7 +133,7 @@ TEST(ends_that_are_not_an_exit_status)
         {4, "sshlease: web1: an operator took the lease back\n"},
         {5, "sshlease: web1: the command's exit status is 256\n"}, /* whose last eight bits would say 0 */
         {10, "sshlease: web9: no such target\n"},
-        {11, "sshlease: web1: the server refused the command\n"},
+        {11, "sshlease: web1: the server said ?[2J ??[2J ??? ?\n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct fake f = {.number = cases[i].number};

@@ -93,7 +93,8 @@ static void refuses_the_version(struct fake *f)
     fake_accept(f);
     if (fake_take(f, SL_MSG_HELLO)->hello.version_max != SL_MSG_VERSION)
         fake_fail(f, "HELLO names another version");
-    fake_send_error(f, 0, SSHLEASE_E_VERSION, true, "the daemon speaks 7 to 9,\x1b[2J you 1");
+    fake_send_error(
+        f, 0, SSHLEASE_E_VERSION, true, "the daemon speaks 7 to 9,\x1b[2J \xc2\x9b[2J \xe2\x80\xae you \xff 1");
 }
 
 static void chooses_a_version_nobody_offered(struct fake *f)
@@ -188,7 +189,7 @@ TEST(bad_greetings)
         int status;
         const char *text;
     } cases[] = {
-        {refuses_the_version, SSHLEASE_E_VERSION, "speaks 7 to 9,?[2J you 1"},
+        {refuses_the_version, SSHLEASE_E_VERSION, "speaks 7 to 9,?[2J ??[2J ??? you ? 1"},
         {chooses_a_version_nobody_offered, SSHLEASE_E_VERSION, "version 9"},
         {is_full, SSHLEASE_E_LIMIT, "1000 clients"},
         {closes, SSHLEASE_E_DAEMON_GONE, "closed the connection without a word"},

@@ -71,6 +71,8 @@ TEST(yaml_that_is_not_taken)
         "f:1:16: a text with a line break or control character in it; give one line of printable characters\n");
     parse_bad("listen: {path: \"/run/a\\x9bb\"}\n",
         "f:1:16: a text with a line break or control character in it; give one line of printable characters\n");
+    parse_bad("listen: {path: \"/run/a\\u202eb\"}\n",
+        "f:1:16: a text with a line break or control character in it; give one line of printable characters\n");
     /* Doubling lists: refused at the first alias, not unfolded. */
     parse_bad("a: &a [x, x]\nb: &b [*a, *a]\n",
         "f:2:8: an alias; write the value out, or put what targets share into defaults\n"

@@ -190,7 +190,7 @@ class CommandFailed(SshleaseError):
         else:
             how = f"exited with {result.returncode}"
         lines = result.stderr_bytes.decode("utf-8", "replace").strip().splitlines()
-        said = f": {lines[-1][:200]}" if lines else ""
+        said = f": {printable(lines[-1].expandtabs(1)[:200])}" if lines else ""
         super().__init__(f"{shorten(result.command)!r} {how}{said}", target=result.target, code=IO)
         self.result = result
         self.cmd, self.returncode = result.command, result.returncode
@@ -236,11 +236,14 @@ _KINDS: Dict[int, Type[SshleaseError]] = {
 }
 
 
+# As base/text.c has it, but for line breaks: control characters, what turns the direction of text, and broken UTF-8.
+_UNSHOWN = dict.fromkeys((*range(10), *range(11, 0x20), *range(0x7f, 0xa0), 0x200e, 0x200f, *range(0x2028, 0x202f),
+                          *range(0x2066, 0x206a), *range(0xd800, 0xe000)), "?")
+
+
 def printable(text: str) -> str:
     """Parts of a text may come from the server; a terminal must not obey them."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text).rstrip()
+    return text.translate(_UNSHOWN).rstrip()
 
 
 def error_for(code: int, text: str = "", *, target: str = "", unsent: bool = False) -> SshleaseError:
