@@ -23,7 +23,8 @@ static int ask(
         *rid = sl_link_next_rid(lease);
         if ((status = sl_link_queue(lease, request)) != 0)
             return status;
-        *asked = (struct sl_asked){.rid = *rid, .type = request->type, .id = id, .status = SL_E_AGAIN};
+        *asked = (struct sl_asked){
+            .rid = *rid, .type = request->type, .id = id, .status = SL_E_AGAIN, .json = {.max = SL_ASKED_MAX + 1}};
         snprintf(asked->target, sizeof asked->target, "%s", target);
     }
     while (asked->status == SL_E_AGAIN) {

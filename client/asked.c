@@ -7,11 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* No daemon has that much to say; one that does is mad. */
-#define STATUS_MAX (64u << 20)
-
 void sl_asked_fini(struct sshlease *lease)
 {
+    sl_buf_fini(&lease->asked.json);
     free(lease->asked.text);
     lease->asked = (struct sl_asked){0};
 }
@@ -22,24 +20,15 @@ int sl_asked_on_message(struct sshlease *lease, const struct sl_msg *msg)
     struct sl_bytes part = msg->status_reply.json;
     if (msg->status_reply.rid != asked->rid || asked->rid == 0)
         return msg->status_reply.rid < lease->link.next_rid ? 0 : SL_E_PROTOCOL; /* nobody waits for it any more */
-    if (asked->type != SL_MSG_STATUS || asked->status != SL_E_AGAIN || part.len > STATUS_MAX - asked->len)
+    if (asked->type != SL_MSG_STATUS || asked->status != SL_E_AGAIN)
         return SL_E_PROTOCOL;
-    if (part.len + 1 > asked->cap - asked->len) {
-        size_t cap = asked->cap == 0 ? 4096 : asked->cap;
-        while (cap - asked->len < part.len + 1)
-            cap *= 2;
-        char *grown = realloc(asked->text, cap);
-        if (grown == NULL)
-            return SL_E_NOMEM;
-        asked->text = grown;
-        asked->cap = cap;
-    }
-    if (part.len > 0)
-        memcpy(asked->text + asked->len, part.data, part.len);
-    asked->len += part.len;
-    asked->text[asked->len] = '\0';
-    if (!msg->status_reply.more)
+    int status = sl_buf_put_text(&asked->json, part.data, part.len);
+    if (status != 0)
+        return status == SL_E_LIMIT ? SL_E_PROTOCOL : status;
+    if (!msg->status_reply.more) {
+        asked->text = sl_buf_take(&asked->json);
         asked->status = 0;
+    }
     return 0;
 }
 

@@ -18,6 +18,7 @@
 #ifndef SSHLEASE_CLIENT_HANDLE_H
 #define SSHLEASE_CLIENT_HANDLE_H
 
+#include "base/buf.h"
 #include "client/sshlease.h"
 #include "proto/msg.h"
 
@@ -48,14 +49,9 @@ enum sl_link_state {
 struct sl_link {
     enum sl_link_state state;
     int fd;
-    int ended_status; /* ENDED: why */
-    /* In-buffer: [at, end) is unread. `full`: the last recv() filled all it was given, so that more is there probably.
-     */
-    uint8_t *in;
-    size_t in_at, in_end, in_cap;
-    bool in_full;
-    uint8_t *out;
-    size_t out_at, out_end, out_cap;
+    int ended_status;      /* ENDED: why */
+    struct sl_buf in, out; /* both keep their memory: a message that was handled is still there, and CLOSE finds room */
+    bool in_full;          /* the last recv() filled all it was given, so that more is there probably */
     uint32_t next_rid;
     uint32_t version; /* that WELCOME chose; 0: not here yet */
 };
@@ -83,14 +79,17 @@ struct sl_held {
     int64_t renew_at_ms; /* SL_NEVER: no automatic renewal is due */
 };
 
+/* No daemon has more to say to STATUS; one that does is mad. */
+#define SL_ASKED_MAX (64u << 20)
+
 struct sl_asked {
     uint32_t rid;                     /* 0: nothing is asked */
     uint32_t type;                    /* SL_MSG_STATUS, SL_MSG_END, SL_MSG_RELOAD, SL_MSG_MUX or SL_MSG_RECONNECT */
     uint64_t id;                      /* END: which lease */
     char target[SL_MSG_NAME_MAX + 1]; /* MUX, RECONNECT: of which */
     int status;                       /* AGAIN until answered */
-    char *text;                       /* STATUS: the JSON so far; MUX: the path; else the error's text */
-    size_t len, cap;
+    struct sl_buf json;               /* STATUS: so far */
+    char *text;                       /* STATUS: the JSON; MUX: the path; else the error's text */
 };
 
 TAILQ_HEAD(sl_stream_list, sshlease_stream);
@@ -132,8 +131,6 @@ uint32_t sl_link_next_rid(struct sshlease *lease);
 int sl_link_queue(struct sshlease *lease, const struct sl_msg *msg);
 /* Bytes of data that may be queued now. */
 size_t sl_link_out_room(const struct sshlease *lease);
-/* Makes room for `need` bytes at the end of a buffer whose content is [*at, *end). False: out of memory. */
-bool sl_link_make_room(uint8_t **data, size_t *at, size_t *end, size_t *cap, size_t need);
 
 /* --- loop --- */
 /* Sends what it can without waiting. 0, or why the link has ended. */

@@ -92,30 +92,6 @@ uint32_t sl_link_next_rid(struct sshlease *lease)
     return rid;
 }
 
-bool sl_link_make_room(uint8_t **data, size_t *at, size_t *end, size_t *cap, size_t need)
-{
-    if (*at == *end)
-        *at = *end = 0;
-    if (need <= *cap - *end)
-        return true;
-    if (*at >= *end - *at) { /* never moves more than was taken out, so that moving costs what sending did */
-        memmove(*data, *data + *at, *end - *at);
-        *end -= *at;
-        *at = 0;
-    }
-    size_t wanted = *cap;
-    while (wanted - *end < need)
-        wanted *= 2;
-    if (wanted > *cap) {
-        uint8_t *grown = realloc(*data, wanted);
-        if (grown == NULL)
-            return false;
-        *data = grown;
-        *cap = wanted;
-    }
-    return true;
-}
-
 int sl_link_queue(struct sshlease *lease, const struct sl_msg *msg)
 {
     struct sl_link *link = &lease->link;
@@ -126,20 +102,21 @@ int sl_link_queue(struct sshlease *lease, const struct sl_msg *msg)
     if (link->state == SL_LINK_HANGUP)
         return 0; /* nobody listens; the end will be read soon */
     /* A stream has one CLOSE, and its command would run on without it: there is always room for that. */
-    if (msg->type != SL_MSG_CLOSE && link->out_end - link->out_at > SL_LINK_OUT_MAX)
+    if (msg->type != SL_MSG_CLOSE && link->out.len > SL_LINK_OUT_MAX)
         return sl_fail(lease, SL_E_AGAIN, "sshleased takes nothing more just now");
-    if (!sl_link_make_room(&link->out, &link->out_at, &link->out_end, &link->out_cap, size))
+    uint8_t *room = sl_buf_reserve(&link->out, size);
+    if (room == NULL)
         return sl_fail(lease, SL_E_NOMEM, "out of memory");
-    sl_writer_init(&w, link->out + link->out_end, link->out_cap - link->out_end);
+    sl_writer_init(&w, room, sl_buf_room(&link->out));
     sl_msg_encode(&w, msg);
     if (w.overflow)
         return sl_refuse(lease, SL_E_INVALID, "a request is too long for the protocol");
-    link->out_end += w.at;
+    sl_buf_commit(&link->out, w.at);
     return 0;
 }
 
 size_t sl_link_out_room(const struct sshlease *lease)
 {
-    size_t queued = lease->link.out_end - lease->link.out_at;
+    size_t queued = lease->link.out.len;
     return queued < SL_LINK_OUT_DATA_MAX ? SL_LINK_OUT_DATA_MAX - queued : 0;
 }

@@ -29,7 +29,8 @@ int sl_loop_end(struct sshlease *lease, int status, const char *format, ...)
     lease->error_unsent = lease->held.state != SL_HELD_GRANTED; /* without a lease no command was sent */
     link->state = SL_LINK_ENDED;
     link->ended_status = status;
-    link->in_at = link->in_end = link->out_at = link->out_end = 0;
+    sl_buf_drop(&link->in, link->in.len);
+    sl_buf_drop(&link->out, link->out.len);
     /* The daemon takes the lease back now, even if the caller keeps the handle for long. */
     if (link->fd >= 0)
         shutdown(link->fd, SHUT_RDWR);
@@ -56,18 +57,17 @@ static int on_write_failed(struct sshlease *lease)
         return sl_loop_end(lease, SL_E_DAEMON_GONE, "cannot write to sshleased: %m");
     /* It may have said why before it closed. */
     link->state = SL_LINK_HANGUP;
-    link->out_at = link->out_end = 0;
+    sl_buf_drop(&link->out, link->out.len);
     return 0;
 }
 
 int sl_loop_flush(struct sshlease *lease)
 {
     struct sl_link *link = &lease->link;
-    while (link->out_at < link->out_end) {
-        ssize_t sent =
-            send(link->fd, link->out + link->out_at, link->out_end - link->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (link->out.len > 0) {
+        ssize_t sent = send(link->fd, sl_buf_data(&link->out), link->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent >= 0) {
-            link->out_at += (size_t)sent;
+            sl_buf_drop(&link->out, (size_t)sent);
             continue;
         }
         int status = on_write_failed(lease);
@@ -84,7 +84,7 @@ int sl_loop_pass(struct sshlease *lease, const int *fd, size_t count)
         struct cmsghdr align;
         char room[CMSG_SPACE(SL_PASSED_MAX * sizeof(int))];
     } control = {.room = {0}};
-    struct iovec iov = {.iov_base = link->out + link->out_at, .iov_len = link->out_end - link->out_at};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)sl_buf_data(&link->out), .iov_len = link->out.len};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     if (count > 0) {
         msg.msg_control = control.room;
@@ -98,7 +98,7 @@ int sl_loop_pass(struct sshlease *lease, const int *fd, size_t count)
     for (;;) {
         ssize_t sent = sendmsg(link->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent >= 0) {
-            link->out_at += (size_t)sent;
+            sl_buf_drop(&link->out, (size_t)sent);
             return sl_loop_flush(lease);
         }
         if (errno == EBADF)
@@ -184,10 +184,10 @@ static int on_message(struct sshlease *lease, const struct sl_msg *msg)
 static int take_frames(struct sshlease *lease)
 {
     struct sl_link *link = &lease->link;
-    while (link->in_at < link->in_end) {
+    while (link->in.len > 0) {
         struct sl_frame frame;
         struct sl_msg msg;
-        long taken = sl_frame_parse(link->in + link->in_at, link->in_end - link->in_at, SL_FRAME_MAX, &frame);
+        long taken = sl_frame_parse(sl_buf_data(&link->in), link->in.len, SL_FRAME_MAX, &frame);
         if (taken == 0)
             return 0;
         if (taken < 0)
@@ -196,7 +196,7 @@ static int take_frames(struct sshlease *lease)
         if (status != 0)
             return sl_loop_end(lease, SL_E_PROTOCOL, "sshleased sent a message (%s, %zu bytes) that does not decode",
                 sl_msg_type_name(frame.type), frame.body.len);
-        link->in_at += (size_t)taken;
+        sl_buf_drop(&link->in, (size_t)taken);
         status = on_message(lease, &msg);
         if (link->state == SL_LINK_ENDED)
             return link->ended_status;
@@ -215,30 +215,29 @@ static int fill(struct sshlease *lease, int flags)
     struct sl_link *link = &lease->link;
     size_t need = SL_LINK_IN_FIRST / 4;
     /* A frame longer than the buffer: its length is known once its first four bytes are here. */
-    if (link->in_end - link->in_at >= 4) {
+    if (link->in.len >= 4) {
         struct sl_reader r;
         uint32_t length;
-        sl_reader_init(&r, link->in + link->in_at, 4);
-        if (sl_get_u32(&r, &length) == 0 && length <= SL_FRAME_MAX && length + 4 - (link->in_end - link->in_at) > need)
-            need = length + 4 - (link->in_end - link->in_at);
+        sl_reader_init(&r, sl_buf_data(&link->in), 4);
+        if (sl_get_u32(&r, &length) == 0 && length <= SL_FRAME_MAX && length + 4 - link->in.len > need)
+            need = length + 4 - link->in.len;
     }
-    if (!sl_link_make_room(&link->in, &link->in_at, &link->in_end, &link->in_cap, need))
+    uint8_t *room = sl_buf_reserve(&link->in, need);
+    if (room == NULL)
         return out_of_memory(lease);
 
-    size_t room = link->in_cap - link->in_end;
-    ssize_t got = recv(link->fd, link->in + link->in_end, room, flags);
-    link->in_full = got > 0 && (size_t)got == room;
+    ssize_t got = recv(link->fd, room, sl_buf_room(&link->in), flags);
+    link->in_full = got > 0 && (size_t)got == sl_buf_room(&link->in);
     if (got > 0) {
-        link->in_end += (size_t)got;
+        sl_buf_commit(&link->in, (size_t)got);
         return take_frames(lease);
     }
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return SL_E_AGAIN;
     if (got == 0 || errno == ECONNRESET)
         return sl_loop_end(lease, SL_E_DAEMON_GONE,
-            link->state == SL_LINK_GREETING || link->in_at < link->in_end
-                ? "sshleased closed the connection without a word"
-                : "sshleased closed the connection");
+            link->state == SL_LINK_GREETING || link->in.len > 0 ? "sshleased closed the connection without a word"
+                                                                : "sshleased closed the connection");
     return sl_loop_end(lease, SL_E_DAEMON_GONE, "cannot read from sshleased: %m");
 }
 
@@ -247,7 +246,7 @@ static bool wait_for_socket(struct sshlease *lease, int64_t until_ms, int64_t no
 {
     struct pollfd pfd = {.fd = lease->link.fd, .events = POLLIN};
     int64_t wait_ms = until_ms == SL_NEVER ? -1 : until_ms - now_ms;
-    if (lease->link.out_at < lease->link.out_end)
+    if (lease->link.out.len > 0)
         pfd.events |= POLLOUT;
     if (wait_ms > INT32_MAX)
         wait_ms = INT32_MAX;
@@ -266,7 +265,7 @@ int sl_loop_turn(struct sshlease *lease, int64_t deadline_ms)
     sl_streams_give_credit(lease);
     if ((status = sl_loop_flush(lease)) != 0)
         return status;
-    if (until_ms == SL_NEVER && link->out_at == link->out_end) {
+    if (until_ms == SL_NEVER && link->out.len == 0) {
         /* Nothing but bytes can end this wait, so the read itself may do the waiting: one system call, not two. */
         status = fill(lease, 0);
         return status == SL_E_AGAIN ? 0 : status;

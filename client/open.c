@@ -110,16 +110,14 @@ int sshlease_open(const char *path, int timeout_ms, struct sshlease **ret_lease)
     lease->owner = getpid();
     lease->next_stream = 1;
     lease->held.renew_at_ms = SL_NEVER;
-    lease->link = (struct sl_link){.fd = -1, .next_rid = 1};
-    lease->link.in = malloc(SL_LINK_IN_FIRST);
-    lease->link.out = malloc(OUT_FIRST);
-    if (lease->link.in == NULL || lease->link.out == NULL) {
+    lease->link = (struct sl_link){
+        .fd = -1, .next_rid = 1, .in = {.max = SIZE_MAX, .keep = SIZE_MAX}, .out = {.max = SIZE_MAX, .keep = SIZE_MAX}};
+    if (sl_buf_reserve(&lease->link.in, SL_LINK_IN_FIRST) == NULL ||
+        sl_buf_reserve(&lease->link.out, OUT_FIRST) == NULL) {
         sshlease_free(lease);
         *ret_lease = NULL;
         return SL_E_NOMEM;
     }
-    lease->link.in_cap = SL_LINK_IN_FIRST;
-    lease->link.out_cap = OUT_FIRST;
     *ret_lease = lease;
     return open_link(lease, path, timeout_ms);
 }
@@ -133,8 +131,8 @@ void sshlease_free(struct sshlease *lease)
     sl_asked_fini(lease);
     if (lease->link.fd >= 0)
         close(lease->link.fd);
-    free(lease->link.in);
-    free(lease->link.out);
+    sl_buf_fini(&lease->link.in);
+    sl_buf_fini(&lease->link.out);
     free(lease);
 }
 
@@ -157,7 +155,7 @@ int sshlease_want(const struct sshlease *lease)
 {
     if (lease->link.state == SL_LINK_ENDED)
         return 0;
-    return SSHLEASE_WANT_READ | (lease->link.out_at < lease->link.out_end ? SSHLEASE_WANT_WRITE : 0);
+    return SSHLEASE_WANT_READ | (lease->link.out.len > 0 ? SSHLEASE_WANT_WRITE : 0);
 }
 
 int sshlease_timeout_ms(const struct sshlease *lease)

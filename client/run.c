@@ -7,39 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct collected {
-    char *data;
-    size_t len, cap;
-};
-
 /* Keeps what fits below `max` (0: no limit); says in *truncated whether something did not. False: out of memory. */
-static bool collect(struct collected *to, struct sl_bytes from, size_t max, bool *truncated)
+static bool collect(struct sl_buf *to, struct sl_bytes from, size_t max, bool *truncated)
 {
     size_t len = from.len;
     if (max != 0 && len > max - to->len) {
         len = max - to->len;
         *truncated = true;
     }
-    if (len + 1 > to->cap - to->len) { /* the NUL included */
-        size_t cap = to->cap == 0 ? 512 : to->cap;
-        while (cap - to->len < len + 1)
-            cap *= 2;
-        char *grown = realloc(to->data, cap);
-        if (grown == NULL)
-            return false;
-        to->data = grown;
-        to->cap = cap;
-    }
-    if (len > 0)
-        memcpy(to->data + to->len, from.data, len);
-    to->len += len;
-    to->data[to->len] = '\0';
-    return true;
+    return sl_buf_put_text(to, from.data, len) == 0;
 }
 
 /* Takes everything that waits in the inbox. `out` and `err` are NULL when nobody wants the output. */
 static bool take_output(
-    struct sshlease_stream *stream, struct collected *out, struct collected *err, size_t max, bool *truncated)
+    struct sshlease_stream *stream, struct sl_buf *out, struct sl_buf *err, size_t max, bool *truncated)
 {
     struct sl_bytes run;
     int fd;
@@ -67,7 +48,7 @@ static int give_input(struct sshlease_stream *stream, const uint8_t *input, size
 }
 
 static int run(struct sshlease_stream *stream, const uint8_t *input, size_t input_len, size_t max_output,
-    int timeout_ms, struct collected *out, struct collected *err, bool *truncated)
+    int timeout_ms, struct sl_buf *out, struct sl_buf *err, bool *truncated)
 {
     struct sshlease *lease = stream->lease;
     int64_t deadline_ms = sl_deadline(timeout_ms);
@@ -91,7 +72,7 @@ static int run(struct sshlease_stream *stream, const uint8_t *input, size_t inpu
 int sshlease_run(struct sshlease *lease, const struct sshlease_command *command, const void *input, size_t input_len,
     size_t max_output, int timeout_ms, struct sshlease_output *ret_output)
 {
-    struct collected out = {0}, err = {0};
+    struct sl_buf out = {.max = SIZE_MAX}, err = {.max = SIZE_MAX};
     struct sshlease_stream *stream;
     bool wanted = ret_output != NULL, truncated = false;
     int status;
@@ -105,13 +86,12 @@ int sshlease_run(struct sshlease *lease, const struct sshlease_command *command,
     if (status == 0)
         status = run(
             stream, input, input_len, max_output, timeout_ms, wanted ? &out : NULL, wanted ? &err : NULL, &truncated);
-    if (wanted)
-        *ret_output = (struct sshlease_output){.result = stream->result,
-            .stdout_data = out.data,
-            .stdout_len = out.len,
-            .stderr_data = err.data,
-            .stderr_len = err.len,
-            .truncated = truncated};
+    if (wanted) {
+        *ret_output = (struct sshlease_output){
+            .result = stream->result, .stdout_len = out.len, .stderr_len = err.len, .truncated = truncated};
+        ret_output->stdout_data = sl_buf_take(&out);
+        ret_output->stderr_data = sl_buf_take(&err);
+    }
     sshlease_stream_free(stream);
     return status;
 }

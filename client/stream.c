@@ -16,9 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RUN_HEADER  4u
-#define RUN_STDERR  0x80000000u
-#define INBOX_FIRST 4096u
+#define RUN_HEADER 4u
+#define RUN_STDERR 0x80000000u
 
 /* --- inbox --- */
 
@@ -34,65 +33,55 @@ static void store(uint8_t *at, uint32_t value)
     memcpy(at, &value, sizeof value);
 }
 
+static uint8_t *end_of(const struct sl_buf *bytes)
+{
+    return bytes->mem + bytes->at + bytes->len;
+}
+
 /* False: out of memory. `len` is below 2^31 and not 0. */
 static bool inbox_put(struct sl_inbox *inbox, bool is_stderr, const void *data, size_t len)
 {
     uint32_t flag = is_stderr ? RUN_STDERR : 0;
-    if (inbox->at == inbox->end)
-        inbox->at = inbox->end = 0;
-    bool grows = inbox->at < inbox->end && (load(inbox->data + inbox->last) & RUN_STDERR) == flag;
-    size_t need = len + (grows ? 0 : RUN_HEADER);
-    if (need > inbox->cap - inbox->end && inbox->at > 0 && inbox->at >= inbox->end - inbox->at) {
-        memmove(inbox->data, inbox->data + inbox->at, inbox->end - inbox->at);
-        inbox->last -= inbox->at;
-        inbox->end -= inbox->at;
-        inbox->at = 0;
-    }
-    if (need > inbox->cap - inbox->end) {
-        size_t cap = inbox->cap == 0 ? INBOX_FIRST : inbox->cap;
-        while (cap - inbox->end < need)
-            cap *= 2;
-        uint8_t *grown = realloc(inbox->data, cap);
-        if (grown == NULL)
-            return false;
-        inbox->data = grown;
-        inbox->cap = cap;
-    }
+    bool grows = inbox->bytes.len > 0 && (load(end_of(&inbox->bytes) - inbox->last) & RUN_STDERR) == flag;
+    uint8_t *to = sl_buf_reserve(&inbox->bytes, grows ? len : RUN_HEADER + len);
+    if (to == NULL)
+        return false;
     if (!grows) {
-        inbox->last = inbox->end;
-        store(inbox->data + inbox->last, flag);
-        inbox->end += RUN_HEADER;
+        store(to, flag);
+        sl_buf_commit(&inbox->bytes, RUN_HEADER);
+        inbox->last = RUN_HEADER;
+        to += RUN_HEADER;
     }
-    store(inbox->data + inbox->last, load(inbox->data + inbox->last) + (uint32_t)len);
-    memcpy(inbox->data + inbox->end, data, len);
-    inbox->end += len;
+    memcpy(to, data, len);
+    sl_buf_commit(&inbox->bytes, len);
+    inbox->last += len;
+    store(to + len - inbox->last, flag | (uint32_t)(inbox->last - RUN_HEADER));
     return true;
 }
 
 struct sl_bytes sl_stream_peek(const struct sshlease_stream *stream, int *ret_fd)
 {
-    const struct sl_inbox *inbox = &stream->inbox;
-    if (inbox->at == inbox->end)
+    const uint8_t *data = sl_buf_data(&stream->inbox.bytes);
+    if (data == NULL)
         return (struct sl_bytes){0};
-    uint32_t run = load(inbox->data + inbox->at);
+    uint32_t run = load(data);
     *ret_fd = run & RUN_STDERR ? 2 : 1;
-    return (struct sl_bytes){.data = inbox->data + inbox->at + RUN_HEADER, .len = run & ~RUN_STDERR};
+    return (struct sl_bytes){.data = data + RUN_HEADER, .len = run & ~RUN_STDERR};
 }
 
 static void inbox_take(struct sl_inbox *inbox, size_t count)
 {
-    uint32_t run = load(inbox->data + inbox->at);
+    uint32_t run = load(sl_buf_data(&inbox->bytes));
     size_t len = run & ~RUN_STDERR;
     if (count == len) {
-        inbox->at += RUN_HEADER + len;
-    } else {
-        /* What is left becomes a shorter run with its header over the last bytes taken. */
-        bool was_last = inbox->last == inbox->at;
-        inbox->at += count;
-        store(inbox->data + inbox->at, (run & RUN_STDERR) | (uint32_t)(len - count));
-        if (was_last)
-            inbox->last = inbox->at;
+        sl_buf_drop(&inbox->bytes, RUN_HEADER + len);
+        return;
     }
+    /* What is left becomes a shorter run with its header over the last bytes taken. */
+    if (inbox->bytes.len == inbox->last)
+        inbox->last -= count;
+    sl_buf_drop(&inbox->bytes, count);
+    store(inbox->bytes.mem + inbox->bytes.at, (run & RUN_STDERR) | (uint32_t)(len - count));
 }
 
 /* --- credit --- */
@@ -128,7 +117,7 @@ void sl_stream_consume(struct sshlease_stream *stream, size_t count)
 void sl_stream_destroy(struct sshlease_stream *stream)
 {
     TAILQ_REMOVE(&stream->lease->streams, stream, entry);
-    free(stream->inbox.data);
+    sl_buf_fini(&stream->inbox.bytes);
     free(stream->lost_text);
     free(stream);
 }
@@ -458,6 +447,7 @@ int sl_stream_begin(
     if (stream == NULL)
         return sl_refuse(lease, SL_E_NOMEM, "out of memory");
     stream->lease = lease;
+    sl_buf_init(&stream->inbox.bytes, SIZE_MAX);
     stream->id = lease->next_stream;
     stream->open_rid = sl_link_next_rid(lease);
     stream->passed = fd != NULL;

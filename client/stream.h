@@ -21,9 +21,8 @@ enum sl_stream_state {
  * header (the length, the highest bit set for stderr) and its bytes; the last one grows while nothing else comes
  * between. */
 struct sl_inbox {
-    uint8_t *data;
-    size_t at, end, cap;
-    size_t last; /* where the last run begins; meaningless while at == end */
+    struct sl_buf bytes;
+    size_t last; /* how many of them the last run has, its header included */
 };
 
 struct sshlease_stream {

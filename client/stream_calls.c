@@ -39,7 +39,7 @@ static int pass(struct sshlease *lease, const struct sshlease_command *command, 
     size_t count = 0;
     if ((status = sl_loop_flush(lease)) != 0)
         return status;
-    if (link->out_at < link->out_end)
+    if (link->out.len > 0)
         return sl_refuse(lease, SL_E_AGAIN, "sshleased takes nothing more just now");
     if ((status = sl_stream_begin(lease, command, fd, &stream)) != 0)
         return status;
@@ -48,7 +48,7 @@ static int pass(struct sshlease *lease, const struct sshlease_command *command, 
             passed[count++] = fd[i];
     status = sl_loop_pass(lease, passed, count);
     if (status == SL_E_AGAIN || status == SL_E_INVALID) {
-        link->out_at = link->out_end = 0;
+        sl_buf_drop(&link->out, link->out.len);
         sl_stream_destroy(stream);
         return sl_refuse(lease, status, "the descriptors cannot be passed to sshleased: %s",
             status == SL_E_INVALID ? "one of them is closed" : "it takes nothing more just now");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A client's socket.
- *   In     Bytes are read into one buffer. Frames are handed out from its front. What is left of a frame moves to the
- *          start. The buffer begins small and grows to the frame that does not fit, whose length was checked before.
+ *   In     Bytes are read into one buffer. Frames are handed out where they are. The buffer begins small and grows to
+ *          the frame that does not fit, whose length was checked before; while it is empty there is none.
  *          There is always room for as many descriptors as can come: a read without it would close the others, on the
  *          loop. Descriptors wait in `fds` until they are taken.
  *   Out    Small messages of one turn of the loop go out together at its end. Others go out at once, with what waited
@@ -11,6 +11,7 @@
  *          has read. Memory goes with the last close callback. */
 #include "daemon/net/socket.h"
 
+#include "base/buf.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -20,11 +21,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BUFFER_FIRST 4096u
+#define READ_FIRST 4096u
 /* Grown to this when reads fill it; beyond only for a frame that needs it. */
-#define BUFFER_BUSY 65536u
-/* Send buffers above this size are given back when they are empty. */
-#define KEEP_BYTES 65536u
+#define READ_BUSY 65536u
 /* As much as this waits for the end of the turn. */
 #define GATHER_BYTES 4096u
 
@@ -34,11 +33,6 @@ enum socket_state {
     SOCKET_ENDED,     /* on_end was called */
     SOCKET_FINISHING, /* writing what is queued, then closing */
     SOCKET_CLOSING,
-};
-
-struct bytes {
-    uint8_t *data;
-    size_t at, len, cap; /* `len` bytes from `at` on */
 };
 
 struct sl_socket {
@@ -54,65 +48,18 @@ struct sl_socket {
     int fd;
     uid_t uid; /* the client's */
     struct sl_fd_jobs *jobs;
-    struct bytes in; /* at == 0 */
+    struct sl_buf in;
+    size_t read_size; /* what the next read has room for, at least */
     int fds[SL_SOCKET_FDS_MAX];
     unsigned fd_count;
     unsigned fds_expected, fd_bytes_due; /* of sl_socket_expect_fds(): in all, and bytes that have not come yet */
 
-    struct bytes out;
+    struct sl_buf out;
     bool blocked;   /* the kernel takes nothing until it says so */
     bool congested; /* from the high-water mark down to the low one */
 };
 
 static void hand_out_frames(struct sl_socket *s);
-
-static int bytes_reserve(struct bytes *b, size_t cap)
-{
-    if (cap <= b->cap)
-        return 0;
-    uint8_t *data = realloc(b->data, cap);
-    if (data == NULL)
-        return SL_E_NOMEM;
-    b->data = data;
-    b->cap = cap;
-    return 0;
-}
-
-static int bytes_put(struct bytes *b, const uint8_t *data, size_t len)
-{
-    if (len == 0)
-        return 0;
-    if (b->at > 0 && b->at + b->len + len > b->cap) {
-        memmove(b->data, b->data + b->at, b->len);
-        b->at = 0;
-    }
-    if (b->len + len > b->cap) {
-        size_t cap = b->cap < BUFFER_FIRST ? BUFFER_FIRST : b->cap;
-        while (cap < b->len + len)
-            cap *= 2;
-        if (bytes_reserve(b, cap) != 0)
-            return SL_E_NOMEM;
-    }
-    memcpy(b->data + b->at + b->len, data, len);
-    b->len += len;
-    return 0;
-}
-
-static void bytes_fini(struct bytes *b)
-{
-    free(b->data);
-    *b = (struct bytes){.data = NULL};
-}
-
-static void bytes_drop(struct bytes *b, size_t len)
-{
-    b->at += len;
-    b->len -= len;
-    if (b->len == 0)
-        b->at = 0;
-    if (b->len == 0 && b->cap > KEEP_BYTES)
-        bytes_fini(b);
-}
 
 /* --- what is waited for ------------------------------------------------------------------------------------------- */
 
@@ -138,7 +85,8 @@ static ssize_t write_out(struct sl_socket *s, const void *head, size_t head_len,
     struct iovec iov[3];
     struct msghdr msg = {.msg_iov = iov};
     if (s->out.len > 0)
-        iov[msg.msg_iovlen++] = (struct iovec){.iov_base = s->out.data + s->out.at, .iov_len = s->out.len};
+        iov[msg.msg_iovlen++] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)sl_buf_data(&s->out), .iov_len = s->out.len};
     if (head_len > 0)
         iov[msg.msg_iovlen++] = (struct iovec){.iov_base = (void *)(uintptr_t)head, .iov_len = head_len};
     if (body_len > 0)
@@ -168,7 +116,7 @@ static int flush(struct sl_socket *s)
     ssize_t n = write_out(s, NULL, 0, NULL, 0);
     if (n < 0)
         return (int)n;
-    bytes_drop(&s->out, (size_t)n);
+    sl_buf_drop(&s->out, (size_t)n);
     s->blocked = s->out.len > 0;
     return 0;
 }
@@ -180,8 +128,8 @@ static void on_handle_closed(uv_handle_t *handle)
     struct sl_socket *s = handle->data;
     if (--s->handles > 0)
         return;
-    bytes_fini(&s->in);
-    bytes_fini(&s->out);
+    sl_buf_fini(&s->in);
+    sl_buf_fini(&s->out);
     sl_fd_jobs_unref(s->jobs);
     s->handler->on_closed(s->arg);
     free(s);
@@ -261,25 +209,20 @@ void sl_socket_deadline(struct sl_socket *s, uint64_t timeout_ms)
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-/* After the frames were handed out: there must be room for the rest of the one that has begun. */
-static int make_room(struct sl_socket *s, bool was_full)
+/* Room for the rest of the frame that has begun, or for whatever comes. NULL: out of memory. */
+static uint8_t *make_room(struct sl_socket *s)
 {
-    size_t want = s->in.cap;
-    if (s->in.len == 0 && s->in.cap > BUFFER_BUSY) {
-        bytes_fini(&s->in);
-        return 0;
-    }
-    if (was_full && want < BUFFER_BUSY)
-        want *= 2;
+    size_t want = s->read_size;
     if (s->in.len >= 4 && s->fd_bytes_due == 0) {
         struct sl_reader r;
         uint32_t length = 0;
-        sl_reader_init(&r, s->in.data, s->in.len);
+        sl_reader_init(&r, sl_buf_data(&s->in), s->in.len);
         (void)sl_get_u32(&r, &length);
         if (want < (size_t)length + 4)
             want = (size_t)length + 4; /* at most SL_FRAME_MAX + 4: sl_frame_parse() has looked at it */
     }
-    return bytes_reserve(&s->in, want);
+    assert(s->in.len < want);
+    return sl_buf_reserve(&s->in, want - s->in.len);
 }
 
 /* Takes what came along. 0; SL_E_PROTOCOL: more than may be held; SL_E_LIMIT: more than there is room for. */
@@ -317,12 +260,12 @@ static bool read_in(struct sl_socket *s)
         end(s, SL_E_LIMIT, SL_FD_STALLED_TEXT);
         return false;
     }
-    if (s->in.cap == 0 && bytes_reserve(&s->in, BUFFER_FIRST) != 0) {
+    uint8_t *room = make_room(s);
+    if (room == NULL) {
         end(s, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
         return false;
     }
-    assert(s->in.len < s->in.cap); /* make_room() saw to it */
-    struct iovec iov = {.iov_base = s->in.data + s->in.len, .iov_len = s->in.cap - s->in.len};
+    struct iovec iov = {.iov_base = room, .iov_len = sl_buf_room(&s->in)};
     struct msghdr msg = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
     ssize_t n;
@@ -330,7 +273,9 @@ static bool read_in(struct sl_socket *s)
         n = recvmsg(s->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     if (n > 0) {
-        s->in.len += (size_t)n;
+        sl_buf_commit(&s->in, (size_t)n);
+        if ((size_t)n == iov.iov_len && s->read_size < READ_BUSY)
+            s->read_size *= 2;
         const int r = keep_fds(s, &msg);
         if (r == 0)
             return true;
@@ -340,6 +285,7 @@ static bool read_in(struct sl_socket *s)
     } else if (errno != EAGAIN) {
         end(s, SL_E_IO, strerror(errno));
     }
+    sl_buf_drop(&s->in, 0); /* no memory while it is empty */
     return false;
 }
 
@@ -348,7 +294,7 @@ static size_t take_fd_bytes(struct sl_socket *s, size_t at)
 {
     size_t taken = 0;
     while (s->fd_bytes_due > 0 && at + taken < s->in.len) {
-        if (s->in.data[at + taken] != 0) {
+        if (sl_buf_data(&s->in)[at + taken] != 0) {
             end(s, SL_E_PROTOCOL, "a descriptor was due, and something else came");
             return taken;
         }
@@ -368,10 +314,9 @@ static size_t take_fd_bytes(struct sl_socket *s, size_t at)
 
 static void hand_out_frames(struct sl_socket *s)
 {
-    const bool was_full = s->in.len == s->in.cap;
     size_t at = 0;
     long taken = 0;
-    while (s->state == SOCKET_OPEN && s->out.len <= SL_SOCKET_HOLD_WATER) {
+    while (s->state == SOCKET_OPEN && s->out.len <= SL_SOCKET_HOLD_WATER && at < s->in.len) {
         if (s->fds_expected > 0) {
             at += take_fd_bytes(s, at);
             if (s->fds_expected > 0)
@@ -379,7 +324,7 @@ static void hand_out_frames(struct sl_socket *s)
             continue;
         }
         struct sl_frame frame;
-        taken = sl_frame_parse(s->in.data + at, s->in.len - at, SL_FRAME_MAX, &frame);
+        taken = sl_frame_parse(sl_buf_data(&s->in) + at, s->in.len - at, SL_FRAME_MAX, &frame);
         if (taken <= 0)
             break;
         at += (size_t)taken;
@@ -387,9 +332,7 @@ static void hand_out_frames(struct sl_socket *s)
     }
     if (s->state != SOCKET_OPEN)
         return; /* what is left is nobody's business */
-    s->in.len -= at;
-    if (at > 0 && s->in.len > 0)
-        memmove(s->in.data, s->in.data + at, s->in.len);
+    sl_buf_drop(&s->in, at);
     if (taken < 0) {
         end(s, SL_E_PROTOCOL, "a frame's length is out of bounds");
     } else if (s->out.len > SL_SOCKET_HOLD_WATER) {
@@ -397,8 +340,6 @@ static void hand_out_frames(struct sl_socket *s)
         poll_what_is_needed(s);
     } else if (s->in.len == 0 && s->fds_expected == 0 && s->fd_count > 0) {
         end(s, SL_E_PROTOCOL, "a descriptor came that nobody asked for");
-    } else if (make_room(s, was_full) != 0) {
-        end(s, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
     }
 }
 
@@ -439,7 +380,7 @@ static void after_writing(struct sl_socket *s, int error)
             return;
         }
         s->blocked = false;
-        bytes_fini(&s->out);
+        sl_buf_fini(&s->out);
         end(s, SL_E_IO, strerror(-error));
         return;
     }
@@ -489,7 +430,7 @@ int sl_socket_send(struct sl_socket *s, const void *head, size_t head_len, const
         if (n < 0)
             return break_off(s, SL_E_IO);
         size_t before = (size_t)n < s->out.len ? (size_t)n : s->out.len;
-        bytes_drop(&s->out, before);
+        sl_buf_drop(&s->out, before);
         sent = (size_t)n - before;
         if (sent == len)
             return 0;
@@ -499,8 +440,8 @@ int sl_socket_send(struct sl_socket *s, const void *head, size_t head_len, const
         return break_off(s, SL_E_LIMIT);
     size_t head_sent = sent < head_len ? sent : head_len;
     size_t body_sent = sent - head_sent;
-    if (bytes_put(&s->out, (const uint8_t *)head + head_sent, head_len - head_sent) != 0 ||
-        bytes_put(&s->out, (const uint8_t *)body + body_sent, body_len - body_sent) != 0)
+    if (sl_buf_put(&s->out, (const uint8_t *)head + head_sent, head_len - head_sent) != 0 ||
+        sl_buf_put(&s->out, (const uint8_t *)body + body_sent, body_len - body_sent) != 0)
         return break_off(s, SL_E_NOMEM);
     if (s->blocked)
         poll_what_is_needed(s);
@@ -535,6 +476,9 @@ int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struc
     s->arg = arg;
     s->fd = fd;
     s->uid = peer_uid(fd);
+    s->read_size = READ_FIRST;
+    sl_buf_init(&s->in, SL_FRAME_MAX + 4);
+    sl_buf_init(&s->out, SL_SOCKET_QUEUE_MAX);
     s->jobs = sl_fd_jobs_ref(jobs);
     if (uv_poll_init(loop, &s->poll, fd) != 0) {
         sl_fd_jobs_unref(s->jobs);

@@ -244,9 +244,9 @@ TEST(reading_in_parts_while_more_comes)
     long count;
     int fd;
     for (size_t i = 0; i < 20; i++) {
-        size_t last_run = stream->inbox.end - stream->inbox.at;
+        size_t last_run = stream->inbox.bytes.len;
         assert_int_equal(sshlease_stream_signal(stream, "USR1"), 0);
-        while (stream->inbox.end - stream->inbox.at == last_run) { /* until the next piece is here */
+        while (stream->inbox.bytes.len == last_run) { /* until the next piece is here */
             struct pollfd pfd = {.fd = sshlease_fd(lease), .events = POLLIN};
             assert_int_equal(poll(&pfd, 1, 10000), 1);
             assert_int_equal(sshlease_process(lease), 0);
