@@ -62,13 +62,18 @@ struct sl_reload_job {
 
 /* --- the tree ----------------------------------------------------------------------------------------------------- */
 
-/* JSON is UTF-8; what clients, servers and command lines say need not be, nor fit for a terminal. */
+/* JSON is UTF-8 and may go to a terminal; what clients, servers and command lines say need not be fit for either. What is
+ * below a blank stays: JSON escapes it. */
 static json_t *text_of(const char *text)
 {
     char *copy = strdup(text);
     if (copy == NULL)
         return NULL;
-    json_t *value = json_string(sl_text_clean(copy, strlen(copy) + 1, copy, strlen(copy)));
+    sl_text_clean(copy, strlen(text) + 1, text, strlen(text));
+    for (size_t i = 0; text[i] != '\0'; i++)
+        if ((unsigned char)text[i] < ' ')
+            copy[i] = text[i];
+    json_t *value = json_string(copy);
     free(copy);
     return value;
 }
