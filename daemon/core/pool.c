@@ -2,6 +2,7 @@
 /* One handler for each type of event, and the step that runs it and serves the targets it touched. */
 #include "daemon/core/pool.h"
 
+#include "base/container.h"
 #include "daemon/core/conns.h"
 #include "daemon/core/leases.h"
 #include "daemon/core/reserve.h"
@@ -10,8 +11,6 @@
 #include "proto/status.h"
 
 #include <stddef.h>
-
-#define SLOT_OF(timer, type) ((type *)(void *)((char *)(timer)-offsetof(type, timer)))
 
 static struct sl_target_slot *find_target(const struct sl_pool *pool, uint32_t index)
 {
@@ -336,13 +335,13 @@ void sl_pool_begin(struct sl_pool *pool, uint64_t now_ms)
         sl_timers_set(&pool->timers, timer, SL_NEVER);
         switch (timer->kind) {
         case SL_TIMER_CONN:
-            on_conn_timer(pool, SLOT_OF(timer, struct sl_conn_slot));
+            on_conn_timer(pool, SL_CONTAINER(timer, struct sl_conn_slot, timer));
             break;
         case SL_TIMER_LEASE:
-            sl_leases_on_timer(pool, SLOT_OF(timer, struct sl_lease_slot));
+            sl_leases_on_timer(pool, SL_CONTAINER(timer, struct sl_lease_slot, timer));
             break;
         case SL_TIMER_TARGET:
-            sl_target_mark(pool, SLOT_OF(timer, struct sl_target_slot));
+            sl_target_mark(pool, SL_CONTAINER(timer, struct sl_target_slot, timer));
             break;
         case SL_TIMER_STOP:
             reclaim_everything(pool);

@@ -8,6 +8,7 @@
  * After the core's STOPPED the handles are closed, and with the last of them the caller is told. */
 #include "daemon/lease/state.h"
 
+#include "base/container.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -78,8 +79,6 @@ static bool own_event(struct sl_driver *d, unsigned todo, struct sl_event *ret_e
     }
 }
 
-#define CONTAINER(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
-
 /* Takes the first bit off the first entry. False: the entry had nothing for the core. */
 static bool next_event(struct sl_driver *d, struct sl_event *ret_event)
 {
@@ -90,10 +89,10 @@ static bool next_event(struct sl_driver *d, struct sl_event *ret_event)
         TAILQ_REMOVE(&d->todo, work, entry);
     switch (work->of) {
     case SL_WORK_CONN:
-        sl_driver_conn_event(CONTAINER(work, struct sl_driver_conn, work), todo, ret_event);
+        sl_driver_conn_event(SL_CONTAINER(work, struct sl_driver_conn, work), todo, ret_event);
         return true;
     case SL_WORK_LEASE:
-        return sl_driver_lease_event(CONTAINER(work, struct sl_lease, work), todo, ret_event);
+        return sl_driver_lease_event(SL_CONTAINER(work, struct sl_lease, work), todo, ret_event);
     default:
         return own_event(d, todo, ret_event);
     }

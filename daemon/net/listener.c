@@ -2,6 +2,7 @@
 /* Two files make it: here are the sockets, in listener_place.c their names. */
 #include "daemon/net/listener.h"
 
+#include "base/fail.h"
 #include "daemon/net/listener_place.h"
 #include "proto/status.h"
 
@@ -31,9 +32,6 @@ struct sl_listener {
     struct sl_fd_jobs *jobs; /* closes it; NULL: we do */
     struct sl_place *place;  /* its name, which goes away with us; NULL when it is systemd's, or none */
 };
-
-/* One line about what went wrong for the caller's `error`; its value is `status`. */
-#define FAIL(error, error_size, status, ...) (snprintf(error, error_size, __VA_ARGS__), (status))
 
 static int open_reserve(void)
 {
@@ -121,7 +119,7 @@ int sl_listener_take(uv_loop_t *loop, const struct sl_log *log, int fd, sl_liste
 {
     struct sl_listener *l = calloc(1, sizeof *l);
     if (l == NULL)
-        return FAIL(error, error_size, SL_E_NOMEM, "out of memory");
+        return SL_FAIL(error, error_size, SL_E_NOMEM, "out of memory");
     l->log = log;
     l->fd = fd;
     l->fn = fn;
@@ -131,7 +129,7 @@ int sl_listener_take(uv_loop_t *loop, const struct sl_log *log, int fd, sl_liste
     int r = uv_poll_init(loop, &l->poll, fd);
     if (r != 0) {
         free(l);
-        return FAIL(error, error_size, SL_E_IO, "descriptor %d: %s", fd, uv_strerror(r));
+        return SL_FAIL(error, error_size, SL_E_IO, "descriptor %d: %s", fd, uv_strerror(r));
     }
     l->reserve = open_reserve();
     (void)uv_timer_init(loop, &l->rest);
@@ -149,13 +147,13 @@ int sl_listener_adopt(uv_loop_t *loop, const struct sl_log *log, int fd, sl_list
     socklen_t len = sizeof type, address_len = sizeof address;
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_STREAM ||
         getsockname(fd, (struct sockaddr *)&address, &address_len) != 0 || address.sun_family != AF_UNIX)
-        return FAIL(error, error_size, SL_E_INVALID, "descriptor %d is not a Unix stream socket", fd);
+        return SL_FAIL(error, error_size, SL_E_INVALID, "descriptor %d is not a Unix stream socket", fd);
     len = sizeof listening;
     if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) != 0 || listening == 0)
-        return FAIL(error, error_size, SL_E_INVALID, "the socket given as descriptor %d does not listen", fd);
+        return SL_FAIL(error, error_size, SL_E_INVALID, "the socket given as descriptor %d does not listen", fd);
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-        return FAIL(error, error_size, SL_E_IO, "descriptor %d: %s", fd, strerror(errno));
+        return SL_FAIL(error, error_size, SL_E_IO, "descriptor %d: %s", fd, strerror(errno));
     return sl_listener_take(loop, log, fd, fn, arg, error, error_size, ret_listener);
 }
 
@@ -201,13 +199,13 @@ static int exchange(struct sl_listener *l, int fd, char *error, size_t error_siz
     const bool rests = uv_is_active((uv_handle_t *)&l->rest) != 0;
     int old = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
     if (old < 0)
-        return FAIL(error, error_size, SL_E_IO, "%s: %s", sl_place_path(l->place), strerror(errno));
+        return SL_FAIL(error, error_size, SL_E_IO, "%s: %s", sl_place_path(l->place), strerror(errno));
     (void)uv_poll_stop(&l->poll);
     (void)shutdown(old, SHUT_RDWR);
     int r = dup3(fd, l->fd, O_CLOEXEC) < 0 ? errno : 0;
     sl_fd_jobs_close(l->jobs, old);
     if (r != 0)
-        return FAIL(error, error_size, SL_E_IO, "%s: %s", sl_place_path(l->place), strerror(r));
+        return SL_FAIL(error, error_size, SL_E_IO, "%s: %s", sl_place_path(l->place), strerror(r));
     if (!rests)
         (void)uv_poll_start(&l->poll, UV_READABLE, on_readable);
     return 0;
@@ -225,7 +223,7 @@ int sl_listener_keep(struct sl_listener *l, bool *ret_made, char *error, size_t 
     accept_rest(l);
     if (uv_is_closing((uv_handle_t *)&l->poll)) {
         (void)close(fd);
-        return FAIL(error, error_size, SL_E_SHUTDOWN, "%s", sl_status_text(SL_E_SHUTDOWN));
+        return SL_FAIL(error, error_size, SL_E_SHUTDOWN, "%s", sl_status_text(SL_E_SHUTDOWN));
     }
     r = exchange(l, fd, error, error_size);
     (void)close(fd);

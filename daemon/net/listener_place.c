@@ -9,6 +9,7 @@
  * place: when somebody removes the socket, no other daemon takes its place before we make it again. */
 #include "daemon/net/listener_place.h"
 
+#include "base/fail.h"
 #include "proto/status.h"
 
 #include <errno.h>
@@ -37,9 +38,6 @@ struct sl_place {
     ino_t inode;
 };
 
-/* One line about what went wrong for the caller's `error`; its value is `status`. */
-#define FAIL(error, error_size, status, ...) (snprintf(error, error_size, __VA_ARGS__), (status))
-
 static int name_place(const char *path, struct sl_place *place, char *error, size_t error_size)
 {
     const size_t room = sizeof place->name.sun_path;
@@ -47,13 +45,13 @@ static int name_place(const char *path, struct sl_place *place, char *error, siz
     size_t directory_len = slash == NULL ? 0 : (size_t)(slash - path) + 1;
     char suffix[32];
     if (path[directory_len] == '\0')
-        return FAIL(error, error_size, SL_E_INVALID, "%s: not the name of a socket", path);
+        return SL_FAIL(error, error_size, SL_E_INVALID, "%s: not the name of a socket", path);
     int suffix_len = snprintf(suffix, sizeof suffix, ".sl-%ld", (long)getpid());
     size_t longest = directory_len + (size_t)suffix_len;
     if (strlen(path) > longest)
         longest = strlen(path);
     if (longest >= room) {
-        return FAIL(error, error_size, SL_E_INVALID,
+        return SL_FAIL(error, error_size, SL_E_INVALID,
             "%s: the path is %zu bytes too long for a Unix socket: the system allows %zu", path, longest - (room - 1),
             room - 1);
     }
@@ -71,7 +69,7 @@ static int open_lock(const struct sl_place *place, int *ret_fd, struct stat *ret
     const char *path = place->name.sun_path;
     int fd = open(place->lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     if (fd < 0 || fstat(fd, ret_st) != 0) {
-        int r = FAIL(
+        int r = SL_FAIL(
             error, error_size, SL_E_IO, "%s: its lock file %s cannot be used: %s", path, place->lock, strerror(errno));
         if (fd >= 0)
             (void)close(fd);
@@ -79,7 +77,7 @@ static int open_lock(const struct sl_place *place, int *ret_fd, struct stat *ret
     }
     if (!S_ISREG(ret_st->st_mode) || ret_st->st_uid != geteuid() || (ret_st->st_mode & 077) != 0) {
         (void)close(fd);
-        return FAIL(error, error_size, SL_E_IO,
+        return SL_FAIL(error, error_size, SL_E_IO,
             "%s: its lock file %s belongs to somebody else, or others may open it; remove it", path, place->lock);
     }
     *ret_fd = fd;
@@ -116,14 +114,14 @@ static int check_name_free(const struct sl_place *place, char *error, size_t err
     if (lstat(path, &st) != 0) {
         if (errno == ENOENT)
             return 0;
-        return FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
+        return SL_FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
     }
     if (!S_ISSOCK(st.st_mode))
-        return FAIL(
+        return SL_FAIL(
             error, error_size, SL_E_IO, "%s: exists and is not a socket; move it away or choose another path", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
+        return SL_FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
     int answer = connect(fd, (const struct sockaddr *)&place->name, sizeof place->name) == 0 ? 0 : errno;
     (void)close(fd);
     switch (answer) {
@@ -132,9 +130,9 @@ static int check_name_free(const struct sl_place *place, char *error, size_t err
         return 0;
     case 0:
     case EAGAIN: /* its backlog is full: somebody listens */
-        return FAIL(error, error_size, SL_E_BUSY, "%s: another daemon is listening there", path);
+        return SL_FAIL(error, error_size, SL_E_BUSY, "%s: another daemon is listening there", path);
     default:
-        return FAIL(error, error_size, SL_E_IO, "%s: exists, and whether somebody listens cannot be known: %s", path,
+        return SL_FAIL(error, error_size, SL_E_IO, "%s: exists, and whether somebody listens cannot be known: %s", path,
             strerror(answer));
     }
 }
@@ -143,11 +141,11 @@ static int say_who_locks(const struct sl_place *place, int error_number, char *e
 {
     const char *path = place->name.sun_path;
     if (error_number != EWOULDBLOCK)
-        return FAIL(error, error_size, SL_E_IO, "%s: its lock file %s cannot be locked: %s", path, place->lock,
+        return SL_FAIL(error, error_size, SL_E_IO, "%s: its lock file %s cannot be locked: %s", path, place->lock,
             strerror(error_number));
     if (check_name_free(place, error, error_size) == SL_E_BUSY)
         return SL_E_BUSY;
-    return FAIL(error, error_size, SL_E_BUSY,
+    return SL_FAIL(error, error_size, SL_E_BUSY,
         "%s: another daemon is starting there, or has lost its socket (it has locked %s)", path, place->lock);
 }
 
@@ -172,7 +170,7 @@ static int lock_place(struct sl_place *place, char *error, size_t error_size)
         }
         (void)close(fd); /* another daemon has removed it meanwhile */
     }
-    return FAIL(error, error_size, SL_E_IO, "%s: its lock file %s does not stay", place->name.sun_path, place->lock);
+    return SL_FAIL(error, error_size, SL_E_IO, "%s: its lock file %s does not stay", place->name.sun_path, place->lock);
 }
 
 static int publish(const struct sl_place *place, int fd, struct stat *ret_st, char *error, size_t error_size)
@@ -186,7 +184,7 @@ static int publish(const struct sl_place *place, int fd, struct stat *ret_st, ch
     int bind_errno = errno;
     (void)umask(old_mask);
     if (r != 0)
-        return FAIL(error, error_size, SL_E_IO, "%s: %s", options->path, strerror(bind_errno));
+        return SL_FAIL(error, error_size, SL_E_IO, "%s: %s", options->path, strerror(bind_errno));
     what = "its group cannot be set";
     if (lstat(temporary, ret_st) != 0)
         goto err_bound;
@@ -205,7 +203,7 @@ static int publish(const struct sl_place *place, int fd, struct stat *ret_st, ch
     return 0;
 
 err_bound:
-    r = FAIL(error, error_size, SL_E_IO, "%s: %s: %s", options->path, what, strerror(errno));
+    r = SL_FAIL(error, error_size, SL_E_IO, "%s: %s: %s", options->path, what, strerror(errno));
     (void)unlink(temporary);
     return r;
 }
@@ -214,7 +212,7 @@ int sl_place_new(const struct sl_listener_options *options, char *error, size_t 
 {
     struct sl_place *place = calloc(1, sizeof *place);
     if (place == NULL)
-        return FAIL(error, error_size, SL_E_NOMEM, "out of memory");
+        return SL_FAIL(error, error_size, SL_E_NOMEM, "out of memory");
     int r = name_place(options->path, place, error, error_size);
     if (r != 0) {
         free(place);
@@ -260,7 +258,7 @@ int sl_place_take(struct sl_place *place, char *error, size_t error_size, int *r
     if (r == 0) {
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         r = fd >= 0 ? publish(place, fd, &st, error, error_size)
-                    : FAIL(error, error_size, SL_E_IO, "%s: %s", place->name.sun_path, strerror(errno));
+                    : SL_FAIL(error, error_size, SL_E_IO, "%s: %s", place->name.sun_path, strerror(errno));
     }
     if (r != 0) {
         if (fd >= 0)

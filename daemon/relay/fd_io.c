@@ -3,6 +3,7 @@
  * it once. */
 #include "daemon/relay/fd_io.h"
 
+#include "base/container.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -207,7 +208,7 @@ static ssize_t transfer_in_job(struct sl_fd_io *io, uint8_t *data, size_t len)
 
 static void in_job(struct sl_fd_job *job)
 {
-    struct sl_fd_io *io = (struct sl_fd_io *)job;
+    struct sl_fd_io *io = SL_CONTAINER(job, struct sl_fd_io, job);
     size_t at = 0;
     ssize_t n;
     do {
@@ -220,7 +221,7 @@ static void in_job(struct sl_fd_job *job)
 
 static void after_job(struct sl_fd_job *job)
 {
-    struct sl_fd_io *io = (struct sl_fd_io *)job;
+    struct sl_fd_io *io = SL_CONTAINER(job, struct sl_fd_io, job);
     io->working = false;
     if (io->closing) { /* sl_fd_io_close() was called meanwhile */
         sl_fd_jobs_close(io->jobs, io->fd);
@@ -242,7 +243,7 @@ void sl_fd_io_work(struct sl_fd_io *io, uint8_t *bytes, size_t len, void (*done)
 
 static void after_end(struct sl_fd_job *job)
 {
-    struct sl_fd_io *io = (struct sl_fd_io *)job;
+    struct sl_fd_io *io = SL_CONTAINER(job, struct sl_fd_io, job);
     io->working = false;
     io->done(io, 0);
 }

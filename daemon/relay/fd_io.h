@@ -19,7 +19,7 @@ enum sl_fd_way {
 };
 
 struct sl_fd_io {
-    struct sl_fd_job job; /* first: its end finds us by it */
+    struct sl_fd_job job;
     struct sl_fd_jobs *jobs;
     int fd;     /* -1: closed */
     int access; /* O_RDONLY or O_WRONLY */

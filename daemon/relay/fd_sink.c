@@ -5,6 +5,7 @@
 #include "daemon/relay/fd_sink.h"
 
 #include "base/buf.h"
+#include "base/container.h"
 #include "daemon/relay/fd_io.h"
 #include "proto/status.h"
 
@@ -24,7 +25,7 @@ enum sink_state {
 };
 
 struct sl_fd_sink {
-    struct sl_fd_io io; /* first: a worker's end finds us by it */
+    struct sl_fd_io io;
     struct sl_watched watched;
     const struct sl_fd_sink_handler *handler;
     void *arg;
@@ -108,7 +109,7 @@ static void after_last_write(struct sl_fd_sink *s, ssize_t n)
 
 static void after_write(struct sl_fd_io *io, ssize_t n)
 {
-    struct sl_fd_sink *s = (struct sl_fd_sink *)io;
+    struct sl_fd_sink *s = SL_CONTAINER(io, struct sl_fd_sink, io);
     if (n > 0)
         sl_buf_drop(&s->flying, (size_t)n);
     if (s->flying.len == 0)
@@ -179,7 +180,7 @@ static size_t write_now(struct sl_fd_sink *s, const uint8_t *data, size_t len)
 
 static void after_end(struct sl_fd_io *io, ssize_t result)
 {
-    struct sl_fd_sink *s = (struct sl_fd_sink *)io;
+    struct sl_fd_sink *s = SL_CONTAINER(io, struct sl_fd_sink, io);
     (void)result;
     if (!s->closed) {
         s->in_call = true;
@@ -192,7 +193,7 @@ static void after_end(struct sl_fd_io *io, ssize_t result)
 
 static void on_event(struct sl_watched *watched, uint32_t events)
 {
-    struct sl_fd_sink *s = (struct sl_fd_sink *)((char *)watched - offsetof(struct sl_fd_sink, watched));
+    struct sl_fd_sink *s = SL_CONTAINER(watched, struct sl_fd_sink, watched);
     if (s->state == SINK_BROKEN) {
         if (s->broken_status != 0)
             tell_broken(s);

@@ -4,6 +4,7 @@
  * which waits; strangers' pipes and sockets by one that does not. */
 #include "daemon/relay/fd_source.h"
 
+#include "base/container.h"
 #include "daemon/relay/fd_io.h"
 #include "proto/status.h"
 
@@ -19,7 +20,7 @@
 #define CHUNKS_AT_ONCE 2
 
 struct sl_fd_source {
-    struct sl_fd_io io; /* first: a worker's end finds us by it */
+    struct sl_fd_io io;
     struct sl_watched watched;
     const struct sl_fd_source_handler *handler;
     void *arg;
@@ -71,7 +72,7 @@ static void wait_for_more(struct sl_fd_source *s);
 /* Of a job. An edge that came meanwhile has set `ready`. */
 static void after_read(struct sl_fd_io *io, ssize_t n)
 {
-    struct sl_fd_source *s = (struct sl_fd_source *)io;
+    struct sl_fd_source *s = SL_CONTAINER(io, struct sl_fd_source, io);
     if (s->closed) {
         dispose(s);
     } else if (n == -EAGAIN) {
@@ -125,7 +126,7 @@ static void wait_for_more(struct sl_fd_source *s)
 
 static void on_event(struct sl_watched *watched, uint32_t events)
 {
-    struct sl_fd_source *s = (struct sl_fd_source *)((char *)watched - offsetof(struct sl_fd_source, watched));
+    struct sl_fd_source *s = SL_CONTAINER(watched, struct sl_fd_source, watched);
     if (events != 0)
         s->ready = true;
     if ((events & (EPOLLHUP | EPOLLRDHUP | EPOLLERR)) != 0)

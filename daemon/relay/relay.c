@@ -9,6 +9,7 @@
  *      closed, the owner is told. */
 #include "daemon/relay/relay.h"
 
+#include "base/container.h"
 #include "daemon/relay/fd_sink.h"
 #include "daemon/relay/fd_source.h"
 #include "proto/status.h"
@@ -116,7 +117,7 @@ static void conclude(struct sl_relay *r)
 static void on_later(struct sl_watched *later, uint32_t events)
 {
     (void)events;
-    conclude((struct sl_relay *)((char *)later - offsetof(struct sl_relay, later)));
+    conclude(SL_CONTAINER(later, struct sl_relay, later));
 }
 
 static void end_input(struct sl_relay *r)

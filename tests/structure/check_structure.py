@@ -47,7 +47,7 @@ LEAVES = CORE_LEAVES | {"config/conf.h"}
 # What else each room may include: its own files always, then these paths (a trailing slash means the whole room).
 TRANSPORT = "daemon/ssh/transport.h"
 # Of base/, what is pure.
-PURE_BASE = {f"base/{name}.h" for name in ("buf", "duration", "id", "text", "who")}
+PURE_BASE = {f"base/{name}.h" for name in ("buf", "container", "duration", "fail", "id", "text", "who")}
 FRONT = {"daemon/lease/lease.h", "daemon/relay/relay.h", "daemon/front/texts.h", "daemon/net/", "base/", "proto/"}
 MAY_INCLUDE = {
     "main": {"daemon/app/app.h", "base/"},
@@ -58,7 +58,7 @@ MAY_INCLUDE = {
     "mux": FRONT,
     "forward": FRONT | {"daemon/front/mux/"},
     "front": {"base/", "proto/"},
-    "core": {"base/id.h"},
+    "core": {"base/container.h", "base/id.h"},
     "keys": {TRANSPORT, "base/", "proto/"},
     "session": {"daemon/ssh/keys/", TRANSPORT, "base/", "proto/"},
     "login": {"daemon/ssh/session/", "daemon/ssh/keys/", "base/", "proto/"},

@@ -6,6 +6,7 @@
  *               SOCKS says it (SOCKS_THERE); where it leads is dialed (DIALING); what the stream says meanwhile is kept
  *               for the relay, which is made with the socket
  * It ends with its relay; its memory goes with the handle of its timer. */
+#include "base/container.h"
 #include "daemon/front/forward/forward.h"
 #include "daemon/front/forward/socks.h"
 #include "daemon/net/dial.h"
@@ -248,8 +249,7 @@ static bool understand(struct sl_forward_conn *conn)
 
 static void on_heard(struct sl_watched *watched, uint32_t events)
 {
-    struct sl_forward_conn *conn =
-        (struct sl_forward_conn *)((char *)watched - offsetof(struct sl_forward_conn, watched));
+    struct sl_forward_conn *conn = SL_CONTAINER(watched, struct sl_forward_conn, watched);
     bool rights;
     (void)events;
     for (;;) {

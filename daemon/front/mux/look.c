@@ -3,6 +3,7 @@
  * background. */
 #include "daemon/front/mux/look.h"
 
+#include "base/container.h"
 #include "proto/status.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 /* --- the command line --------------------------------------------------------------------------------------------- */
 
 struct sl_mux_look {
-    struct sl_fd_job job; /* first: found by it. The client can make it hang */
+    struct sl_fd_job job; /* the client can make it hang */
     sl_mux_look_fn done;  /* NULL: cancelled */
     void *arg;
     pid_t pid;
@@ -30,13 +31,13 @@ struct sl_mux_look {
 
 static void on_work(struct sl_fd_job *job)
 {
-    struct sl_mux_look *look = (struct sl_mux_look *)job;
+    struct sl_mux_look *look = SL_CONTAINER(job, struct sl_mux_look, job);
     look->len = sl_peer_words(look->pid, look->start_time, look->words, sizeof look->words);
 }
 
 static void on_worked(struct sl_fd_job *job)
 {
-    struct sl_mux_look *look = (struct sl_mux_look *)job;
+    struct sl_mux_look *look = SL_CONTAINER(job, struct sl_mux_look, job);
     struct sl_mux_words words = {0};
     if (look->len < sizeof look->words - 1) /* else there may be more of it */
         sl_mux_words_read(look->words, look->len, &words);

@@ -2,6 +2,7 @@
 /* Makes the mux directory, a socket and an alias for each target, and makes anew what somebody took away. */
 #include "daemon/front/mux/sockets.h"
 
+#include "base/fail.h"
 #include "daemon/net/dir_watch.h"
 #include "daemon/net/listener.h"
 #include "proto/status.h"
@@ -49,9 +50,6 @@ struct sl_mux_sockets {
     uint32_t adhoc;    /* how many of them are of targets that no configuration names */
 };
 
-/* One line about what went wrong for the caller's `error`; its value is `status`. */
-#define FAIL(error, error_size, status, ...) (snprintf(error, error_size, __VA_ARGS__), (status))
-
 static void on_accept(void *arg, int fd, int status)
 {
     struct mux_socket *s = arg;
@@ -72,27 +70,28 @@ static int make_directory(const char *path, mode_t mode, char *error, size_t err
     struct stat st;
     if (mkdir(path, mode) == 0) {
         if (chmod(path, mode) != 0) /* whatever the umask took away */
-            return FAIL(error, error_size, SL_E_IO, "%s: its mode cannot be set: %s", path, strerror(errno));
+            return SL_FAIL(error, error_size, SL_E_IO, "%s: its mode cannot be set: %s", path, strerror(errno));
         return 0;
     }
     if (errno != EEXIST)
-        return FAIL(
+        return SL_FAIL(
             error, error_size, SL_E_IO, "%s: the directory for mux sockets cannot be made: %s", path, strerror(errno));
     if (stat(path, &st) != 0)
-        return FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
+        return SL_FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
     if (!S_ISDIR(st.st_mode))
-        return FAIL(error, error_size, SL_E_INVALID, "%s: is not a directory", path);
+        return SL_FAIL(error, error_size, SL_E_INVALID, "%s: is not a directory", path);
     if (st.st_uid != geteuid() && st.st_uid != 0)
-        return FAIL(error, error_size, SL_E_INVALID,
+        return SL_FAIL(error, error_size, SL_E_INVALID,
             "%s: belongs to user %lu; the directory for mux sockets must be the daemon's own or root's", path,
             (unsigned long)st.st_uid);
     if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-        return FAIL(error, error_size, SL_E_INVALID,
+        return SL_FAIL(error, error_size, SL_E_INVALID,
             "%s: others may write there (mode %04o), and so put sockets of their own in the place of ours; take that "
             "away from them",
             path, (unsigned)(st.st_mode & 07777));
     if (access(path, W_OK | X_OK) != 0)
-        return FAIL(error, error_size, SL_E_IO, "%s: the daemon cannot make sockets there: %s", path, strerror(errno));
+        return SL_FAIL(
+            error, error_size, SL_E_IO, "%s: the daemon cannot make sockets there: %s", path, strerror(errno));
     return 0;
 }
 
@@ -109,18 +108,18 @@ static int demand_directory(const struct sl_conf *conf, char *directory, size_t 
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     if (conf->mux.directory != NULL) {
         if ((size_t)snprintf(directory, size, "%s", conf->mux.directory) >= size)
-            return FAIL(error, error_size, SL_E_INVALID, "mux.directory: the path is too long");
+            return SL_FAIL(error, error_size, SL_E_INVALID, "mux.directory: the path is too long");
         return sl_mux_sockets_prepare(conf, error, error_size); /* it may have been refused at the start */
     }
     if (!conf->one_user)
-        return FAIL(error, error_size, SL_E_UNSUPPORTED,
+        return SL_FAIL(error, error_size, SL_E_UNSUPPORTED,
             "this daemon makes no mux sockets; give it mux: {directory: PATH} in its configuration");
     if (runtime == NULL || runtime[0] != '/')
-        return FAIL(error, error_size, SL_E_UNSUPPORTED,
+        return SL_FAIL(error, error_size, SL_E_UNSUPPORTED,
             "this daemon has no XDG_RUNTIME_DIR to make mux sockets in; give it mux: {directory: PATH} in its "
             "configuration");
     if ((size_t)snprintf(directory, size, "%s/%s", runtime, USER_DIRECTORY) >= size)
-        return FAIL(error, error_size, SL_E_INVALID, "XDG_RUNTIME_DIR: the path is too long for a socket in it");
+        return SL_FAIL(error, error_size, SL_E_INVALID, "XDG_RUNTIME_DIR: the path is too long for a socket in it");
     return make_directory(directory, directory_mode(true), error, error_size);
 }
 
@@ -160,10 +159,10 @@ static int path_of(
 {
     char name[600];
     if (!name_of(target, name, sizeof name))
-        return FAIL(error, error_size, SL_E_INVALID, "target %s: no socket can have this name (mux)", target->name);
+        return SL_FAIL(error, error_size, SL_E_INVALID, "target %s: no socket can have this name (mux)", target->name);
     const size_t length = (size_t)snprintf(path, PATH_ROOM, "%s/%s", directory, name);
     if (length >= PATH_ROOM)
-        return FAIL(error, error_size, SL_E_INVALID,
+        return SL_FAIL(error, error_size, SL_E_INVALID,
             "%s/%s: the path is %zu bytes too long for a Unix socket: the system allows %zu", directory, name,
             length - (PATH_ROOM - 1), PATH_ROOM - 1);
     return 0;
@@ -191,7 +190,7 @@ static int set_alias(struct mux_socket *s, const char *alias, char *error, size_
     if (there && S_ISLNK(st.st_mode)) /* a daemon before us left it */
         (void)unlink(alias);
     if (symlink(s->target, alias) != 0)
-        return FAIL(error, error_size, SL_E_IO, "%s: cannot be made: %s", alias, strerror(errno));
+        return SL_FAIL(error, error_size, SL_E_IO, "%s: cannot be made: %s", alias, strerror(errno));
     snprintf(s->alias, sizeof s->alias, "%s", alias);
     return 0;
 }
@@ -278,7 +277,7 @@ static int open_socket(struct sl_mux_sockets *all, const struct sl_conf *conf, c
     s = calloc(1, sizeof *s);
     if (s == NULL || (s->target = strdup(target->name)) == NULL) {
         free(s);
-        return FAIL(error, error_size, SL_E_NOMEM, "%s", sl_status_text(SL_E_NOMEM));
+        return SL_FAIL(error, error_size, SL_E_NOMEM, "%s", sl_status_text(SL_E_NOMEM));
     }
     s->sockets = all;
     snprintf(s->path, sizeof s->path, "%s", path);
@@ -347,7 +346,7 @@ int sl_mux_sockets_ensure(struct sl_mux_sockets *all, const struct sl_conf *conf
     if (r != 0)
         return r;
     if (target->adhoc && all->adhoc >= conf->limits.targets && find(all, place) == NULL)
-        return FAIL(path, size, SL_E_LIMIT, "target %s: %u sockets were made on demand already (limits.targets)",
+        return SL_FAIL(path, size, SL_E_LIMIT, "target %s: %u sockets were made on demand already (limits.targets)",
             target->name, all->adhoc);
     alias_of(directory, target, alias);
     all->one_user = conf->one_user;

@@ -5,6 +5,7 @@
  * and RELOAD are one call each. A job outlives its client where it must: it then answers nobody. */
 #include "daemon/front/native/handlers.h"
 
+#include "base/container.h"
 #include "base/text.h"
 #include "daemon/net/hang_jobs.h"
 #include "proto/status.h"
@@ -41,7 +42,7 @@ struct names {
 };
 
 struct sl_status_job {
-    struct sl_fd_job job; /* first: found by it */
+    struct sl_fd_job job;
     struct sl_hang_job *names_job;
     struct names *names;      /* NULL: not known */
     struct sl_client *client; /* NULL: gone */
@@ -221,7 +222,7 @@ static const char *name_of(const struct names *names, uid_t uid, char *buf, size
 
 static void do_look_up(struct sl_fd_job *fd_job)
 {
-    struct sl_status_job *job = (struct sl_status_job *)fd_job;
+    struct sl_status_job *job = SL_CONTAINER(fd_job, struct sl_status_job, job);
     char command[COMMAND_SIZE], number[24];
     for (size_t i = 0; i < job->holder_count && !job->out_of_memory; i++) {
         const struct holder *holder = &job->holder[i];
@@ -271,7 +272,7 @@ void sl_client_send_status(struct sl_client *c)
 
 static void on_looked_up(struct sl_fd_job *fd_job)
 {
-    struct sl_status_job *job = (struct sl_status_job *)fd_job;
+    struct sl_status_job *job = SL_CONTAINER(fd_job, struct sl_status_job, job);
     job->text = job->made;
     job->made = NULL;
     if (job->client == NULL) {

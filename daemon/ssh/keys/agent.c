@@ -3,6 +3,7 @@
 #include "daemon/ssh/keys/agent.h"
 
 #include "base/buf.h"
+#include "base/container.h"
 #include "daemon/ssh/keys/agent_codec.h"
 #include "daemon/ssh/keys/file.h"
 #include "proto/status.h"
@@ -148,7 +149,7 @@ int sl_agent_shortage(const struct sl_agent *agent)
 
 static void on_written(uv_write_t *req, int status)
 {
-    struct message *message = (struct message *)req;
+    struct message *message = SL_CONTAINER(req, struct message, req);
     /* The write comes back cancelled, before the handle's close callback, when the agent was closed. */
     if (status < 0 && status != UV_ECANCELED && message->agent->state != SL_AGENT_FAILED)
         fail(message->agent, uv_strerror(status));
