@@ -4,7 +4,7 @@
 import pathlib
 import re
 
-TEXT = (pathlib.Path(__file__).parents[2] / "proto" / "PROTOCOL.md").read_text(encoding="utf-8")
+TEXT = (pathlib.Path(__file__).resolve().parents[2] / "proto" / "PROTOCOL.md").read_text(encoding="utf-8")
 PTY = [("term", "text"), ("cols", "u32"), ("rows", "u32"), ("width_px", "u32"), ("height_px", "u32"), ("modes", "data")]
 _LISTS = {
     "bool pty, *only if pty:* [" + ", ".join(f"{kind} {name}" for name, kind in PTY) + "]": "pty pty",

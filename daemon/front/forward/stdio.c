@@ -55,7 +55,10 @@ static void on_open(void *arg, int status, const char *text)
     struct sl_mux_stdio *s = arg;
     uint8_t room[SL_FRAME_HEADER + 8];
     struct sl_writer w;
-    if (status != 0) { /* on_end follows */
+    if (status != 0) {
+        /* on_end follows, with the relay's. ssh closes its socket as soon as it is told; the connection, on which nothing
+         * was opened, is given back before that. */
+        sl_mux_lease_leave(s->client, &s->user);
         refuse(s, text);
         return;
     }
