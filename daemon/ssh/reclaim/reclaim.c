@@ -128,15 +128,13 @@ static char *make_script(const struct sl_party *party, const struct sl_sweep_she
         text[party->marks] = mark[party->marks];
         /* By the clock itself: the loop's time is that of its turn's beginning, and on a busy machine the shell may have
          * said the uptime after that. What the lease started first would then seem older than the lease. */
-        uint64_t age_cs = (uv_hrtime() / 1000000 - party->started_ms) / 10;
+        uint64_t age_ms = uv_hrtime() / 1000000 - party->started_ms;
         bool first = party->commands_before == 0;
         const struct sl_sweep_marks marks = {
             .text = text,
             .count = count,
             .connection = reclaim->by_connection ? shell->connection : NULL,
-            .since_cs = first                       ? 0
-                        : shell->uptime_cs > age_cs ? shell->uptime_cs - age_cs
-                                                    : 1,
+            .since_cs = first ? 0 : sl_sweep_since(shell->uptime_cs, age_ms),
         };
         script = sl_sweep_script(&marks);
     }

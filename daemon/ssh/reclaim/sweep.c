@@ -87,6 +87,13 @@ static const char script_tail[] =
     "echo \"" MARK "$((swept-left)) $left $spares\"\n"
     "exit 0\n";
 
+uint64_t sl_sweep_since(uint64_t uptime_cs, uint64_t age_ms)
+{
+    /* Both ends of the age were rounded down: it may be a millisecond more. */
+    const uint64_t up_ms = uptime_cs * 10;
+    return up_ms > age_ms + 10 ? (up_ms - age_ms - 1) / 10 : 1;
+}
+
 /* Appends; what does not fit is cut, and counted. */
 struct writer {
     char *buf;

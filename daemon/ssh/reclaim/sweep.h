@@ -24,6 +24,10 @@ struct sl_sweep_shell {
 /* 1 when the line is in `output`, which other output may surround; 0 when it may still come. */
 int sl_sweep_greeted(const char *output, size_t len, struct sl_sweep_shell *ret_shell);
 
+/* Of a lease that is `age_ms` old when the machine has been up for so long (uptime_cs as above, and so rounded down): the
+ * earliest start that a process of the lease can have, as the machine counts it. At least 1. */
+uint64_t sl_sweep_since(uint64_t uptime_cs, uint64_t age_ms);
+
 /* What a lease's processes are known by: any of these texts in their environment, of hexadecimal digits, '-', '.', '=',
  * '_' and capitals only. */
 struct sl_sweep_marks {

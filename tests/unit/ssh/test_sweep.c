@@ -224,9 +224,27 @@ TEST(test_parse)
     assert_false(result.has_proc);
 }
 
+/* A process that begins a moment after its lease does not seem older than the lease, wherever in a hundredth of a second
+ * either falls; one that began 30 ms earlier does. */
+TEST(test_the_age_of_a_lease_is_no_less_than_it_is)
+{
+    for (uint64_t began_us = 1000000; began_us < 1020000; began_us += 250) {
+        for (uint64_t age_us = 0; age_us < 40000; age_us += 750) {
+            const uint64_t now_us = began_us + age_us, uptime_cs = now_us / 10000;
+            /* The daemon's clock, which counts from another moment. */
+            const uint64_t age_ms = (now_us + 777) / 1000 - (began_us + 777) / 1000;
+            const uint64_t since_cs = sl_sweep_since(uptime_cs, age_ms);
+            assert_true(began_us / 10000 >= since_cs);
+            assert_true((began_us - 30000) / 10000 < since_cs);
+        }
+    }
+    assert_int_equal(sl_sweep_since(5, 100), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_age_of_a_lease_is_no_less_than_it_is),
         cmocka_unit_test(test_ends_what_carries_a_mark),
         cmocka_unit_test(test_poor_grep),
         cmocka_unit_test(test_too_many_for_one_command),
