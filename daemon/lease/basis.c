@@ -109,8 +109,7 @@ static bool has_outdated(const struct sl_driver_target *target, const struct sl_
     return false;
 }
 
-/* --- what comes of it -----------------------------------------------------------------------------------------------
- */
+/* --- what comes of it --------------------------------------------------------------------------------------------- */
 
 void sl_driver_target_renew(struct sl_driver *d, struct sl_driver_target *target)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Leases on the fake transport's connections. */
+#include "daemon/ssh/channel/nobody.h"
 #include "proto/status.h"
 #include "tests/support/fake_state.h"
 
@@ -55,19 +56,8 @@ uint32_t sl_party_streams(const struct sl_party *p)
     return count;
 }
 
-static void hear_listening(void *arg, int status, uint16_t port, const char *text)
-{
-    (void)arg, (void)status, (void)port, (void)text;
-}
-
-static void hear(void *arg)
-{
-    (void)arg;
-}
-
 void sl_party_mute(struct sl_party *p)
 {
-    static const struct sl_remote_handler nobody = {hear_listening, hear, hear};
     struct sl_remote *remote;
     sl_fake_mute(p->conn != NULL ? &p->conn->streams : &p->parked, p);
     if (p->conn == NULL)
@@ -75,7 +65,7 @@ void sl_party_mute(struct sl_party *p)
     TAILQ_FOREACH(remote, &p->conn->remotes, link)
     {
         if (remote->party == p)
-            remote->handler = &nobody;
+            remote->handler = &sl_nobody_remote;
     }
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The fake transport's streams, and the ports its servers listen on. */
+#include "daemon/ssh/channel/nobody.h"
 #include "proto/status.h"
 #include "tests/support/fake_state.h"
 
@@ -63,40 +64,13 @@ void sl_fake_end_streams(struct sl_conn *c, const struct sl_party *party, const 
     }
 }
 
-static void hear_status(void *arg, int status, const char *text)
-{
-    (void)arg, (void)status, (void)text;
-}
-
-static void hear_data(void *arg, int fd, const uint8_t *data, size_t len)
-{
-    (void)arg, (void)fd, (void)data, (void)len;
-}
-
-static void hear_eof(void *arg)
-{
-    (void)arg;
-}
-
-static void hear_sent(void *arg, size_t len)
-{
-    (void)arg, (void)len;
-}
-
-static void hear_end(void *arg, const struct sl_stream_result *result)
-{
-    (void)arg, (void)result;
-}
-
 void sl_fake_mute(struct stream_list *list, const struct sl_party *party)
 {
-    static const struct sl_stream_handler nobody = {
-        .on_open = hear_status, .on_data = hear_data, .on_eof = hear_eof, .on_sent = hear_sent, .on_end = hear_end};
     struct sl_stream *s;
     TAILQ_FOREACH(s, list, link)
     {
         if (s->party == party)
-            s->handler = &nobody;
+            s->handler = &sl_nobody_stream;
     }
 }
 

@@ -10,6 +10,7 @@
 #include "daemon/ssh/channel/remote.h"
 
 #include "daemon/ssh/channel/channel.h"
+#include "daemon/ssh/channel/nobody.h"
 #include "daemon/ssh/channel/stream.h"
 #include "daemon/ssh/session/session.h"
 #include "proto/status.h"
@@ -89,23 +90,13 @@ void sl_remote_close_all(struct sl_party *party)
     }
 }
 
-static void hear_listening(void *arg, int status, uint16_t port, const char *text)
-{
-    (void)arg, (void)status, (void)port, (void)text;
-}
-
-static void hear(void *arg)
-{
-    (void)arg;
-}
-
 void sl_remote_mute(struct sl_party *party)
 {
     struct sl_remote *remote;
     TAILQ_FOREACH(remote, &party->conn->remotes, link)
     {
         if (remote->party == party)
-            remote->handler = (struct sl_remote_handler){hear_listening, hear, hear};
+            remote->handler = sl_nobody_remote;
     }
 }
 

@@ -6,6 +6,7 @@
 #include "daemon/ssh/channel/ahead.h"
 #include "daemon/ssh/channel/env.h"
 #include "daemon/ssh/channel/forward.h"
+#include "daemon/ssh/channel/nobody.h"
 #include "proto/status.h"
 
 #include <fnmatch.h>
@@ -246,40 +247,13 @@ int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handle
     return 0;
 }
 
-static void hear_status(void *arg, int status, const char *text)
-{
-    (void)arg, (void)status, (void)text;
-}
-
-static void hear_data(void *arg, int fd, const uint8_t *data, size_t len)
-{
-    (void)arg, (void)fd, (void)data, (void)len;
-}
-
-static void hear_eof(void *arg)
-{
-    (void)arg;
-}
-
-static void hear_sent(void *arg, size_t len)
-{
-    (void)arg, (void)len;
-}
-
-static void hear_end(void *arg, const struct sl_stream_result *result)
-{
-    (void)arg, (void)result;
-}
-
 void sl_stream_mute(struct sl_stream_list *list, const struct sl_party *party)
 {
-    static const struct sl_stream_handler nobody = {
-        .on_open = hear_status, .on_data = hear_data, .on_eof = hear_eof, .on_sent = hear_sent, .on_end = hear_end};
     struct sl_stream *stream;
     TAILQ_FOREACH(stream, list, link)
     {
         if (stream->party == party)
-            stream->handler = nobody;
+            stream->handler = sl_nobody_stream;
     }
 }
 

@@ -57,6 +57,30 @@ static pid_t leave_behind(struct sl_party *party)
     return pid;
 }
 
+/* What a port has said. */
+struct port {
+    unsigned listening, closed;
+};
+
+static void on_listening(void *arg, int status, uint16_t number, const char *text)
+{
+    struct port *port = arg;
+    assert_int_equal(status, 0);
+    assert_true(number > 0);
+    assert_non_null(text);
+    port->listening++;
+}
+
+static void on_connection(void *arg)
+{
+    (void)arg;
+}
+
+static void on_port_closed(void *arg)
+{
+    ((struct port *)arg)->closed++;
+}
+
 TEST(test_a_muted_one_is_heard_of_no_more)
 {
     struct sl_party *other = begin();
@@ -66,6 +90,11 @@ TEST(test_a_muted_one_is_heard_of_no_more)
     assert_true(rig_wait_out(&mine, "go\n", 5000));
     assert_true(rig_wait_out(&theirs, "go\n", 5000));
     assert_int_equal(conn.answered, 1); /* by the first of the two, and once */
+    const struct sl_remote_handler port_handler = {on_listening, on_connection, on_port_closed};
+    struct port port = {0};
+    struct sl_remote *remote;
+    assert_int_equal(sl_remote_open(other, "localhost", 0, &port_handler, &port, &remote), 0);
+    assert_true(rig_wait(&rig, &port.listening, 5000));
 
     assert_int_equal(sl_stream_write(theirs.stream, "unheard", 7), 0);
     sl_party_mute(other);
@@ -75,6 +104,7 @@ TEST(test_a_muted_one_is_heard_of_no_more)
     assert_int_equal(conn.report.streams, 1);
     assert_int_equal(theirs.ended, 0);
     assert_int_equal(theirs.sent, 0);
+    assert_int_equal(port.closed, 0);
     assert_string_equal(rig_out(&theirs), "go\n");
 
     assert_int_equal(sl_stream_write(mine.stream, "heard", 5), 0);
