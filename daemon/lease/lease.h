@@ -89,12 +89,10 @@ int sl_lease_acquire(struct sl_driver *driver, const struct sl_lease_wish *wish,
 /* on_renewed follows, unless the lease ends first. One at a time. Ignored while the lease is not granted. */
 void sl_lease_renew(struct sl_lease *lease, uint64_t lease_timeout_ms);
 /* on_released follows (or on_refused or on_ended, when that came to pass first), and no other callback. While waiting,
- * it ends the wait. With streams still open it is an unclean release: reclaimed. */
+ * it ends the wait. With streams still open it is an unclean release: reclaimed. Idempotent. */
 void sl_lease_release(struct sl_lease *lease);
 /* Whether it is granted, and not given back since. NULL: no. */
 bool sl_lease_is_held(const struct sl_lease *lease);
-/* Whether sl_lease_release() was called, and the last callback has not come yet. NULL: no. */
-bool sl_lease_is_released(const struct sl_lease *lease);
 /* The client is gone: no callback comes any more, of its streams neither; `arg` and `lease` are dead for the caller.
  * Ends a wait, reclaims a lease. */
 void sl_lease_abandon(struct sl_lease *lease);

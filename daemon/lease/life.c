@@ -189,11 +189,6 @@ bool sl_lease_is_held(const struct sl_lease *lease)
     return lease != NULL && lease->phase == SL_LEASE_PHASE_HELD;
 }
 
-bool sl_lease_is_released(const struct sl_lease *lease)
-{
-    return lease != NULL && lease->phase == SL_LEASE_PHASE_RELEASING;
-}
-
 static struct sl_lease *by_number(struct sl_driver *d, uint64_t number)
 {
     for (uint32_t i = 0; i < d->lease_slot_count; i++) {

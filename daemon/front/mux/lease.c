@@ -143,7 +143,7 @@ void sl_mux_lease_leave(struct sl_mux_client *c, struct sl_mux_user *user)
         return;
     TAILQ_REMOVE(&c->users, user, link);
     user->joined = false;
-    if (!TAILQ_EMPTY(&c->users) || c->lease == NULL || sl_lease_is_released(c->lease))
+    if (!TAILQ_EMPTY(&c->users) || c->lease == NULL)
         return;
     (void)uv_timer_stop(&c->renewal);
     sl_lease_release(c->lease);

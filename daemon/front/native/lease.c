@@ -133,7 +133,7 @@ void sl_client_on_renew(struct sl_client *c, const struct sl_msg *msg)
 
 void sl_client_on_release(struct sl_client *c, const struct sl_msg *msg)
 {
-    if (c->lease == NULL || sl_lease_is_released(c->lease)) {
+    if (c->lease == NULL || c->release_rid != 0) {
         sl_client_error(c, msg->request.rid, SL_E_NO_LEASE, true, "there is no lease to release");
         return;
     }
