@@ -8,6 +8,7 @@
  */
 #include "client/handle.h"
 
+#include "base/state.h"
 #include "proto/status.h"
 
 #include <stdlib.h>
@@ -17,17 +18,18 @@
  */
 #define RENEW_SLACK_MS 50
 
+#define TO(state) SL_TO(SL_HELD_##state)
+
+static const struct sl_state states[] = {
+    [SL_HELD_NONE] = {"none", TO(ASKING)},
+    [SL_HELD_ASKING] = {"asking", TO(NONE) | TO(GRANTED) | TO(RELEASING)},
+    [SL_HELD_GRANTED] = {"granted", TO(NONE) | TO(RELEASING)},
+    [SL_HELD_RELEASING] = {"releasing", TO(NONE)},
+};
+
 static void set_state(struct sl_held *held, enum sl_held_state state)
 {
-    static const bool allowed[4][4] = {
-        [SL_HELD_NONE] = {[SL_HELD_ASKING] = true},
-        [SL_HELD_ASKING] = {[SL_HELD_NONE] = true, [SL_HELD_GRANTED] = true, [SL_HELD_RELEASING] = true},
-        [SL_HELD_GRANTED] = {[SL_HELD_NONE] = true, [SL_HELD_RELEASING] = true},
-        [SL_HELD_RELEASING] = {[SL_HELD_NONE] = true},
-    };
-    if (!allowed[held->state][state])
-        abort(); /* a bug of this file: better seen in a release, too */
-    held->state = state;
+    SL_MOVE(states, held->state, state);
     held->renew_at_ms = SL_NEVER;
     if (state == SL_HELD_NONE) {
         held->id = 0;

@@ -2,21 +2,27 @@
 /* The states of a connection with their table of moves, the lists they put it on, its pings and its deadlines. */
 #include "daemon/core/conns.h"
 
+#include "base/state.h"
 #include "proto/status.h"
 
 #include <string.h>
 
-#define TO(state) (1u << SL_CONN_##state)
+#define TO(state) SL_TO(SL_CONN_##state)
 
-static const unsigned allowed_moves[SL_CONN_STATES] = {
-    [SL_CONN_GONE] = TO(DIALING),
-    [SL_CONN_DIALING] = TO(IDLE) | TO(CLOSING),
-    [SL_CONN_IDLE] = TO(LEASED) | TO(CLOSING),
-    [SL_CONN_LEASED] = TO(IDLE) | TO(RETIRING) | TO(DRAINING) | TO(CLOSING),
-    [SL_CONN_RETIRING] = TO(DRAINING) | TO(CLOSING),
-    [SL_CONN_DRAINING] = TO(CLOSING),
-    [SL_CONN_CLOSING] = TO(GONE),
+static const struct sl_state states[SL_CONN_STATES] = {
+    [SL_CONN_GONE] = {"gone", TO(DIALING)},
+    [SL_CONN_DIALING] = {"dialing", TO(IDLE) | TO(CLOSING)},
+    [SL_CONN_IDLE] = {"idle", TO(LEASED) | TO(CLOSING)},
+    [SL_CONN_LEASED] = {"leased", TO(IDLE) | TO(RETIRING) | TO(DRAINING) | TO(CLOSING)},
+    [SL_CONN_RETIRING] = {"retiring", TO(DRAINING) | TO(CLOSING)},
+    [SL_CONN_DRAINING] = {"draining", TO(CLOSING)},
+    [SL_CONN_CLOSING] = {"closing", TO(GONE)},
 };
+
+const char *sl_conn_state_name(enum sl_conn_state state)
+{
+    return state < SL_CONN_STATES ? states[state].name : "unknown";
+}
 
 void sl_conn_list_init(struct sl_conn_list *list)
 {
@@ -69,10 +75,10 @@ void sl_conns_move(
 {
     enum sl_conn_state from = conn->state;
     struct sl_target_slot *target = conn->target;
-    assert(target != NULL && (allowed_moves[from] & 1u << to) != 0);
+    assert(target != NULL);
 
     leave_lists(pool, conn);
-    conn->state = to;
+    SL_MOVE(states, conn->state, to);
     conn->since_ms = pool->now_ms;
     join_lists(pool, conn);
 

@@ -2,20 +2,26 @@
 /* The states of a lease with their table of moves, and what each move tells its client and its connection. */
 #include "daemon/core/leases.h"
 
+#include "base/state.h"
 #include "daemon/core/conns.h"
 #include "proto/status.h"
 
-#define TO(state) (1u << SL_LEASE_##state)
+#define TO(state) SL_TO(SL_LEASE_##state)
 
-static const unsigned allowed_moves[SL_LEASE_STATES] = {
-    [SL_LEASE_NONE] = TO(WAITING),
-    [SL_LEASE_WAITING] = TO(GRANTED) | TO(REFUSED),
-    [SL_LEASE_GRANTED] = TO(MOVING) | TO(RELEASED) | TO(ENDED),
-    [SL_LEASE_MOVING] = TO(GRANTED) | TO(RELEASED) | TO(ENDED),
-    [SL_LEASE_RELEASED] = TO(NONE),
-    [SL_LEASE_ENDED] = TO(NONE),
-    [SL_LEASE_REFUSED] = TO(NONE),
+static const struct sl_state states[SL_LEASE_STATES] = {
+    [SL_LEASE_NONE] = {"none", TO(WAITING)},
+    [SL_LEASE_WAITING] = {"waiting", TO(GRANTED) | TO(REFUSED)},
+    [SL_LEASE_GRANTED] = {"granted", TO(MOVING) | TO(RELEASED) | TO(ENDED)},
+    [SL_LEASE_MOVING] = {"moving", TO(GRANTED) | TO(RELEASED) | TO(ENDED)},
+    [SL_LEASE_RELEASED] = {"released", TO(NONE)},
+    [SL_LEASE_ENDED] = {"ended", TO(NONE)},
+    [SL_LEASE_REFUSED] = {"refused", TO(NONE)},
 };
+
+const char *sl_lease_state_name(enum sl_lease_state state)
+{
+    return state < SL_LEASE_STATES ? states[state].name : "unknown";
+}
 
 void sl_lease_list_init(struct sl_lease_list *list)
 {
@@ -96,7 +102,6 @@ static void join(struct sl_lease_list *list, struct sl_lease_slot *lease)
 
 static void change_state(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_lease_state to)
 {
-    assert((allowed_moves[lease->state] & 1u << to) != 0);
     struct sl_lease_list *old = list_of(pool, lease, lease->state);
     if (old != NULL) {
         TAILQ_REMOVE(&old->head, lease, link);
@@ -107,7 +112,7 @@ static void change_state(struct sl_pool *pool, struct sl_lease_slot *lease, enum
         TAILQ_REMOVE(&lease->conn->held.head, lease, of_conn);
         lease->conn->held.length--;
     }
-    lease->state = to;
+    SL_MOVE(states, lease->state, to);
     struct sl_lease_list *list = list_of(pool, lease, to);
     if (list != NULL)
         join(list, lease);

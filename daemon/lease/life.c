@@ -139,7 +139,6 @@ int sl_lease_acquire(struct sl_driver *d, const struct sl_lease_wish *wish, cons
         return SL_E_NOMEM;
     lease->driver = d;
     lease->work.of = SL_WORK_LEASE;
-    lease->phase = SL_LEASE_PHASE_ASKING;
     lease->handler = handler;
     lease->arg = arg;
     lease->label = strdup(wish->label);

@@ -3,6 +3,7 @@
  * a connection. */
 #include "daemon/lease/state.h"
 
+#include "base/state.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -61,22 +62,21 @@ struct sl_driver_lease_list *sl_driver_lease_home(struct sl_lease *lease)
     return lease->target != NULL ? &lease->target->leases : &lease->driver->homeless;
 }
 
-#define TO(phase) (1u << (SL_LEASE_PHASE_##phase))
+#define TO(phase) SL_TO(SL_LEASE_PHASE_##phase)
 
-static const unsigned allowed[] = {
-    [SL_LEASE_PHASE_ASKING] = TO(HELD) | TO(RELEASING) | TO(ABANDONED) | TO(OVER),
-    [SL_LEASE_PHASE_HELD] = TO(RELEASING) | TO(ABANDONED) | TO(OVER),
-    [SL_LEASE_PHASE_RELEASING] = TO(ABANDONED) | TO(OVER),
-    [SL_LEASE_PHASE_ABANDONED] = TO(OVER),
-    [SL_LEASE_PHASE_DRAINING] = TO(OVER),
-    [SL_LEASE_PHASE_OVER] = TO(DRAINING),
+static const struct sl_state phases[] = {
+    [SL_LEASE_PHASE_ASKING] = {"asking", TO(HELD) | TO(RELEASING) | TO(ABANDONED) | TO(OVER)},
+    [SL_LEASE_PHASE_HELD] = {"held", TO(RELEASING) | TO(ABANDONED) | TO(OVER)},
+    [SL_LEASE_PHASE_RELEASING] = {"releasing", TO(ABANDONED) | TO(OVER)},
+    [SL_LEASE_PHASE_ABANDONED] = {"abandoned", TO(OVER)},
+    [SL_LEASE_PHASE_DRAINING] = {"draining", TO(OVER)},
+    [SL_LEASE_PHASE_OVER] = {"over", TO(DRAINING)},
 };
 
 void sl_driver_lease_move(struct sl_lease *lease, enum sl_lease_phase phase)
 {
     struct sl_driver_lease_list *from = sl_driver_lease_home(lease), *to;
-    assert((allowed[lease->phase] & 1u << phase) != 0);
-    lease->phase = phase;
+    SL_MOVE(phases, lease->phase, phase);
     to = sl_driver_lease_home(lease);
     if (to != from) {
         TAILQ_REMOVE(from, lease, link);

@@ -16,6 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_stopped(const struct sl_driver *d)
+{
+    return d->phase >= SL_PHASE_STOPPED;
+}
+
 /* --- actions ------------------------------------------------------------------------------------------------------ */
 
 typedef void (*action_fn)(struct sl_driver *d, const struct sl_action *act);
@@ -149,7 +154,7 @@ void sl_driver_flush(struct sl_driver *d)
     sl_driver_leases_bury(d);
     sl_driver_targets_collect(d);
     d->flushing = false;
-    if (d->phase < SL_PHASE_STOPPED)
+    if (!is_stopped(d))
         set_timer(d);
     else if (!uv_is_closing((uv_handle_t *)&d->timer)) /* clients may ask, and be refused, until the last is closed */
         close_handles(d);
@@ -254,7 +259,7 @@ void sl_driver_reset(struct sl_driver *d, const char *name, uid_t uid)
 {
     sl_driver_flush(d); /* what was given back before is idle by then */
     const struct sl_driver_target *target = sl_driver_targets_known(d, name);
-    if (target == NULL || target->phase != SL_PHASE_PRESENT || d->phase >= SL_PHASE_STOPPED)
+    if (target == NULL || target->phase != SL_PHASE_PRESENT || is_stopped(d))
         return;
     struct sl_event ev = {.type = SL_EV_RESET, .target = target->index, .owner = sl_driver_owner_class(target, uid)};
     d->flushing = true;
@@ -295,7 +300,7 @@ const struct sl_conf *sl_driver_conf(const struct sl_driver *d)
 
 void sl_driver_shutdown(struct sl_driver *d, bool now, sl_driver_stopped_fn fn, void *arg)
 {
-    if (d->phase >= SL_PHASE_STOPPED)
+    if (is_stopped(d))
         return;
     d->phase = SL_PHASE_STOPPING;
     d->stopped = fn;

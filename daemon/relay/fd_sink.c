@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/container.h"
+#include "base/state.h"
 #include "daemon/relay/fd_io.h"
 #include "proto/status.h"
 
@@ -24,6 +25,13 @@ enum sink_state {
     SINK_BROKEN, /* on_broken is called or about to be */
 };
 
+static const struct sl_state states[] = {
+    [SINK_OPEN] = {"open", SL_TO(SINK_FINISHING) | SL_TO(SINK_BROKEN)},
+    [SINK_FINISHING] = {"finishing", SL_TO(SINK_FINISHED) | SL_TO(SINK_BROKEN)},
+    [SINK_FINISHED] = {"finished", 0},
+    [SINK_BROKEN] = {"broken", 0},
+};
+
 struct sl_fd_sink {
     struct sl_fd_io io;
     struct sl_watched watched;
@@ -38,6 +46,11 @@ struct sl_fd_sink {
     bool in_call; /* one of its callbacks runs */
     bool closed;  /* sl_fd_sink_close() was called */
 };
+
+static void move(struct sl_fd_sink *s, enum sink_state to)
+{
+    SL_MOVE(states, s->state, to);
+}
 
 static void dispose(struct sl_fd_sink *s)
 {
@@ -70,7 +83,7 @@ static void break_off(struct sl_fd_sink *s, int status, int error)
 {
     if (s->state == SINK_BROKEN)
         return;
-    s->state = SINK_BROKEN;
+    move(s, SINK_BROKEN);
     s->broken_status = error == EPIPE || error == ECONNRESET ? SL_E_CLIENT_GONE : status;
     s->broken_errno = error;
     sl_buf_fini(&s->queue);
@@ -219,7 +232,7 @@ static void on_event(struct sl_watched *watched, uint32_t events)
         if (!s->io.working && s->state != SINK_BROKEN)
             wait_for_room(s);
     } else if (s->state == SINK_FINISHING && !s->io.working) {
-        s->state = SINK_FINISHED;
+        move(s, SINK_FINISHED);
         sl_watched_fini(&s->watched);
         if (s->shutdown)
             (void)shutdown(s->io.fd, SHUT_WR);
@@ -272,7 +285,7 @@ void sl_fd_sink_finish(struct sl_fd_sink *s, bool shut)
 {
     if (s->state != SINK_OPEN)
         return;
-    s->state = SINK_FINISHING;
+    move(s, SINK_FINISHING);
     s->shutdown = shut;
     if (pending(s) == 0 && !s->io.working)
         sl_watched_later(&s->watched);

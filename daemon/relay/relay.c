@@ -10,6 +10,7 @@
 #include "daemon/relay/relay.h"
 
 #include "base/container.h"
+#include "base/state.h"
 #include "daemon/relay/fd_sink.h"
 #include "daemon/relay/fd_source.h"
 #include "proto/status.h"
@@ -31,6 +32,13 @@ enum relay_phase {
     RELAY_OPENING, /* the server has not answered */
     RELAY_OPEN,
     RELAY_ENDED, /* the stream is gone; what is left is being written */
+};
+
+static const struct sl_state phases[] = {
+    [RELAY_NEW] = {"new", SL_TO(RELAY_OPENING) | SL_TO(RELAY_ENDED)},
+    [RELAY_OPENING] = {"opening", SL_TO(RELAY_OPEN) | SL_TO(RELAY_ENDED)},
+    [RELAY_OPEN] = {"open", SL_TO(RELAY_ENDED)},
+    [RELAY_ENDED] = {"ended", 0},
 };
 
 struct relay_output {
@@ -61,6 +69,11 @@ struct sl_relay {
     struct sl_stream_result result;
     char signal[64], text[512]; /* the result's */
 };
+
+static void move(struct sl_relay *r, enum relay_phase to)
+{
+    SL_MOVE(phases, r->phase, to);
+}
 
 /* --- the end ------------------------------------------------------------------------------------------------------ */
 
@@ -134,20 +147,16 @@ static void finish_output(struct relay_output *out)
     out->finishing = true;
 }
 
-static void start_ending(struct sl_relay *r)
+void sl_relay_finish(struct sl_relay *r)
 {
-    r->phase = RELAY_ENDED;
+    if (r->phase == RELAY_ENDED)
+        return;
+    move(r, RELAY_ENDED);
     r->stream = NULL;
     end_input(r);
     for (int i = 0; i < 2; i++)
         finish_output(&r->output[i]);
     sl_watched_later(&r->later);
-}
-
-void sl_relay_finish(struct sl_relay *r)
-{
-    if (r->phase != RELAY_ENDED)
-        start_ending(r);
 }
 
 /* --- output ------------------------------------------------------------------------------------------------------- */
@@ -333,7 +342,7 @@ static void on_open(void *arg, int status, const char *text)
 {
     struct sl_relay *r = arg;
     if (status == 0)
-        r->phase = RELAY_OPEN;
+        move(r, RELAY_OPEN);
     begin_call(r);
     r->handler->on_open(r->arg, status, text);
     if (end_call(r))
@@ -358,7 +367,7 @@ static void on_stream_end(void *arg, const struct sl_stream_result *result)
     r->result.signal = r->signal;
     r->result.text = r->text;
     r->has_result = true;
-    start_ending(r);
+    sl_relay_finish(r);
 }
 
 const struct sl_stream_handler sl_relay_stream_handler = {
@@ -431,8 +440,7 @@ err:
 
 void sl_relay_take_stream(struct sl_relay *r, struct sl_stream *stream)
 {
-    assert(r->phase == RELAY_NEW);
-    r->phase = RELAY_OPENING;
+    move(r, RELAY_OPENING);
     r->stream = stream;
     if (r->source == NULL) {
         r->input_ended = true;

@@ -110,7 +110,6 @@ int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, 
     conn->compat = compat;
     conn->handler = *handler;
     conn->arg = arg;
-    conn->phase = SL_PHASE_RESOLVING;
     conn->ping_after = UINT64_MAX;
     conn->slot_limit = UINT32_MAX;
     conn->login_deadline_ms = UINT64_MAX;
@@ -146,7 +145,7 @@ err_alloc:
 
 static void check_login_deadline(struct sl_conn *conn)
 {
-    if (sl_conn_now(conn) < conn->login_deadline_ms || conn->phase >= SL_PHASE_READY)
+    if (sl_conn_now(conn) < conn->login_deadline_ms || !sl_conn_is_dialing(conn))
         return;
     double seconds = (double)conn->target->policy.login_timeout_ms / 1000.0;
     if (conn->phase == SL_PHASE_AUTH)
@@ -437,7 +436,7 @@ static uint64_t next_deadline(const struct sl_conn *conn)
         first = first < tcp ? first : tcp;
         return first < reclaim ? first : reclaim;
     }
-    return conn->phase < SL_PHASE_READY ? conn->login_deadline_ms : UINT64_MAX;
+    return sl_conn_is_dialing(conn) ? conn->login_deadline_ms : UINT64_MAX;
 }
 
 void sl_conn_tick(struct sl_conn *conn)
@@ -498,7 +497,7 @@ static void learn_of_silence(struct sl_conn *conn)
 
 void sl_conn_close(struct sl_conn *conn)
 {
-    if (conn->phase < SL_PHASE_CLOSING) {
+    if (!sl_conn_is_closing(conn)) {
         learn_of_silence(conn);
         sl_conn_move(conn, SL_PHASE_CLOSING);
     }

@@ -47,7 +47,7 @@ LEAVES = CORE_LEAVES | {"config/conf.h"}
 # What else each room may include: its own files always, then these paths (a trailing slash means the whole room).
 TRANSPORT = "daemon/ssh/transport.h"
 # Of base/, what is pure.
-PURE_BASE = {f"base/{name}.h" for name in ("buf", "container", "duration", "fail", "id", "text", "who")}
+PURE_BASE = {f"base/{name}.h" for name in ("buf", "container", "duration", "fail", "id", "state", "text", "who")}
 FRONT = {"daemon/lease/lease.h", "daemon/relay/relay.h", "daemon/front/texts.h", "daemon/net/", "base/", "proto/"}
 MAY_INCLUDE = {
     "main": {"daemon/app/app.h", "base/"},
@@ -58,7 +58,7 @@ MAY_INCLUDE = {
     "mux": FRONT,
     "forward": FRONT | {"daemon/front/mux/"},
     "front": {"base/", "proto/"},
-    "core": {"base/container.h", "base/id.h"},
+    "core": {"base/container.h", "base/id.h", "base/state.h"},
     "keys": {TRANSPORT, "base/", "proto/"},
     "session": {"daemon/ssh/keys/", TRANSPORT, "base/", "proto/"},
     "login": {"daemon/ssh/session/", "daemon/ssh/keys/", "base/", "proto/"},
@@ -97,6 +97,18 @@ PURE_IMPORTS = set(
     snprintf vsnprintf __snprintf_chk __vsnprintf_chk""".split()
 )
 TOOL_IMPORTS = re.compile(r"__(asan|ubsan|tsan|sanitizer|gcov|sancov|llvm|start___sancov|stop___sancov|odr_asan)|mcount")
+
+# Whose state changes where: under the folder, in that one line of the file only, and by SL_MOVE().
+STATES = [
+    ("daemon/core/", "conn->state", "daemon/core/conns.c"),
+    ("daemon/core/", "lease->state", "daemon/core/leases.c"),
+    ("daemon/ssh/", "conn->phase", "daemon/ssh/session/conn_base.c"),
+    ("daemon/ssh/", "chan->state", "daemon/ssh/channel/channel.c"),
+    ("daemon/lease/", "lease->phase", "daemon/lease/phase.c"),
+    ("daemon/relay/", "r->phase", "daemon/relay/relay.c"),
+    ("daemon/relay/", "s->state", "daemon/relay/fd_sink.c"),
+    ("client/", "held->state", "client/lease.c"),
+]
 
 MAX_LINES = 600
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.MULTILINE)
@@ -171,6 +183,17 @@ def circles(graph):
             yield from visit(node)
 
 
+def check_states(path, text):
+    """The complaints about a file that changes a state which another one, or another line, is there for."""
+    for folder, member, home in STATES:
+        if path.startswith(folder):
+            if re.search(rf"\b{member} = ", text):
+                yield f"{path}: sets {member} by hand; {home} moves it"
+            moves = len(re.findall(rf"\bSL_MOVE\(\w+, {member},", text))
+            if moves != (path == home):
+                yield f"{path}: moves {member} in {moves} places; the one is in {home}"
+
+
 def check_tree(root):
     """The complaints about the sources."""
     graph = {}
@@ -185,6 +208,7 @@ def check_tree(root):
             yield f"{path}: does not begin with {LICENCE}"
         for match in UNFINISHED.finditer(text):
             yield f"{path}: says {match.group(1)}"
+        yield from check_states(path, text)
         graph[path] = []
         for kind, name in INCLUDE.findall(text):
             exists = (root / name).is_file()

@@ -51,10 +51,19 @@ class Tree(unittest.TestCase):
         self.assert_one({"daemon/core/pool.c": "#include <uv.h>\n"}, "uv.h")
         self.assert_one({"proto/wire.c": "#include <uv.h>\n"}, "uv.h")
         self.assert_one({"config/conf.c": "#include <uv.h>\n"}, "uv.h")
-        self.assert_one({"client/lease.c": "#include <uv.h>\n"}, "uv.h")
+        self.assert_one({"client/link.c": "#include <uv.h>\n"}, "uv.h")
         self.assert_one({"daemon/app/app.c": "#include <yaml.h>\n"}, "yaml.h")
         self.assert_one({"daemon/front/native/native.c": "#include <systemd/sd-daemon.h>\n"}, "systemd/sd-daemon.h")
         self.assert_one({"daemon/lease/life.c": "#include <openssl/evp.h>\n"}, "openssl/evp.h")
+
+    def test_states(self):
+        moving = "SL_MOVE(phases, lease->phase, to);\n"
+        self.assertEqual(self.complaints({"daemon/lease/phase.c": moving, "daemon/lease/life.c": "lease->phase == X\n"}), [])
+        self.assert_one({"daemon/lease/life.c": "lease->phase = X;\n"}, "sets lease->phase by hand")
+        self.assert_one({"daemon/lease/phase.c": moving + "lease->phase = X;\n"}, "sets lease->phase by hand")
+        self.assert_one({"daemon/lease/life.c": moving}, "in 1 places; the one is in daemon/lease/phase.c")
+        self.assert_one({"daemon/lease/phase.c": moving + moving}, "in 2 places")
+        self.assert_one({"daemon/lease/phase.c": ""}, "in 0 places")
 
     def test_rooms(self):
         def across(source, header):
@@ -71,16 +80,16 @@ class Tree(unittest.TestCase):
         across("base/log.c", "daemon/net/listener.h")
         across("proto/wire.c", "base/log.h")
         across("config/conf.c", "base/log.h")
-        across("client/lease.c", "base/log.h")
+        across("client/link.c", "base/log.h")
         across("client/cli/main.c", "client/internal.h")
         across("daemon/main.c", "daemon/lease/lease.h")
-        across("daemon/relay/relay.c", "daemon/lease/lease.h")
+        across("daemon/relay/fd_io.c", "daemon/lease/lease.h")
         across("daemon/front/native/native.c", "daemon/front/mux/client.h")
         across("daemon/front/mux/mux.c", "daemon/front/forward/forward.h")
         across("daemon/ssh/keys/agent.c", "daemon/ssh/session/io.h")
         across("daemon/ssh/session/io.c", "daemon/ssh/channel/channel.h")
         across("daemon/ssh/login/auth.c", "daemon/ssh/channel/channel.h")
-        across("daemon/ssh/channel/channel.c", "daemon/ssh/login/auth.h")
+        across("daemon/ssh/channel/stream.c", "daemon/ssh/login/auth.h")
         across("daemon/ssh/channel/party.c", "daemon/ssh/reclaim/reclaim.h")
 
     def test_leaves_are_for_all(self):

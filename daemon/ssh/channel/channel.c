@@ -3,6 +3,7 @@
  * ping. */
 #include "daemon/ssh/channel/channel.h"
 
+#include "base/state.h"
 #include "daemon/ssh/channel/ahead.h"
 #include "daemon/ssh/channel/env.h"
 #include "daemon/ssh/session/compat.h"
@@ -28,9 +29,22 @@
 
 static const char ping_type[] = "ping@sshlease";
 
+#define TO(state) SL_TO(SL_CHAN_##state)
+
+static const struct sl_state states[] = {
+    [SL_CHAN_NEW] = {"new", TO(ASKED) | TO(OPENING) | TO(USED) | TO(CLOSING)},
+    [SL_CHAN_ASKED] = {"asked", TO(OPENING)},
+    [SL_CHAN_OPENING] = {"opening", TO(REFUSED) | TO(HELD) | TO(USED) | TO(CLOSING)},
+    [SL_CHAN_REFUSED] = {"refused", 0},
+    [SL_CHAN_HELD] = {"held", TO(USED) | TO(CLOSING)},
+    [SL_CHAN_USED] = {"used", TO(LIMBO) | TO(CLOSING)},
+    [SL_CHAN_LIMBO] = {"limbo", 0},
+    [SL_CHAN_CLOSING] = {"closing", 0},
+};
+
 static void set_state(struct sl_chan *chan, enum sl_chan_state state)
 {
-    chan->state = state;
+    SL_MOVE(states, chan->state, state);
     chan->since_ms = sl_conn_now(chan->conn);
 }
 

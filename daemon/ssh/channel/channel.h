@@ -15,6 +15,7 @@ enum sl_chan_kind {
 };
 
 enum sl_chan_state {
+    SL_CHAN_NEW,
     SL_CHAN_ASKED,   /* waits for its turn to be opened */
     SL_CHAN_OPENING, /* the session's one operation */
     SL_CHAN_REFUSED, /* so its asker is to learn; never was one */

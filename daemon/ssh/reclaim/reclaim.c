@@ -75,7 +75,7 @@ static void say(struct sl_reclaim *reclaim, const char *format, ...)
 void sl_party_drain(struct sl_party *party)
 {
     struct sl_conn *conn = party->conn;
-    if (!sl_party_goes_on(party) || conn->phase >= SL_PHASE_CLOSING)
+    if (!sl_party_goes_on(party) || sl_conn_is_closing(conn))
         return;
     struct sl_reclaim *reclaim = calloc(1, sizeof *reclaim);
     party->reclaim = reclaim;

@@ -2,33 +2,26 @@
 /* The phases of a connection with their setter, its name for the log, and its tick on the loop. */
 #include "daemon/ssh/session/conn_base.h"
 
+#include "base/state.h"
 #include "daemon/ssh/session/compat.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char *sl_phase_name(enum sl_phase phase)
-{
-    static const char *const name[] = {
-        "resolving", "connecting", "handshake", "host-key", "auth", "ready", "dead", "closing", "closed"};
-    return name[phase];
-}
+#define TO(phase) SL_TO(SL_PHASE_##phase)
 
-#define TO(phase) (1u << (SL_PHASE_##phase))
-
-static const unsigned allowed[] = {
-    [SL_PHASE_RESOLVING] = TO(CONNECTING) | TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_CONNECTING] = TO(HANDSHAKE) | TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_HANDSHAKE] = TO(HOST_KEY) | TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_HOST_KEY] = TO(AUTH) | TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_AUTH] = TO(READY) | TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_READY] = TO(DEAD) | TO(CLOSING),
-    [SL_PHASE_DEAD] = TO(CLOSING),
-    [SL_PHASE_CLOSING] = TO(CLOSED),
-    [SL_PHASE_CLOSED] = 0,
+static const struct sl_state phases[] = {
+    [SL_PHASE_RESOLVING] = {"resolving", TO(CONNECTING) | TO(DEAD) | TO(CLOSING)},
+    [SL_PHASE_CONNECTING] = {"connecting", TO(HANDSHAKE) | TO(DEAD) | TO(CLOSING)},
+    [SL_PHASE_HANDSHAKE] = {"handshake", TO(HOST_KEY) | TO(DEAD) | TO(CLOSING)},
+    [SL_PHASE_HOST_KEY] = {"host-key", TO(AUTH) | TO(DEAD) | TO(CLOSING)},
+    [SL_PHASE_AUTH] = {"auth", TO(READY) | TO(DEAD) | TO(CLOSING)},
+    [SL_PHASE_READY] = {"ready", TO(DEAD) | TO(CLOSING)},
+    [SL_PHASE_DEAD] = {"dead", TO(CLOSING)},
+    [SL_PHASE_CLOSING] = {"closing", TO(CLOSED)},
+    [SL_PHASE_CLOSED] = {"closed", 0},
 };
 
 const char *sl_conn_name(const struct sl_conn *conn, char *buf, size_t size)
@@ -83,17 +76,16 @@ void sl_conn_learned(struct sl_conn *conn)
 
 void sl_conn_move(struct sl_conn *conn, enum sl_phase to)
 {
-    assert((allowed[conn->phase] & (1u << to)) != 0);
     char name[SL_CONN_NAME_SIZE];
     sl_log(conn->transport->log, SL_LOG_DEBUG, "ssh", "conn=%p host=%s %s -> %s", (void *)conn,
-        sl_conn_name(conn, name, sizeof name), sl_phase_name(conn->phase), sl_phase_name(to));
-    conn->phase = to;
+        sl_conn_name(conn, name, sizeof name), phases[conn->phase].name, phases[to].name);
+    SL_MOVE(phases, conn->phase, to);
     sl_conn_schedule(conn);
 }
 
 void sl_conn_die(struct sl_conn *conn, int status, const char *format, ...)
 {
-    if (conn->phase >= SL_PHASE_DEAD)
+    if (conn->phase == SL_PHASE_DEAD || sl_conn_is_closing(conn))
         return;
     char name[SL_CONN_NAME_SIZE], why[768];
     va_list args;

@@ -32,7 +32,6 @@ enum sl_phase {
     SL_PHASE_CLOSING, /* sl_conn_close() was called; streams, session, socket and handles go, in this order */
     SL_PHASE_CLOSED,
 };
-const char *sl_phase_name(enum sl_phase phase);
 
 /* What a callback is owed for; delivered by the tick, never earlier. */
 #define SL_OWED_READY    1u
@@ -184,6 +183,14 @@ struct sl_transport {
 
 /* The only way to change the phase. */
 void sl_conn_move(struct sl_conn *conn, enum sl_phase to);
+static inline bool sl_conn_is_dialing(const struct sl_conn *conn)
+{
+    return conn->phase < SL_PHASE_READY;
+}
+static inline bool sl_conn_is_closing(const struct sl_conn *conn)
+{
+    return conn->phase >= SL_PHASE_CLOSING;
+}
 /* Asks for a tick, soon. Cheap; any number of times. */
 void sl_conn_schedule(struct sl_conn *conn);
 /* Something was learned that people may want to know of: to the log. */

@@ -242,7 +242,7 @@ void sl_session_lost(struct sl_conn *conn)
 {
     char end[320];
     describe_end(conn, end, sizeof end);
-    if (conn->phase < SL_PHASE_READY) {
+    if (sl_conn_is_dialing(conn)) {
         sl_conn_die(conn, SL_E_HANDSHAKE, "%s %s", end,
             conn->phase == SL_PHASE_AUTH ? "while logging in" : "during the handshake");
         return;
