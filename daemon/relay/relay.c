@@ -5,6 +5,8 @@
  *      OpenSSH's server is told: the writer gets SIGPIPE and the rest of a script runs, but its errors are not read any
  *      more, so that is not done at once. With another server it is the end.
  * in:  the source may read what fits into the stream's window; what the stream has sent is allowed to be read again.
+ * early: a stream may be taken before its descriptors are there. What it says then is the owner's, up to the credit it was
+ *      accepted with; that it is open, or has said EOF, is remembered for them.
  * end: the output's end finishes fd[1]. The stream's end closes fd[0] and finishes the rest; when all is written and
  *      closed, the owner is told. */
 #include "daemon/relay/relay.h"
@@ -41,6 +43,12 @@ static const struct sl_state phases[] = {
     [RELAY_ENDED] = {"ended", 0},
 };
 
+enum relay_ends {
+    RELAY_APART,     /* the descriptors are still to come */
+    RELAY_APART_EOF, /* the same, and the stream has said EOF */
+    RELAY_JOINED,
+};
+
 struct relay_output {
     struct sl_relay *relay;
     struct sl_fd_sink *sink; /* NULL: none, or no more */
@@ -51,9 +59,12 @@ struct relay_output {
 
 struct sl_relay {
     struct sl_watched later; /* tells of the end, where nothing else does */
+    struct sl_watch *watch;
     const struct sl_relay_handler *handler;
     void *arg;
     enum relay_phase phase;
+    enum relay_ends ends;
+    size_t early;             /* APART: what the stream may still say */
     struct sl_stream *stream; /* NULL: none, or no more */
     struct sl_fd_source *source;
     struct relay_output output[2];
@@ -63,6 +74,7 @@ struct sl_relay {
     size_t allowed, unsent;   /* input: may be read; was given to the stream and is not sent */
     bool input_ended;
     bool dropping;  /* output has nobody who wants it */
+    bool closing;   /* it is closed when nothing is unsent */
     unsigned calls; /* callbacks of the owner's that run now */
     bool freed;
     bool has_result;
@@ -210,9 +222,21 @@ static void count_unread(struct sl_relay *r, size_t len)
     (void)give_up(r, SL_E_CLIENT_GONE, sl_status_text(SL_E_CLIENT_GONE));
 }
 
+static void tell_early(struct sl_relay *r, const uint8_t *data, size_t len)
+{
+    begin_call(r);
+    r->handler->on_early(r->arg, data, len);
+    (void)end_call(r);
+}
+
 static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
 {
     struct sl_relay *r = arg;
+    if (r->ends != RELAY_JOINED) {
+        r->early -= len;
+        tell_early(r, data, len);
+        return;
+    }
     put_out(&r->output[fd == 0 ? 0 : 1], data, len, false);
     if (fd == 0 && r->unread_since_ns != 0)
         count_unread(r, len);
@@ -221,6 +245,11 @@ static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
 static void on_eof(void *arg)
 {
     struct sl_relay *r = arg;
+    if (r->ends == RELAY_APART) {
+        r->ends = RELAY_APART_EOF;
+        tell_early(r, NULL, 0);
+        return;
+    }
     /* Error output stays for what there may be to say about the end. */
     finish_output(&r->output[0]);
 }
@@ -290,6 +319,8 @@ static void on_sent(void *arg, size_t len)
 {
     struct sl_relay *r = arg;
     r->unsent -= len;
+    if (r->closing && r->unsent == 0)
+        sl_relay_close(r);
     allow_input(r);
 }
 
@@ -399,42 +430,91 @@ void sl_relay_close(struct sl_relay *r)
     sl_stream_close(r->stream);
 }
 
+void sl_relay_close_sent(struct sl_relay *r)
+{
+    r->closing = true;
+    if (r->unsent == 0)
+        sl_relay_close(r);
+}
+
 /* --- opening ------------------------------------------------------------------------------------------------------ */
+
+/* The descriptors are nobody's any more. */
+static void disown_all(struct sl_relay *r)
+{
+    sl_fd_source_disown(r->source);
+    r->source = NULL;
+    for (int i = 0; i < 2; i++) {
+        sl_fd_sink_disown(r->output[i].sink);
+        r->output[i].sink = NULL;
+    }
+}
 
 void sl_relay_disown(struct sl_relay *r)
 {
     assert(r->phase == RELAY_NEW);
-    sl_fd_source_disown(r->source);
-    for (int i = 0; i < 2; i++)
-        sl_fd_sink_disown(r->output[i].sink);
+    disown_all(r);
     sl_watched_fini(&r->later);
     free(r);
+}
+
+int sl_relay_new_apart(struct sl_watch *watch, size_t credit, unsigned how, const struct sl_relay_handler *handler,
+    void *arg, struct sl_relay **ret_relay)
+{
+    struct sl_relay *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return SL_E_NOMEM;
+    r->watch = watch;
+    r->handler = handler;
+    r->arg = arg;
+    r->how = how;
+    r->early = credit;
+    r->output[0].relay = r->output[1].relay = r;
+    sl_watched_init(&r->later, watch, on_later);
+    *ret_relay = r;
+    return 0;
+}
+
+static int open_all(struct sl_relay *r, const int fd[3])
+{
+    int status = 0;
+    if (fd[0] >= 0)
+        status = sl_fd_source_open(r->watch, fd[0], &source_handler, r, &r->source);
+    for (int i = 0; i < 2 && status == 0; i++)
+        if (fd[1 + i] >= 0)
+            status = sl_fd_sink_open(r->watch, fd[1 + i], &sink_handler, &r->output[i], &r->output[i].sink);
+    if (status != 0)
+        disown_all(r);
+    return status;
+}
+
+int sl_relay_attach(struct sl_relay *r, const int fd[3], const void *data, size_t len)
+{
+    assert(r->ends != RELAY_JOINED && r->phase != RELAY_ENDED);
+    const int status = open_all(r, fd);
+    if (status != 0)
+        return status;
+    const bool ended = r->ends == RELAY_APART_EOF;
+    r->ends = RELAY_JOINED;
+    if (r->source == NULL)
+        sl_relay_input_eof(r);
+    give_credit(r, SL_RELAY_CREDIT - r->early - len);
+    put_out(&r->output[0], data, len, false);
+    if (ended)
+        finish_output(&r->output[0]);
+    allow_input(r);
+    return 0;
 }
 
 int sl_relay_new(struct sl_watch *watch, const int fd[3], unsigned how, const struct sl_relay_handler *handler,
     void *arg, struct sl_relay **ret_relay)
 {
-    struct sl_relay *r = calloc(1, sizeof *r);
-    int status = SL_E_NOMEM;
-    if (r == NULL)
-        return SL_E_NOMEM;
-    r->handler = handler;
-    r->arg = arg;
-    r->how = how;
-    sl_watched_init(&r->later, watch, on_later);
-    if (fd[0] >= 0 && (status = sl_fd_source_open(watch, fd[0], &source_handler, r, &r->source)) != 0)
-        goto err;
-    for (int i = 0; i < 2; i++) {
-        struct relay_output *out = &r->output[i];
-        out->relay = r;
-        if (fd[1 + i] >= 0 && (status = sl_fd_sink_open(watch, fd[1 + i], &sink_handler, out, &out->sink)) != 0)
-            goto err;
-    }
-    *ret_relay = r;
-    return 0;
-
-err:
-    sl_relay_disown(r);
+    struct sl_relay *r;
+    int status = sl_relay_new_apart(watch, 0, how, handler, arg, &r);
+    if (status == 0 && (status = sl_relay_attach(r, fd, NULL, 0)) != 0)
+        sl_relay_disown(r);
+    else if (status == 0)
+        *ret_relay = r;
     return status;
 }
 
@@ -442,8 +522,6 @@ void sl_relay_take_stream(struct sl_relay *r, struct sl_stream *stream)
 {
     move(r, RELAY_OPENING);
     r->stream = stream;
-    if (r->source == NULL) {
-        r->input_ended = true;
+    if (r->input_ended)
         sl_stream_eof(stream);
-    }
 }

@@ -13,6 +13,9 @@ struct sl_relay_handler {
     /* The server said yes (status 0) or no (on_end follows at once). Nothing is read from fd[0] before this returned.
      */
     void (*on_open)(void *arg, int status, const char *text);
+    /* What the stream says while the relay has no descriptors; `len` 0: EOF, which is remembered for them. NULL for a relay
+     * that is made with them. */
+    void (*on_early)(void *arg, const uint8_t *data, size_t len);
     /* What was read from fd[0], before it goes to the server: what shall go is given to sl_relay_input() from within
      * the call, SL_RELAY_INPUT_EXTRA bytes more than `len` at most. NULL: all of it goes. */
     void (*on_input)(void *arg, const uint8_t *data, size_t len);
@@ -44,6 +47,12 @@ extern const struct sl_stream_handler sl_relay_stream_handler;
 int sl_relay_new(struct sl_watch *watch, const int fd[3], unsigned how, const struct sl_relay_handler *handler,
     void *arg, struct sl_relay **ret_relay);
 void sl_relay_take_stream(struct sl_relay *relay, struct sl_stream *stream);
+/* A relay whose descriptors come later: its stream is accepted with `credit` for on_early(). */
+int sl_relay_new_apart(struct sl_watch *watch, size_t credit, unsigned how, const struct sl_relay_handler *handler,
+    void *arg, struct sl_relay **ret_relay);
+/* Its descriptors, as of sl_relay_new(), and what on_early() was given and is to be written to fd[1]; the stream gets the
+ * rest of SL_RELAY_CREDIT. Not after on_result(). When it fails, the relay is as it was. */
+int sl_relay_attach(struct sl_relay *relay, const int fd[3], const void *data, size_t len);
 /* Its stream could not be opened: gives the descriptors back as they were, and frees it. */
 void sl_relay_disown(struct sl_relay *relay);
 
@@ -57,6 +66,8 @@ void sl_relay_signal(struct sl_relay *relay, const char *name);
 void sl_relay_resize(struct sl_relay *relay, uint32_t cols, uint32_t rows, uint32_t width_px, uint32_t height_px);
 /* The client wants no more of it: as sl_stream_close(); output is dropped. on_end follows. */
 void sl_relay_close(struct sl_relay *relay);
+/* The same, once what was given to sl_relay_input() is sent. */
+void sl_relay_close_sent(struct sl_relay *relay);
 
 /* For a relay without a stream, or whose stream does not call any more: no more input, what was given is written, the
  * descriptors are closed, then on_end with a NULL result. */

@@ -3,8 +3,8 @@
  *   from here   accepted; on a dynamic forward SOCKS says where it leads (SOCKS); the server is asked to connect there,
  *               and bytes go between the socket and the stream (RELAYING)
  *   from there  the stream is accepted at once, so that the next one can be seen; where the forward has no destination,
- *               SOCKS says it (SOCKS_THERE); where it leads is dialed (DIALING); what the stream says meanwhile is kept
- *               for the relay, which is made with the socket
+ *               SOCKS says it (SOCKS_THERE); where it leads is dialed (DIALING); the relay has the stream all the
+ *               while, and gets the socket
  * It ends with its relay; its memory goes with the handle of its timer. */
 #include "base/container.h"
 #include "daemon/front/forward/forward.h"
@@ -50,12 +50,8 @@ struct sl_forward_conn {
 
     /* from there */
     struct sl_dial *dial;
-    bool stream_open, stream_eof; /* said before there was a relay */
-    size_t credit;                /* what the stream may say before there is one */
-    size_t answered;              /* bytes of SOCKS that the stream was given without one, and are not sent */
 
-    struct sl_stream *stream; /* before it is the relay's */
-    struct sl_relay *relay;
+    struct sl_relay *relay; /* from here: once the socket has nothing more to say to us */
 };
 
 /* --- beginning and end -------------------------------------------------------------------------------------------- */
@@ -143,20 +139,14 @@ static void say_socks(int fd, const uint8_t *reply, size_t len)
         (void)!write(fd, reply, len);
 }
 
-static void say_socks_there(struct sl_forward_conn *conn, const uint8_t *reply, size_t len)
-{
-    if (len > 0 && sl_stream_write(conn->stream, reply, len) == 0)
-        conn->answered += len;
-}
-
 static void feed_socks(struct sl_forward_conn *conn)
 {
     uint8_t reply[SL_SOCKS_REPLY_MAX];
     size_t used, reply_len;
     do {
         used = sl_socks_feed(&conn->socks, conn->heard, conn->heard_len, reply, &reply_len);
-        if (conn->stream != NULL)
-            say_socks_there(conn, reply, reply_len);
+        if (conn->relay != NULL)
+            sl_relay_input(conn->relay, reply, reply_len);
         else
             say_socks(conn->fd, reply, reply_len);
         conn->heard_len -= used;
@@ -187,15 +177,30 @@ static void on_relay_end(void *arg, const struct sl_stream_result *result)
     over(conn);
 }
 
-static const struct sl_relay_handler relay_handler = {.on_open = on_open, .on_end = on_relay_end};
+static void on_early(void *arg, const uint8_t *data, size_t len);
 
-/* Makes the relay for conn->fd; the socket is the relay's then, or closed with `conn`. */
-static int make_relay(struct sl_forward_conn *conn)
+/* Nobody is to be dialed any more; on_relay_end() follows. */
+static void on_result(void *arg, const struct sl_stream_result *result)
 {
-    int fd[3] = {conn->fd, fcntl(conn->fd, F_DUPFD_CLOEXEC, 3), -1};
-    int r = fd[1] < 0 ? SL_E_IO
-                      : sl_relay_new(
-                            conn->owner->client->mux->watch, fd, SL_RELAY_SHUTDOWN, &relay_handler, conn, &conn->relay);
+    struct sl_forward_conn *conn = arg;
+    (void)result;
+    (void)uv_timer_stop(&conn->timer);
+    sl_dial_cancel(conn->dial);
+    conn->dial = NULL;
+}
+
+static const struct sl_relay_handler relay_handler = {
+    .on_open = on_open, .on_early = on_early, .on_result = on_result, .on_end = on_relay_end};
+
+/* Joins conn->fd with the stream that the relay has, or will have; the socket is the relay's then, or closed with `conn`. */
+static int join(struct sl_forward_conn *conn)
+{
+    struct sl_watch *watch = conn->owner->client->mux->watch;
+    int fd[3] = {conn->fd, fcntl(conn->fd, F_DUPFD_CLOEXEC, 3), -1}, r = SL_E_IO;
+    if (fd[1] >= 0 && conn->relay != NULL)
+        r = sl_relay_attach(conn->relay, fd, conn->heard, conn->heard_len);
+    else if (fd[1] >= 0)
+        r = sl_relay_new(watch, fd, SL_RELAY_SHUTDOWN, &relay_handler, conn, &conn->relay);
     if (r == 0)
         conn->fd = -1;
     else
@@ -208,7 +213,7 @@ static int make_relay(struct sl_forward_conn *conn)
 static void connect_there(struct sl_forward_conn *conn, const struct sl_stream_spec *spec)
 {
     struct sl_stream *stream;
-    int r = make_relay(conn);
+    int r = join(conn);
     conn->phase = CONN_RELAYING;
     if (r == 0)
         r = sl_lease_stream_open(conn->owner->client->lease, spec, &sl_relay_stream_handler, conn->relay, &stream);
@@ -320,11 +325,8 @@ static void close_stream(struct sl_forward_conn *conn)
     sl_dial_cancel(conn->dial);
     conn->dial = NULL;
     conn->phase = CONN_CLOSING;
-    (void)uv_timer_stop(&conn->timer);
-    if (conn->answered > 0)
-        (void)uv_timer_start(&conn->timer, on_late_there, SOCKS_TIMEOUT_MS, 0);
-    else
-        sl_stream_close(conn->stream);
+    (void)uv_timer_start(&conn->timer, on_late_there, SOCKS_TIMEOUT_MS, 0);
+    sl_relay_close_sent(conn->relay);
 }
 
 /* Nobody is there to talk to. */
@@ -333,7 +335,7 @@ static void give_up(struct sl_forward_conn *conn, const char *text)
     uint8_t reply[SL_SOCKS_REPLY_MAX];
     note(conn, text);
     if (conn->phase == CONN_DIALING && conn->socks.phase == SL_SOCKS_ASKED)
-        say_socks_there(conn, reply, sl_socks_answer(&conn->socks, SL_SOCKS_REFUSED, reply));
+        sl_relay_input(conn->relay, reply, sl_socks_answer(&conn->socks, SL_SOCKS_REFUSED, reply));
     close_stream(conn);
 }
 
@@ -341,37 +343,22 @@ static void on_late_there(uv_timer_t *timer)
 {
     struct sl_forward_conn *conn = timer->data;
     if (conn->phase == CONN_CLOSING)
-        sl_stream_close(conn->stream);
+        sl_relay_close(conn->relay);
     else
         give_up(conn, late_for_socks);
 }
 
-/* What SOCKS has to say goes first, then what its client said too early. */
-static void start_relaying(struct sl_forward_conn *conn)
-{
-    struct sl_stream *stream = conn->stream;
-    uint8_t reply[SL_SOCKS_REPLY_MAX];
-    conn->phase = CONN_RELAYING;
-    conn->stream = NULL;
-    sl_relay_take_stream(conn->relay, stream);
-    if (conn->socks.phase == SL_SOCKS_ASKED)
-        sl_relay_input(conn->relay, reply, sl_socks_answer(&conn->socks, SL_SOCKS_CONNECTED, reply));
-    sl_stream_credit(stream, SL_RELAY_CREDIT - conn->credit - conn->heard_len); /* the relay gives credit for these */
-    if (conn->heard_len > 0)
-        sl_relay_stream_handler.on_data(conn->relay, 0, conn->heard, conn->heard_len);
-    if (conn->stream_open)
-        sl_relay_stream_handler.on_open(conn->relay, 0, "");
-    if (conn->stream_eof)
-        sl_relay_stream_handler.on_eof(conn->relay);
-}
-
 static void connected_here(struct sl_forward_conn *conn, int fd)
 {
+    uint8_t reply[SL_SOCKS_REPLY_MAX];
     conn->fd = fd;
-    if (make_relay(conn) == 0)
-        start_relaying(conn);
-    else
+    if (join(conn) != 0) {
         give_up(conn, sl_status_text(SL_E_NOMEM));
+        return;
+    }
+    conn->phase = CONN_RELAYING;
+    if (conn->socks.phase == SL_SOCKS_ASKED) /* nothing was read from the socket yet */
+        sl_relay_input(conn->relay, reply, sl_socks_answer(&conn->socks, SL_SOCKS_CONNECTED, reply));
 }
 
 static void on_resolved(void *arg)
@@ -423,14 +410,21 @@ static void connect_here(struct sl_forward_conn *conn, const struct sl_forward_e
         give_up(conn, error);
 }
 
-/* What a stream says without a relay: SOCKS, or what comes behind it too early. No more than its credit. */
-static void hear_there(struct sl_forward_conn *conn, const uint8_t *data, size_t len)
+/* SOCKS, or what comes behind it too early. No more than the stream's credit. */
+static void on_early(void *arg, const uint8_t *data, size_t len)
 {
-    memcpy(conn->heard + conn->heard_len, data, len);
+    struct sl_forward_conn *conn = arg;
+    if (conn->phase == CONN_CLOSING)
+        return;
+    if (len > 0)
+        memcpy(conn->heard + conn->heard_len, data, len);
     conn->heard_len += len;
-    conn->credit -= len;
     if (conn->phase != CONN_SOCKS_THERE)
         return;
+    if (len == 0) {
+        close_stream(conn); /* it went without asking for anything */
+        return;
+    }
     feed_socks(conn);
     if (conn->socks.phase == SL_SOCKS_ASKED) {
         (void)uv_timer_stop(&conn->timer);
@@ -440,74 +434,26 @@ static void hear_there(struct sl_forward_conn *conn, const uint8_t *data, size_t
     }
 }
 
-/* The stream's word goes to the relay where there is one. */
-static void on_stream_open(void *arg, int status, const char *text)
+/* Its relay and its stream. */
+static int accept_there(struct sl_forward_conn *conn, const struct sl_forward *f, size_t credit)
 {
-    struct sl_forward_conn *conn = arg;
-    if (conn->relay != NULL)
-        sl_relay_stream_handler.on_open(conn->relay, status, text);
-    else
-        conn->stream_open = true;
+    struct sl_stream *stream;
+    int r = sl_relay_new_apart(
+        conn->owner->client->mux->watch, credit, SL_RELAY_SHUTDOWN, &relay_handler, conn, &conn->relay);
+    if (r == 0)
+        r = sl_remote_accept(f->remote, &sl_relay_stream_handler, conn->relay, credit, &stream);
+    if (r == 0)
+        sl_relay_take_stream(conn->relay, stream);
+    return r;
 }
-
-static void on_stream_data(void *arg, int fd, const uint8_t *data, size_t len)
-{
-    struct sl_forward_conn *conn = arg;
-    if (conn->relay != NULL)
-        sl_relay_stream_handler.on_data(conn->relay, fd, data, len);
-    else if (conn->phase != CONN_CLOSING)
-        hear_there(conn, data, len);
-}
-
-static void on_stream_eof(void *arg)
-{
-    struct sl_forward_conn *conn = arg;
-    if (conn->relay != NULL)
-        sl_relay_stream_handler.on_eof(conn->relay);
-    else if (conn->phase == CONN_SOCKS_THERE)
-        close_stream(conn); /* it went without asking for anything */
-    else
-        conn->stream_eof = true;
-}
-
-/* What was said before there was a relay is sent before what it says. */
-static void on_stream_sent(void *arg, size_t len)
-{
-    struct sl_forward_conn *conn = arg;
-    const size_t ours = len < conn->answered ? len : conn->answered;
-    conn->answered -= ours;
-    if (conn->relay != NULL && len > ours)
-        sl_relay_stream_handler.on_sent(conn->relay, len - ours);
-    else if (conn->phase == CONN_CLOSING && conn->answered == 0)
-        sl_stream_close(conn->stream);
-}
-
-static void on_stream_end(void *arg, const struct sl_stream_result *result)
-{
-    struct sl_forward_conn *conn = arg;
-    if (conn->relay != NULL)
-        sl_relay_stream_handler.on_end(conn->relay, result);
-    else
-        over(conn);
-}
-
-static const struct sl_stream_handler stream_handler = {
-    .on_open = on_stream_open,
-    .on_data = on_stream_data,
-    .on_eof = on_stream_eof,
-    .on_sent = on_stream_sent,
-    .on_end = on_stream_end,
-};
 
 int sl_forward_conn_remote(struct sl_forward *f)
 {
     struct sl_forward_conn *conn = new_conn(f->owner, -1);
     const bool socks = sl_forward_is_socks_there(f);
-    const size_t credit = socks ? SL_SOCKS_REQUEST_MAX : 0;
-    int r = conn == NULL ? SL_E_NOMEM : sl_remote_accept(f->remote, &stream_handler, conn, credit, &conn->stream);
+    int r = conn == NULL ? SL_E_NOMEM : accept_there(conn, f, socks ? SL_SOCKS_REQUEST_MAX : 0);
     if (r == 0 && socks) {
         sl_socks_init(&conn->socks);
-        conn->credit = credit;
         conn->phase = CONN_SOCKS_THERE;
         (void)uv_timer_start(&conn->timer, on_late_there, SOCKS_TIMEOUT_MS, 0);
     } else if (r == 0) {
@@ -525,9 +471,9 @@ void sl_forward_conns_close(struct sl_mux_forwards *fs)
     struct sl_forward_conn *conn, *next;
     for (conn = TAILQ_FIRST(&fs->conns); conn != NULL; conn = next) {
         next = TAILQ_NEXT(conn, link);
-        if (conn->relay != NULL)
+        if (conn->phase == CONN_RELAYING)
             sl_relay_close(conn->relay);
-        else if (conn->stream != NULL)
+        else if (conn->relay != NULL)
             close_stream(conn);
         else
             drop(conn);

@@ -24,6 +24,10 @@ struct owner {
     int in, out, err; /* ours; -1: closed */
     unsigned opens, ends, broken;
     int open_status, broken_status;
+    int fd[3]; /* to attach at an early EOF; -1: nothing is */
+    char early[16];
+    size_t early_len;
+    unsigned early_eofs, results;
     bool has_result;
     struct sl_stream_result result;
     enum { DO_NOTHING, FREE_IN_OPEN, FREE_IN_INPUT, FREE_IN_BROKEN } todo;
@@ -136,7 +140,7 @@ static struct owner *start(void)
     const struct sl_who who = {.pid = getpid(), .uid = 0};
     const struct sl_lease_wish wish = {.target = "a", .who = &who, .label = ""};
     assert_non_null(o);
-    o->in = o->out = o->err = -1;
+    o->in = o->out = o->err = o->fd[0] = -1;
     sl_world_init(&o->world, "defaults: {" WORLD_LOGIN "}\ntargets: {a: {}}\n", false);
     assert_int_equal(sl_watch_new(&o->world.loop, &o->watch), 0);
     assert_int_equal(sl_lease_acquire(o->world.driver, &wish, &lease_handler, o, &o->lease), 0);
@@ -333,6 +337,100 @@ TEST(what_is_no_command_ends_with_its_reader)
     stop(o);
 }
 
+static void on_early(void *arg, const uint8_t *data, size_t len)
+{
+    struct owner *o = arg;
+    assert_true(len <= sizeof o->early - o->early_len);
+    if (len > 0)
+        memcpy(o->early + o->early_len, data, len);
+    o->early_len += len;
+    o->early_eofs += len == 0;
+    if (len == 0 && o->fd[0] >= 0) /* it may end right behind this */
+        assert_int_equal(sl_relay_attach(o->relay, o->fd, o->early, o->early_len), 0);
+}
+
+static void count_result(void *arg, const struct sl_stream_result *result)
+{
+    (void)result;
+    ((struct owner *)arg)->results++;
+}
+
+/* A relay without descriptors, with a stream that may say `credit` bytes. */
+static struct owner *start_apart(size_t credit)
+{
+    static struct sl_relay_handler handler;
+    struct owner *o = start();
+    const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "cat", .credit = credit};
+    struct sl_stream *stream;
+    handler = plain;
+    handler.on_early = on_early;
+    handler.on_result = count_result;
+    assert_int_equal(sl_relay_new_apart(o->watch, credit, 0, &handler, o, &o->relay), 0);
+    assert_int_equal(sl_lease_stream_open(o->lease, &spec, &sl_relay_stream_handler, o->relay, &stream), 0);
+    sl_relay_take_stream(o->relay, stream);
+    WORLD_UNTIL(&o->world, o->opens == 1);
+    return o;
+}
+
+TEST(descriptors_may_come_later)
+{
+    struct owner *o = start_apart(4);
+    char got[64];
+    size_t len = 0;
+    int fd[3];
+    sl_relay_input(o->relay, "abcdefgh", 8);
+    WORLD_UNTIL(&o->world, o->early_len == 4); /* its credit, and no more */
+    sl_relay_input_eof(o->relay);
+    for (int i = 0; i < 20; i++)
+        (void)uv_run(&o->world.loop, UV_RUN_NOWAIT);
+    assert_int_equal(o->early_len, 4);
+    make_pipes(o, fd);
+    assert_int_equal(sl_relay_attach(o->relay, fd, o->early, o->early_len), 0);
+    WORLD_UNTIL(&o->world, o->ends == 1);
+    for (ssize_t n; (n = hear(o->out, got + len, sizeof got - len)) > 0;)
+        len += (size_t)n;
+    assert_int_equal(len, 8);
+    assert_memory_equal(got, "abcdefgh", 8);
+    assert_int_equal(o->early_eofs, 0);
+    stop(o);
+}
+
+TEST(an_end_before_the_descriptors_is_theirs)
+{
+    for (int attached = 0; attached < 2; attached++) {
+        struct owner *o = start_apart(16);
+        char got[16];
+        sl_relay_input(o->relay, "ab", 2);
+        WORLD_UNTIL(&o->world, o->early_len == 2);
+        if (attached != 0)
+            make_pipes(o, o->fd);
+        sl_relay_input_eof(o->relay);
+        WORLD_UNTIL(&o->world, o->ends == 1);
+        assert_int_equal(o->early_eofs, 1);
+        assert_int_equal(o->results, 1);
+        if (attached != 0)
+            assert_int_equal(hear(o->out, got, sizeof got), 2);
+        stop(o);
+    }
+}
+
+TEST(what_was_said_is_sent_before_it_is_closed)
+{
+    struct owner *o = start_apart(16);
+    sl_relay_input(o->relay, "refused", 7);
+    sl_relay_close_sent(o->relay);
+    assert_int_equal(o->results, 0);
+    WORLD_UNTIL(&o->world, o->ends == 1);
+    assert_int_equal(o->early_len, 7);
+    assert_int_equal(o->result.how, SL_RESULT_SIGNAL); /* closed: cat had not ended */
+    stop(o);
+
+    o = start_apart(16);
+    sl_relay_close_sent(o->relay); /* nothing to wait for */
+    WORLD_UNTIL(&o->world, o->ends == 1);
+    stop(o);
+}
+
 TEST(without_descriptors_there_is_no_input_and_output_is_dropped)
 {
     const int none[3] = {-1, -1, -1};
@@ -464,6 +562,9 @@ int main(void)
         cmocka_unit_test(a_command_outlives_the_reader_of_its_output),
         cmocka_unit_test(output_nobody_reads_ends_the_stream),
         cmocka_unit_test(what_is_no_command_ends_with_its_reader),
+        cmocka_unit_test(descriptors_may_come_later),
+        cmocka_unit_test(an_end_before_the_descriptors_is_theirs),
+        cmocka_unit_test(what_was_said_is_sent_before_it_is_closed),
         cmocka_unit_test(without_descriptors_there_is_no_input_and_output_is_dropped),
         cmocka_unit_test(a_refusal_is_told_and_the_descriptors_are_closed),
         cmocka_unit_test(what_cannot_be_opened_leaves_the_descriptors_with_the_caller),
