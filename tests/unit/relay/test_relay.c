@@ -395,6 +395,19 @@ TEST(descriptors_may_come_later)
     stop(o);
 }
 
+TEST(descriptors_bring_credit)
+{
+    struct owner *o = start_apart(0);
+    char got[16];
+    int fd[3];
+    sl_relay_input(o->relay, "abcdefgh", 8);
+    make_pipes(o, fd);
+    assert_int_equal(sl_relay_attach(o->relay, fd, NULL, 0), 0);
+    WORLD_UNTIL(&o->world, hear(o->out, got, sizeof got) == 8);
+    assert_int_equal(o->early_len, 0);
+    stop(o);
+}
+
 TEST(an_end_before_the_descriptors_is_theirs)
 {
     for (int attached = 0; attached < 2; attached++) {
@@ -563,6 +576,7 @@ int main(void)
         cmocka_unit_test(output_nobody_reads_ends_the_stream),
         cmocka_unit_test(what_is_no_command_ends_with_its_reader),
         cmocka_unit_test(descriptors_may_come_later),
+        cmocka_unit_test(descriptors_bring_credit),
         cmocka_unit_test(an_end_before_the_descriptors_is_theirs),
         cmocka_unit_test(what_was_said_is_sent_before_it_is_closed),
         cmocka_unit_test(without_descriptors_there_is_no_input_and_output_is_dropped),
