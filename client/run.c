@@ -35,7 +35,7 @@ static bool take_output(
 /* Sends what input there is credit and room for, and EOF behind the last of it. */
 static int give_input(struct sshlease_stream *stream, const uint8_t *input, size_t len, size_t *done)
 {
-    if (stream->state == SL_STREAM_ENDED || stream->eof_sent)
+    if (stream->state == SL_LIB_STREAM_ENDED || stream->eof_sent)
         return 0;
     while (*done < len && sl_stream_can_send(stream)) {
         long taken = sl_stream_queue_data(stream, input + *done, len - *done);
@@ -59,7 +59,7 @@ static int run(struct sshlease_stream *stream, const uint8_t *input, size_t inpu
             return status;
         if (!take_output(stream, out, err, max_output, truncated))
             return sl_fail(lease, SL_E_NOMEM, "out of memory for the command's output");
-        if (stream->state == SL_STREAM_ENDED)
+        if (stream->state == SL_LIB_STREAM_ENDED)
             break;
         if (sl_loop_turn(lease, deadline_ms) == SL_E_AGAIN)
             return sl_fail(lease, SL_E_TIMEOUT, "the command was still running after %d ms", timeout_ms);

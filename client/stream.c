@@ -88,13 +88,13 @@ static void inbox_take(struct sl_inbox *inbox, size_t count)
 
 static void give_credit(struct sshlease_stream *stream)
 {
-    struct sl_msg window = {.type = SL_MSG_WINDOW, .window = {.stream = stream->id, .bytes = stream->credit_owed}};
-    if (stream->credit_owed < SL_STREAM_WINDOW / 2 || stream->state == SL_STREAM_ENDED)
+    struct sl_msg window = {.type = SL_MSG_WINDOW, .window = {.stream = stream->id, .bytes = stream->credit_pending}};
+    if (stream->credit_pending < SL_STREAM_WINDOW / 2 || stream->state == SL_LIB_STREAM_ENDED)
         return;
-    /* Not to be lost: while the daemon takes nothing, it stays owed. */
+    /* Not to be lost: while the daemon takes nothing, it stays pending. */
     if (sl_link_out_room(stream->lease) > 0 && sl_link_queue(stream->lease, &window) == 0) {
-        stream->credit_in += stream->credit_owed;
-        stream->credit_owed = 0;
+        stream->credit_in += stream->credit_pending;
+        stream->credit_pending = 0;
     }
 }
 
@@ -108,7 +108,7 @@ void sl_streams_give_credit(struct sshlease *lease)
 void sl_stream_consume(struct sshlease_stream *stream, size_t count)
 {
     inbox_take(&stream->inbox, count);
-    stream->credit_owed += (uint32_t)count;
+    stream->credit_pending += (uint32_t)count;
     give_credit(stream);
 }
 
@@ -128,19 +128,19 @@ void sl_stream_discard(struct sshlease_stream *stream)
     int fd;
     while ((run = sl_stream_peek(stream, &fd)).len > 0) {
         inbox_take(&stream->inbox, run.len);
-        stream->credit_owed += (uint32_t)run.len;
+        stream->credit_pending += (uint32_t)run.len;
     }
-    stream->state = SL_STREAM_DISCARDED;
+    stream->state = SL_LIB_STREAM_DISCARDED;
 }
 
 static void end_stream(struct sshlease_stream *stream, int status, bool unsent, const char *text)
 {
     stream->open_rid = 0;
-    if (stream->state == SL_STREAM_DISCARDED) {
+    if (stream->state == SL_LIB_STREAM_DISCARDED) {
         sl_stream_destroy(stream);
         return;
     }
-    stream->state = SL_STREAM_ENDED;
+    stream->state = SL_LIB_STREAM_ENDED;
     stream->status = status;
     stream->unsent = unsent;
     if (status != 0) {
@@ -155,7 +155,7 @@ void sl_streams_on_lease_end(struct sshlease *lease, int status, const char *tex
     for (stream = TAILQ_FIRST(&lease->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, entry);
         /* One whose end is unknown ended because of this: the daemon says that a moment before it says why. */
-        if (stream->state != SL_STREAM_ENDED || (stream->status == 0 && stream->result.how == SSHLEASE_UNKNOWN))
+        if (stream->state != SL_LIB_STREAM_ENDED || (stream->status == 0 && stream->result.how == SSHLEASE_UNKNOWN))
             end_stream(stream, status, false, text);
     }
 }
@@ -165,7 +165,7 @@ void sl_streams_disown(struct sshlease *lease)
     struct sshlease_stream *stream, *next;
     for (stream = TAILQ_FIRST(&lease->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, entry);
-        if (stream->state == SL_STREAM_ENDED)
+        if (stream->state == SL_LIB_STREAM_ENDED)
             sl_stream_destroy(stream);
         else
             sl_stream_discard(stream);
@@ -187,7 +187,7 @@ static struct sshlease_stream *find(struct sshlease *lease, uint32_t id)
 {
     struct sshlease_stream *stream;
     TAILQ_FOREACH(stream, &lease->streams, entry)
-    if (stream->id == id && stream->state != SL_STREAM_ENDED)
+    if (stream->id == id && stream->state != SL_LIB_STREAM_ENDED)
         return stream;
     return NULL;
 }
@@ -199,11 +199,11 @@ static int on_data(struct sshlease_stream *stream, const struct sl_msg_data *dat
     if (data->data.len == 0)
         return 0;
     stream->credit_in -= (uint32_t)data->data.len;
-    if (stream->state == SL_STREAM_DISCARDED) {
-        stream->credit_owed += (uint32_t)data->data.len;
+    if (stream->state == SL_LIB_STREAM_DISCARDED) {
+        stream->credit_pending += (uint32_t)data->data.len;
         return 0;
     }
-    return inbox_put(&stream->inbox, data->fd == SL_STREAM_STDERR, data->data.data, data->data.len) ? 0 : SL_E_NOMEM;
+    return inbox_put(&stream->inbox, data->fd == SL_DATA_STDERR, data->data.data, data->data.len) ? 0 : SL_E_NOMEM;
 }
 
 static int add_credit(struct sshlease_stream *stream, uint32_t bytes)
@@ -299,8 +299,8 @@ int sl_streams_on_message(struct sshlease *lease, const struct sl_msg *msg)
         if (msg->stream_opened.rid != stream->open_rid)
             return SL_E_PROTOCOL;
         stream->open_rid = 0;
-        if (stream->state == SL_STREAM_OPENING)
-            stream->state = SL_STREAM_OPEN;
+        if (stream->state == SL_LIB_STREAM_OPENING)
+            stream->state = SL_LIB_STREAM_OPEN;
         return add_credit(stream, msg->stream_opened.window);
     case SL_MSG_OUTPUT_LOST:
         return on_output_lost(stream, &msg->output_lost);
@@ -480,7 +480,7 @@ long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size
         if (part == 0)
             break;
         struct sl_msg msg = {.type = SL_MSG_DATA,
-            .data = {.stream = stream->id, .fd = SL_STREAM_STDOUT, .data = {.data = from + done, .len = part}}};
+            .data = {.stream = stream->id, .fd = SL_DATA_STDOUT, .data = {.data = from + done, .len = part}}};
         int status = sl_link_queue(stream->lease, &msg);
         if (status != 0)
             return done > 0 ? (long)done : status;
@@ -492,14 +492,14 @@ long sl_stream_queue_data(struct sshlease_stream *stream, const void *data, size
 
 bool sl_stream_can_send(const struct sshlease_stream *stream)
 {
-    return stream->state != SL_STREAM_ENDED && stream->credit_out > 0 && sl_link_out_room(stream->lease) > 0;
+    return stream->state != SL_LIB_STREAM_ENDED && stream->credit_out > 0 && sl_link_out_room(stream->lease) > 0;
 }
 
 int sl_stream_queue_eof(struct sshlease_stream *stream)
 {
     struct sl_msg eof = {.type = SL_MSG_EOF, .stream = {.stream = stream->id}};
     int status = 0;
-    if (!stream->eof_sent && stream->state != SL_STREAM_ENDED)
+    if (!stream->eof_sent && stream->state != SL_LIB_STREAM_ENDED)
         status = sl_link_queue(stream->lease, &eof);
     if (status == 0)
         stream->eof_sent = true;

@@ -10,11 +10,11 @@
  */
 #define SL_STREAM_WINDOW 262144u
 
-enum sl_stream_state {
-    SL_STREAM_OPENING, /* STREAM_OPEN is queued or sent */
-    SL_STREAM_OPEN,
-    SL_STREAM_ENDED,     /* refused, ended, or its lease is over */
-    SL_STREAM_DISCARDED, /* the caller has freed it; the daemon has still to say that it is over */
+enum sl_lib_stream_state {
+    SL_LIB_STREAM_OPENING, /* STREAM_OPEN is queued or sent */
+    SL_LIB_STREAM_OPEN,
+    SL_LIB_STREAM_ENDED,     /* refused, ended, or its lease is over */
+    SL_LIB_STREAM_DISCARDED, /* the caller has freed it; the daemon has still to say that it is over */
 };
 
 /* What came and was not read: runs of bytes of one output each, in the order of their coming. A run is four bytes of
@@ -28,11 +28,11 @@ struct sl_inbox {
 struct sshlease_stream {
     TAILQ_ENTRY(sshlease_stream) entry;
     struct sshlease *lease;
-    enum sl_stream_state state;
+    enum sl_lib_stream_state state;
     uint32_t id, open_rid;
-    uint32_t credit_in;   /* what the daemon may still send */
-    uint32_t credit_owed; /* what was read since credit was given last */
-    uint32_t credit_out;  /* what we may still send */
+    uint32_t credit_in;      /* what the daemon may still send */
+    uint32_t credit_pending; /* what was read since credit was given last */
+    uint32_t credit_out;     /* what we may still send */
     bool eof_sent;
     bool exited;     /* the daemon has said how the command ended, which `result` holds, but its output goes on */
     bool passed;     /* its bytes go by descriptors; nothing is read or written here */

@@ -78,9 +78,9 @@ int sshlease_stream_opened(struct sshlease_stream *stream)
     int status = sl_link_check_fork(stream->lease);
     if (status != 0)
         return status;
-    if (stream->state == SL_STREAM_OPENING)
+    if (stream->state == SL_LIB_STREAM_OPENING)
         return SL_E_AGAIN;
-    return stream->state == SL_STREAM_ENDED && stream->status != 0 ? fail_as_stream(stream) : 0;
+    return stream->state == SL_LIB_STREAM_ENDED && stream->status != 0 ? fail_as_stream(stream) : 0;
 }
 
 int sshlease_stream_open(
@@ -124,7 +124,7 @@ long sshlease_stream_read(struct sshlease_stream *stream, void *data, size_t siz
             sl_loop_flush(lease);
             return (long)count;
         }
-        if (stream->state == SL_STREAM_ENDED)
+        if (stream->state == SL_LIB_STREAM_ENDED)
             return stream->status != 0 ? fail_as_stream(stream) : 0;
         if (sl_loop_turn(lease, deadline_ms) == SL_E_AGAIN)
             return timed_out(lease, timeout_ms, "the command wrote nothing");
@@ -135,7 +135,7 @@ long sshlease_stream_read(struct sshlease_stream *stream, void *data, size_t siz
 static int check_sending(struct sshlease_stream *stream)
 {
     int status = sl_link_check_fork(stream->lease);
-    if (status == 0 && stream->state == SL_STREAM_ENDED)
+    if (status == 0 && stream->state == SL_LIB_STREAM_ENDED)
         return stream->status != 0 ? fail_as_stream(stream)
                                    : sl_refuse(stream->lease, SL_E_NO_STREAM, "the command has ended already");
     return status;
@@ -199,7 +199,7 @@ int sshlease_stream_resize(
 
 bool sshlease_stream_result(const struct sshlease_stream *stream, struct sshlease_result *ret_result)
 {
-    if (stream->state != SL_STREAM_ENDED)
+    if (stream->state != SL_LIB_STREAM_ENDED)
         return false;
     *ret_result = stream->result;
     return true;
@@ -207,7 +207,7 @@ bool sshlease_stream_result(const struct sshlease_stream *stream, struct sshleas
 
 bool sshlease_stream_exited(const struct sshlease_stream *stream, struct sshlease_result *ret_result)
 {
-    if (stream->state != SL_STREAM_ENDED && !stream->exited)
+    if (stream->state != SL_LIB_STREAM_ENDED && !stream->exited)
         return false;
     *ret_result = stream->result;
     return true;
@@ -225,7 +225,7 @@ int sshlease_stream_wait(struct sshlease_stream *stream, int timeout_ms, struct 
         int fd;
         while ((run = sl_stream_peek(stream, &fd)).len > 0)
             sl_stream_consume(stream, run.len);
-        if (stream->state == SL_STREAM_ENDED)
+        if (stream->state == SL_LIB_STREAM_ENDED)
             break;
         if (sl_loop_turn(lease, deadline_ms) == SL_E_AGAIN)
             return timed_out(lease, timeout_ms, "the command did not end");
@@ -244,7 +244,7 @@ void sshlease_stream_free(struct sshlease_stream *stream)
     struct sshlease *lease = stream->lease;
     struct sl_msg msg = {.type = SL_MSG_CLOSE, .stream = {.stream = stream->id}};
 
-    if (stream->state == SL_STREAM_ENDED || lease->owner != getpid()) {
+    if (stream->state == SL_LIB_STREAM_ENDED || lease->owner != getpid()) {
         sl_stream_destroy(stream);
         return;
     }

@@ -13,7 +13,7 @@ struct sl_policy {
     uint32_t max_connections;          /* 4; dialing + idle + leased + draining + closing never exceeds it */
     uint32_t min_idle;                 /* 0 */
     uint32_t streams;                  /* 8 channels at once on one connection */
-    uint32_t sharing;                  /* 1; leases of one owner that may ride one connection at once */
+    uint32_t sharing;                  /* 1; leases of one owner that may share one connection at once */
     uint32_t max_uses;                 /* 0: any number of commands on one connection */
     enum sl_open_ahead open_ahead;     /* auto; session channels opened before a command asks for one */
     uint32_t handshakes;               /* 4 dials at once to this target */

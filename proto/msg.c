@@ -113,7 +113,7 @@ static const struct field lease_ended_fields[] = {
 };
 /* STREAM_OPEN and STREAM_OPEN_FDS differ in one field. */
 #define STREAM_OPEN_FIRST                                                                                              \
-    F_RID(stream_open.rid), F_ANY32(stream_open.stream), F_U32(stream_open.kind, SL_STREAM_EXEC, SL_STREAM_SUBSYSTEM), \
+    F_RID(stream_open.rid), F_ANY32(stream_open.stream), F_U32(stream_open.kind, SL_KIND_EXEC, SL_KIND_SUBSYSTEM),     \
         F_NAME(stream_open.command, SL_MSG_COMMAND_MAX)
 #define STREAM_OPEN_REST                                                                                               \
     F_PRESENT(stream_open.pty, 6), F_NAME(stream_open.pty_req.term, SL_MSG_NAME_MAX),                                  \
@@ -139,7 +139,7 @@ static const struct field stream_opened_fields[] = {
 };
 static const struct field data_fields[] = {
     F_ANY32(data.stream),
-    F_U32(data.fd, SL_STREAM_STDOUT, SL_STREAM_STDERR),
+    F_U32(data.fd, SL_DATA_STDOUT, SL_DATA_STDERR),
     F_BLOB(data.data, SL_MSG_DATA_MAX),
 };
 static const struct field window_fields[] = {
@@ -170,7 +170,7 @@ static const struct field stream_end_fields[] = {
 };
 static const struct field output_lost_fields[] = {
     F_ANY32(output_lost.stream),
-    F_U32(output_lost.fd, SL_STREAM_STDOUT, SL_STREAM_STDERR),
+    F_U32(output_lost.fd, SL_DATA_STDOUT, SL_DATA_STDERR),
     F_CODE(output_lost.code),
     F_REMARK(output_lost.text),
 };
@@ -296,11 +296,11 @@ static bool is_coherent(const struct sl_msg *msg)
     if (msg->type != SL_MSG_STREAM_OPEN && msg->type != SL_MSG_STREAM_OPEN_FDS)
         return true;
     switch ((enum sl_stream_kind)msg->stream_open.kind) {
-    case SL_STREAM_EXEC:
+    case SL_KIND_EXEC:
         return true;
-    case SL_STREAM_SHELL:
+    case SL_KIND_SHELL:
         return msg->stream_open.command.len == 0;
-    case SL_STREAM_SUBSYSTEM:
+    case SL_KIND_SUBSYSTEM:
         return msg->stream_open.command.len <= SL_MSG_NAME_MAX;
     }
     return false;

@@ -71,10 +71,10 @@ bool sl_msg_from_client(uint32_t type);
  * whoever reads asks this, too. */
 uint32_t sl_msg_since(uint32_t type);
 
-enum sl_stream_kind { SL_STREAM_EXEC = 1, SL_STREAM_SHELL = 2, SL_STREAM_SUBSYSTEM = 3 };
+enum sl_stream_kind { SL_KIND_EXEC = 1, SL_KIND_SHELL = 2, SL_KIND_SUBSYSTEM = 3 };
 
 /* Which of a stream's outputs: 0, or SSH_EXTENDED_DATA_STDERR (RFC 4254 section 5.2). Client to daemon always 0. */
-enum sl_stream_fd { SL_STREAM_STDOUT = 0, SL_STREAM_STDERR = 1 };
+enum sl_stream_fd { SL_DATA_STDOUT = 0, SL_DATA_STDERR = 1 };
 
 /* How a stream ended. UNKNOWN: no orderly end was seen; never to be read as success. */
 enum sl_stream_end_how { SL_END_STATUS = 0, SL_END_SIGNAL = 1, SL_END_UNKNOWN = 2 };

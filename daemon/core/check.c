@@ -73,7 +73,7 @@ static const char *check_conn(const struct sl_pool *pool, const struct sl_conn_s
     if (conn->state == SL_CONN_GONE)
         return conn->timer.due_ms == SL_NEVER ? NULL : "a free slot has a timer";
     if (conn->state == SL_CONN_IDLE || conn->state == SL_CONN_DIALING) {
-        if (pool->phase != SL_PHASE_RUNNING)
+        if (pool->phase != SL_POOL_RUNNING)
             return "a connection is kept while stopping";
         if (target->state == SL_TARGET_ABSENT || conn->epoch != target->epoch)
             return "an outdated connection is kept";
@@ -98,7 +98,7 @@ static const char *check_lease(const struct sl_pool *pool, const struct sl_lease
                    ? NULL
                    : "a free lease slot is not empty";
     case SL_LEASE_WAITING:
-        if (lease->conn != NULL || lease->target->state == SL_TARGET_ABSENT || pool->phase != SL_PHASE_RUNNING)
+        if (lease->conn != NULL || lease->target->state == SL_TARGET_ABSENT || pool->phase != SL_POOL_RUNNING)
             return "somebody waits for nothing";
         return lease->timer.due_ms == sl_min_u64(lease->notice_ms, lease->wait_ms) ? NULL : "a waiter has no deadline";
     case SL_LEASE_GRANTED:
@@ -108,7 +108,7 @@ static const char *check_lease(const struct sl_pool *pool, const struct sl_lease
             return "a lease outlives its deadline";
         return lease->timer.due_ms == lease->deadline_ms ? NULL : "a lease's timer is not its deadline";
     case SL_LEASE_MOVING:
-        if (lease->conn != NULL || lease->target->state == SL_TARGET_ABSENT || pool->phase != SL_PHASE_RUNNING)
+        if (lease->conn != NULL || lease->target->state == SL_TARGET_ABSENT || pool->phase != SL_POOL_RUNNING)
             return "a lease moves to nowhere";
         return lease->timer.due_ms == sl_min_u64(lease->wait_ms, lease->deadline_ms) ? NULL
                                                                                      : "a moving lease has no deadline";
@@ -318,7 +318,7 @@ const char *sl_pool_check(const struct sl_pool *pool)
         return broken;
     if (!sl_timers_check(&pool->timers))
         return "the heap of timers is wrong";
-    if (pool->phase == SL_PHASE_STOPPED && (sl_pool_alive(pool) != 0 || pool->timers.count != 0))
+    if (pool->phase == SL_POOL_STOPPED && (sl_pool_alive(pool) != 0 || pool->timers.count != 0))
         return "something is left after the stop";
     return NULL;
 }

@@ -34,14 +34,14 @@ static void set_target(struct sl_pool *pool, struct sl_target_slot *target, cons
     bool apart = target->policy.owners_shared && !conf->policy.owners_shared;
     bool retired = target->state == SL_TARGET_PRESENT && (target->identity != conf->identity || apart);
     target->state = SL_TARGET_PRESENT;
-    bool pardoned = target->pardon != conf->pardon || target->identity != conf->identity;
+    bool forgiven = target->retry_epoch != conf->retry_epoch || target->identity != conf->identity;
     target->identity = conf->identity;
-    target->pardon = conf->pardon;
+    target->retry_epoch = conf->retry_epoch;
     target->policy = conf->policy;
     target->ceiling = sl_max_u32(conf->policy.max_connections, sl_target_alive(target));
     if (retired)
         retire(pool, target);
-    if (pardoned)
+    if (forgiven)
         sl_retry_forgive(pool, target);
     else
         sl_target_mark(pool, target);

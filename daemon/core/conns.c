@@ -229,7 +229,7 @@ void sl_conns_arm(struct sl_pool *pool, struct sl_conn_slot *conn)
 enum sl_reason sl_conns_spent(const struct sl_pool *pool, const struct sl_conn_slot *conn)
 {
     const struct sl_target_slot *target = conn->target;
-    if (pool->phase != SL_PHASE_RUNNING)
+    if (pool->phase != SL_POOL_RUNNING)
         return SL_REASON_SHUTDOWN;
     if (target->state == SL_TARGET_ABSENT || conn->epoch != target->epoch)
         return SL_REASON_OUTDATED;

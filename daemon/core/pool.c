@@ -33,7 +33,7 @@ static void on_acquire(struct sl_pool *pool, const struct sl_event *ev)
 {
     struct sl_target_slot *target = find_target(pool, ev->target);
     int blocked;
-    if (pool->phase != SL_PHASE_RUNNING)
+    if (pool->phase != SL_POOL_RUNNING)
         refuse_unqueued(pool, ev, SL_REASON_SHUTDOWN, SL_E_SHUTDOWN);
     else if (target == NULL)
         refuse_unqueued(pool, ev, SL_REASON_NO_TARGET, SL_E_NO_TARGET);
@@ -94,7 +94,7 @@ static void on_renew(struct sl_pool *pool, const struct sl_event *ev)
 static struct sl_lease_slot *find_to_move(const struct sl_pool *pool, struct sl_id id)
 {
     struct sl_lease_slot *lease = sl_leases_find(pool, id);
-    bool can = lease != NULL && lease->state == SL_LEASE_GRANTED && pool->phase == SL_PHASE_RUNNING &&
+    bool can = lease != NULL && lease->state == SL_LEASE_GRANTED && pool->phase == SL_POOL_RUNNING &&
                lease->target->state == SL_TARGET_PRESENT;
     return can ? lease : NULL;
 }
@@ -254,9 +254,9 @@ static void reclaim_everything(struct sl_pool *pool)
 
 static void stop(struct sl_pool *pool)
 {
-    if (pool->phase != SL_PHASE_RUNNING)
+    if (pool->phase != SL_POOL_RUNNING)
         return;
-    pool->phase = SL_PHASE_STOPPING;
+    pool->phase = SL_POOL_STOPPING;
     for (uint32_t i = 0; i < pool->target_count; i++) {
         struct sl_target_slot *target = pool->target[i];
         if (target != NULL) {
@@ -290,9 +290,9 @@ static void on_shutdown_now(struct sl_pool *pool, const struct sl_event *ev)
 
 static void say_when_stopped(struct sl_pool *pool)
 {
-    if (pool->phase != SL_PHASE_STOPPING || sl_pool_alive(pool) > 0)
+    if (pool->phase != SL_POOL_STOPPING || sl_pool_alive(pool) > 0)
         return;
-    pool->phase = SL_PHASE_STOPPED;
+    pool->phase = SL_POOL_STOPPED;
     sl_timers_set(&pool->timers, &pool->stop_timer, SL_NEVER);
     sl_pool_act(pool, SL_ACT_STOPPED);
 }

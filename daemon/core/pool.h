@@ -11,9 +11,9 @@ struct sl_pool;
 
 /* One target as the core sees it: a number and a policy. The driver keeps names, hosts and credentials. */
 struct sl_pool_target {
-    uint32_t target;   /* the driver's index for it; stable over reloads; below SL_POOL_TARGETS_MAX */
-    uint64_t identity; /* a number that changes whenever connections made before must not be leased any more */
-    uint64_t pardon;   /* a number that changes whenever an operator acted: failed dials are forgotten then */
+    uint32_t target;      /* the driver's index for it; stable over reloads; below SL_POOL_TARGETS_MAX */
+    uint64_t identity;    /* a number that changes whenever connections made before must not be leased any more */
+    uint64_t retry_epoch; /* a number that changes whenever an operator acted: failed dials are forgotten then */
     struct sl_policy policy;
 };
 #define SL_POOL_TARGETS_MAX 65536u
@@ -27,7 +27,7 @@ void sl_pool_free(struct sl_pool *pool);
  * Targets that are missing now are removed: their waiters refused (NO_TARGET), their idle connections closed, leased
  * ones closed when released. A changed identity does the same to connections, without refusing anybody; so does
  * owners_shared when it is switched off. Dials under the old settings are closed and begun anew. A changed
- * pardon clears what the core remembers of failed dials. On SL_E_NOMEM nothing has changed. Emits actions into
+ * retry_epoch clears what the core remembers of failed dials. On SL_E_NOMEM nothing has changed. Emits actions into
  * sl_pool_actions(). */
 int sl_pool_configure(struct sl_pool *pool, uint64_t now_ms, const struct sl_limits *limits,
     const struct sl_pool_target *targets, size_t count);

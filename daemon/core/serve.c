@@ -3,7 +3,7 @@
  *  1. Every waiter, in order of arrival, is matched with an idle connection that it may use, or else with a leased one
  *     of its owner that has room: granted where the server was heard of lately, else pinged first. Connections that are
  *     dialing cover the next waiters, whoever they are, and where connections are shared others of the same owner, too.
- *  2. A waiter that nothing covers wants a dial, and others of its owner ride along. Where a limit is in the way and an
+ *  2. A waiter that nothing covers wants a dial, and others of its owner share it. Where a limit is in the way and an
  *     idle connection could leave, the longest idle one is closed for it, before anybody behind it can be given that
  *     connection.
  *  3. What idled too long is closed; min_idle may want dials too.
@@ -51,7 +51,7 @@ struct choice {
     struct sl_conn_slot *stale;      /* must be pinged first */
 };
 
-static bool may_ride(const struct sl_pool *pool, const struct sl_conn_slot *conn, const struct sl_lease_slot *lease)
+static bool may_share(const struct sl_pool *pool, const struct sl_conn_slot *conn, const struct sl_lease_slot *lease)
 {
     return sl_conns_room(conn) > 1 && sl_serve_may_use(conn, lease) && sl_conns_spent(pool, conn) == SL_REASON_NONE &&
            seats(pool, conn, lease) > 0;
@@ -59,28 +59,28 @@ static bool may_ride(const struct sl_pool *pool, const struct sl_conn_slot *conn
 
 /* A place on a leased connection: where the fewest are, so that a reclaim and a server's limit touch as few as can be.
  * One that has left a ping unanswered is not asked twice. */
-static void choose_ride(const struct sl_pool *pool, const struct sl_lease_slot *lease, struct choice *choice)
+static void choose_shared(const struct sl_pool *pool, const struct sl_lease_slot *lease, struct choice *choice)
 {
     struct sl_conn_slot *conn;
-    struct choice ride = {NULL, NULL, NULL};
+    struct choice shared = {NULL, NULL, NULL};
     TAILQ_FOREACH (conn, &lease->target->conns[SL_CONN_LEASED].head, of_target) {
-        if (!may_ride(pool, conn, lease))
+        if (!may_share(pool, conn, lease))
             continue;
         bool fresh = sl_conns_fresh(pool, conn);
         if (!fresh && conn->unanswered > 0)
             continue;
-        struct sl_conn_slot **best = fresh                            ? &ride.fresh
-                                     : conn->ping == SL_PING_VALIDATE ? &ride.validating
-                                                                      : &ride.stale;
+        struct sl_conn_slot **best = fresh                            ? &shared.fresh
+                                     : conn->ping == SL_PING_VALIDATE ? &shared.validating
+                                                                      : &shared.stale;
         if (*best == NULL || (*best)->held.length > conn->held.length)
             *best = conn;
     }
     /* What can be had now comes before what must be asked, or who comes later would be served first. */
     if (choice->fresh == NULL)
-        choice->fresh = ride.fresh;
+        choice->fresh = shared.fresh;
     if (choice->validating == NULL && choice->stale == NULL) {
-        choice->validating = ride.validating;
-        choice->stale = ride.stale;
+        choice->validating = shared.validating;
+        choice->stale = shared.stale;
     }
 }
 
@@ -100,7 +100,7 @@ static void choose(const struct sl_pool *pool, const struct sl_lease_slot *lease
             *best = conn;
     }
     if (lease->target->policy.sharing > 1)
-        choose_ride(pool, lease, &choice);
+        choose_shared(pool, lease, &choice);
     *ret_choice = choice;
 }
 
@@ -171,22 +171,22 @@ static uint32_t places_in_all(const struct sl_pool *pool, const struct sl_target
     return left;
 }
 
-/* What the waiters that nothing covers have left to come by, as one pass over the queue goes on. */
-struct means {
-    struct sl_conn_slot *dialing; /* the first of those under way that somebody may count on yet */
-    struct sl_lease_slot *leads;  /* waiters that a dial is wanted for; others may ride along */
-    uint32_t handshakes;          /* dials that may begin now */
-    uint32_t places;              /* of the target */
+/* What is left to dial with for the waiters that nothing covers, as one pass over the queue goes on. */
+struct dial_budget {
+    struct sl_conn_slot *dialing;  /* the first of those under way that somebody may count on yet */
+    struct sl_lease_slot *openers; /* waiters that a dial is wanted for; others may share its connection */
+    uint32_t handshakes;           /* dials that may begin now */
+    uint32_t places;               /* of the target */
     uint32_t places_in_all;
 };
 
-static bool await_dial(const struct sl_pool *pool, const struct sl_lease_slot *lease, struct means *means)
+static bool await_dial(const struct sl_pool *pool, const struct sl_lease_slot *lease, struct dial_budget *budget)
 {
     struct sl_conn_slot *conn;
-    while (means->dialing != NULL && means->dialing->claim == pool->passes &&
-           means->dialing->claims >= sl_conns_room(means->dialing))
-        means->dialing = TAILQ_NEXT(means->dialing, of_target);
-    for (conn = means->dialing; conn != NULL; conn = TAILQ_NEXT(conn, of_target)) {
+    while (budget->dialing != NULL && budget->dialing->claim == pool->passes &&
+           budget->dialing->claims >= sl_conns_room(budget->dialing))
+        budget->dialing = TAILQ_NEXT(budget->dialing, of_target);
+    for (conn = budget->dialing; conn != NULL; conn = TAILQ_NEXT(conn, of_target)) {
         if (seats(pool, conn, lease) > 0) {
             claim(pool, conn, lease);
             return true;
@@ -196,44 +196,44 @@ static bool await_dial(const struct sl_pool *pool, const struct sl_lease_slot *l
 }
 
 /* True when a waiter before this one wants a dial, and its connection will have room for both. */
-static bool ride_along(const struct sl_lease_slot *lease, const struct means *means)
+static bool take_seat(const struct sl_lease_slot *lease, const struct dial_budget *budget)
 {
-    struct sl_lease_slot *lead;
-    for (lead = means->leads; lead != NULL; lead = lead->next_lead) {
-        if (lead->seats > 0 && (lead->owner == lease->owner || lease->target->policy.owners_shared)) {
-            lead->seats--;
+    struct sl_lease_slot *opener;
+    for (opener = budget->openers; opener != NULL; opener = opener->next_opener) {
+        if (opener->seats > 0 && (opener->owner == lease->owner || lease->target->policy.owners_shared)) {
+            opener->seats--;
             return true;
         }
     }
     return false;
 }
 
-static void lead(struct sl_lease_slot *lease, struct means *means)
+static void open_seats(struct sl_lease_slot *lease, struct dial_budget *budget)
 {
     lease->seats = lease->target->policy.sharing - 1;
     if (lease->seats > 0) {
-        lease->next_lead = means->leads;
-        means->leads = lease;
+        lease->next_opener = budget->openers;
+        budget->openers = lease;
     }
 }
 
 /* A waiter that nothing covers: sees to it that a place will be there to dial in. True when a dial is to be wanted. */
-static bool find_place(struct sl_pool *pool, struct sl_target_slot *target, struct means *means)
+static bool find_place(struct sl_pool *pool, struct sl_target_slot *target, struct dial_budget *budget)
 {
-    if (means->handshakes == 0)
+    if (budget->handshakes == 0)
         return false;
-    means->handshakes--;
+    budget->handshakes--;
     struct sl_conn_slot *conn;
-    if (means->places == 0) {
+    if (budget->places == 0) {
         /* Whose it is does not matter: a waiter before this one that may use it has it by now; one behind it waits. */
         conn = longest_idle_of(pool, target);
         if (conn != NULL)
             sl_conns_close(pool, conn, SL_REASON_MAKE_ROOM, 0);
         return false;
     }
-    means->places--;
-    if (means->places_in_all > 0) {
-        means->places_in_all--;
+    budget->places--;
+    if (budget->places_in_all > 0) {
+        budget->places_in_all--;
         return true;
     }
     /* The daemon is full. dial_wanted() will close the longest idle of all; where that is one of ours, now is the time,
@@ -261,7 +261,7 @@ static uint32_t match_all(struct sl_pool *pool, struct sl_target_slot *target, u
     pool->passes++;
     uint32_t dialing = target->conns[SL_CONN_DIALING].length;
     bool may_dial = !sl_retry_demand_held_back(pool, target);
-    struct means means = {
+    struct dial_budget budget = {
         .dialing = TAILQ_FIRST(&target->conns[SL_CONN_DIALING].head),
         .handshakes = may_dial ? sl_less(sl_retry_handshakes(target), dialing) : 0,
         .places =
@@ -272,11 +272,11 @@ static uint32_t match_all(struct sl_pool *pool, struct sl_target_slot *target, u
     struct sl_lease_slot *lease, *next;
     for (lease = TAILQ_FIRST(&target->waiting.head); lease != NULL; lease = next) {
         next = TAILQ_NEXT(lease, link);
-        if (match(pool, lease) || await_dial(pool, lease, &means) || ride_along(lease, &means))
+        if (match(pool, lease) || await_dial(pool, lease, &budget) || take_seat(lease, &budget))
             continue;
-        if (means.handshakes > 0)
-            lead(lease, &means);
-        if (find_place(pool, target, &means))
+        if (budget.handshakes > 0)
+            open_seats(lease, &budget);
+        if (find_place(pool, target, &budget))
             wanted++;
     }
     struct sl_conn_slot *conn;
@@ -366,7 +366,7 @@ static void want(struct sl_pool *pool, struct sl_target_slot *target, enum sl_wa
 
 static void settle(struct sl_pool *pool, struct sl_target_slot *target)
 {
-    if (pool->phase != SL_PHASE_RUNNING || target->state == SL_TARGET_ABSENT) {
+    if (pool->phase != SL_POOL_RUNNING || target->state == SL_TARGET_ABSENT) {
         want(pool, target, SL_WANT_NOTHING, 0);
         pool->passes++;
         unreserve(pool, target);

@@ -47,9 +47,9 @@ enum sl_want {
 };
 
 enum sl_pool_phase {
-    SL_PHASE_RUNNING,
-    SL_PHASE_STOPPING, /* nothing is granted or dialed any more */
-    SL_PHASE_STOPPED,  /* and nothing is left; said once */
+    SL_POOL_RUNNING,
+    SL_POOL_STOPPING, /* nothing is granted or dialed any more */
+    SL_POOL_STOPPED,  /* and nothing is left; said once */
 };
 
 TAILQ_HEAD(sl_conn_head, sl_conn_slot);
@@ -111,8 +111,8 @@ struct sl_lease_slot {
     uint64_t lease_timeout_ms;   /* the same */
     bool patient;                /* its wait has no end while what is missing is a free connection */
     uint64_t granted_ms, deadline_ms, max_deadline_ms;
-    struct sl_lease_slot *next_lead; /* of those that this pass over the queue wants a dial for */
-    uint32_t seats;                  /* of that connection to be, for others of the same owner */
+    struct sl_lease_slot *next_opener; /* of those that this pass over the queue wants a dial for */
+    uint32_t seats;                    /* of that connection to be, for others of the same owner */
 };
 
 enum sl_target_state {
@@ -124,8 +124,8 @@ struct sl_target_slot {
     uint32_t index;
     enum sl_target_state state;
     uint64_t identity;
-    uint64_t pardon; /* the operator's, as told last */
-    uint64_t epoch;  /* connections of an older one are not leased again */
+    uint64_t retry_epoch; /* the operator's, as told last */
+    uint64_t epoch;       /* connections of an older one are not leased again */
     struct sl_policy policy;
     struct sl_conn_list conns[SL_CONN_STATES]; /* idle: longest idle first */
     struct sl_lease_list waiting;              /* and moving; first come first */

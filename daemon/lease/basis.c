@@ -117,9 +117,9 @@ void sl_driver_target_renew(struct sl_driver *d, struct sl_driver_target *target
     sl_driver_note(d, &d->work, SL_TODO_CONFIGURE);
 }
 
-static void pardon(struct sl_driver *d, struct sl_driver_target *target)
+static void forgive(struct sl_driver *d, struct sl_driver_target *target)
 {
-    target->pardons++;
+    target->retry_epoch++;
     sl_driver_note(d, &d->work, SL_TODO_CONFIGURE);
 }
 
@@ -153,7 +153,7 @@ static void on_looked(void *arg, const struct sl_basis *now, const char *address
     } else if (status != 0 && (knocks || is_mended(&target->refused, now, status))) {
         sl_log(d->log, SL_LOG_NOTICE, "targets", "target=%s: tried again: %s", target->conf->name,
             knocks ? "it is asked for" : "what was refused has changed");
-        pardon(d, target);
+        forgive(d, target);
     }
     let_go(d, target);
 }
@@ -200,7 +200,7 @@ bool sl_driver_basis_awaits(struct sl_lease *lease)
     struct sl_driver *d = lease->driver;
     struct sl_driver_target *target = lease->target;
     const uint64_t age_ms = uv_now(d->loop) - target->looked_ms;
-    if (lease->looking != SL_LOOKING_NOT || d->phase != SL_PHASE_RUNNING)
+    if (lease->looking != SL_LOOKING_NOT || d->phase != SL_DRIVER_RUNNING)
         return false;
     if (target->look != NULL ? age_ms >= LOOK_WAIT_MS : blocked_by(d, target) == 0)
         return false;

@@ -93,15 +93,15 @@ static void on_answered(void *arg)
     sl_driver_note(slot->driver, &slot->work, SL_TODO_ALIVE);
 }
 
-static void on_drained(void *arg, struct sl_party *party, const struct sl_drain_report *report)
+static void on_drained(void *arg, struct sl_tenant *tenant, const struct sl_drain_report *report)
 {
-    sl_driver_lease_drained(arg, party, report);
+    sl_driver_lease_drained(arg, tenant, report);
 }
 
-static void on_crowded(void *arg, struct sl_party *party)
+static void on_crowded(void *arg, struct sl_tenant *tenant)
 {
     struct sl_driver_conn *slot = arg;
-    sl_driver_note(slot->driver, &sl_driver_lease_of_party(slot, party)->work, SL_TODO_CROWDED);
+    sl_driver_note(slot->driver, &sl_driver_lease_of_tenant(slot, tenant)->work, SL_TODO_CROWDED);
 }
 
 static void on_closed(void *arg)
@@ -109,7 +109,7 @@ static void on_closed(void *arg)
     struct sl_driver_conn *slot = arg;
     struct sl_lease *lease;
     TAILQ_FOREACH(lease, &slot->leases, on_conn)
-    lease->party = NULL; /* gone with it */
+    lease->tenant = NULL; /* gone with it */
     slot->conn = NULL;
     sl_driver_note(slot->driver, &slot->work, SL_TODO_GONE);
 }

@@ -21,9 +21,9 @@ int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *sp
 {
     if (lease->phase != SL_LEASE_PHASE_HELD)
         return SL_E_NO_LEASE;
-    if (lease->party == NULL)
+    if (lease->tenant == NULL)
         return SL_E_NOMEM;
-    int r = sl_stream_open(lease->party, spec, handler, arg, ret_stream);
+    int r = sl_stream_open(lease->tenant, spec, handler, arg, ret_stream);
     if (r == 0 && spec->kind < SL_SPEC_TCP) /* a forward starts nothing that could be left behind */
         lease->uncleaned++;
     return r;
@@ -35,12 +35,12 @@ int sl_lease_listen(struct sl_lease *lease, const char *host, uint16_t port, con
     if (lease->phase != SL_LEASE_PHASE_HELD)
         return SL_E_NO_LEASE;
     if (lease->conn == NULL)
-        return SL_E_AGAIN; /* it is moving: its party is parked, and no server is there to listen */
+        return SL_E_AGAIN; /* it is moving: its tenant is parked, and no server is there to listen */
     if (lease->conn->lost_status != 0)
         return SL_E_CONNECTION_LOST;
-    if (lease->party == NULL)
+    if (lease->tenant == NULL)
         return SL_E_NOMEM;
-    return sl_remote_open(lease->party, host, port, handler, arg, ret_remote);
+    return sl_remote_open(lease->tenant, host, port, handler, arg, ret_remote);
 }
 
 /* --- what the front ends want ------------------------------------------------------------------------------------- */
@@ -48,8 +48,8 @@ int sl_lease_listen(struct sl_lease *lease, const char *host, uint16_t port, con
 /* Nothing of it calls the client any more. */
 static void mute(struct sl_lease *lease)
 {
-    if (lease->party != NULL)
-        sl_party_mute(lease->party);
+    if (lease->tenant != NULL)
+        sl_tenant_mute(lease->tenant);
 }
 
 static void free_lease(struct sl_lease *lease)
@@ -72,11 +72,11 @@ static void bury(struct sl_lease *lease)
 }
 
 /* Nothing is to be cleaned up after it. */
-static void end_party(struct sl_lease *lease)
+static void end_tenant(struct sl_lease *lease)
 {
     mute(lease); /* those that were parked with it end now, and have nobody to tell */
-    if (lease->party != NULL)
-        sl_party_end(lease->party);
+    if (lease->tenant != NULL)
+        sl_tenant_end(lease->tenant);
     sl_driver_lease_leave(lease);
 }
 
@@ -86,8 +86,8 @@ static void finish(struct sl_lease *lease)
     if (lease->phase == SL_LEASE_PHASE_OVER)
         return;
     mute(lease);
-    if (lease->conn == NULL || (lease->party != NULL && sl_party_is_parked(lease->party)))
-        end_party(lease); /* it was parked, or there is none */
+    if (lease->conn == NULL || (lease->tenant != NULL && sl_tenant_is_parked(lease->tenant)))
+        end_tenant(lease); /* it was parked, or there is none */
     sl_driver_lease_move(lease, SL_LEASE_PHASE_OVER);
 }
 
@@ -235,7 +235,7 @@ static bool nothing_for_core(struct sl_lease *lease)
 
 static bool is_to_move(const struct sl_lease *lease, struct sl_event *ret_event)
 {
-    if (lease->conn == NULL || lease->party == NULL || !sl_party_is_crowded(lease->party))
+    if (lease->conn == NULL || lease->tenant == NULL || !sl_tenant_is_crowded(lease->tenant))
         return false;
     ret_event->type = sl_conn_is_spent(lease->conn->conn) ? SL_EV_DISPLACED : SL_EV_CROWDED;
     ret_event->status = lease->conn->lost_status;
@@ -287,7 +287,7 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
         }
         ret_event->type = SL_EV_RELEASE;
         ret_event->clean = lease->conn != NULL && lease->conn->lost_status == 0 &&
-                           (lease->party == NULL || sl_party_is_clean(lease->party));
+                           (lease->tenant == NULL || sl_tenant_is_clean(lease->tenant));
         ret_event->spent = ret_event->clean && sl_conn_is_spent(lease->conn->conn);
         return true;
     case SL_TODO_CROWDED:
@@ -324,7 +324,7 @@ static void on_grant(struct sl_lease *lease, const struct sl_action *act)
 {
     struct sl_driver *d = lease->driver;
     /* Without memory for it the lease can be given back, and open no streams. */
-    (void)sl_party_begin(lease->conn->conn, &lease->party);
+    (void)sl_tenant_begin(lease->conn->conn, &lease->tenant);
     if (lease->conn->lost_status != 0)
         leave_lost(lease);
     if (lease->phase != SL_LEASE_PHASE_ASKING)
@@ -410,7 +410,7 @@ void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
         return;
     case SL_ACT_MOVE:
         if (lease->conn->lost_status == 0)
-            sl_party_move(lease->party, lease->conn->conn);
+            sl_tenant_move(lease->tenant, lease->conn->conn);
         else
             leave_lost(lease);
         return;
@@ -426,7 +426,7 @@ void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
         break;
     case SL_ACT_RELEASED:
         if (act->reason == SL_REASON_RELEASED)
-            end_party(lease);
+            end_tenant(lease);
         if (!gone)
             lease->handler->on_released(lease->arg);
         break;
@@ -452,10 +452,10 @@ static enum sl_log_level move_level(const struct sl_action *act)
 /* It is off its connection, with the streams that have not begun there. */
 static void park(struct sl_lease *lease)
 {
-    struct sl_party *party = lease->party;
-    sl_party_park(party);
+    struct sl_tenant *tenant = lease->tenant;
+    sl_tenant_park(tenant);
     sl_driver_lease_leave(lease);
-    lease->party = party;
+    lease->tenant = tenant;
 }
 
 void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act)

@@ -95,15 +95,15 @@ void sl_driver_lease_leave(struct sl_lease *lease)
     if (lease->conn != NULL)
         TAILQ_REMOVE(&lease->conn->leases, lease, on_conn);
     lease->conn = NULL;
-    lease->party = NULL;
+    lease->tenant = NULL;
 }
 
-struct sl_lease *sl_driver_lease_of_party(struct sl_driver_conn *slot, const struct sl_party *party)
+struct sl_lease *sl_driver_lease_of_tenant(struct sl_driver_conn *slot, const struct sl_tenant *tenant)
 {
     struct sl_lease *lease;
     TAILQ_FOREACH(lease, &slot->leases, on_conn)
     {
-        if (lease->party == party)
+        if (lease->tenant == tenant)
             break;
     }
     assert(lease != NULL);

@@ -15,21 +15,21 @@ void sl_driver_lease_drain(struct sl_driver *d, const struct sl_action *act)
     sl_driver_lease_move(lease, SL_LEASE_PHASE_DRAINING);
     if (lease->conn->lost_status != 0)
         return; /* the core is about to hear of it, and closes */
-    if (lease->party != NULL)
-        sl_party_drain(lease->party);
+    if (lease->tenant != NULL)
+        sl_tenant_drain(lease->tenant);
     else
         sl_driver_note(d, &lease->work, SL_TODO_DRAINED);
 }
 
 void sl_driver_lease_drained(
-    struct sl_driver_conn *slot, const struct sl_party *party, const struct sl_drain_report *report)
+    struct sl_driver_conn *slot, const struct sl_tenant *tenant, const struct sl_drain_report *report)
 {
     struct sl_driver *d = slot->driver;
     struct sl_counters *c = &d->counters;
     char quoted[SL_LOG_QUOTE_SIZE];
     /* What the server did not let us end, or know of, must not go by unseen. */
     const bool incomplete = report->remaining > 0 || report->text != NULL;
-    struct sl_lease *lease = sl_driver_lease_of_party(slot, party);
+    struct sl_lease *lease = sl_driver_lease_of_tenant(slot, tenant);
 
     c->reclaim_streams += report->streams;
     c->reclaim_signalled += report->signalled;
@@ -43,7 +43,7 @@ void sl_driver_lease_drained(
         report->sweep_ran ? "done" : "none", report->text != NULL ? " text=" : "",
         report->text != NULL ? sl_log_quote(quoted, sizeof quoted, report->text) : "");
     lease->uncleaned = 0; /* told: nothing is to be added, whatever the connection comes to now */
-    lease->party = NULL;
+    lease->tenant = NULL;
     sl_driver_note(d, &lease->work, SL_TODO_DRAINED);
 }
 

@@ -48,9 +48,9 @@ TAILQ_HEAD(sl_driver_lease_list, sl_lease);
 TAILQ_HEAD(sl_driver_conn_list, sl_driver_conn);
 
 enum sl_driver_target_phase {
-    SL_PHASE_NEW, /* not told to the core yet */
-    SL_PHASE_PRESENT,
-    SL_PHASE_REMOVED, /* cannot be asked for any more; goes with its last connection and lease */
+    SL_DRIVER_TARGET_NEW, /* not told to the core yet */
+    SL_DRIVER_TARGET_PRESENT,
+    SL_DRIVER_TARGET_REMOVED, /* cannot be asked for any more; goes with its last connection and lease */
 };
 
 struct sl_driver_target {
@@ -62,7 +62,7 @@ struct sl_driver_target {
     uint64_t used_ms;         /* last asked for */
     char *last_error;         /* what the last failed dial said; NULL: nothing */
     struct sl_driver *driver;
-    uint64_t pardons;                      /* of this target alone */
+    uint64_t retry_epoch;                  /* of this target alone */
     struct sl_basis refused;               /* what the last dial that was refused for good was made of */
     uint64_t refused_ms;                   /* when */
     struct sl_basis_look *look;            /* under way; NULL: none */
@@ -108,7 +108,7 @@ struct sl_lease {
     TAILQ_ENTRY(sl_lease) link;      /* target->leases, or the driver's homeless, draining or over */
     struct sl_driver_conn *conn;     /* from its grant until it has left it; NULL while it is moving */
     TAILQ_ENTRY(sl_lease) on_conn;   /* conn->leases */
-    struct sl_party *party;          /* on that connection, or parked; NULL: no memory for it, or cleaned up */
+    struct sl_tenant *tenant;        /* on that connection, or parked; NULL: no memory for it, or cleaned up */
     uint32_t uncleaned;              /* streams opened under it, of which no clean-up has told yet */
     enum sl_reason reclaim;          /* why it is cleaned up after */
     const struct sl_lease_handler *handler;
@@ -142,10 +142,10 @@ struct sl_counters {
 };
 
 enum sl_driver_phase {
-    SL_PHASE_RUNNING,
-    SL_PHASE_STOPPING,
-    SL_PHASE_STOPPED, /* the core has nothing left; the handles are being closed */
-    SL_PHASE_CLOSED,
+    SL_DRIVER_RUNNING,
+    SL_DRIVER_STOPPING,
+    SL_DRIVER_STOPPED, /* the core has nothing left; the handles are being closed */
+    SL_DRIVER_CLOSED,
 };
 
 struct sl_driver {
@@ -174,8 +174,8 @@ struct sl_driver {
     struct sl_driver_target **by_name; /* new and present ones, sorted */
     uint32_t named_count;
     TAILQ_HEAD(, sl_driver_target) removed;
-    uint64_t identities; /* the last one given out */
-    uint64_t pardons;    /* configurations applied; a new ad-hoc target is none, and pardons nobody's failed dials */
+    uint64_t identities;     /* the last one given out */
+    uint64_t configurations; /* applied; a new ad-hoc target is none, and forgives nobody's failed dials */
 
     struct sl_conn_chunk **chunk;
     uint32_t chunk_count;
@@ -263,9 +263,9 @@ struct sl_driver_lease_list *sl_driver_lease_home(struct sl_lease *lease);
 /* The only way to change its phase. */
 void sl_driver_lease_move(struct sl_lease *lease, enum sl_lease_phase phase);
 void sl_driver_lease_join(struct sl_lease *lease, struct sl_driver_conn *conn);
-/* Its party is the transport's from here on, or gone. */
+/* Its tenant is the transport's from here on, or gone. */
 void sl_driver_lease_leave(struct sl_lease *lease);
-struct sl_lease *sl_driver_lease_of_party(struct sl_driver_conn *slot, const struct sl_party *party);
+struct sl_lease *sl_driver_lease_of_tenant(struct sl_driver_conn *slot, const struct sl_tenant *tenant);
 
 /* lease/life.c */
 void sl_driver_leases_free(struct sl_driver *d);
@@ -277,9 +277,9 @@ void sl_driver_leases_bury(struct sl_driver *d);
 
 /* lease/reclaim.c */
 void sl_driver_lease_drain(struct sl_driver *d, const struct sl_action *act);
-/* The transport has cleaned up after the party of one of the connection's leases. */
+/* The transport has cleaned up after the tenant of one of the connection's leases. */
 void sl_driver_lease_drained(
-    struct sl_driver_conn *slot, const struct sl_party *party, const struct sl_drain_report *report);
+    struct sl_driver_conn *slot, const struct sl_tenant *tenant, const struct sl_drain_report *report);
 /* The connection is closing: whatever it left uncleaned is told. */
 void sl_driver_leases_uncleaned(struct sl_driver_conn *slot, const struct sl_action *act);
 /* It is gone: nobody is on it any more. */

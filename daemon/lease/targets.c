@@ -95,7 +95,7 @@ static int new_target(struct sl_driver *d, struct sl_target_conf *conf, struct s
     target->compat = compat;
     target->driver = d;
     target->index = index;
-    target->phase = SL_PHASE_NEW;
+    target->phase = SL_DRIVER_TARGET_NEW;
     target->identity = ++d->identities;
     target->conf = sl_target_conf_ref(conf);
     target->used_ms = uv_now(d->loop);
@@ -140,7 +140,7 @@ void sl_driver_targets_free(struct sl_driver *d)
 
 static void remove_target(struct sl_driver *d, struct sl_driver_target *target)
 {
-    target->phase = SL_PHASE_REMOVED;
+    target->phase = SL_DRIVER_TARGET_REMOVED;
     TAILQ_INSERT_TAIL(&d->removed, target, removed);
 }
 
@@ -155,7 +155,7 @@ struct plan {
 };
 
 static int tell_core(
-    struct sl_driver *d, const struct sl_limits *limits, const struct plan *plan, uint32_t count, uint64_t pardon)
+    struct sl_driver *d, const struct sl_limits *limits, const struct plan *plan, uint32_t count, uint64_t retry_epoch)
 {
     struct sl_pool_target *told = malloc((count + 1) * sizeof *told);
     if (told == NULL)
@@ -164,7 +164,7 @@ static int tell_core(
         told[i] = (struct sl_pool_target){
             .target = plan[i].target->index,
             .identity = plan[i].identity,
-            .pardon = pardon + plan[i].target->pardons,
+            .retry_epoch = retry_epoch + plan[i].target->retry_epoch,
             .policy = plan[i].conf->policy,
         };
     }
@@ -183,7 +183,7 @@ bool sl_driver_targets_configure(struct sl_driver *d)
         plan[i] =
             (struct plan){.target = d->by_name[i], .conf = d->by_name[i]->conf, .identity = d->by_name[i]->identity};
     if (plan != NULL)
-        r = tell_core(d, &d->conf->limits, plan, d->named_count, d->pardons);
+        r = tell_core(d, &d->conf->limits, plan, d->named_count, d->configurations);
     free(plan);
     if (r != 0) {
         /* New ones stay new, and are refused as unknown until the next try. */
@@ -191,7 +191,7 @@ bool sl_driver_targets_configure(struct sl_driver *d)
         return false;
     }
     for (uint32_t i = 0; i < d->named_count; i++)
-        d->by_name[i]->phase = SL_PHASE_PRESENT;
+        d->by_name[i]->phase = SL_DRIVER_TARGET_PRESENT;
     return true;
 }
 
@@ -263,10 +263,10 @@ static void drop_plan(struct sl_driver *d, struct plan *plan, uint32_t count)
 static void carry_plan_out(struct sl_driver *d, struct sl_driver_target **named, struct plan *plan, uint32_t count)
 {
     for (uint32_t i = 0; i < d->named_count; i++)
-        d->by_name[i]->phase = SL_PHASE_REMOVED; /* until proven otherwise */
+        d->by_name[i]->phase = SL_DRIVER_TARGET_REMOVED; /* until proven otherwise */
     for (uint32_t i = 0; i < count; i++) {
         struct sl_driver_target *target = plan[i].target;
-        target->phase = SL_PHASE_PRESENT;
+        target->phase = SL_DRIVER_TARGET_PRESENT;
         if (target->identity != plan[i].identity)
             sl_compat_reset(target->compat);
         else
@@ -277,7 +277,7 @@ static void carry_plan_out(struct sl_driver *d, struct sl_driver_target **named,
         named[i] = target;
     }
     for (uint32_t i = 0; i < d->named_count; i++)
-        if (d->by_name[i]->phase == SL_PHASE_REMOVED)
+        if (d->by_name[i]->phase == SL_DRIVER_TARGET_REMOVED)
             remove_target(d, d->by_name[i]);
     free(d->by_name);
     free(plan);
@@ -293,14 +293,14 @@ int sl_driver_targets_apply(struct sl_driver *d, const struct sl_conf *conf)
     uint32_t count = 0;
     int r = SL_E_NOMEM;
     if (plan != NULL && named != NULL && (r = make_plan(d, conf, plan, &count)) == 0)
-        r = tell_core(d, &conf->limits, plan, count, d->pardons + 1);
+        r = tell_core(d, &conf->limits, plan, count, d->configurations + 1);
     if (r != 0) {
         drop_plan(d, plan, count);
         free(named);
         return r;
     }
     carry_plan_out(d, named, plan, count);
-    d->pardons++;
+    d->configurations++;
     d->configured = true; /* its actions are carried out with the next flush */
     return 0;
 }
@@ -311,7 +311,7 @@ static bool is_unused(const struct sl_driver *d, const struct sl_driver_target *
 {
     const uint64_t now = uv_now(d->loop);
     struct sl_pool_target_info info;
-    if (!target->conf->adhoc || target->phase == SL_PHASE_NEW || !TAILQ_EMPTY(&target->leases) ||
+    if (!target->conf->adhoc || target->phase == SL_DRIVER_TARGET_NEW || !TAILQ_EMPTY(&target->leases) ||
         !TAILQ_EMPTY(&target->conns) || now - target->used_ms < unused_ms)
         return false;
     /* One that is held back after failed dials must not be forgotten, and dialed at once when it is asked for again. */
@@ -372,7 +372,7 @@ int sl_driver_targets_take(struct sl_driver *d, struct sl_target_conf *conf, str
             return r;
     }
     target->used_ms = uv_now(d->loop);
-    if (target->phase == SL_PHASE_NEW)
+    if (target->phase == SL_DRIVER_TARGET_NEW)
         sl_driver_note(d, &d->work, SL_TODO_CONFIGURE);
     *ret_target = target;
     return 0;

@@ -18,7 +18,7 @@
 
 static bool is_stopped(const struct sl_driver *d)
 {
-    return d->phase >= SL_PHASE_STOPPED;
+    return d->phase >= SL_DRIVER_STOPPED;
 }
 
 /* --- actions ------------------------------------------------------------------------------------------------------ */
@@ -28,7 +28,7 @@ typedef void (*action_fn)(struct sl_driver *d, const struct sl_action *act);
 static void on_stopped(struct sl_driver *d, const struct sl_action *act)
 {
     (void)act;
-    d->phase = SL_PHASE_STOPPED;
+    d->phase = SL_DRIVER_STOPPED;
 }
 
 static const action_fn action_handlers[] = {
@@ -123,7 +123,7 @@ static void on_handle_closed(uv_handle_t *handle)
     struct sl_driver *d = handle->data;
     if (--d->handles > 0)
         return;
-    d->phase = SL_PHASE_CLOSED;
+    d->phase = SL_DRIVER_CLOSED;
     d->stopped(d->stopped_arg);
 }
 
@@ -207,7 +207,7 @@ int sl_driver_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport
         r = sl_driver_targets_apply(d, conf);
     if (r != 0) {
         d->conf = NULL; /* still the caller's */
-        d->phase = SL_PHASE_CLOSED;
+        d->phase = SL_DRIVER_CLOSED;
         sl_driver_free(d);
         return r;
     }
@@ -228,7 +228,7 @@ void sl_driver_free(struct sl_driver *d)
 {
     if (d == NULL)
         return;
-    assert(d->phase == SL_PHASE_CLOSED);
+    assert(d->phase == SL_DRIVER_CLOSED);
     sl_driver_leases_free(d);
     sl_driver_targets_free(d);
     sl_driver_conns_free(d);
@@ -259,7 +259,7 @@ void sl_driver_reset(struct sl_driver *d, const char *name, uid_t uid)
 {
     sl_driver_flush(d); /* what was given back before is idle by then */
     const struct sl_driver_target *target = sl_driver_targets_known(d, name);
-    if (target == NULL || target->phase != SL_PHASE_PRESENT || is_stopped(d))
+    if (target == NULL || target->phase != SL_DRIVER_TARGET_PRESENT || is_stopped(d))
         return;
     struct sl_event ev = {.type = SL_EV_RESET, .target = target->index, .owner = sl_driver_owner_class(target, uid)};
     d->flushing = true;
@@ -272,7 +272,7 @@ int sl_driver_reconnect(struct sl_driver *d, const char *name, const struct sl_w
 {
     struct sl_target_conf *conf = NULL;
     struct sl_driver_target *target;
-    if (d->phase != SL_PHASE_RUNNING) {
+    if (d->phase != SL_DRIVER_RUNNING) {
         snprintf(text, size, "%s", sl_status_text(SL_E_SHUTDOWN));
         return SL_E_SHUTDOWN;
     }
@@ -302,7 +302,7 @@ void sl_driver_shutdown(struct sl_driver *d, bool now, sl_driver_stopped_fn fn, 
 {
     if (is_stopped(d))
         return;
-    d->phase = SL_PHASE_STOPPING;
+    d->phase = SL_DRIVER_STOPPING;
     d->stopped = fn;
     d->stopped_arg = arg;
     sl_driver_note(d, &d->work, now ? SL_TODO_SHUTDOWN_NOW : SL_TODO_SHUTDOWN);
@@ -310,5 +310,5 @@ void sl_driver_shutdown(struct sl_driver *d, bool now, sl_driver_stopped_fn fn, 
 
 bool sl_driver_stopping(const struct sl_driver *d)
 {
-    return d->phase != SL_PHASE_RUNNING;
+    return d->phase != SL_DRIVER_RUNNING;
 }

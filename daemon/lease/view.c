@@ -51,9 +51,9 @@ struct lease_walk {
 };
 
 /* One that is parked has no connection; one whose connection is gone goes with it. */
-static bool has_party(const struct sl_lease *lease)
+static bool has_tenant(const struct sl_lease *lease)
 {
-    return lease->party != NULL && (lease->conn == NULL || lease->conn->conn != NULL);
+    return lease->tenant != NULL && (lease->conn == NULL || lease->conn->conn != NULL);
 }
 
 static void view_lease(void *arg, struct sl_id id)
@@ -78,7 +78,7 @@ static void view_lease(void *arg, struct sl_id id)
         .uid = lease->who.uid,
         .age_ms = now - (granted ? info.granted_ms : lease->asked_ms),
         .expires_in_ms = until(info.deadline_ms, now),
-        .streams = has_party(lease) ? sl_party_streams(lease->party) : 0,
+        .streams = has_tenant(lease) ? sl_tenant_streams(lease->tenant) : 0,
         .position = info.position,
     };
     walk->fn(walk->arg, &view);

@@ -11,13 +11,13 @@
 #include "daemon/ssh/conn.h"
 
 #include "daemon/net/dial.h"
-#include "daemon/ssh/channel/ahead.h"
 #include "daemon/ssh/channel/channel.h"
 #include "daemon/ssh/channel/env.h"
-#include "daemon/ssh/channel/party.h"
+#include "daemon/ssh/channel/preopen.h"
 #include "daemon/ssh/channel/remote.h"
 #include "daemon/ssh/channel/stream.h"
 #include "daemon/ssh/channel/stream_run.h"
+#include "daemon/ssh/channel/tenant.h"
 #include "daemon/ssh/keys/hostkey.h"
 #include "daemon/ssh/login/auth.h"
 #include "daemon/ssh/reclaim/reclaim.h"
@@ -47,15 +47,15 @@
 static void on_resolved(void *arg)
 {
     struct sl_conn *conn = arg;
-    if (conn->phase == SL_PHASE_RESOLVING)
-        sl_conn_move(conn, SL_PHASE_CONNECTING);
+    if (conn->phase == SL_CONN_PHASE_RESOLVING)
+        sl_conn_move(conn, SL_CONN_PHASE_CONNECTING);
 }
 
 static void on_connected(void *arg, int fd, const char *address)
 {
     struct sl_conn *conn = arg;
     conn->dial = NULL;
-    if (conn->phase != SL_PHASE_CONNECTING) {
+    if (conn->phase != SL_CONN_PHASE_CONNECTING) {
         close(fd);
         return;
     }
@@ -66,7 +66,7 @@ static void on_connected(void *arg, int fd, const char *address)
         return;
     }
     conn->last_received_ms = sl_conn_now(conn);
-    sl_conn_move(conn, SL_PHASE_HANDSHAKE);
+    sl_conn_move(conn, SL_CONN_PHASE_HANDSHAKE);
 }
 
 static void on_dial_failed(void *arg, int status, const char *text)
@@ -85,11 +85,11 @@ static void on_known_hosts(void *arg)
     sl_conn_schedule(conn);
 }
 
-static void on_exit_seen(void *arg, uint32_t channel, enum sl_witness_exit seen)
+static void on_exit_seen(void *arg, uint32_t channel, enum sl_packet_tap_exit seen)
 {
-    static const enum sl_chan_exit means[] = {[SL_WITNESS_STATUS] = SL_EXIT_STATUS_CAME,
-        [SL_WITNESS_SIGNAL] = SL_EXIT_SIGNAL_CAME,
-        [SL_WITNESS_SIGNAL_CORE] = SL_EXIT_CORE_DUMPED};
+    static const enum sl_chan_exit means[] = {[SL_PACKET_TAP_STATUS] = SL_EXIT_STATUS_CAME,
+        [SL_PACKET_TAP_SIGNAL] = SL_EXIT_SIGNAL_CAME,
+        [SL_PACKET_TAP_SIGNAL_CORE] = SL_EXIT_CORE_DUMPED};
     sl_chan_saw_exit(arg, channel, means[seen]);
 }
 
@@ -113,12 +113,12 @@ int sl_conn_open(struct sl_transport *transport, struct sl_target_conf *target, 
     conn->ping_after = UINT64_MAX;
     conn->slot_limit = UINT32_MAX;
     conn->login_deadline_ms = UINT64_MAX;
-    conn->witness.on_exit = on_exit_seen;
-    conn->witness.arg = conn;
+    conn->tap.on_exit = on_exit_seen;
+    conn->tap.arg = conn;
     TAILQ_INIT(&conn->chans);
     TAILQ_INIT(&conn->streams);
     TAILQ_INIT(&conn->remotes);
-    TAILQ_INIT(&conn->parties);
+    TAILQ_INIT(&conn->tenants);
     int r = sl_chan_make_cookie_base(conn);
     if (r != 0)
         goto err_alloc;
@@ -148,9 +148,9 @@ static void check_login_deadline(struct sl_conn *conn)
     if (sl_conn_now(conn) < conn->login_deadline_ms || !sl_conn_is_dialing(conn))
         return;
     double seconds = (double)conn->target->policy.login_timeout_ms / 1000.0;
-    if (conn->phase == SL_PHASE_AUTH)
+    if (conn->phase == SL_CONN_PHASE_AUTH)
         sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "logging in took longer than %g s%s", seconds, sl_auth_delay(conn->auth));
-    else if (conn->away_step == NULL || conn->phase == SL_PHASE_HOST_KEY)
+    else if (conn->offloop_step == NULL || conn->phase == SL_CONN_PHASE_HOST_KEY)
         sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "known_hosts could not be read or written within %g s", seconds);
     else if (conn->server == NULL)
         sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "the server did not answer the SSH handshake within %g s", seconds);
@@ -158,7 +158,7 @@ static void check_login_deadline(struct sl_conn *conn)
         sl_conn_die(conn, SL_E_LOGIN_TIMEOUT, "the SSH handshake took longer than %g s", seconds);
 }
 
-/* Publishes what was received. Not while the session is away: the counter of it is the worker's then. */
+/* Publishes what was received. Not while the session is off-loop: the counter of it is the worker's then. */
 static void note_received(struct sl_conn *conn)
 {
     if (conn->bytes_in != conn->received) {
@@ -166,7 +166,7 @@ static void note_received(struct sl_conn *conn)
         conn->last_received_ms = sl_conn_now(conn);
         if (conn->ping_after != UINT64_MAX && conn->received > conn->ping_after) {
             conn->ping_after = UINT64_MAX;
-            conn->owed |= SL_OWED_PONG;
+            conn->pending_callbacks |= SL_PENDING_PONG;
         }
     }
 }
@@ -182,7 +182,7 @@ static void ask_tcp(struct sl_conn *conn)
 {
     if (is_asked_by_tcp(conn) && sl_io_tcp_acknowledged(conn, 2 * conn->target->policy.validate_after_ms)) {
         conn->ping_after = UINT64_MAX;
-        conn->owed |= SL_OWED_PONG;
+        conn->pending_callbacks |= SL_PENDING_PONG;
     }
 }
 
@@ -190,30 +190,30 @@ static void handshake_tick(struct sl_conn *conn)
 {
     if (!sl_hostkey_loaded(conn->hostkey))
         return; /* the order of host-key algorithms depends on it */
-    if (conn->away == SL_AWAY_BACK) {
-        conn->away = SL_HOME;
+    if (conn->offloop == SL_OFF_LOOP_DONE) {
+        conn->offloop = SL_ON_LOOP;
         note_received(conn);
-        int r = sl_session_handshake_result(conn, conn->away_result);
+        int r = sl_session_handshake_result(conn, conn->offloop_result);
         if (r == 0) {
-            sl_conn_move(conn, SL_PHASE_HOST_KEY);
+            sl_conn_move(conn, SL_CONN_PHASE_HOST_KEY);
             return;
         }
         if (r != SL_E_AGAIN)
             return; /* it has died */
-    } else if (conn->away_step == NULL && sl_session_prepare(conn, sl_hostkey_keys(conn->hostkey)) != 0) {
+    } else if (conn->offloop_step == NULL && sl_session_prepare(conn, sl_hostkey_keys(conn->hostkey)) != 0) {
         sl_conn_die(conn, SL_E_INTERNAL, "the SSH library refuses its settings");
         return;
     }
-    if (conn->socket == SL_SOCKET_MAYBE && sl_io_may_read(conn)) {
+    if (conn->maybe_readable && sl_io_may_read(conn)) {
         sl_io_gate_open(conn, TURN_BUDGET);
-        sl_io_step_away(conn, sl_session_handshake_step);
+        sl_io_step_offloop(conn, sl_session_handshake_step);
     }
 }
 
 static void on_key_checked(void *arg, int status, const char *text)
 {
     struct sl_conn *conn = arg;
-    if (conn->phase != SL_PHASE_HOST_KEY)
+    if (conn->phase != SL_CONN_PHASE_HOST_KEY)
         return; /* too late */
     if (status != 0) {
         sl_conn_die(conn, status, "%s", text);
@@ -231,7 +231,7 @@ static void on_key_checked(void *arg, int status, const char *text)
         sl_conn_die(conn, SL_E_NOMEM, "out of memory");
         return;
     }
-    sl_conn_move(conn, SL_PHASE_AUTH);
+    sl_conn_move(conn, SL_CONN_PHASE_AUTH);
 }
 
 static void host_key_tick(struct sl_conn *conn)
@@ -260,17 +260,17 @@ static void probe_by_tcp(struct sl_conn *conn)
 static void auth_tick(struct sl_conn *conn)
 {
     int r = sl_auth_tick(conn->auth);
-    if (conn->away == SL_HOME)
+    if (conn->offloop == SL_ON_LOOP)
         note_received(conn);
     if (r == 0) {
         sl_auth_free(conn->auth);
         conn->auth = NULL;
-        conn->witness.freeing = SL_WITNESS_FREES;
+        conn->tap.unwiped = true;
         conn->compat_number = sl_compat_meet(conn->compat, conn->server != NULL ? conn->server : "");
         if (sl_compat_probe(conn->compat) != SL_PROBE_UNKNOWN_TYPE)
             probe_by_tcp(conn);
-        conn->owed |= SL_OWED_READY;
-        sl_conn_move(conn, SL_PHASE_READY);
+        conn->pending_callbacks |= SL_PENDING_READY;
+        sl_conn_move(conn, SL_CONN_PHASE_READY);
     }
 }
 
@@ -278,31 +278,31 @@ static void ready_tick(struct sl_conn *conn)
 {
     sl_io_gate_shut(conn);
     size_t budget = TURN_BUDGET;
-    for (int round = 0; round < TURN_ROUNDS && conn->phase == SL_PHASE_READY; round++) {
+    for (int round = 0; round < TURN_ROUNDS && conn->phase == SL_CONN_PHASE_READY; round++) {
         uint64_t before = conn->bytes_in;
-        conn->turn = SL_TURN_STILL;
+        conn->progressed = false;
         sl_io_gate_open(conn, budget);
         sl_remote_pump(conn);
-        if (conn->phase == SL_PHASE_READY)
+        if (conn->phase == SL_CONN_PHASE_READY)
             sl_chan_pump(conn);
         sl_io_gate_shut(conn);
         budget -= (size_t)(conn->bytes_in - before);
         note_received(conn);
-        if (conn->phase != SL_PHASE_READY)
+        if (conn->phase != SL_CONN_PHASE_READY)
             return;
         sl_chan_tick(conn, sl_stream_waiting(conn) + sl_reclaim_needs_channels(conn));
         sl_stream_tick(conn);
         sl_remote_tick(conn);
         sl_reclaim_tick(conn);
         ask_tcp(conn);
-        if (conn->serves != SL_SERVES_COMMANDS && TAILQ_EMPTY(&conn->parties) && conn->phase == SL_PHASE_READY)
+        if (conn->serves != SL_SERVES_COMMANDS && TAILQ_EMPTY(&conn->tenants) && conn->phase == SL_CONN_PHASE_READY)
             sl_conn_die(conn, SL_E_CONNECTION_LOST, "of no more use: the server serves no more commands on it");
-        if (conn->error != 0 && conn->phase == SL_PHASE_READY)
+        if (conn->error != 0 && conn->phase == SL_CONN_PHASE_READY)
             sl_session_lost(conn);
-        if (conn->turn == SL_TURN_STILL)
+        if (!conn->progressed)
             break;
     }
-    if (conn->turn == SL_TURN_MOVED || (conn->socket == SL_SOCKET_MAYBE && sl_io_may_read(conn)))
+    if (conn->progressed || (conn->maybe_readable && sl_io_may_read(conn)))
         sl_conn_schedule(conn); /* the rest after the others */
 }
 
@@ -310,7 +310,7 @@ static void ready_tick(struct sl_conn *conn)
 
 static void on_gone(struct sl_conn *conn)
 {
-    sl_conn_move(conn, SL_PHASE_CLOSED);
+    sl_conn_move(conn, SL_CONN_PHASE_CLOSED);
     sl_conn_unschedule(conn);
     struct sl_conn_handler handler = conn->handler;
     void *arg = conn->arg;
@@ -325,12 +325,12 @@ static void on_gone(struct sl_conn *conn)
     handler.on_closed(arg);
 }
 
-static void free_parties(struct sl_conn *conn)
+static void free_tenants(struct sl_conn *conn)
 {
-    struct sl_party *party;
-    while ((party = TAILQ_FIRST(&conn->parties)) != NULL) {
-        sl_reclaim_free(party);
-        sl_party_free(party); /* NOLINT(clang-analyzer-unix.Malloc): it unlinks itself */
+    struct sl_tenant *tenant;
+    while ((tenant = TAILQ_FIRST(&conn->tenants)) != NULL) {
+        sl_reclaim_free(tenant);
+        sl_tenant_free(tenant); /* NOLINT(clang-analyzer-unix.Malloc): it unlinks itself */
     }
 }
 
@@ -340,7 +340,7 @@ static void closing_tick(struct sl_conn *conn)
     sl_stream_end_all(conn, "the connection was closed");
     if (uv_is_closing((uv_handle_t *)&conn->timer))
         return;
-    free_parties(conn);
+    free_tenants(conn);
     sl_dial_cancel(conn->dial);
     conn->dial = NULL;
     sl_hostkey_free(conn->hostkey);
@@ -366,70 +366,70 @@ static bool was_ended_by_server(const struct sl_conn *conn)
 static void learn_of_end(struct sl_conn *conn)
 {
     bool pinging = conn->op == SL_OP_PING && sl_conn_now(conn) - conn->op_since_ms < PROBE_SOON_MS;
-    if (!sl_ahead_lost(conn) && !sl_env_lost(conn) && pinging && sl_compat_is(conn->compat, conn->compat_number) &&
+    if (!sl_preopen_lost(conn) && !sl_env_lost(conn) && pinging && sl_compat_is(conn->compat, conn->compat_number) &&
         sl_compat_saw_probe_fail(conn->compat, "ends the connection on a channel of an unknown type"))
         sl_conn_learned(conn);
 }
 
 /* A lease of which nothing is under way goes on elsewhere: where a command of it waits, or nothing has been started by
  * it, or the server is one that ends connections after commands. */
-static void save_parties(struct sl_conn *conn, bool by_server)
+static void save_tenants(struct sl_conn *conn, bool by_server)
 {
-    struct sl_party *party;
+    struct sl_tenant *tenant;
     bool after_command = by_server && conn->commands > 0 && sl_conn_now(conn) - conn->command_end_ms < AFTER_COMMAND_MS;
-    TAILQ_FOREACH(party, &conn->parties, link)
+    TAILQ_FOREACH(tenant, &conn->tenants, link)
     {
-        if (party->sessions > 0 || party->started == 0 || after_command)
-            (void)sl_party_crowd(party);
+        if (tenant->sessions > 0 || tenant->started == 0 || after_command)
+            (void)sl_tenant_crowd(tenant);
     }
 }
 
 static void mourn(struct sl_conn *conn)
 {
     bool by_server = was_ended_by_server(conn);
-    if ((conn->owed & SL_OWED_LOST) == 0)
+    if ((conn->pending_callbacks & SL_PENDING_LOST) == 0)
         return; /* everything was said */
     if (by_server && conn->compat_number != SL_COMPAT_NONE)
         learn_of_end(conn);
-    save_parties(conn, by_server);
-    if ((conn->owed & SL_OWED_CROWDED) != 0) {
-        conn->owed &= ~SL_OWED_CROWDED;
-        sl_party_report(conn);
+    save_tenants(conn, by_server);
+    if ((conn->pending_callbacks & SL_PENDING_CROWDED) != 0) {
+        conn->pending_callbacks &= ~SL_PENDING_CROWDED;
+        sl_tenant_report(conn);
     }
 }
 
-/* What is owed to the handler, each at most once; any of them may close the connection. */
+/* The handler's pending callbacks, each at most once; any of them may close the connection. */
 static void deliver(struct sl_conn *conn)
 {
-    if (conn->phase == SL_PHASE_DEAD) {
+    if (conn->phase == SL_CONN_PHASE_DEAD) {
         mourn(conn);
         sl_reclaim_lost(conn);
         sl_remote_end_all(conn);
         sl_stream_end_lost(conn, conn->lost_text != NULL ? conn->lost_text : "the connection was lost");
     }
-    while (conn->owed != 0 && conn->phase != SL_PHASE_CLOSING) {
-        unsigned now = conn->owed & ~(conn->owed - 1); /* the lowest first */
-        conn->owed &= ~now;
-        if (now == SL_OWED_READY) {
+    while (conn->pending_callbacks != 0 && conn->phase != SL_CONN_PHASE_CLOSING) {
+        unsigned now = conn->pending_callbacks & ~(conn->pending_callbacks - 1); /* the lowest first */
+        conn->pending_callbacks &= ~now;
+        if (now == SL_PENDING_READY) {
             conn->handler.on_ready(conn->arg);
-        } else if (now == SL_OWED_ANSWERED) {
+        } else if (now == SL_PENDING_ANSWERED) {
             conn->handler.on_answered(conn->arg);
-        } else if (now == SL_OWED_LOST) {
+        } else if (now == SL_PENDING_LOST) {
             conn->handler.on_lost(conn->arg, conn->lost_status,
                 conn->lost_text != NULL ? conn->lost_text : sl_status_text(conn->lost_status));
-        } else if (now == SL_OWED_PONG) {
+        } else if (now == SL_PENDING_PONG) {
             conn->handler.on_pong(conn->arg);
-        } else if (now == SL_OWED_DRAINED) {
+        } else if (now == SL_PENDING_DRAINED) {
             sl_reclaim_report(conn);
-        } else if (now == SL_OWED_CROWDED) {
-            sl_party_report(conn);
+        } else if (now == SL_PENDING_CROWDED) {
+            sl_tenant_report(conn);
         }
     }
 }
 
 static uint64_t next_deadline(const struct sl_conn *conn)
 {
-    if (conn->phase == SL_PHASE_READY) {
+    if (conn->phase == SL_CONN_PHASE_READY) {
         uint64_t chan = sl_chan_deadline(conn), stream = sl_stream_deadline(conn), reclaim = sl_reclaim_deadline(conn);
         uint64_t first = chan < stream ? chan : stream;
         uint64_t tcp = is_asked_by_tcp(conn) ? sl_conn_now(conn) + TCP_AGAIN_MS : UINT64_MAX;
@@ -441,39 +441,39 @@ static uint64_t next_deadline(const struct sl_conn *conn)
 
 void sl_conn_tick(struct sl_conn *conn)
 {
-    if (conn->away == SL_AWAY)
+    if (conn->offloop == SL_OFF_LOOP)
         return; /* the worker's return schedules the next one */
     check_login_deadline(conn);
     switch (conn->phase) {
-    case SL_PHASE_HANDSHAKE:
+    case SL_CONN_PHASE_HANDSHAKE:
         handshake_tick(conn);
         break;
-    case SL_PHASE_HOST_KEY:
+    case SL_CONN_PHASE_HOST_KEY:
         host_key_tick(conn);
         break;
-    case SL_PHASE_AUTH:
+    case SL_CONN_PHASE_AUTH:
         auth_tick(conn);
         break;
-    case SL_PHASE_READY:
+    case SL_CONN_PHASE_READY:
         ready_tick(conn);
         break;
     default:
         break;
     }
     deliver(conn);
-    if (conn->phase == SL_PHASE_CLOSING) {
-        conn->away = SL_HOME;
+    if (conn->phase == SL_CONN_PHASE_CLOSING) {
+        conn->offloop = SL_ON_LOOP;
         closing_tick(conn);
         return;
     }
-    if (conn->away == SL_AWAY)
+    if (conn->offloop == SL_OFF_LOOP)
         return;
     sl_io_flush(conn);
     if (conn->error != 0)
         sl_session_lost(conn); /* moving to DEAD has asked for the next tick; nothing is polled for any more */
-    sl_io_watch(conn, conn->phase == SL_PHASE_READY ||
-                          (conn->phase == SL_PHASE_AUTH && sl_auth_wants_read(conn->auth)) ||
-                          (conn->phase == SL_PHASE_HANDSHAKE && sl_hostkey_loaded(conn->hostkey)));
+    sl_io_watch(conn, conn->phase == SL_CONN_PHASE_READY ||
+                          (conn->phase == SL_CONN_PHASE_AUTH && sl_auth_wants_read(conn->auth)) ||
+                          (conn->phase == SL_CONN_PHASE_HANDSHAKE && sl_hostkey_loaded(conn->hostkey)));
     sl_io_wake_at(conn, next_deadline(conn));
 }
 
@@ -481,14 +481,14 @@ void sl_conn_tick(struct sl_conn *conn)
 
 bool sl_conn_is_spent(const struct sl_conn *conn)
 {
-    return conn->phase != SL_PHASE_READY || conn->serves != SL_SERVES_COMMANDS || sl_ahead_uses_left(conn) == 0;
+    return conn->phase != SL_CONN_PHASE_READY || conn->serves != SL_SERVES_COMMANDS || sl_preopen_uses_left(conn) == 0;
 }
 
 /* It is closed, perhaps because a ping was not answered: a server that is there and says nothing minds it. */
 static void learn_of_silence(struct sl_conn *conn)
 {
     uint64_t now = sl_conn_now(conn);
-    if (conn->phase == SL_PHASE_READY && conn->op == SL_OP_PING && conn->error == 0 &&
+    if (conn->phase == SL_CONN_PHASE_READY && conn->op == SL_OP_PING && conn->error == 0 &&
         now - conn->op_since_ms >= PROBE_SOON_MS && conn->last_received_ms < conn->op_since_ms &&
         sl_io_tcp_acknowledged(conn, now - conn->op_since_ms) && sl_compat_is(conn->compat, conn->compat_number) &&
         sl_compat_saw_probe_fail(conn->compat, "does not answer a channel of an unknown type"))
@@ -499,13 +499,13 @@ void sl_conn_close(struct sl_conn *conn)
 {
     if (!sl_conn_is_closing(conn)) {
         learn_of_silence(conn);
-        sl_conn_move(conn, SL_PHASE_CLOSING);
+        sl_conn_move(conn, SL_CONN_PHASE_CLOSING);
     }
 }
 
 void sl_conn_ping(struct sl_conn *conn)
 {
-    if (conn->phase == SL_PHASE_READY && conn->ping_after == UINT64_MAX) {
+    if (conn->phase == SL_CONN_PHASE_READY && conn->ping_after == UINT64_MAX) {
         conn->ping_after = conn->received;
         sl_conn_schedule(conn);
     }
@@ -525,6 +525,6 @@ void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info)
         .bytes_in = conn->received,
         .bytes_out = conn->bytes_out,
         .streams = conn->stream_count,
-        .stream_limit = sl_ahead_stream_limit(conn),
+        .stream_limit = sl_preopen_stream_limit(conn),
     };
 }

@@ -12,7 +12,7 @@
 struct sl_transport; /* one per loop: what all connections share */
 struct sl_conn;      /* one SSH connection */
 struct sl_compat;    /* what a target's server was seen to do; see compat.h */
-struct sl_party;     /* what one lease has on a connection: its streams, its cookies, what must end with it */
+struct sl_tenant;    /* what one lease has on a connection: its streams, its cookies, what must end with it */
 struct sl_stream;    /* one channel that a lease uses */
 struct sl_remote;    /* one port of the server's that is listened on for us */
 
@@ -60,15 +60,15 @@ struct sl_conn_handler {
     void (*on_answered)(void *arg);
     /* Bytes were received after sl_conn_ping(). */
     void (*on_pong)(void *arg);
-    /* The party is gone when this returns. */
-    void (*on_drained)(void *arg, struct sl_party *party, const struct sl_drain_report *report);
+    /* The tenant is gone when this returns. */
+    void (*on_drained)(void *arg, struct sl_tenant *tenant, const struct sl_drain_report *report);
     /* Gone, with its file descriptor and its memory: the last callback. */
     void (*on_closed)(void *arg);
-    /* This party has to go on elsewhere: the server opens no session for it beside those of others (MaxSessions), or
-     * the connection is spent or lost, and nothing of the party's is under way on it. sl_party_park() is possible now.
-     * Until then its streams wait, as long as any wait to be opened. NULL: they are refused instead. For a connection
-     * that was lost it comes before on_lost. */
-    void (*on_crowded)(void *arg, struct sl_party *party);
+    /* This tenant has to go on elsewhere: the server opens no session for it beside those of others (MaxSessions), or
+     * the connection is spent or lost, and nothing of the tenant's is under way on it. sl_tenant_park() is possible
+     * now. Until then its streams wait, as long as any wait to be opened. NULL: they are refused instead. For a
+     * connection that was lost it comes before on_lost. */
+    void (*on_crowded)(void *arg, struct sl_tenant *tenant);
 };
 
 /* Starts to dial: name resolution, TCP, handshake, host key, authentication; then on_ready or on_lost. Takes a
@@ -120,35 +120,35 @@ struct sl_conn_info {
 };
 void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info);
 
-/* --- parties: a lease on a connection; several where the target shares connections --- */
+/* --- tenants: a lease on a connection; several where the target shares connections --- */
 
-/* A lease begins on a connection that is ready. Opens a session channel ahead where none is. The party lives until
- * sl_party_end(), its on_drained or the connection's on_closed, whichever is first. 0 or SL_E_NOMEM. On a connection
+/* A lease begins on a connection that is ready. Pre-opens a session channel where none is. The tenant lives until
+ * sl_tenant_end(), its on_drained or the connection's on_closed, whichever is first. 0 or SL_E_NOMEM. On a connection
  * that was lost meanwhile it is to go on elsewhere at once; no on_crowded comes. */
-int sl_party_begin(struct sl_conn *conn, struct sl_party **ret_party);
+int sl_tenant_begin(struct sl_conn *conn, struct sl_tenant **ret_tenant);
 /* Whether the lease may be given back clean: no stream and no port is open, every close confirmed, nothing half sent.
- * What other parties do does not matter. */
-bool sl_party_is_clean(const struct sl_party *party);
+ * What other tenants do does not matter. */
+bool sl_tenant_is_clean(const struct sl_tenant *tenant);
 /* It was clean, or parked, and is gone. Nothing on the far side is touched. Streams that were parked with it get on_end
  * (UNKNOWN) before this returns: the one exception to the rule above. */
-void sl_party_end(struct sl_party *party);
+void sl_tenant_end(struct sl_tenant *tenant);
 /* Whether it is to go on elsewhere still: it may have been closed, or refused in the end. */
-bool sl_party_is_crowded(const struct sl_party *party);
-bool sl_party_is_parked(const struct sl_party *party);
-/* Takes a crowded party off its connection, its waiting streams with it. They take input meanwhile, and the party takes
- * further streams, but nothing of it calls back. One that is parked already stays so. */
-void sl_party_park(struct sl_party *party);
-/* A parked party goes on, on a connection that is ready. Its streams wait to be opened there. */
-void sl_party_move(struct sl_party *party, struct sl_conn *conn);
+bool sl_tenant_is_crowded(const struct sl_tenant *tenant);
+bool sl_tenant_is_parked(const struct sl_tenant *tenant);
+/* Takes a crowded tenant off its connection, its waiting streams with it. They take input meanwhile, and the tenant
+ * takes further streams, but nothing of it calls back. One that is parked already stays so. */
+void sl_tenant_park(struct sl_tenant *tenant);
+/* A parked tenant goes on, on a connection that is ready. Its streams wait to be opened there. */
+void sl_tenant_move(struct sl_tenant *tenant, struct sl_conn *conn);
 /* Cleans up after a reclaimed lease: TERM and, after the target's kill_grace, KILL to each of its open streams, then
  * the sweep for everything that carries one of its cookies; then on_drained, in bounded time (kill_grace + 10 s). Its
- * open streams get on_end (UNKNOWN) as they go. Other parties' streams are left alone. Idempotent. */
-void sl_party_drain(struct sl_party *party);
+ * open streams get on_end (UNKNOWN) as they go. Other tenants' streams are left alone. Idempotent. */
+void sl_tenant_drain(struct sl_tenant *tenant);
 /* Its streams that are open now. */
-uint32_t sl_party_streams(const struct sl_party *party);
+uint32_t sl_tenant_streams(const struct sl_tenant *tenant);
 /* Nobody hears of its streams and ports any more: they are dead for whoever opened them, and go on to their ends as they
  * are. Idempotent; legal within a callback of any of them. */
-void sl_party_mute(struct sl_party *party);
+void sl_tenant_mute(struct sl_tenant *tenant);
 
 /* --- streams --- */
 
@@ -209,9 +209,9 @@ struct sl_stream_handler {
 /* Forwards of one connection that may be open at once; the policy's `streams` are about the others. */
 #define SL_FORWARDS_MAX 64u
 
-/* Asks for a stream; on_open follows. 0; SL_E_STREAM_LIMIT when too many are open (one is kept free for each party that
- * has none); SL_E_CONNECTION_LOST; SL_E_NOMEM. On an error no callback comes. */
-int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
+/* Asks for a stream; on_open follows. 0; SL_E_STREAM_LIMIT when too many are open (one is kept free for each tenant
+ * that has none); SL_E_CONNECTION_LOST; SL_E_NOMEM. On an error no callback comes. */
+int sl_stream_open(struct sl_tenant *tenant, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
     void *arg, struct sl_stream **ret_stream);
 /* Copies `data`. 0; SL_E_PROTOCOL beyond SL_STREAM_WINDOW unsent bytes, or after sl_stream_eof(); SL_E_NOMEM. What
  * comes after the remote end closed is dropped silently (and reported as sent), as a pipe without a reader would. */
@@ -250,7 +250,7 @@ struct sl_remote_handler {
 /* Asks the server to listen on its address `host` ("": all, as its GatewayPorts says; "localhost" …) and `port` (0: one
  * of its choice); on_listening follows. 0; SL_E_STREAM_LIMIT, SL_E_CONNECTION_LOST, SL_E_NOMEM, then no callback comes.
  */
-int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, const struct sl_remote_handler *handler,
+int sl_remote_open(struct sl_tenant *tenant, const char *host, uint16_t port, const struct sl_remote_handler *handler,
     void *arg, struct sl_remote **ret_remote);
 /* The connection at the head of the queue as a stream; on_open follows. 0; SL_E_AGAIN when none
  * waits; SL_E_STREAM_LIMIT: it goes on waiting; SL_E_NOMEM. */

@@ -13,7 +13,7 @@
  * would keep the loop from everybody else. */
 static void run_queue(struct sl_transport *transport)
 {
-    struct sl_conn_list now = TAILQ_HEAD_INITIALIZER(now);
+    struct sl_run_queue now = TAILQ_HEAD_INITIALIZER(now);
     TAILQ_CONCAT(&now, &transport->run, run_link);
     struct sl_conn *conn;
     while ((conn = TAILQ_FIRST(&now)) != NULL) {

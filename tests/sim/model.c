@@ -362,10 +362,10 @@ const char *model_configured(struct model *m, const struct sl_pool *pool, uint64
         bool apart = t->present && t->policy.owners_shared && !targets[i].policy.owners_shared;
         if (!t->present || t->identity != targets[i].identity || apart)
             outdate(t);
-        if (t->identity != targets[i].identity || t->pardon != targets[i].pardon)
+        if (t->identity != targets[i].identity || t->retry_epoch != targets[i].retry_epoch)
             forgive(t);
         t->known = t->present = true;
-        t->pardon = targets[i].pardon;
+        t->retry_epoch = targets[i].retry_epoch;
         t->identity = targets[i].identity;
         t->policy = targets[i].policy;
     }

@@ -47,7 +47,7 @@ struct m_drain {
 
 struct m_target {
     bool known, present;
-    uint64_t identity, pardon, edition;
+    uint64_t identity, retry_epoch, edition;
     struct sl_policy policy;
     uint32_t count[SL_CONN_CLOSING + 1];
     uint32_t waiters;

@@ -104,7 +104,7 @@ static void configure(struct world *w, bool all_new)
             continue;
         struct sl_pool_target *t = &targets[count];
         *t = (struct sl_pool_target){
-            .target = i, .identity = between(1, 2), .pardon = between(1, 2), .policy = random_policy()};
+            .target = i, .identity = between(1, 2), .retry_epoch = between(1, 2), .policy = random_policy()};
         for (size_t k = 0; k < w->target_count && !all_new && !one_in(4); k++)
             if (w->targets[k].target == i)
                 *t = w->targets[k];

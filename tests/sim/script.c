@@ -190,13 +190,13 @@ void sim_targets(struct world *w, const char *text)
         bool is_target = strcmp(name, "limits") != 0;
         if (is_target)
             targets[count] = (struct sl_pool_target){
-                .target = target_of(w, name, true), .identity = 1, .pardon = 1, .policy = sim_default_policy()};
+                .target = target_of(w, name, true), .identity = 1, .retry_epoch = 1, .policy = sim_default_policy()};
         for (char *word; (word = strtok_r(NULL, " \n", &save_word)) != NULL;) {
             char *value = split(word);
             if (is_target && strcmp(word, "id") == 0)
                 targets[count].identity = number(value);
-            else if (is_target && strcmp(word, "pardon") == 0)
-                targets[count].pardon = number(value);
+            else if (is_target && strcmp(word, "retry_epoch") == 0)
+                targets[count].retry_epoch = number(value);
             else if (is_target ? !set(policy_keys, &targets[count].policy, word, value) &&
                                      !set_server(&w->server[targets[count].target], word, value)
                                : !set(limit_keys, &limits, word, value))

@@ -90,7 +90,7 @@ class Tree(unittest.TestCase):
         across("daemon/ssh/session/io.c", "daemon/ssh/channel/channel.h")
         across("daemon/ssh/login/auth.c", "daemon/ssh/channel/channel.h")
         across("daemon/ssh/channel/stream.c", "daemon/ssh/login/auth.h")
-        across("daemon/ssh/channel/party.c", "daemon/ssh/reclaim/reclaim.h")
+        across("daemon/ssh/channel/tenant.c", "daemon/ssh/reclaim/reclaim.h")
 
     def test_leaves_are_for_all(self):
         self.assertEqual(

@@ -9,8 +9,8 @@
 
 struct sl_stream {
     TAILQ_ENTRY(sl_stream) link;
-    struct sl_conn *conn; /* NULL: its party is parked */
-    struct sl_party *party;
+    struct sl_conn *conn; /* NULL: its tenant is parked */
+    struct sl_tenant *tenant;
     const struct sl_stream_handler *handler;
     void *arg;
     char *command;
@@ -27,10 +27,10 @@ TAILQ_HEAD(stream_list, sl_stream);
 
 enum { DUE_READY = 1, DUE_LOST = 2, DUE_PONG = 4 };
 
-struct sl_party {
-    TAILQ_ENTRY(sl_party) link;
+struct sl_tenant {
+    TAILQ_ENTRY(sl_tenant) link;
     struct sl_conn *conn;
-    enum { PARTY_LIVE, PARTY_CROWDED, PARTY_LEAVING, PARTY_PARKED, PARTY_DRAINING, PARTY_DUE } state;
+    enum { TENANT_LIVE, TENANT_CROWDED, TENANT_LEAVING, TENANT_PARKED, TENANT_DRAINING, TENANT_DUE } state;
     unsigned opened;
     struct stream_list parked;
     uv_timer_t drain;
@@ -39,7 +39,7 @@ struct sl_party {
 
 struct sl_remote {
     TAILQ_ENTRY(sl_remote) link;
-    struct sl_party *party;
+    struct sl_tenant *tenant;
     struct sl_conn *conn;
     const struct sl_remote_handler *handler;
     void *arg;
@@ -65,7 +65,7 @@ struct sl_conn {
     uint64_t received_ms;
     bool answered;
     struct stream_list streams;
-    TAILQ_HEAD(, sl_party) parties;
+    TAILQ_HEAD(, sl_tenant) tenants;
     TAILQ_HEAD(, sl_remote) remotes;
 };
 
@@ -90,14 +90,14 @@ static inline void sl_fake_pump(struct sl_conn *c)
 
 /* fake_stream.c */
 void sl_fake_drop_handle(struct sl_conn *c);
-/* Those of `party`; of all when NULL. */
-void sl_fake_end_streams(struct sl_conn *c, const struct sl_party *party, const char *text);
+/* Those of `tenant`; of all when NULL. */
+void sl_fake_end_streams(struct sl_conn *c, const struct sl_tenant *tenant, const char *text);
 void sl_fake_run_streams(struct sl_conn *c);
 void sl_fake_end_stream(struct sl_stream *s, const struct sl_stream_result *result);
 
-void sl_fake_mute(struct stream_list *list, const struct sl_party *party);
+void sl_fake_mute(struct stream_list *list, const struct sl_tenant *tenant);
 
-/* fake_party.c */
-void sl_fake_free_party(struct sl_party *p);
+/* fake_tenant.c */
+void sl_fake_free_tenant(struct sl_tenant *p);
 
 #endif

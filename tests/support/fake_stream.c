@@ -35,7 +35,7 @@ void sl_fake_end_stream(struct sl_stream *s, const struct sl_stream_result *resu
     if (s->state == STREAM_ENDED)
         return;
     s->state = STREAM_ENDED;
-    TAILQ_REMOVE(s->conn != NULL ? &s->conn->streams : &s->party->parked, s, link);
+    TAILQ_REMOVE(s->conn != NULL ? &s->conn->streams : &s->tenant->parked, s, link);
     uv_close((uv_handle_t *)&s->timer, on_stream_freed);
     s->handler->on_end(s->arg, result);
 }
@@ -47,29 +47,29 @@ static void close_remote(struct sl_remote *remote)
     free(remote);
 }
 
-void sl_fake_end_streams(struct sl_conn *c, const struct sl_party *party, const char *text)
+void sl_fake_end_streams(struct sl_conn *c, const struct sl_tenant *tenant, const char *text)
 {
     const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = text};
     struct sl_stream *s, *next;
     struct sl_remote *remote, *next_remote;
     for (s = TAILQ_FIRST(&c->streams); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
-        if (party == NULL || s->party == party)
+        if (tenant == NULL || s->tenant == tenant)
             sl_fake_end_stream(s, &result);
     }
     for (remote = TAILQ_FIRST(&c->remotes); remote != NULL; remote = next_remote) {
         next_remote = TAILQ_NEXT(remote, link);
-        if (party == NULL || remote->party == party)
+        if (tenant == NULL || remote->tenant == tenant)
             close_remote(remote);
     }
 }
 
-void sl_fake_mute(struct stream_list *list, const struct sl_party *party)
+void sl_fake_mute(struct stream_list *list, const struct sl_tenant *tenant)
 {
     struct sl_stream *s;
     TAILQ_FOREACH(s, list, link)
     {
-        if (s->party == party)
+        if (s->tenant == tenant)
             s->handler = &sl_nobody_stream;
     }
 }
@@ -129,7 +129,7 @@ static void run_flood(struct sl_stream *s)
 
 static void run_stream(struct sl_stream *s)
 {
-    if (s->party->state == PARTY_CROWDED || s->party->state == PARTY_LEAVING)
+    if (s->tenant->state == TENANT_CROWDED || s->tenant->state == TENANT_LEAVING)
         return;
     if (s->state == STREAM_ASKED) {
         if (uv_is_active((uv_handle_t *)&s->timer))
@@ -169,14 +169,14 @@ static void on_stream_timer(uv_timer_t *timer)
     sl_fake_pump(s->conn);
 }
 
-int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
+int sl_stream_open(struct sl_tenant *tenant, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
     void *arg, struct sl_stream **ret_stream)
 {
-    struct sl_conn *c = party->conn;
+    struct sl_conn *c = tenant->conn;
     struct sl_fake_counts *counts = &c->transport->counts;
     const struct sl_stream *other;
     uint32_t open = 0;
-    const bool alone = TAILQ_NEXT(TAILQ_FIRST(&c->parties), link) == NULL;
+    const bool alone = TAILQ_NEXT(TAILQ_FIRST(&c->tenants), link) == NULL;
     if (c->state != CONN_UP)
         return SL_E_CONNECTION_LOST;
     TAILQ_FOREACH(other, &c->streams, link)
@@ -184,16 +184,16 @@ int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, co
     if (open >= c->target->policy.streams)
         return SL_E_STREAM_LIMIT;
     if (c->transport->sessions > 0 && open >= c->transport->sessions) {
-        if (party->opened > 0 || alone)
+        if (tenant->opened > 0 || alone)
             return SL_E_STREAM_LIMIT;
-        party->state = PARTY_CROWDED;
+        tenant->state = TENANT_CROWDED;
     }
-    party->opened++;
+    tenant->opened++;
     struct sl_stream *s = calloc(1, sizeof *s);
     if (s == NULL)
         return SL_E_NOMEM;
     s->conn = c;
-    s->party = party;
+    s->tenant = tenant;
     s->handler = handler;
     s->arg = arg;
     const char *command = spec->kind == SL_SPEC_TCP    ? spec->host
@@ -275,17 +275,17 @@ void sl_stream_close(struct sl_stream *s)
 
 /* --- ports of the server's ---------------------------------------------------------------------------------------- */
 
-int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, const struct sl_remote_handler *handler,
+int sl_remote_open(struct sl_tenant *tenant, const char *host, uint16_t port, const struct sl_remote_handler *handler,
     void *arg, struct sl_remote **ret_remote)
 {
-    struct sl_conn *c = party->conn;
+    struct sl_conn *c = tenant->conn;
     (void)host;
     if (c->state != CONN_UP)
         return SL_E_CONNECTION_LOST;
     struct sl_remote *remote = calloc(1, sizeof *remote);
     if (remote == NULL)
         return SL_E_NOMEM;
-    remote->party = party;
+    remote->tenant = tenant;
     remote->conn = c;
     remote->handler = handler;
     remote->arg = arg;
@@ -302,7 +302,7 @@ int sl_remote_accept(struct sl_remote *remote, const struct sl_stream_handler *h
     const struct sl_stream_spec spec = {.kind = SL_SPEC_TCP, .host = "cat", .credit = credit};
     if (remote->waiting == 0)
         return SL_E_AGAIN;
-    int r = sl_stream_open(remote->party, &spec, handler, arg, ret_stream);
+    int r = sl_stream_open(remote->tenant, &spec, handler, arg, ret_stream);
     remote->waiting -= r == 0;
     return r;
 }

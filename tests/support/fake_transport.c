@@ -90,17 +90,17 @@ struct sl_fake_counts sl_fake_counts(const struct sl_transport *t)
 
 /* --- connections -------------------------------------------------------------------------------------------------- */
 
-static void report(struct sl_party *p, struct sl_drain_report said)
+static void report(struct sl_tenant *p, struct sl_drain_report said)
 {
     p->conn->handler->on_drained(p->conn->arg, p, &said);
-    sl_fake_free_party(p);
+    sl_fake_free_tenant(p);
 }
 
 static void on_pump(uv_timer_t *timer)
 {
     struct sl_conn *c = timer->data;
     unsigned due = c->due;
-    struct sl_party *p, *next_party;
+    struct sl_tenant *p, *next_tenant;
     c->due = 0;
     if ((due & DUE_READY) != 0) {
         c->state = CONN_UP;
@@ -114,21 +114,21 @@ static void on_pump(uv_timer_t *timer)
     if ((due & DUE_LOST) != 0) {
         c->state = CONN_LOST;
         sl_fake_end_streams(c, NULL, c->text);
-        for (p = TAILQ_FIRST(&c->parties); p != NULL; p = next_party) {
-            next_party = TAILQ_NEXT(p, link);
-            if (p->state >= PARTY_DRAINING)
+        for (p = TAILQ_FIRST(&c->tenants); p != NULL; p = next_tenant) {
+            next_tenant = TAILQ_NEXT(p, link);
+            if (p->state >= TENANT_DRAINING)
                 report(p, (struct sl_drain_report){.streams = p->drained_streams, .text = c->text});
         }
         c->handler->on_lost(c->arg, c->status, c->text);
         return;
     }
-    for (p = TAILQ_FIRST(&c->parties); p != NULL; p = next_party) {
-        next_party = TAILQ_NEXT(p, link);
-        if (p->state == PARTY_CROWDED) {
-            p->state = PARTY_LEAVING;
+    for (p = TAILQ_FIRST(&c->tenants); p != NULL; p = next_tenant) {
+        next_tenant = TAILQ_NEXT(p, link);
+        if (p->state == TENANT_CROWDED) {
+            p->state = TENANT_LEAVING;
             c->handler->on_crowded(c->arg, p);
         }
-        if (p->state == PARTY_DUE) {
+        if (p->state == TENANT_DUE) {
             sl_fake_end_streams(c, p, "reclaimed");
             report(p, (struct sl_drain_report){
                           .streams = p->drained_streams, .signalled = p->drained_streams, .sweep_ran = true});
@@ -195,7 +195,7 @@ int sl_conn_open(struct sl_transport *t, struct sl_target_conf *target, struct s
     c->basis = t->basis;
     memcpy(c->text, t->dial_text, sizeof c->text);
     TAILQ_INIT(&c->streams);
-    TAILQ_INIT(&c->parties);
+    TAILQ_INIT(&c->tenants);
     TAILQ_INIT(&c->remotes);
     c->dial.data = c->pump.data = c;
     c->on_pump = on_pump;
@@ -285,8 +285,8 @@ void sl_conn_close(struct sl_conn *c)
     uv_close((uv_handle_t *)&c->dial, on_handle_closed);
     uv_close((uv_handle_t *)&c->pump, on_handle_closed);
     sl_fake_end_streams(c, NULL, "closed");
-    while (!TAILQ_EMPTY(&c->parties))
-        sl_fake_free_party(TAILQ_FIRST(&c->parties));
+    while (!TAILQ_EMPTY(&c->tenants))
+        sl_fake_free_tenant(TAILQ_FIRST(&c->tenants));
 }
 
 void sl_conn_info(const struct sl_conn *c, struct sl_conn_info *ret_info)

@@ -52,7 +52,7 @@ def test_a_command_that_was_not_sent_yet_never_runs_when_its_client_has_gone(mak
     proxy = make_proxy(server)
     daemon = make_daemon({"targets": {"t": target(server, via=proxy, max_connections=1, **FAST)}})
     client = daemon.leased()
-    for _ in range(3):  # by then a channel is open ahead, and nothing is being found out of the server any more
+    for _ in range(3):  # by then a channel is pre-opened, and nothing is being found out of the server any more
         client.run("true")
     proxy.freeze("down")
     before = proxy.bytes["up"]

@@ -314,7 +314,7 @@ def test_a_warm_command_costs_one_round_trip(make_daemon, sshd, make_proxy, targ
 
 
 def _took(client):
-    # Let the channel that is opened ahead arrive; there is no event for it.
+    # Let the pre-opened channel arrive; there is no event for it.
     time.sleep(0.4)
     begin = time.monotonic()
     client.run("true")

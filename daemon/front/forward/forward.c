@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A client's forwards, from its request to their end.
- *   OPEN_FWD    its asker is looked at (mux/look.h), which decides how it can be refused; it is checked; a
+ *   OPEN_FWD    its client is looked at (mux/cmdline.h), which decides how it can be refused; it is checked; a
  *               lease is asked for unless the client has one; when it is there the forward is opened, and only then
  *               the client is answered
  *   CLOSE_FWD   from whatever client of the same user at the same target
@@ -117,7 +117,7 @@ static unsigned count(const struct sl_mux_forwards *fs)
     return n;
 }
 
-/* Its asker is known: it may be had, and then waits for the lease. */
+/* Its client is known: it may be had, and then waits for the lease. */
 static void proceed(struct sl_forward *f)
 {
     struct sl_mux_forwards *fs = f->owner;
@@ -132,7 +132,7 @@ static void proceed(struct sl_forward *f)
         sl_forward_open(f);
 }
 
-/* Its asker is as known as it will be. */
+/* Its client is as known as it will be. */
 static void begin(struct sl_mux_forwards *fs)
 {
     struct sl_forward *f, *next;
@@ -154,16 +154,16 @@ static void begin(struct sl_mux_forwards *fs)
     sl_forwards_settle(fs);
 }
 
-static void on_looked(void *arg, const struct sl_mux_words *words)
+static void on_cmdline(void *arg, const struct sl_mux_words *words)
 {
     struct sl_mux_forwards *fs = arg;
-    fs->look = NULL;
-    fs->looked = SL_ASKER_LOOKED;
+    fs->cmdline = NULL;
+    fs->cmdline_read = true;
     fs->limited = words->limited;
     if (words->known && !words->control)
-        fs->asker = SL_ASKER_SESSION;
+        fs->client_kind = SL_FORWARD_CLIENT_SESSION;
     else if (words->known && words->forward)
-        fs->asker = SL_ASKER_CONTROL;
+        fs->client_kind = SL_FORWARD_CLIENT_CONTROL;
     begin(fs);
 }
 
@@ -182,7 +182,7 @@ void sl_mux_on_open_fwd(struct sl_mux_client *c, const struct sl_mux_msg *msg)
         return;
     }
     struct sl_mux_forwards *fs = f->owner;
-    if (fs->looked == SL_ASKER_LOOKED || (fs->look == NULL && sl_mux_look(c, on_looked, fs, &fs->look) != 0))
+    if (fs->cmdline_read || (fs->cmdline == NULL && sl_mux_cmdline_read(c, on_cmdline, fs, &fs->cmdline) != 0))
         begin(fs); /* without knowing, where there is no memory to look */
 }
 
@@ -206,7 +206,7 @@ bool sl_mux_forwards_stand(struct sl_mux_client *c)
     const struct sl_forward *f;
     if (c->forwards == NULL || c->session != NULL || c->stdio != NULL || c->sessions > 0 || c->refusal != NULL)
         return false;
-    if (c->forwards->asker == SL_ASKER_SESSION) /* its session was still to come: it was killed */
+    if (c->forwards->client_kind == SL_FORWARD_CLIENT_SESSION) /* its session was still to come: it was killed */
         return false;
     TAILQ_FOREACH(f, &c->forwards->forwards, link)
     {
@@ -236,7 +236,7 @@ void sl_mux_forwards_drop(struct sl_mux_client *c)
     if (fs == NULL)
         return;
     drop_each(fs, "its client is gone");
-    sl_mux_look_cancel(fs->look);
+    sl_mux_cmdline_cancel(fs->cmdline);
     c->forwards = NULL;
     free(fs);
 }

@@ -5,7 +5,7 @@
 #define SSHLEASE_FRONT_FORWARD_FORWARD_H
 
 #include "daemon/front/mux/client.h"
-#include "daemon/front/mux/look.h"
+#include "daemon/front/mux/cmdline.h"
 #include "daemon/net/listener.h"
 #include "daemon/relay/relay.h"
 
@@ -44,19 +44,19 @@ struct sl_forward {
 struct sl_forward_conn;
 
 /* What the client seems to be, by its command line. It matters to how it can be refused: see sl_forward_refused(). */
-enum sl_forward_asker {
-    SL_ASKER_UNKNOWN,
-    SL_ASKER_CONTROL, /* ssh -O forward */
-    SL_ASKER_SESSION, /* ssh -L … that goes on to a session */
+enum sl_forward_client {
+    SL_FORWARD_CLIENT_UNKNOWN,
+    SL_FORWARD_CLIENT_CONTROL, /* ssh -O forward */
+    SL_FORWARD_CLIENT_SESSION, /* ssh -L … that goes on to a session */
 };
 
 /* All of one client. It has a user of the client's lease as long as there is a forward or a connection. */
 struct sl_mux_forwards {
     struct sl_mux_client *client;
     struct sl_mux_user user;
-    struct sl_mux_look *look; /* under way; NULL: none */
-    enum { SL_ASKER_UNSEEN, SL_ASKER_LOOKED } looked;
-    enum sl_forward_asker asker;
+    struct sl_mux_cmdline *cmdline; /* under way; NULL: none */
+    bool cmdline_read;
+    enum sl_forward_client client_kind;
     bool limited; /* by a PermitRemoteOpen that was seen */
     enum { SL_FORWARDS_NOT_ASKED, SL_FORWARDS_ASKING, SL_FORWARDS_GRANTED, SL_FORWARDS_OVER } lease;
     TAILQ_HEAD(, sl_forward) forwards;

@@ -116,13 +116,13 @@ void sl_forward_opened(struct sl_forward *f)
     }
 }
 
-static void refuse(struct sl_mux_client *c, enum sl_forward_asker asker, uint32_t rid, const char *text)
+static void refuse(struct sl_mux_client *c, enum sl_forward_client client_kind, uint32_t rid, const char *text)
 {
-    if (asker == SL_ASKER_SESSION && c->refusal == NULL)
+    if (client_kind == SL_FORWARD_CLIENT_SESSION && c->refusal == NULL)
         c->refusal = strdup(sl_mux_client_reason(c, text));
-    if (asker == SL_ASKER_CONTROL)
+    if (client_kind == SL_FORWARD_CLIENT_CONTROL)
         sl_mux_client_refuse(c, SL_MUX_FAILURE, rid, text);
-    else if (asker == SL_ASKER_SESSION && c->refusal != NULL)
+    else if (client_kind == SL_FORWARD_CLIENT_SESSION && c->refusal != NULL)
         sl_mux_client_ok(c, rid);
     else
         sl_mux_client_refuse_loudly(c, rid, text);
@@ -132,7 +132,7 @@ void sl_forward_tell_refused(struct sl_forward *f, const char *text)
 {
     note(f, SL_LOG_WARNING, "refused", text);
     if (!f->answered)
-        refuse(f->owner->client, f->owner->asker, f->rid, text);
+        refuse(f->owner->client, f->owner->client_kind, f->rid, text);
     f->answered = true;
 }
 
@@ -162,7 +162,7 @@ void sl_forwards_settle(struct sl_mux_forwards *fs)
         return;
     assert(fs->conn_count == 0);
     c->forwards = NULL;
-    sl_mux_look_cancel(fs->look);
+    sl_mux_cmdline_cancel(fs->cmdline);
     if (fs->lease != SL_FORWARDS_OVER)
         sl_mux_lease_leave(c, &fs->user);
     free(fs);

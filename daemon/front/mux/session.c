@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A session, from NEW_SESSION to the end of its client's socket:
  *   1. the request; its three descriptors; a terminal's size and modes are read while it is still as the user has it
- *      where no command is named, the client's command line is looked at (mux/look.h): ssh does not say -N
+ *      where no command is named, the client's command line is looked at (mux/cmdline.h): ssh does not say -N
  *   2. a lease is asked for; until it is granted nothing is said, so the client waits
  *   3. the stream is opened; SESSION_OPENED; from here on bytes go between stream and descriptors (relay.h)
  *   4. the stream has ended: its output is written, the descriptors are closed
@@ -12,9 +12,9 @@
  * SESSION_OPENED, a text on the passed stderr, and EXIT_MESSAGE 255: refused in any other way, the client would go
  * round us and open a connection of its own. A connection that was lost has no EXIT_MESSAGE; the client says 255 by
  * itself. */
+#include "daemon/front/mux/cmdline.h"
 #include "daemon/front/mux/escape.h"
 #include "daemon/front/mux/handlers.h"
-#include "daemon/front/mux/look.h"
 #include "daemon/front/texts.h"
 #include "daemon/net/tty.h"
 #include "daemon/relay/relay.h"
@@ -56,7 +56,7 @@ struct sl_mux_session {
     size_t env_count;
 
     bool no_shell, fork; /* ssh -N, ssh -f */
-    struct sl_mux_look *look;
+    struct sl_mux_cmdline *cmdline;
     struct sl_mux_fork *forking;
 
     struct sl_mux_user user;
@@ -106,7 +106,7 @@ static void free_session(struct sl_mux_session *s)
 {
     assert(!s->user.joined);
     s->client->session = NULL;
-    sl_mux_look_cancel(s->look);
+    sl_mux_cmdline_cancel(s->cmdline);
     sl_mux_fork_cancel(s->forking);
     sl_relay_free(s->relay);
     if (s->terminal >= 0)
@@ -455,10 +455,10 @@ static void ask(struct sl_mux_session *s)
         fail_for(s, sl_status_text(r));
 }
 
-static void on_looked(void *arg, const struct sl_mux_words *words)
+static void on_cmdline(void *arg, const struct sl_mux_words *words)
 {
     struct sl_mux_session *s = arg;
-    s->look = NULL;
+    s->cmdline = NULL;
     s->no_shell = wants_no_shell(s, words);
     s->fork = words->fork;
     ask(s);
@@ -482,8 +482,8 @@ void sl_mux_on_session_fds(struct sl_mux_client *c, const int fd[SL_MUX_SESSION_
     }
     if (s->subsystem || s->command[0] != '\0')
         ask(s);
-    else if (sl_mux_look(c, on_looked, s, &s->look) != 0)
-        on_looked(s, &(struct sl_mux_words){0});
+    else if (sl_mux_cmdline_read(c, on_cmdline, s, &s->cmdline) != 0)
+        on_cmdline(s, &(struct sl_mux_words){0});
 }
 
 /* --- its terminal ------------------------------------------------------------------------------------------------- */

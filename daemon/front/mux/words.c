@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Goes through the words of ssh's command line: control command or session, with a shell or without, what SOCKS may
  * reach. */
-#include "daemon/front/mux/look.h"
+#include "daemon/front/mux/cmdline.h"
 
 #include <string.h>
 #include <strings.h>

@@ -27,18 +27,18 @@ enum sl_client_phase {
     SL_CLIENT_LEAVING, /* has no lease and no stream any more; the socket is finishing or closing */
 };
 
-enum sl_client_stream_phase {
-    SL_STREAM_ASKED, /* rid is to be answered */
-    SL_STREAM_OPENED,
-    SL_STREAM_CLOSED,  /* by the client; it wants the end only */
-    SL_STREAM_REFUSED, /* rid was answered by ERROR: nothing more is said */
+enum sl_native_stream_phase {
+    SL_NATIVE_STREAM_ASKED, /* rid is to be answered */
+    SL_NATIVE_STREAM_OPENED,
+    SL_NATIVE_STREAM_CLOSED,  /* by the client; it wants the end only */
+    SL_NATIVE_STREAM_REFUSED, /* rid was answered by ERROR: nothing more is said */
 };
 
 struct sl_client_stream {
     TAILQ_ENTRY(sl_client_stream) link;
     struct sl_client *client;
     uint32_t id;
-    enum sl_client_stream_phase phase;
+    enum sl_native_stream_phase phase;
     bool close_wanted; /* CLOSE came before the server's answer */
     bool input_ended;
     uint32_t rid;

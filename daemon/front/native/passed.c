@@ -15,11 +15,11 @@ static void on_open(void *arg, int status, const char *text)
 static void on_broken(void *arg, int status, const char *text)
 {
     const struct sl_client_stream *s = arg;
-    if (s->phase != SL_STREAM_REFUSED)
+    if (s->phase != SL_NATIVE_STREAM_REFUSED)
         sl_client_send(s->client, &(struct sl_msg){
                                       .type = SL_MSG_OUTPUT_LOST,
                                       .output_lost = {.stream = s->id,
-                                          .fd = SL_STREAM_STDOUT,
+                                          .fd = SL_DATA_STDOUT,
                                           .code = (uint32_t)-status,
                                           .text = sl_bytes_of(text)},
                                   });

@@ -34,8 +34,8 @@ static void forget(struct sl_client_stream *s)
 
 static void lend(struct sl_client_stream *s)
 {
-    if (s->stream == NULL || s->out_credit == 0 || s->out_lent >= SL_NATIVE_LEND_MAX || s->phase != SL_STREAM_OPENED ||
-        sl_socket_congested(s->client->socket))
+    if (s->stream == NULL || s->out_credit == 0 || s->out_lent >= SL_NATIVE_LEND_MAX ||
+        s->phase != SL_NATIVE_STREAM_OPENED || sl_socket_congested(s->client->socket))
         return;
     uint32_t room = SL_NATIVE_LEND_MAX - s->out_lent, more = s->out_credit < room ? s->out_credit : room;
     s->out_credit -= more;
@@ -61,7 +61,7 @@ static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
 {
     struct sl_client_stream *s = arg;
     s->out_lent -= len < s->out_lent ? (uint32_t)len : s->out_lent;
-    if (s->phase != SL_STREAM_OPENED)
+    if (s->phase != SL_NATIVE_STREAM_OPENED)
         return; /* the client has closed it */
     while (len > 0) {
         size_t part = len < SL_MSG_DATA_MAX ? len : SL_MSG_DATA_MAX;
@@ -75,7 +75,7 @@ static void on_data(void *arg, int fd, const uint8_t *data, size_t len)
 static void on_eof(void *arg)
 {
     struct sl_client_stream *s = arg;
-    if (s->phase == SL_STREAM_OPENED)
+    if (s->phase == SL_NATIVE_STREAM_OPENED)
         sl_client_send(s->client, &(struct sl_msg){.type = SL_MSG_EOF, .stream.stream = s->id});
 }
 
@@ -85,7 +85,7 @@ static void on_sent(void *arg, size_t len)
 {
     struct sl_client_stream *s = arg;
     s->in_taken += (uint32_t)len;
-    if (s->phase != SL_STREAM_OPENED || s->input_ended)
+    if (s->phase != SL_NATIVE_STREAM_OPENED || s->input_ended)
         return;
     if (s->in_taken < SL_NATIVE_WINDOW_STEP && s->in_credit > 0)
         return;
@@ -99,11 +99,11 @@ void sl_client_on_data(struct sl_client *c, const struct sl_msg *msg)
 {
     const struct sl_msg_data *data = &msg->data;
     struct sl_client_stream *s = find(c, data->stream);
-    if (data->fd != SL_STREAM_STDOUT) {
+    if (data->fd != SL_DATA_STDOUT) {
         sl_client_fault(c, SL_E_PROTOCOL, "a client's DATA is fd 0");
         return;
     }
-    if (s == NULL || s->phase == SL_STREAM_CLOSED || s->phase == SL_STREAM_REFUSED)
+    if (s == NULL || s->phase == SL_NATIVE_STREAM_CLOSED || s->phase == SL_NATIVE_STREAM_REFUSED)
         return; /* its end and these bytes have crossed */
     if (s->input_ended) {
         sl_client_fault(c, SL_E_PROTOCOL, "DATA came after EOF");
@@ -124,7 +124,7 @@ void sl_client_on_data(struct sl_client *c, const struct sl_msg *msg)
 void sl_client_on_eof(struct sl_client *c, const struct sl_msg *msg)
 {
     struct sl_client_stream *s = find(c, msg->stream.stream);
-    if (s == NULL || s->phase == SL_STREAM_CLOSED || s->phase == SL_STREAM_REFUSED || s->input_ended)
+    if (s == NULL || s->phase == SL_NATIVE_STREAM_CLOSED || s->phase == SL_NATIVE_STREAM_REFUSED || s->input_ended)
         return;
     s->input_ended = true;
     if (s->relay != NULL)
@@ -137,7 +137,7 @@ void sl_client_on_eof(struct sl_client *c, const struct sl_msg *msg)
 
 static void close_stream(struct sl_client_stream *s)
 {
-    s->phase = SL_STREAM_CLOSED;
+    s->phase = SL_NATIVE_STREAM_CLOSED;
     if (s->relay != NULL)
         sl_relay_close(s->relay);
     else
@@ -149,10 +149,10 @@ void sl_client_stream_opened(struct sl_client_stream *s, int status, const char 
     if (status != 0) {
         /* Over the limit, nothing was asked of the server; what a server refuses it has at least seen. */
         sl_client_error(s->client, s->rid, status, status == SL_E_STREAM_LIMIT, text);
-        s->phase = SL_STREAM_REFUSED;
+        s->phase = SL_NATIVE_STREAM_REFUSED;
         return;
     }
-    s->phase = SL_STREAM_OPENED;
+    s->phase = SL_NATIVE_STREAM_OPENED;
     s->in_credit = s->relay != NULL ? 0 : SL_STREAM_WINDOW;
     sl_client_send(s->client, &(struct sl_msg){
                                   .type = SL_MSG_STREAM_OPENED,
@@ -174,7 +174,7 @@ static void on_exit_known(void *arg, const struct sl_stream_result *result)
 {
     struct sl_client_stream *s = arg;
     const bool killed = result->how == SL_RESULT_SIGNAL;
-    if (s->phase != SL_STREAM_OPENED || s->client->version < sl_msg_since(SL_MSG_EXITED))
+    if (s->phase != SL_NATIVE_STREAM_OPENED || s->client->version < sl_msg_since(SL_MSG_EXITED))
         return;
     sl_client_send(s->client, &(struct sl_msg){
                                   .type = SL_MSG_EXITED,
@@ -202,10 +202,10 @@ static void send_end(struct sl_client_stream *s, const struct sl_stream_result *
 
 void sl_client_stream_ended(struct sl_client_stream *s, const struct sl_stream_result *result)
 {
-    if (s->phase == SL_STREAM_ASKED)
+    if (s->phase == SL_NATIVE_STREAM_ASKED)
         sl_client_error(s->client, s->rid, SL_E_CONNECTION_LOST, false,
             result->text != NULL && result->text[0] != '\0' ? result->text : sl_status_text(SL_E_CONNECTION_LOST));
-    else if (s->phase != SL_STREAM_REFUSED)
+    else if (s->phase != SL_NATIVE_STREAM_REFUSED)
         send_end(s, result);
     forget(s);
 }
@@ -221,9 +221,9 @@ void sl_client_end_streams(struct sl_client *c, int status, const char *text, bo
     struct sl_client_stream *s, *next;
     for (s = TAILQ_FIRST(&c->streams); s != NULL; s = next) {
         next = TAILQ_NEXT(s, link);
-        if (tell && s->phase == SL_STREAM_ASKED)
+        if (tell && s->phase == SL_NATIVE_STREAM_ASKED)
             sl_client_error(c, s->rid, status, false, text);
-        else if (tell && s->phase != SL_STREAM_REFUSED)
+        else if (tell && s->phase != SL_NATIVE_STREAM_REFUSED)
             send_end(s, &unknown);
         forget(s);
     }
@@ -266,16 +266,16 @@ static int open_stream(
         env[count++].value = sl_texts_keep(&texts, value);
     }
     struct sl_stream_spec spec = {
-        .command = open->kind == SL_STREAM_SHELL ? NULL : command,
+        .command = open->kind == SL_KIND_SHELL ? NULL : command,
         .pty = open->pty ? &spec_pty : NULL,
         .env = env,
         .env_count = count,
     };
     switch (open->kind) {
-    case SL_STREAM_SHELL:
+    case SL_KIND_SHELL:
         spec.kind = SL_SPEC_SHELL;
         break;
-    case SL_STREAM_SUBSYSTEM:
+    case SL_KIND_SUBSYSTEM:
         spec.kind = SL_SPEC_SUBSYSTEM;
         break;
     default:
@@ -336,7 +336,7 @@ void sl_client_on_stream_open(struct sl_client *c, const struct sl_msg *msg)
 void sl_client_on_window(struct sl_client *c, const struct sl_msg *msg)
 {
     struct sl_client_stream *s = find(c, msg->window.stream);
-    if (s == NULL || s->phase == SL_STREAM_CLOSED || s->phase == SL_STREAM_REFUSED)
+    if (s == NULL || s->phase == SL_NATIVE_STREAM_CLOSED || s->phase == SL_NATIVE_STREAM_REFUSED)
         return;
     if ((uint64_t)s->out_credit + s->out_lent + msg->window.bytes > SL_MSG_WINDOW_MAX) {
         sl_client_fault(c, SL_E_PROTOCOL, "WINDOW brings a stream's credit over 16777216");
@@ -350,7 +350,7 @@ void sl_client_on_signal(struct sl_client *c, const struct sl_msg *msg)
 {
     struct sl_client_stream *s = find(c, msg->signal.stream);
     char name[SL_MSG_NAME_MAX + 1];
-    if (s == NULL || (s->phase != SL_STREAM_ASKED && s->phase != SL_STREAM_OPENED))
+    if (s == NULL || (s->phase != SL_NATIVE_STREAM_ASKED && s->phase != SL_NATIVE_STREAM_OPENED))
         return;
     (void)sl_client_text(msg->signal.name, name, sizeof name);
     if (s->relay != NULL)
@@ -363,7 +363,7 @@ void sl_client_on_window_change(struct sl_client *c, const struct sl_msg *msg)
 {
     const struct sl_msg_window_change *change = &msg->window_change;
     struct sl_client_stream *s = find(c, change->stream);
-    if (s == NULL || (s->phase != SL_STREAM_ASKED && s->phase != SL_STREAM_OPENED))
+    if (s == NULL || (s->phase != SL_NATIVE_STREAM_ASKED && s->phase != SL_NATIVE_STREAM_OPENED))
         return;
     if (s->relay != NULL)
         sl_relay_resize(s->relay, change->cols, change->rows, change->width_px, change->height_px);
@@ -376,8 +376,8 @@ void sl_client_on_close(struct sl_client *c, const struct sl_msg *msg)
     struct sl_client_stream *s = find(c, msg->stream.stream);
     if (s == NULL)
         return;
-    if (s->phase == SL_STREAM_ASKED)
+    if (s->phase == SL_NATIVE_STREAM_ASKED)
         s->close_wanted = true; /* when the server has answered */
-    else if (s->phase == SL_STREAM_OPENED)
+    else if (s->phase == SL_NATIVE_STREAM_OPENED)
         close_stream(s);
 }

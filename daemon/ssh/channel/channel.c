@@ -4,8 +4,8 @@
 #include "daemon/ssh/channel/channel.h"
 
 #include "base/state.h"
-#include "daemon/ssh/channel/ahead.h"
 #include "daemon/ssh/channel/env.h"
+#include "daemon/ssh/channel/preopen.h"
 #include "daemon/ssh/session/compat.h"
 #include "daemon/ssh/session/session.h"
 #include "proto/status.h"
@@ -48,7 +48,7 @@ static void set_state(struct sl_chan *chan, enum sl_chan_state state)
     chan->since_ms = sl_conn_now(chan->conn);
 }
 
-/* Only sessions are counted: the server's limit and the opening ahead are about those. */
+/* Only sessions are counted: the server's limit and pre-opening are about those. */
 static struct sl_chan *add_chan(
     struct sl_conn *conn, enum sl_chan_kind kind, LIBSSH2_CHANNEL *ch, enum sl_chan_state state)
 {
@@ -57,7 +57,7 @@ static struct sl_chan *add_chan(
         chan->conn = conn;
         chan->kind = kind;
         chan->ch = ch;
-        chan->number = SL_WITNESS_NO_CHANNEL;
+        chan->number = SL_PACKET_TAP_NO_CHANNEL;
         set_state(chan, state);
         TAILQ_INSERT_TAIL(&conn->chans, chan, link);
         conn->chan_count += kind == SL_CHAN_SESSION;
@@ -137,7 +137,7 @@ static int pump(struct sl_conn *conn)
     struct sl_chan *chan = pump_channel(conn);
     if (chan == NULL) {
         if (conn->op == SL_OP_NONE) {
-            if (conn->socket == SL_SOCKET_DRY)
+            if (!conn->maybe_readable)
                 return LIBSSH2_ERROR_EAGAIN;
             /* Nothing else of libssh2's reads a session without channels. */
             if (sl_compat_probe(conn->compat) != SL_PROBE_TCP)
@@ -148,14 +148,14 @@ static int pump(struct sl_conn *conn)
         return step_op(conn);
     }
     int r;
-    if (chan->end == SL_END_NONE) {
+    if (chan->end == SL_CHAN_END_NONE) {
         r = libssh2_channel_wait_eof(chan->ch);
         if (r == 0)
-            chan->end = SL_END_EOF;
-    } else if (chan->end == SL_END_EOF) {
+            chan->end = SL_CHAN_END_EOF;
+    } else if (chan->end == SL_CHAN_END_EOF) {
         r = libssh2_channel_wait_closed(chan->ch);
         if (r == 0)
-            chan->end = SL_END_CLOSE;
+            chan->end = SL_CHAN_END_CLOSE;
     } else {
         /* Every channel has been closed by the server: a read of nothing reads on until there is nothing. */
         ssize_t n = libssh2_channel_read_ex(chan->ch, 0, (char *)conn->transport->scratch, 0);
@@ -176,7 +176,7 @@ void sl_chan_pump(struct sl_conn *conn)
             sl_session_failed(conn, r);
             return;
         }
-        if (conn->error != 0 || conn->phase != SL_PHASE_READY)
+        if (conn->error != 0 || conn->phase != SL_CONN_PHASE_READY)
             return;
     }
 }
@@ -185,9 +185,9 @@ void sl_chan_pump(struct sl_conn *conn)
 
 static void opened_direct(struct sl_chan *chan)
 {
-    bool wanted = chan->request->still == SL_CHAN_WANTED;
+    bool cancelled = chan->request->cancelled;
     free_request(chan);
-    set_state(chan, wanted ? SL_CHAN_USED : SL_CHAN_CLOSING);
+    set_state(chan, cancelled ? SL_CHAN_CLOSING : SL_CHAN_USED);
 }
 
 static void opened(struct sl_conn *conn, LIBSSH2_CHANNEL *ch)
@@ -195,21 +195,21 @@ static void opened(struct sl_conn *conn, LIBSSH2_CHANNEL *ch)
     struct sl_chan *chan = conn->op_chan;
     conn->op = SL_OP_NONE;
     conn->op_chan = NULL;
-    conn->turn = SL_TURN_MOVED;
+    conn->progressed = true;
     chan->ch = ch;
-    chan->number = conn->witness.opened;
-    sl_ahead_answered(conn);
+    chan->number = conn->tap.opened;
+    sl_preopen_answered(conn);
     if (chan->kind == SL_CHAN_DIRECT) {
         opened_direct(chan);
     } else {
         set_state(chan, SL_CHAN_HELD);
-        sl_ahead_opened(conn);
+        sl_preopen_opened(conn);
     }
 }
 
 static void refused_direct(struct sl_chan *chan, const char *why)
 {
-    if (chan->request->still == SL_CHAN_UNWANTED) {
+    if (chan->request->cancelled) {
         unlink_chan(chan);
         return;
     }
@@ -222,23 +222,22 @@ static void refused(struct sl_conn *conn)
     struct sl_chan *chan = conn->op_chan;
     conn->op = SL_OP_NONE;
     conn->op_chan = NULL;
-    conn->turn = SL_TURN_MOVED;
-    sl_ahead_answered(conn);
+    conn->progressed = true;
+    sl_preopen_answered(conn);
     if (chan->kind == SL_CHAN_DIRECT) {
         char why[sizeof chan->request->why];
-        refused_direct(chan, sl_witness_refusal(&conn->witness, why, sizeof why));
+        refused_direct(chan, sl_packet_tap_refusal(&conn->tap, why, sizeof why));
         return;
     }
     unlink_chan(chan);
-    sl_ahead_refused(conn);
+    sl_preopen_refused(conn);
 }
 
 /* A server that connects into the void answers after two minutes; nothing else could be opened all the while. */
 static uint64_t direct_deadline(const struct sl_conn *conn)
 {
-    return conn->op_chan->request->still == SL_CHAN_UNWANTED
-               ? conn->op_since_ms + GIVE_UP_MS
-               : conn->op_since_ms + conn->target->policy.connect_timeout_ms;
+    return conn->op_chan->request->cancelled ? conn->op_since_ms + GIVE_UP_MS
+                                             : conn->op_since_ms + conn->target->policy.connect_timeout_ms;
 }
 
 static LIBSSH2_CHANNEL *open_direct(struct sl_conn *conn)
@@ -261,9 +260,9 @@ static void gave_up(struct sl_conn *conn)
     char why[64];
     conn->op = SL_OP_NONE;
     conn->op_chan = NULL;
-    conn->turn = SL_TURN_MOVED;
-    if (chan->party != NULL)
-        chan->party->orphans++;
+    conn->progressed = true;
+    if (chan->tenant != NULL)
+        chan->tenant->orphans++;
     snprintf(why, sizeof why, "no answer within %g s", (double)conn->target->policy.connect_timeout_ms / 1000.0);
     refused_direct(chan, why);
 }
@@ -274,7 +273,7 @@ static LIBSSH2_CHANNEL *open_channel(struct sl_conn *conn)
         return libssh2_channel_open_ex(
             conn->session, ping_type, sizeof ping_type - 1, CHANNEL_WINDOW_MIN, CHANNEL_PACKET, NULL, 0);
     }
-    conn->witness.opened = SL_WITNESS_NO_CHANNEL;
+    conn->tap.opened = SL_PACKET_TAP_NO_CHANNEL;
     if (conn->op_chan->kind == SL_CHAN_DIRECT)
         return open_direct(conn);
     return libssh2_channel_open_ex(
@@ -302,7 +301,7 @@ static int step_op(struct sl_conn *conn)
         return 0;
     }
     conn->op = SL_OP_NONE;
-    sl_ahead_answered(conn);
+    sl_preopen_answered(conn);
     sl_compat_saw_probe(conn->compat);
     if (ch != NULL) {
         /* A server that opens channels of any type; it is closed like one of ours. */
@@ -351,8 +350,8 @@ bool sl_chan_may_ping(const struct sl_conn *conn)
 static void start_op(struct sl_conn *conn, uint32_t needed)
 {
     struct sl_chan *asked = first_asked(conn);
-    bool session = sl_ahead_wanted(conn, held(conn), needed) > 0;
-    bool pinged = conn->ping_after != UINT64_MAX || (sl_ahead_needs_proof(conn) && held(conn) > 0);
+    bool session = sl_preopen_wanted(conn, held(conn), needed) > 0;
+    bool pinged = conn->ping_after != UINT64_MAX || (sl_preopen_needs_proof(conn) && held(conn) > 0);
     if (pinged && sl_chan_may_ping(conn)) {
         begin_op(conn, SL_OP_PING, NULL);
     } else if (asked != NULL && (!session || conn->opened_last == SL_CHAN_SESSION)) { /* in turn */
@@ -361,7 +360,7 @@ static void start_op(struct sl_conn *conn, uint32_t needed)
         asked->window = window_for(conn);
         conn->opened_last = SL_CHAN_DIRECT;
     } else if (session) {
-        sl_ahead_begin_trial(conn);
+        sl_preopen_begin_trial(conn);
         /* Out of memory: tried again in the next tick; whoever waits for it has a deadline. */
         (void)open_session(conn);
     }
@@ -369,9 +368,9 @@ static void start_op(struct sl_conn *conn, uint32_t needed)
 
 /* --- channels of another type --- */
 
-struct sl_chan *sl_chan_ask(struct sl_party *party, const char *type, uint8_t *message, size_t message_len)
+struct sl_chan *sl_chan_ask(struct sl_tenant *tenant, const char *type, uint8_t *message, size_t message_len)
 {
-    struct sl_conn *conn = party->conn;
+    struct sl_conn *conn = tenant->conn;
     struct sl_chan_request *request = calloc(1, sizeof *request);
     struct sl_chan *chan = request != NULL ? add_chan(conn, SL_CHAN_DIRECT, NULL, SL_CHAN_ASKED) : NULL;
     if (chan == NULL) {
@@ -383,7 +382,7 @@ struct sl_chan *sl_chan_ask(struct sl_party *party, const char *type, uint8_t *m
     request->message = message;
     request->message_len = message_len;
     chan->request = request;
-    chan->party = party;
+    chan->tenant = tenant;
     sl_conn_schedule(conn);
     return chan;
 }
@@ -391,18 +390,18 @@ struct sl_chan *sl_chan_ask(struct sl_party *party, const char *type, uint8_t *m
 void sl_chan_unask(struct sl_chan *chan)
 {
     if (chan->state == SL_CHAN_OPENING) {
-        chan->request->still = SL_CHAN_UNWANTED;
+        chan->request->cancelled = true;
         sl_conn_schedule(chan->conn);
     } else {
         unlink_chan(chan);
     }
 }
 
-struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct sl_party *party, LIBSSH2_CHANNEL *ch)
+struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct sl_tenant *tenant, LIBSSH2_CHANNEL *ch)
 {
     struct sl_chan *chan = add_chan(conn, SL_CHAN_FORWARDED, ch, SL_CHAN_USED);
     if (chan != NULL) {
-        chan->party = party;
+        chan->tenant = tenant;
         chan->window = CHANNEL_WINDOW; /* libssh2's choice */
     }
     return chan;
@@ -410,20 +409,20 @@ struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct sl_party *party, LIBS
 
 /* --- using and closing --- */
 
-struct sl_chan *sl_chan_take(struct sl_party *party)
+struct sl_chan *sl_chan_take(struct sl_tenant *tenant)
 {
     struct sl_chan *chan, *best = NULL;
-    if (!sl_ahead_may_start(party->conn))
+    if (!sl_preopen_may_start(tenant->conn))
         return NULL;
-    TAILQ_FOREACH(chan, &party->conn->chans, link)
+    TAILQ_FOREACH(chan, &tenant->conn->chans, link)
     {
         /* One that the server has closed already is no use; one whose cookie is settled is the best. */
         if (chan->state == SL_CHAN_HELD && (best == NULL || chan->cookie > best->cookie) &&
-            sl_chan_look(chan) == SL_END_NONE)
+            sl_chan_look(chan) == SL_CHAN_END_NONE)
             best = chan;
     }
     if (best != NULL) {
-        best->party = party;
+        best->tenant = tenant;
         set_state(best, SL_CHAN_USED);
     }
     return best;
@@ -431,16 +430,16 @@ struct sl_chan *sl_chan_take(struct sl_party *party)
 
 void sl_chan_close(struct sl_chan *chan, bool unanswered)
 {
-    if (unanswered && chan->party != NULL)
-        chan->party->tainted++;
+    if (unanswered && chan->tenant != NULL)
+        chan->tenant->tainted++;
     chan->question.is_out &= chan->cookie == SL_COOKIE_SENT; /* nobody waits for another one */
     set_state(chan, unanswered ? SL_CHAN_LIMBO : SL_CHAN_CLOSING);
-    chan->conn->turn = SL_TURN_MOVED;
+    chan->conn->progressed = true;
 }
 
 void sl_chan_give_up(struct sl_chan *chan)
 {
-    chan->party = NULL;
+    chan->tenant = NULL;
     sl_chan_close(chan, false);
 }
 
@@ -452,7 +451,7 @@ int sl_chan_step_close(struct sl_chan *chan)
     sl_chan_look(chan);
     if (chan->cookie == SL_COOKIE_SENT) {
         int r = sl_env_settle_cookie(chan);
-        if (r == SL_E_CONNECTION_LOST || (r == SL_E_AGAIN && chan->end != SL_END_CLOSE))
+        if (r == SL_E_CONNECTION_LOST || (r == SL_E_AGAIN && chan->end != SL_CHAN_END_CLOSE))
             return r;
     }
     int r = libssh2_channel_close(chan->ch);
@@ -465,20 +464,20 @@ int sl_chan_step_close(struct sl_chan *chan)
     if (chan->state == SL_CHAN_LIMBO || libssh2_channel_free(chan->ch) == LIBSSH2_ERROR_EAGAIN)
         return SL_E_AGAIN;
     unlink_chan(chan);
-    conn->turn = SL_TURN_MOVED;
+    conn->progressed = true;
     return 0;
 }
 
 static void step_held(struct sl_chan *chan)
 {
     struct sl_conn *conn = chan->conn;
-    bool useless = chan->end != SL_END_NONE || conn->serves == SL_SERVES_NOTHING;
+    bool useless = chan->end != SL_CHAN_END_NONE || conn->serves == SL_SERVES_NOTHING;
     if (chan->exit != SL_EXIT_NONE)
-        sl_ahead_mixed_up(conn);
-    if (!useless && (chan->question.is_out || sl_ahead_marks(conn)))
+        sl_preopen_mixed_up(conn);
+    if (!useless && (chan->question.is_out || sl_preopen_marks(conn)))
         useless = sl_env_settle_cookie(chan) == SL_E_STREAM_REFUSED;
     if (useless) {
-        sl_ahead_trial_failed(conn, "does not serve two at once");
+        sl_preopen_trial_failed(conn, "does not serve two at once");
         sl_chan_close(chan, false);
     }
 }
@@ -500,20 +499,20 @@ void sl_chan_tick(struct sl_conn *conn, uint32_t needed)
         }
     }
     struct sl_chan *chan, *next;
-    for (chan = TAILQ_FIRST(&conn->chans); chan != NULL && conn->phase == SL_PHASE_READY; chan = next) {
+    for (chan = TAILQ_FIRST(&conn->chans); chan != NULL && conn->phase == SL_CONN_PHASE_READY; chan = next) {
         next = TAILQ_NEXT(chan, link);
         if (chan->state == SL_CHAN_HELD)
             step_held(chan);
         if (chan->state == SL_CHAN_LIMBO || chan->state == SL_CHAN_CLOSING)
             (void)sl_chan_step_close(chan);
     }
-    sl_ahead_step(conn);
+    sl_preopen_step(conn);
 }
 
 uint64_t sl_chan_deadline(const struct sl_conn *conn)
 {
     uint64_t now = sl_conn_now(conn);
-    uint64_t first = sl_env_deadline(conn), trial = sl_ahead_deadline(conn);
+    uint64_t first = sl_env_deadline(conn), trial = sl_preopen_deadline(conn);
     first = first < trial ? first : trial;
     first = first > now ? first : now + 1;
     if (conn->op == SL_OP_OPEN && conn->op_chan->kind == SL_CHAN_DIRECT) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* channel.h - SSH channels: opening sessions ahead of need and others as asked, closing, and the ping. Knows nothing of
+/* channel.h - SSH channels: pre-opening sessions, opening others as asked, closing, and the ping. Knows nothing of
  * what runs in them. */
 #ifndef SSHLEASE_SSH_CHANNEL_CHANNEL_H
 #define SSHLEASE_SSH_CHANNEL_CHANNEL_H
 
-#include "daemon/ssh/channel/party.h"
+#include "daemon/ssh/channel/tenant.h"
 
 struct _LIBSSH2_CHANNEL;
 
@@ -18,7 +18,7 @@ enum sl_chan_state {
     SL_CHAN_NEW,
     SL_CHAN_ASKED,   /* waits for its turn to be opened */
     SL_CHAN_OPENING, /* the session's one operation */
-    SL_CHAN_REFUSED, /* so its asker is to learn; never was one */
+    SL_CHAN_REFUSED, /* so its requester is to learn; never was one */
     SL_CHAN_HELD,    /* open, unused */
     SL_CHAN_USED,    /* a stream's or the sweep's */
     SL_CHAN_LIMBO,   /* given up while a request was unanswered: closed, but never freed; taints the connection */
@@ -26,7 +26,7 @@ enum sl_chan_state {
 };
 
 /* How far the server's side has ended. */
-enum sl_chan_end { SL_END_NONE, SL_END_EOF, SL_END_CLOSE };
+enum sl_chan_end { SL_CHAN_END_NONE, SL_CHAN_END_EOF, SL_CHAN_END_CLOSE };
 
 /* What was seen of how the command ended, beyond what libssh2 tells. */
 enum sl_chan_exit { SL_EXIT_NONE, SL_EXIT_STATUS_CAME, SL_EXIT_SIGNAL_CAME, SL_EXIT_CORE_DUMPED };
@@ -46,7 +46,7 @@ struct sl_question {
     bool taken;        /* what libssh2 said */
     char name[64];     /* cut */
     uint64_t since_ms; /* when it was sent */
-    uint64_t answer;   /* the answer's place in the order of arrival, as the witness saw it */
+    uint64_t answer;   /* the answer's place in the order of arrival, as the packet tap saw it */
 };
 
 /* How a channel that was asked for is opened. */
@@ -54,8 +54,8 @@ struct sl_chan_request {
     const char *type;
     uint8_t *message; /* what follows the type in CHANNEL_OPEN */
     size_t message_len;
-    enum { SL_CHAN_WANTED, SL_CHAN_UNWANTED } still;
-    char why[192]; /* it was refused */
+    bool cancelled; /* while it was being opened */
+    char why[192];  /* it was refused */
 };
 
 struct sl_chan {
@@ -63,14 +63,14 @@ struct sl_chan {
     enum sl_chan_kind kind;
     struct sl_chan_request *request; /* SL_CHAN_DIRECT until it is open */
     struct sl_conn *conn;
-    struct sl_party *party; /* whose stream or sweep uses it, until its close is confirmed; NULL: nobody's */
+    struct sl_tenant *tenant; /* whose stream or sweep uses it, until its close is confirmed; NULL: nobody's */
     struct _LIBSSH2_CHANNEL *ch;
     enum sl_chan_state state;
     enum sl_cookie_state cookie;
     struct sl_cookie mark; /* once the cookie was sent */
     struct sl_question question;
     uint32_t window; /* bytes that the server may send before they are read */
-    uint32_t number; /* ours, as the wire names it; SL_WITNESS_NO_CHANNEL when it was not seen */
+    uint32_t number; /* ours, as the wire names it; SL_PACKET_TAP_NO_CHANNEL when it was not seen */
     enum sl_chan_end end;
     enum sl_chan_exit exit;
     size_t read_size;  /* of the read that was answered EAGAIN and must be repeated just so; 0: any */
@@ -91,16 +91,16 @@ uint64_t sl_chan_deadline(const struct sl_conn *conn);
 
 /* Whether a ping may be sent: not to a server that minds, nor, where that is not known, while a channel is in use. */
 bool sl_chan_may_ping(const struct sl_conn *conn);
-/* A held channel, now used for `party`; NULL when there is none. */
-struct sl_chan *sl_chan_take(struct sl_party *party);
+/* A held channel, now used for `tenant`; NULL when there is none. */
+struct sl_chan *sl_chan_take(struct sl_tenant *tenant);
 /* Asks for a channel of another type; `type` is static, `message` is taken over, on failure too. Its state becomes USED
  * or REFUSED by and by: the server has as long as a connect_timeout. NULL when out of memory. */
-struct sl_chan *sl_chan_ask(struct sl_party *party, const char *type, uint8_t *message, size_t message_len);
-/* The asker is done with one that is not USED. An open that is under way is given up. */
+struct sl_chan *sl_chan_ask(struct sl_tenant *tenant, const char *type, uint8_t *message, size_t message_len);
+/* The requester is done with one that is not USED. An open that is under way is given up. */
 void sl_chan_unask(struct sl_chan *chan);
-/* Takes a channel that the server has opened for `party` (NULL: for one that is over); NULL when out of memory, the
+/* Takes a channel that the server has opened for `tenant` (NULL: for one that is over); NULL when out of memory, the
  * channel stays the caller's then. */
-struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct sl_party *party, struct _LIBSSH2_CHANNEL *ch);
+struct sl_chan *sl_chan_adopt(struct sl_conn *conn, struct sl_tenant *tenant, struct _LIBSSH2_CHANNEL *ch);
 /* The user gives it up: it is closed later. `unanswered`: a request of the user's is still out. */
 void sl_chan_close(struct sl_chan *chan, bool unanswered);
 /* The user gives it back unused: nothing was started in it, and it is of no use to anybody. */

@@ -26,10 +26,10 @@ const char *sl_chan_cookie(const struct sl_conn *conn, struct sl_cookie mark, ch
 
 enum sl_chan_end sl_chan_look(struct sl_chan *chan)
 {
-    if (chan->end == SL_END_NONE && libssh2_channel_wait_eof(chan->ch) == 0)
-        chan->end = SL_END_EOF;
-    if (chan->end == SL_END_EOF && libssh2_channel_wait_closed(chan->ch) == 0)
-        chan->end = SL_END_CLOSE;
+    if (chan->end == SL_CHAN_END_NONE && libssh2_channel_wait_eof(chan->ch) == 0)
+        chan->end = SL_CHAN_END_EOF;
+    if (chan->end == SL_CHAN_END_EOF && libssh2_channel_wait_closed(chan->ch) == 0)
+        chan->end = SL_CHAN_END_CLOSE;
     return chan->end;
 }
 

@@ -38,7 +38,7 @@ static bool is_known_bad(const struct sl_conn *conn, const char *name)
 static void end_question(struct sl_chan *chan)
 {
     chan->question.is_out = false;
-    chan->conn->turn = SL_TURN_MOVED;
+    chan->conn->progressed = true;
 }
 
 /* What goes wrong while a second session is tried is not the variable's fault, where it is known to be answered. */
@@ -52,7 +52,7 @@ static bool is_on_trial(const struct sl_conn *conn, const char *name)
 static int await(struct sl_chan *chan, const char *name)
 {
     const struct sl_question *question = &chan->question;
-    bool ended = sl_chan_look(chan) != SL_END_NONE;
+    bool ended = sl_chan_look(chan) != SL_CHAN_END_NONE;
     if (!ended && (question->proven || sl_conn_now(chan->conn) - question->since_ms < ANSWER_MS))
         return SL_E_AGAIN;
     if (!is_on_trial(chan->conn, name))
@@ -77,7 +77,7 @@ static int ask(struct sl_chan *chan, const char *name, const char *value)
         sl_session_failed(conn, r);
         return SL_E_CONNECTION_LOST;
     }
-    question->answer = conn->witness.answer;
+    question->answer = conn->tap.answer;
     question->taken = r == 0;
     learn(chan, name, r == 0 ? SL_ENV_TAKEN : SL_ENV_REFUSED);
     conn->env_proven |= r == 0 ? place_bit(conn, name) : 0;
@@ -100,7 +100,9 @@ int sl_env_settle_cookie(struct sl_chan *chan)
             chan->cookie = SL_COOKIE_OMITTED;
             return 0;
         }
-        uint32_t epoch = chan->party != NULL ? chan->party->epoch : conn->target->policy.sharing > 1 ? 0 : conn->epoch;
+        uint32_t epoch = chan->tenant != NULL               ? chan->tenant->epoch
+                         : conn->target->policy.sharing > 1 ? 0
+                                                            : conn->epoch;
         chan->mark = (struct sl_cookie){epoch, ++conn->next_cookie};
         chan->cookie = SL_COOKIE_SENT;
     }

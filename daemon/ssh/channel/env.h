@@ -21,7 +21,7 @@ int sl_env_settle(struct sl_chan *chan, const char *name, const char *value);
  * of two answers libssh2 gives the first to ask the SUCCESS. */
 bool sl_env_may_follow(const struct sl_chan *chan);
 /* libssh2 has said no to a request that followed `chan`'s last question. True: the no was the question's, and the
- * request has the yes that the question was given. `answer` is the request's, as the witness saw it. */
+ * request has the yes that the question was given. `answer` is the request's, as the packet tap saw it. */
 bool sl_env_unswap(struct sl_chan *chan, uint64_t answer);
 
 /* Whether cookies are worth sending on this connection. */

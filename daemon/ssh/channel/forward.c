@@ -11,7 +11,7 @@
 
 /* RFC 4254 section 7.2; direct-streamlocal@openssh.com in section 2.4 of OpenSSH's PROTOCOL: a path, and two fields
  * that are reserved. */
-static struct sl_chan *ask(struct sl_party *party, const struct sl_stream_spec *spec)
+static struct sl_chan *ask(struct sl_tenant *tenant, const struct sl_stream_spec *spec)
 {
     const char *origin = spec->origin != NULL ? spec->origin : "127.0.0.1";
     size_t size = 16 + strlen(spec->kind == SL_SPEC_TCP ? spec->host : spec->path) + strlen(origin);
@@ -25,12 +25,12 @@ static struct sl_chan *ask(struct sl_party *party, const struct sl_stream_spec *
         sl_put_u32(&out, spec->port);
         sl_put_text(&out, origin);
         sl_put_u32(&out, spec->origin_port);
-        return sl_chan_ask(party, "direct-tcpip", message, out.at);
+        return sl_chan_ask(tenant, "direct-tcpip", message, out.at);
     }
     sl_put_text(&out, spec->path);
     sl_put_text(&out, "");
     sl_put_u32(&out, 0);
-    return sl_chan_ask(party, "direct-streamlocal@openssh.com", message, out.at);
+    return sl_chan_ask(tenant, "direct-streamlocal@openssh.com", message, out.at);
 }
 
 static char *describe(const struct sl_stream_spec *spec)
@@ -45,10 +45,10 @@ static char *describe(const struct sl_stream_spec *spec)
 }
 
 int sl_forward_ask(
-    struct sl_party *party, const struct sl_stream_spec *spec, char **ret_where, struct sl_chan **ret_chan)
+    struct sl_tenant *tenant, const struct sl_stream_spec *spec, char **ret_where, struct sl_chan **ret_chan)
 {
     char *where = describe(spec);
-    struct sl_chan *chan = where != NULL ? ask(party, spec) : NULL;
+    struct sl_chan *chan = where != NULL ? ask(tenant, spec) : NULL;
     if (chan == NULL) {
         free(where);
         return SL_E_NOMEM;

@@ -25,24 +25,24 @@ enum state { ASKED, ASKING, ANSWERED, REFUSED, LISTENING, CANCELLING, ENDED };
 struct sl_remote {
     TAILQ_ENTRY(sl_remote) link;
     struct sl_conn *conn;
-    struct sl_party *party; /* NULL: its lease is over */
+    struct sl_tenant *tenant; /* NULL: its lease is over */
     struct sl_remote_handler handler;
     void *arg;
     enum state state;
-    enum { WANTED, UNWANTED } still; /* of one whose answer is out */
+    bool cancelled; /* while its answer is out */
     LIBSSH2_LISTENER *listener;
     struct sl_chan *arrived; /* shown, not accepted yet */
     uint16_t port;
     char host[];
 };
 
-int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, const struct sl_remote_handler *handler,
+int sl_remote_open(struct sl_tenant *tenant, const char *host, uint16_t port, const struct sl_remote_handler *handler,
     void *arg, struct sl_remote **ret_remote)
 {
-    struct sl_conn *conn = party->conn;
-    if (sl_party_is_frozen(party))
+    struct sl_conn *conn = tenant->conn;
+    if (sl_tenant_is_frozen(tenant))
         return SL_E_STREAM_LIMIT;
-    if (conn->phase != SL_PHASE_READY || conn->error != 0 || !sl_party_goes_on(party))
+    if (conn->phase != SL_CONN_PHASE_READY || conn->error != 0 || !sl_tenant_goes_on(tenant))
         return SL_E_CONNECTION_LOST;
     unsigned count = 0;
     struct sl_remote *remote;
@@ -57,13 +57,13 @@ int sl_remote_open(struct sl_party *party, const char *host, uint16_t port, cons
     if (remote == NULL)
         return SL_E_NOMEM;
     remote->conn = conn;
-    remote->party = party;
+    remote->tenant = tenant;
     remote->handler = *handler;
     remote->arg = arg;
     remote->port = port;
     memcpy(remote->host, host, size);
     TAILQ_INSERT_TAIL(&conn->remotes, remote, link);
-    party->remote_count++;
+    tenant->remote_count++;
     sl_conn_schedule(conn);
     *ret_remote = remote;
     return 0;
@@ -74,40 +74,40 @@ void sl_remote_close(struct sl_remote *remote)
     if (remote->state == ASKED || remote->state == REFUSED)
         remote->state = ENDED;
     else if (remote->state == ASKING)
-        remote->still = UNWANTED;
+        remote->cancelled = true;
     else if (remote->state == ANSWERED || remote->state == LISTENING)
         remote->state = CANCELLING;
     sl_conn_schedule(remote->conn);
 }
 
-void sl_remote_close_all(struct sl_party *party)
+void sl_remote_close_all(struct sl_tenant *tenant)
 {
     struct sl_remote *remote;
-    TAILQ_FOREACH(remote, &party->conn->remotes, link)
+    TAILQ_FOREACH(remote, &tenant->conn->remotes, link)
     {
-        if (remote->party == party)
+        if (remote->tenant == tenant)
             sl_remote_close(remote);
     }
 }
 
-void sl_remote_mute(struct sl_party *party)
+void sl_remote_mute(struct sl_tenant *tenant)
 {
     struct sl_remote *remote;
-    TAILQ_FOREACH(remote, &party->conn->remotes, link)
+    TAILQ_FOREACH(remote, &tenant->conn->remotes, link)
     {
-        if (remote->party == party)
+        if (remote->tenant == tenant)
             remote->handler = sl_nobody_remote;
     }
 }
 
-void sl_remote_disown(struct sl_party *party)
+void sl_remote_disown(struct sl_tenant *tenant)
 {
     struct sl_remote *remote;
-    TAILQ_FOREACH(remote, &party->conn->remotes, link)
+    TAILQ_FOREACH(remote, &tenant->conn->remotes, link)
     {
-        if (remote->party == party) {
-            remote->party = NULL;
-            party->remote_count--;
+        if (remote->tenant == tenant) {
+            remote->tenant = NULL;
+            tenant->remote_count--;
         }
     }
 }
@@ -126,7 +126,7 @@ static unsigned count_accepted(const struct sl_conn *conn)
 int sl_remote_accept(struct sl_remote *remote, const struct sl_stream_handler *handler, void *arg, size_t credit,
     struct sl_stream **ret_stream)
 {
-    if (remote->arrived == NULL || remote->state != LISTENING || remote->conn->phase != SL_PHASE_READY)
+    if (remote->arrived == NULL || remote->state != LISTENING || remote->conn->phase != SL_CONN_PHASE_READY)
         return SL_E_AGAIN;
     int r = count_accepted(remote->conn) <= SL_ACCEPTED_MAX
                 ? sl_stream_adopt(remote->arrived, handler, arg, credit, ret_stream)
@@ -143,9 +143,9 @@ int sl_remote_accept(struct sl_remote *remote, const struct sl_stream_handler *h
 static void finish(struct sl_remote *remote)
 {
     TAILQ_REMOVE(&remote->conn->remotes, remote, link);
-    remote->conn->turn = SL_TURN_MOVED;
-    if (remote->party != NULL)
-        remote->party->remote_count--;
+    remote->conn->progressed = true;
+    if (remote->tenant != NULL)
+        remote->tenant->remote_count--;
     remote->handler.on_closed(remote->arg);
     free(remote);
 }
@@ -176,14 +176,14 @@ static void run_asking(struct sl_remote *remote)
     if (listener != NULL) {
         remote->listener = listener;
         remote->port = (uint16_t)port;
-        remote->state = remote->still == WANTED ? ANSWERED : CANCELLING;
-        conn->turn = SL_TURN_MOVED;
+        remote->state = remote->cancelled ? CANCELLING : ANSWERED;
+        conn->progressed = true;
         return;
     }
     int r = libssh2_session_last_errno(conn->session);
     if (r == LIBSSH2_ERROR_REQUEST_DENIED) {
-        remote->state = remote->still == WANTED ? REFUSED : ENDED;
-        conn->turn = SL_TURN_MOVED;
+        remote->state = remote->cancelled ? ENDED : REFUSED;
+        conn->progressed = true;
     } else if (r != LIBSSH2_ERROR_EAGAIN) {
         /* Whatever survives elsewhere does not here: an answer that comes later would be the next one's. */
         sl_session_failed(conn, sl_session_survives(r) ? LIBSSH2_ERROR_PROTO : r);
@@ -197,7 +197,7 @@ static struct sl_chan *take_arrived(struct sl_remote *remote)
     LIBSSH2_CHANNEL *ch = libssh2_channel_forward_accept(remote->listener);
     if (ch == NULL)
         return NULL;
-    struct sl_chan *chan = sl_chan_adopt(conn, remote->party, ch);
+    struct sl_chan *chan = sl_chan_adopt(conn, remote->tenant, ch);
     if (chan == NULL)
         sl_session_failed(conn, LIBSSH2_ERROR_ALLOC); /* it cannot be put back, nor left without an owner */
     return chan;
@@ -208,7 +208,7 @@ static void run_listening(struct sl_remote *remote)
 {
     if (remote->arrived != NULL || (remote->arrived = take_arrived(remote)) == NULL)
         return;
-    remote->conn->turn = SL_TURN_MOVED;
+    remote->conn->progressed = true;
     remote->handler.on_connection(remote->arg);
 }
 
@@ -220,7 +220,7 @@ static void run_cancelling(struct sl_remote *remote)
             sl_chan_close(remote->arrived, false);
         remote->arrived = take_arrived(remote);
     } while (remote->arrived != NULL);
-    if (conn->phase != SL_PHASE_READY)
+    if (conn->phase != SL_CONN_PHASE_READY)
         return;
     int r = libssh2_channel_forward_cancel(remote->listener);
     if (r == LIBSSH2_ERROR_EAGAIN)
@@ -258,22 +258,22 @@ static void run(struct sl_remote *remote)
     struct sl_conn *conn = remote->conn;
     if (remote->state == ASKING || (remote->state == ASKED && one_asking(conn) == NULL))
         run_asking(remote);
-    if (remote->state == ANSWERED && conn->phase == SL_PHASE_READY)
+    if (remote->state == ANSWERED && conn->phase == SL_CONN_PHASE_READY)
         tell_listening(remote);
-    else if (remote->state == REFUSED && conn->phase == SL_PHASE_READY)
+    else if (remote->state == REFUSED && conn->phase == SL_CONN_PHASE_READY)
         tell_refused(remote);
-    if (remote->state == LISTENING && conn->phase == SL_PHASE_READY)
+    if (remote->state == LISTENING && conn->phase == SL_CONN_PHASE_READY)
         run_listening(remote);
-    if (remote->state == CANCELLING && conn->phase == SL_PHASE_READY)
+    if (remote->state == CANCELLING && conn->phase == SL_CONN_PHASE_READY)
         run_cancelling(remote);
-    if (remote->state == ENDED && conn->phase == SL_PHASE_READY)
+    if (remote->state == ENDED && conn->phase == SL_CONN_PHASE_READY)
         finish(remote);
 }
 
 void sl_remote_tick(struct sl_conn *conn)
 {
     struct sl_remote *remote, *next;
-    for (remote = TAILQ_FIRST(&conn->remotes); remote != NULL && conn->phase == SL_PHASE_READY; remote = next) {
+    for (remote = TAILQ_FIRST(&conn->remotes); remote != NULL && conn->phase == SL_CONN_PHASE_READY; remote = next) {
         next = TAILQ_NEXT(remote, link);
         run(remote);
     }

@@ -3,10 +3,10 @@
  */
 #include "daemon/ssh/channel/stream.h"
 
-#include "daemon/ssh/channel/ahead.h"
 #include "daemon/ssh/channel/env.h"
 #include "daemon/ssh/channel/forward.h"
 #include "daemon/ssh/channel/nobody.h"
+#include "daemon/ssh/channel/preopen.h"
 #include "proto/status.h"
 
 #include <fnmatch.h>
@@ -117,12 +117,12 @@ bool sl_stream_is_forward(const struct sl_stream *stream)
 }
 
 static struct sl_stream *new_stream(
-    struct sl_party *party, int kind, const struct sl_stream_handler *handler, void *arg, size_t credit)
+    struct sl_tenant *tenant, int kind, const struct sl_stream_handler *handler, void *arg, size_t credit)
 {
     struct sl_stream *stream = calloc(1, sizeof *stream);
     if (stream != NULL) {
-        stream->conn = party->conn;
-        stream->party = party;
+        stream->conn = tenant->conn;
+        stream->tenant = tenant;
         stream->kind = kind;
         stream->handler = *handler;
         stream->arg = arg;
@@ -150,16 +150,16 @@ static void enter(struct sl_stream *stream)
 
 static void add_stream(struct sl_stream *stream)
 {
-    struct sl_party *party = stream->party;
-    party->stream_count++;
+    struct sl_tenant *tenant = stream->tenant;
+    tenant->stream_count++;
     if (!sl_stream_is_forward(stream)) {
-        party->sessions++;
-        party->streams += party->streams < UINT32_MAX;
+        tenant->sessions++;
+        tenant->streams += tenant->streams < UINT32_MAX;
     }
     if (stream->conn != NULL)
         enter(stream);
     else
-        TAILQ_INSERT_TAIL(&party->parked, stream, link);
+        TAILQ_INSERT_TAIL(&tenant->parked, stream, link);
 }
 
 static int open_forward(struct sl_stream *stream, const struct sl_stream_spec *spec)
@@ -167,59 +167,59 @@ static int open_forward(struct sl_stream *stream, const struct sl_stream_spec *s
     const struct sl_policy *policy = &stream->conn->target->policy;
     stream->state = SL_STREAM_DIALING;
     stream->deadline_ms = sl_conn_now(stream->conn) + OPEN_TIMEOUT_MS + policy->connect_timeout_ms;
-    return sl_forward_ask(stream->party, spec, &stream->where, &stream->chan);
+    return sl_forward_ask(stream->tenant, spec, &stream->where, &stream->chan);
 }
 
 static int open_session(struct sl_stream *stream, const struct sl_stream_spec *spec)
 {
     if (stream->conn != NULL)
         stream->deadline_ms = sl_conn_now(stream->conn) + OPEN_TIMEOUT_MS;
-    return make_plan(stream->party->target, spec, &stream->plan);
+    return make_plan(stream->tenant->target, spec, &stream->plan);
 }
 
-static bool has_room_to_forward(const struct sl_party *party)
+static bool has_room_to_forward(const struct sl_tenant *tenant)
 {
-    return !sl_party_is_frozen(party) && party->conn != NULL && party->conn->forward_count < SL_FORWARDS_MAX;
+    return !sl_tenant_is_frozen(tenant) && tenant->conn != NULL && tenant->conn->forward_count < SL_FORWARDS_MAX;
 }
 
 /* Every lease has a right to one session: a second one must leave room for the first ones of the others. What is about
  * to leave does not count. */
-static bool has_room(const struct sl_party *party)
+static bool has_room(const struct sl_tenant *tenant)
 {
     uint32_t sessions = 0;
-    const struct sl_party *other;
-    TAILQ_FOREACH(other, &party->conn->parties, link)
+    const struct sl_tenant *other;
+    TAILQ_FOREACH(other, &tenant->conn->tenants, link)
     {
-        if (!sl_party_is_frozen(other)) {
-            uint32_t kept = other != party && party->sessions > 0 && sl_party_goes_on(other);
+        if (!sl_tenant_is_frozen(other)) {
+            uint32_t kept = other != tenant && tenant->sessions > 0 && sl_tenant_goes_on(other);
             sessions += other->sessions > kept ? other->sessions : kept;
         }
     }
-    return sessions < sl_ahead_stream_limit(party->conn);
+    return sessions < sl_preopen_stream_limit(tenant->conn);
 }
 
-/* 0 where there is room, or will be on the connection that the party moves to. */
-static int look_for_room(struct sl_party *party, bool forward)
+/* 0 where there is room, or will be on the connection that the tenant moves to. */
+static int look_for_room(struct sl_tenant *tenant, bool forward)
 {
-    const struct sl_conn *conn = party->conn;
-    bool frozen = sl_party_is_frozen(party);
-    if (!sl_party_goes_on(party) || (!frozen && (conn->phase != SL_PHASE_READY || conn->error != 0)))
+    const struct sl_conn *conn = tenant->conn;
+    bool frozen = sl_tenant_is_frozen(tenant);
+    if (!sl_tenant_goes_on(tenant) || (!frozen && (conn->phase != SL_CONN_PHASE_READY || conn->error != 0)))
         return SL_E_CONNECTION_LOST;
     if (forward)
-        return has_room_to_forward(party) ? 0 : SL_E_STREAM_LIMIT;
+        return has_room_to_forward(tenant) ? 0 : SL_E_STREAM_LIMIT;
     if (frozen)
-        return party->sessions < party->target->policy.streams ? 0 : SL_E_STREAM_LIMIT;
-    return (conn->serves == SL_SERVES_COMMANDS && has_room(party)) || sl_party_crowd(party) ? 0 : SL_E_STREAM_LIMIT;
+        return tenant->sessions < tenant->target->policy.streams ? 0 : SL_E_STREAM_LIMIT;
+    return (conn->serves == SL_SERVES_COMMANDS && has_room(tenant)) || sl_tenant_crowd(tenant) ? 0 : SL_E_STREAM_LIMIT;
 }
 
-int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
+int sl_stream_open(struct sl_tenant *tenant, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
     void *arg, struct sl_stream **ret_stream)
 {
     bool forward = spec->kind >= SL_SPEC_TCP;
-    int r = look_for_room(party, forward);
+    int r = look_for_room(tenant, forward);
     if (r != 0)
         return r;
-    struct sl_stream *stream = new_stream(party, (int)spec->kind, handler, arg, spec->credit);
+    struct sl_stream *stream = new_stream(tenant, (int)spec->kind, handler, arg, spec->credit);
     if (stream == NULL)
         return SL_E_NOMEM;
     r = forward ? open_forward(stream, spec) : open_session(stream, spec);
@@ -235,9 +235,9 @@ int sl_stream_open(struct sl_party *party, const struct sl_stream_spec *spec, co
 int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handler, void *arg, size_t credit,
     struct sl_stream **ret_stream)
 {
-    if (!has_room_to_forward(chan->party))
+    if (!has_room_to_forward(chan->tenant))
         return SL_E_STREAM_LIMIT;
-    struct sl_stream *stream = new_stream(chan->party, ACCEPTED, handler, arg, credit);
+    struct sl_stream *stream = new_stream(chan->tenant, ACCEPTED, handler, arg, credit);
     if (stream == NULL)
         return SL_E_NOMEM;
     stream->chan = chan;
@@ -247,12 +247,12 @@ int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handle
     return 0;
 }
 
-void sl_stream_mute(struct sl_stream_list *list, const struct sl_party *party)
+void sl_stream_mute(struct sl_stream_list *list, const struct sl_tenant *tenant)
 {
     struct sl_stream *stream;
     TAILQ_FOREACH(stream, list, link)
     {
-        if (stream->party == party)
+        if (stream->tenant == tenant)
             stream->handler = sl_nobody_stream;
     }
 }
@@ -279,7 +279,7 @@ void sl_stream_drop_item(struct sl_stream *stream)
     TAILQ_REMOVE(&stream->items, item, link);
     if (item->kind == SL_ITEM_DATA) {
         stream->unsent -= item->len - item->at;
-        stream->sent_owed += item->len - item->at;
+        stream->sent_unreported += item->len - item->at;
     } else if (item->kind == SL_ITEM_SIGNAL || item->kind == SL_ITEM_RESIZE) {
         stream->commands--;
     }
@@ -347,8 +347,8 @@ uint32_t sl_stream_waiting(const struct sl_conn *conn)
     const struct sl_stream *stream;
     TAILQ_FOREACH(stream, &conn->streams, link)
     {
-        count +=
-            stream->state == SL_STREAM_WAITING && stream->ending == SL_ENDING_NO && !sl_party_is_frozen(stream->party);
+        count += stream->state == SL_STREAM_WAITING && stream->ending == SL_ENDING_NO &&
+                 !sl_tenant_is_frozen(stream->tenant);
     }
     return count;
 }
@@ -367,13 +367,13 @@ uint64_t sl_stream_deadline(const struct sl_conn *conn)
 void sl_stream_start_over(struct sl_stream *stream)
 {
     struct sl_conn *conn = stream->conn;
-    if (stream->chan != NULL && conn->phase == SL_PHASE_READY)
+    if (stream->chan != NULL && conn->phase == SL_CONN_PHASE_READY)
         sl_chan_give_up(stream->chan);
     stream->chan = NULL;
     stream->state = SL_STREAM_WAITING;
     stream->plan->env_at = 0;
     stream->plan->step = SL_STEP_ENV;
-    conn->turn = SL_TURN_MOVED;
+    conn->progressed = true;
 }
 
 void sl_stream_leave(struct sl_stream *stream)
@@ -382,7 +382,7 @@ void sl_stream_leave(struct sl_stream *stream)
     TAILQ_REMOVE(&conn->streams, stream, link);
     conn->stream_count--;
     conn->forward_count -= sl_stream_is_forward(stream);
-    conn->turn = SL_TURN_MOVED;
+    conn->progressed = true;
     stream->conn = NULL;
     stream->deadline_ms = UINT64_MAX;
 }
@@ -397,8 +397,8 @@ void sl_stream_join(struct sl_stream *stream, struct sl_conn *conn)
 /* It is off its connection. */
 static void end(struct sl_stream *stream, const struct sl_stream_result *result)
 {
-    stream->party->stream_count--;
-    stream->party->sessions -= !sl_stream_is_forward(stream);
+    stream->tenant->stream_count--;
+    stream->tenant->sessions -= !sl_stream_is_forward(stream);
     stream->state = SL_STREAM_ENDED;
     while (!TAILQ_EMPTY(&stream->items))
         sl_stream_drop_item(stream);
@@ -420,13 +420,13 @@ void sl_stream_abandon(struct sl_stream *stream)
     end(stream, &result);
 }
 
-void sl_stream_cut(struct sl_party *party)
+void sl_stream_cut(struct sl_tenant *tenant)
 {
     const struct sl_stream_result result = {.how = SL_RESULT_UNKNOWN, .text = "the lease is over"};
     struct sl_stream *stream, *next;
-    for (stream = TAILQ_FIRST(&party->conn->streams); stream != NULL; stream = next) {
+    for (stream = TAILQ_FIRST(&tenant->conn->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, link);
-        if (stream->party != party)
+        if (stream->tenant != tenant)
             continue;
         if (stream->state == SL_STREAM_DIALING)
             sl_chan_unask(stream->chan);
@@ -443,7 +443,7 @@ static void end_each(struct sl_conn *conn, const char *text, bool frozen_too)
     do {
         TAILQ_FOREACH(stream, &conn->streams, link)
         {
-            if (frozen_too || !sl_party_is_frozen(stream->party)) {
+            if (frozen_too || !sl_tenant_is_frozen(stream->tenant)) {
                 /* That it is unlinked from where FOREACH finds it the analyzer cannot see. */
                 sl_stream_finish(stream, &result); /* NOLINT(clang-analyzer-unix.Malloc) */
                 break;                             /* its callback may have done anything to the others */

@@ -47,8 +47,8 @@ struct sl_stream_plan {
 
 struct sl_stream {
     TAILQ_ENTRY(sl_stream) link;
-    struct sl_conn *conn; /* NULL: its party is parked */
-    struct sl_party *party;
+    struct sl_conn *conn; /* NULL: its tenant is parked */
+    struct sl_tenant *tenant;
     struct sl_chan *chan;
     struct sl_stream_handler handler;
     void *arg;
@@ -59,14 +59,14 @@ struct sl_stream {
     struct sl_stream_plan *plan; /* NULL for a forward */
     char *where;                 /* a forward's: where it leads, for messages */
     struct sl_item_list items;
-    size_t unsent;     /* bytes of data in `items` */
-    size_t sent_owed;  /* bytes that on_sent has to be told of */
-    unsigned commands; /* signals and resizes in `items` */
+    size_t unsent;          /* bytes of data in `items` */
+    size_t sent_unreported; /* bytes that on_sent has to be told of */
+    unsigned commands;      /* signals and resizes in `items` */
     size_t credit;
     const char *urgent; /* a signal of ours on its way, ahead of all items; NULL: none */
     enum { SL_INPUT_OPEN, SL_INPUT_EOF_ASKED, SL_INPUT_ENDED } input;
     enum { SL_UNREAD_NO, SL_UNREAD_ASKED, SL_UNREAD_SAID } unread; /* output has lost its reader */
-    enum { SL_OUTPUT_OPEN, SL_OUTPUT_EOF_TOLD } output;
+    bool eof_told;
     bool exit_told;
     uint64_t deadline_ms; /* of the state, or of the ending's stage; UINT64_MAX: none */
 };
@@ -82,16 +82,16 @@ int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handle
 uint32_t sl_stream_waiting(const struct sl_conn *conn);
 /* One of which nothing was sent waits for a session again; the channel that it had is given up. */
 void sl_stream_start_over(struct sl_stream *stream);
-/* One that waits for a session leaves its connection, for its party to be parked; or joins another. */
+/* One that waits for a session leaves its connection, for its tenant to be parked; or joins another. */
 void sl_stream_leave(struct sl_stream *stream);
 void sl_stream_join(struct sl_stream *stream, struct sl_conn *conn);
-/* Those of the list that are the party's call nobody any more. */
-void sl_stream_mute(struct sl_stream_list *list, const struct sl_party *party);
+/* Those of the list that are the tenant's call nobody any more. */
+void sl_stream_mute(struct sl_stream_list *list, const struct sl_tenant *tenant);
 /* on_end for one that is on no connection, then it is gone. */
 void sl_stream_abandon(struct sl_stream *stream);
-/* Ends the streams of one party without waiting for the server any more: each gets its on_end. */
-void sl_stream_cut(struct sl_party *party);
-/* Every stream gets its on_end, with `text`. The session may be gone already. Or every one but those of parties that
+/* Ends the streams of one tenant without waiting for the server any more: each gets its on_end. */
+void sl_stream_cut(struct sl_tenant *tenant);
+/* Every stream gets its on_end, with `text`. The session may be gone already. Or every one but those of tenants that
  * are to go on elsewhere. */
 void sl_stream_end_all(struct sl_conn *conn, const char *text);
 void sl_stream_end_lost(struct sl_conn *conn, const char *text);

@@ -21,7 +21,7 @@
 
 bool sl_stream_is_over(const struct sl_stream *stream)
 {
-    return stream->conn->phase != SL_PHASE_READY;
+    return stream->conn->phase != SL_CONN_PHASE_READY;
 }
 
 uint64_t sl_stream_in_ms(const struct sl_stream *stream, uint64_t ms)
@@ -36,7 +36,7 @@ bool sl_stream_is_late(const struct sl_stream *stream)
 
 void sl_stream_note_end(struct sl_stream *stream, bool by_server)
 {
-    stream->party->ended_by_server += by_server && !sl_stream_is_forward(stream);
+    stream->tenant->ended_by_server += by_server && !sl_stream_is_forward(stream);
 }
 
 void sl_stream_tell_open(struct sl_stream *stream)
@@ -44,7 +44,7 @@ void sl_stream_tell_open(struct sl_stream *stream)
     struct sl_conn *conn = stream->conn;
     if (!conn->answered) {
         conn->answered = true;
-        conn->owed |= SL_OWED_ANSWERED;
+        conn->pending_callbacks |= SL_PENDING_ANSWERED;
     }
     if (stream->ending == SL_ENDING_NO)
         stream->handler.on_open(stream->arg, 0, "");
@@ -128,7 +128,7 @@ void sl_stream_run_finishing(struct sl_stream *stream)
     struct sl_stream_result result;
     char signal[SIGNAL_SIZE];
     /* Latched before the channel is freed, and only worth something once the server has closed it. */
-    bool closed = sl_chan_look(chan) == SL_END_CLOSE;
+    bool closed = sl_chan_look(chan) == SL_CHAN_END_CLOSE;
     if (closed)
         finish_closed(stream, &result, signal, sizeof signal);
     int r = sl_chan_step_close(chan);
@@ -139,7 +139,7 @@ void sl_stream_run_finishing(struct sl_stream *stream)
         count_command(stream);
         if (!closed)
             sl_stream_end_unknown(stream, "the stream was closed");
-        else if (!sl_party_goes_on(stream->party))
+        else if (!sl_tenant_goes_on(stream->tenant))
             sl_stream_end_unknown(stream, "the lease is over");
         else
             sl_stream_finish(stream, &result);
@@ -155,7 +155,7 @@ void sl_stream_start_finishing(struct sl_stream *stream)
 {
     stream->state = SL_STREAM_FINISHING;
     stream->deadline_ms = sl_stream_in_ms(stream, CLOSE_WAIT_MS);
-    sl_stream_note_end(stream, stream->chan->end == SL_END_CLOSE);
+    sl_stream_note_end(stream, stream->chan->end == SL_CHAN_END_CLOSE);
     sl_stream_run_finishing(stream);
 }
 
@@ -189,7 +189,7 @@ void sl_stream_run_ending(struct sl_stream *stream)
     if (!has_sent(stream))
         return;
     if (stream->ending == SL_ENDING_ASKED) {
-        if (chan->end == SL_END_CLOSE || stream->kind == SL_SPEC_SUBSYSTEM || sl_stream_is_forward(stream) ||
+        if (chan->end == SL_CHAN_END_CLOSE || stream->kind == SL_SPEC_SUBSYSTEM || sl_stream_is_forward(stream) ||
             target->remote_cleanup == SL_CLEANUP_OFF) {
             sl_stream_start_finishing(stream);
             return;

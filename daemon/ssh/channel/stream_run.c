@@ -10,8 +10,8 @@
  * is looked at after each. */
 #include "daemon/ssh/channel/stream_run.h"
 
-#include "daemon/ssh/channel/ahead.h"
 #include "daemon/ssh/channel/forward.h"
+#include "daemon/ssh/channel/preopen.h"
 #include "daemon/ssh/channel/stream.h"
 #include "daemon/ssh/channel/stream_send.h"
 #include "daemon/ssh/channel/stream_steps.h"
@@ -33,9 +33,9 @@
 static void run_input(struct sl_stream *stream)
 {
     sl_stream_send_input(stream);
-    if (stream->sent_owed > 0 && !sl_stream_is_over(stream)) {
-        size_t sent = stream->sent_owed;
-        stream->sent_owed = 0;
+    if (stream->sent_unreported > 0 && !sl_stream_is_over(stream)) {
+        size_t sent = stream->sent_unreported;
+        stream->sent_unreported = 0;
         if (stream->ending == SL_ENDING_NO)
             stream->handler.on_sent(stream->arg, sent);
     }
@@ -65,7 +65,7 @@ static void run_output(struct sl_stream *stream, int fd, size_t *budget)
         }
         chan->read_size = 0;
         *budget = *budget > (size_t)n ? *budget - (size_t)n : 0;
-        stream->conn->turn = SL_TURN_MOVED;
+        stream->conn->progressed = true;
         if (!drop) {
             stream->credit -= (size_t)n;
             stream->handler.on_data(stream->arg, fd, transport->scratch, (size_t)n);
@@ -77,7 +77,7 @@ static void run_output(struct sl_stream *stream, int fd, size_t *budget)
 static bool has_output_ended(struct sl_stream *stream, size_t budget)
 {
     struct sl_chan *chan = stream->chan;
-    if (sl_chan_look(chan) < SL_END_EOF)
+    if (sl_chan_look(chan) < SL_CHAN_END_EOF)
         return false;
     bool dry = budget > 0 && (stream->credit > 0 || stream->ending != SL_ENDING_NO);
     if (libssh2_channel_eof(chan->ch) == 0 && dry) {
@@ -101,8 +101,8 @@ static void run_running(struct sl_stream *stream)
     if (sl_stream_is_over(stream))
         return;
     bool output_ended = has_output_ended(stream, budget);
-    if (output_ended && stream->output == SL_OUTPUT_OPEN) {
-        stream->output = SL_OUTPUT_EOF_TOLD;
+    if (output_ended && !stream->eof_told) {
+        stream->eof_told = true;
         stream->deadline_ms =
             stream->ending == SL_ENDING_NO ? sl_stream_in_ms(stream, LINGER_WAIT_MS) : stream->deadline_ms;
         if (stream->ending == SL_ENDING_NO)
@@ -110,7 +110,7 @@ static void run_running(struct sl_stream *stream)
         if (sl_stream_is_over(stream))
             return;
     }
-    if (output_ended && chan->end == SL_END_CLOSE) {
+    if (output_ended && chan->end == SL_CHAN_END_CLOSE) {
         sl_stream_start_finishing(stream);
         return;
     }
@@ -134,10 +134,10 @@ static void run_running(struct sl_stream *stream)
 /* The connection serves no command more. */
 static void leave_spent(struct sl_stream *stream)
 {
-    const struct sl_party *party = stream->party;
-    if (sl_party_crowd(stream->party))
+    const struct sl_tenant *tenant = stream->tenant;
+    if (sl_tenant_crowd(stream->tenant))
         return;
-    if (party->sessions > 1) {
+    if (tenant->sessions > 1) {
         sl_stream_refuse(stream, SL_E_STREAM_LIMIT, "the server serves no more commands on this connection", false);
     } else {
         sl_stream_refuse(stream, SL_E_STREAM_REFUSED,
@@ -156,7 +156,7 @@ static void refuse_long(struct sl_stream *stream)
 static void refuse_late(struct sl_stream *stream)
 {
     char text[96];
-    uint32_t limit = sl_ahead_slot_limit(stream->conn);
+    uint32_t limit = sl_preopen_slot_limit(stream->conn);
     if (limit == UINT32_MAX) {
         sl_stream_refuse(stream, SL_E_STREAM_REFUSED, "the server did not open a session within 30 s", false);
     } else if (limit == 0) {
@@ -175,23 +175,23 @@ static bool run_waiting(struct sl_stream *stream)
         sl_stream_end_unknown(stream, "the stream was closed before it was opened");
         return false;
     }
-    if (sl_party_is_frozen(stream->party))
+    if (sl_tenant_is_frozen(stream->tenant))
         return false;
     if (conn->serves != SL_SERVES_COMMANDS) {
         leave_spent(stream);
         return false;
     }
-    stream->chan = sl_chan_take(stream->party);
+    stream->chan = sl_chan_take(stream->tenant);
     if (stream->chan != NULL) {
         stream->state = SL_STREAM_SETUP;
-        conn->turn = SL_TURN_MOVED;
+        conn->progressed = true;
         if (stream->plan->command_len <= SL_REQUEST_MAX)
             return true;
         refuse_long(stream);
     } else if (sl_stream_is_late(stream)) {
         refuse_late(stream);
-    } else if (sl_ahead_is_full(conn)) {
-        (void)sl_party_crowd(stream->party); /* where it cannot go elsewhere it waits */
+    } else if (sl_preopen_is_full(conn)) {
+        (void)sl_tenant_crowd(stream->tenant); /* where it cannot go elsewhere it waits */
     }
     return false;
 }
@@ -243,7 +243,7 @@ static void refuse_waiting(struct sl_conn *conn)
     struct sl_stream *stream;
     TAILQ_FOREACH(stream, &conn->streams, link)
     {
-        if (stream->state == SL_STREAM_WAITING && !sl_party_crowd(stream->party))
+        if (stream->state == SL_STREAM_WAITING && !sl_tenant_crowd(stream->tenant))
             stream->deadline_ms = 0;
     }
 }
@@ -251,15 +251,15 @@ static void refuse_waiting(struct sl_conn *conn)
 void sl_stream_tick(struct sl_conn *conn)
 {
     struct sl_stream *stream, *next;
-    if (conn->serves == SL_SERVES_COMMANDS && sl_ahead_uses_left(conn) == 0) {
+    if (conn->serves == SL_SERVES_COMMANDS && sl_preopen_uses_left(conn) == 0) {
         conn->serves = SL_SERVES_SWEEP;
-        conn->turn = SL_TURN_MOVED;
+        conn->progressed = true;
     }
-    if (conn->refusal == SL_REFUSAL_FINAL) {
-        conn->refusal = SL_REFUSAL_NONE;
+    if (conn->open_refused) {
+        conn->open_refused = false;
         refuse_waiting(conn);
     }
-    for (stream = TAILQ_FIRST(&conn->streams); stream != NULL && conn->phase == SL_PHASE_READY; stream = next) {
+    for (stream = TAILQ_FIRST(&conn->streams); stream != NULL && conn->phase == SL_CONN_PHASE_READY; stream = next) {
         next = TAILQ_NEXT(stream, link);
         run(stream);
     }

@@ -34,7 +34,7 @@ static bool send_data(struct sl_stream *stream, struct sl_item *item)
             return is_done(stream, n == 0 ? LIBSSH2_ERROR_EAGAIN : (int)n);
         item->at += (size_t)n;
         stream->unsent -= (size_t)n;
-        stream->sent_owed += (size_t)n;
+        stream->sent_unreported += (size_t)n;
     }
     return true;
 }
@@ -50,7 +50,7 @@ bool sl_stream_send_eof(struct sl_stream *stream)
 bool sl_stream_can_say_unread(const struct sl_stream *stream)
 {
     return SL_LIBSSH2_SENDS_EOW && stream->unread != SL_UNREAD_SAID && !stream->has_pty &&
-           !sl_stream_is_forward(stream) && stream->chan->end == SL_END_NONE &&
+           !sl_stream_is_forward(stream) && stream->chan->end == SL_CHAN_END_NONE &&
            sl_compat_takes_eow(stream->conn->compat);
 }
 
@@ -118,12 +118,12 @@ static void send_blocked_signal(struct sl_stream *stream)
 void sl_stream_send_input(struct sl_stream *stream)
 {
     /* What nobody reads any more is dropped, as a pipe without a reader would. */
-    bool drop = stream->chan->end == SL_END_CLOSE || stream->ending != SL_ENDING_NO;
+    bool drop = stream->chan->end == SL_CHAN_END_CLOSE || stream->ending != SL_ENDING_NO;
     struct sl_item *item;
     while ((item = TAILQ_FIRST(&stream->items)) != NULL && (drop || send_item(stream, item)) &&
-           stream->conn->phase == SL_PHASE_READY)
+           stream->conn->phase == SL_CONN_PHASE_READY)
         sl_stream_drop_item(stream);
-    if (stream->conn->phase == SL_PHASE_READY && item != NULL && item->kind == SL_ITEM_DATA && stream->commands > 0 &&
-        libssh2_channel_window_write_ex(stream->chan->ch, NULL) == 0)
+    if (stream->conn->phase == SL_CONN_PHASE_READY && item != NULL && item->kind == SL_ITEM_DATA &&
+        stream->commands > 0 && libssh2_channel_window_write_ex(stream->chan->ch, NULL) == 0)
         send_blocked_signal(stream);
 }

@@ -2,8 +2,8 @@
 /* SETUP and STARTING. Answers on one channel come in the order of their requests, but libssh2 gives them out by kind:
  * so a request follows another one unanswered only where env.h allows it. Until the request that starts the command is
  * sent, the stream can go on with another channel, or on another connection; from then on never. */
-#include "daemon/ssh/channel/ahead.h"
 #include "daemon/ssh/channel/env.h"
+#include "daemon/ssh/channel/preopen.h"
 #include "daemon/ssh/channel/stream_send.h"
 #include "daemon/ssh/channel/stream_steps.h"
 #include "daemon/ssh/session/compat.h"
@@ -27,7 +27,7 @@ static int setup_result(struct sl_stream *stream, int r)
         sl_session_failed(stream->conn, r);
         return SL_E_CONNECTION_LOST;
     }
-    stream->conn->turn = SL_TURN_MOVED;
+    stream->conn->progressed = true;
     return r == 0 ? 0 : SL_E_STREAM_REFUSED;
 }
 
@@ -78,25 +78,25 @@ static int step_start(struct sl_stream *stream)
     const char *name = request[stream->kind];
     int r = setup_result(stream, libssh2_channel_process_startup(stream->chan->ch, name, (unsigned)strlen(name),
                                      plan->command, (unsigned)plan->command_len));
-    if (r == SL_E_STREAM_REFUSED && sl_env_unswap(stream->chan, stream->conn->witness.answer))
+    if (r == SL_E_STREAM_REFUSED && sl_env_unswap(stream->chan, stream->conn->tap.answer))
         return 0;
     return r;
 }
 
 static void remember_cookie(struct sl_stream *stream)
 {
-    struct sl_party *party = stream->party;
+    struct sl_tenant *tenant = stream->tenant;
     struct sl_conn *conn = stream->conn;
     const struct sl_chan *chan = stream->chan;
     bool marked = chan->cookie == SL_COOKIE_SENT || chan->cookie == SL_COOKIE_ACCEPTED;
     /* The lease's own are found by their epoch. */
-    if (marked && chan->mark.epoch != party->epoch) {
+    if (marked && chan->mark.epoch != tenant->epoch) {
         char cookie[SL_COOKIE_SIZE];
-        sl_party_mark(party, sl_chan_cookie(conn, chan->mark, cookie));
+        sl_tenant_mark(tenant, sl_chan_cookie(conn, chan->mark, cookie));
     }
-    if (party->started_here++ == 0)
-        party->started_ms = sl_conn_now(conn);
-    party->started++;
+    if (tenant->started_here++ == 0)
+        tenant->started_ms = sl_conn_now(conn);
+    tenant->started++;
 }
 
 static bool drop_unsent(struct sl_stream *stream)
@@ -116,7 +116,7 @@ bool sl_stream_run_setup(struct sl_stream *stream)
     int r = collect_env(stream);
     if (r == SL_E_CONNECTION_LOST)
         return false;
-    if (r == SL_E_STREAM_REFUSED || sl_chan_look(stream->chan) != SL_END_NONE) {
+    if (r == SL_E_STREAM_REFUSED || sl_chan_look(stream->chan) != SL_CHAN_END_NONE) {
         sl_stream_start_over(stream);
         return false;
     }
@@ -166,37 +166,37 @@ static const char *refusal_text(const struct sl_stream *stream, char *buf, size_
 static bool try_elsewhere(struct sl_stream *stream)
 {
     struct sl_conn *conn = stream->conn;
-    struct sl_party *party = stream->party;
-    if (stream->kind != SL_SPEC_EXEC || conn->commands == 0 || party->refused_after > 0 ||
+    struct sl_tenant *tenant = stream->tenant;
+    if (stream->kind != SL_SPEC_EXEC || conn->commands == 0 || tenant->refused_after > 0 ||
         stream->ending != SL_ENDING_NO)
         return false;
     enum sl_stream_state before = stream->state;
     enum sl_serves served = conn->serves;
     stream->state = SL_STREAM_WAITING;
     conn->serves = SL_SERVES_NOTHING;
-    if (!sl_party_crowd(party)) {
+    if (!sl_tenant_crowd(tenant)) {
         stream->state = before;
         conn->serves = served;
         return false;
     }
-    party->refused_after = conn->commands;
+    tenant->refused_after = conn->commands;
     sl_stream_start_over(stream);
     return true;
 }
 
 static void was_started(struct sl_stream *stream)
 {
-    struct sl_party *party = stream->party;
+    struct sl_tenant *tenant = stream->tenant;
     struct sl_conn *conn = stream->conn;
-    party->moves = 0;
+    tenant->moves = 0;
     if (stream->chan->cookie != SL_COOKIE_ACCEPTED) {
-        party->cookies_refused++;
-        party->unmarked_here++;
+        tenant->cookies_refused++;
+        tenant->unmarked_here++;
     }
-    if (party->refused_after > 0 && sl_compat_is(conn->compat, conn->compat_number) &&
-        sl_compat_saw_end(conn->compat, party->refused_after, sl_conn_now(conn)))
+    if (tenant->refused_after > 0 && sl_compat_is(conn->compat, conn->compat_number) &&
+        sl_compat_saw_end(conn->compat, tenant->refused_after, sl_conn_now(conn)))
         sl_conn_learned(conn);
-    party->refused_after = 0;
+    tenant->refused_after = 0;
     stream->has_pty = stream->plan->term != NULL;
     sl_stream_plan_free(stream->plan);
     stream->plan = NULL;
@@ -222,7 +222,7 @@ bool sl_stream_run_starting(struct sl_stream *stream)
         }
         return false;
     }
-    if (r == SL_E_AGAIN && sl_chan_look(chan) == SL_END_NONE && chan->exit == SL_EXIT_NONE) {
+    if (r == SL_E_AGAIN && sl_chan_look(chan) == SL_CHAN_END_NONE && chan->exit == SL_EXIT_NONE) {
         /* Input goes right behind the request as far as the server's window allows (sshd's opens with the answer, but
          * the end of input needs none). A server that says no drops it. */
         sl_stream_send_input(stream);
@@ -243,8 +243,8 @@ bool sl_stream_check_setup(struct sl_stream *stream)
     if (!sl_stream_is_late(stream))
         return true;
     if (stream->state == SL_STREAM_STARTING && stream->chan->cookie != SL_COOKIE_ACCEPTED) {
-        stream->party->cookies_refused++; /* should it run after all, a sweep would not find it */
-        stream->party->unmarked_here++;
+        stream->tenant->cookies_refused++; /* should it run after all, a sweep would not find it */
+        stream->tenant->unmarked_here++;
     }
     if (stream->ending != SL_ENDING_NO) {
         sl_chan_close(stream->chan, true);

@@ -119,7 +119,7 @@ static enum sl_auth_result list_step(struct sl_auth *auth)
         return sl_auth_judge(auth, r != 0 ? r : LIBSSH2_ERROR_PROTO);
     }
     sl_auth_take_methods(auth, list);
-    auth->failures = conn->witness.said.failures;
+    auth->failures = conn->tap.said.failures;
     return SL_AUTH_UNUSABLE; /* nothing was tried yet */
 }
 
@@ -145,7 +145,7 @@ static bool choose(struct sl_auth *auth)
         }
     }
     unsigned secret = auth->offered & auth->untried;
-    if (c->password == NULL || auth->secret == SL_SECRET_GIVEN || secret == 0)
+    if (c->password == NULL || auth->password_given || secret == 0)
         return false;
     bool interactive = (secret & SL_AUTH_INTERACTIVE) != 0;
     auth->stage = interactive ? SL_AUTH_INTERACTIVE_SENT : SL_AUTH_PASSWORD_SENT;
@@ -184,14 +184,14 @@ int sl_auth_tick(struct sl_auth *auth)
         auth->untried = SL_AUTH_PASSWORD | SL_AUTH_INTERACTIVE;
         auth->stage = SL_AUTH_LISTING;
     }
-    while (conn->phase == SL_PHASE_AUTH) {
+    while (conn->phase == SL_CONN_PHASE_AUTH) {
         if (auth->stage == SL_AUTH_CHOOSING && !choose(auth)) {
             sl_auth_fail(auth);
             break;
         }
         sl_io_gate_open(conn, AUTH_BUDGET);
         enum sl_auth_result result = step(auth);
-        if (conn->away == SL_HOME)
+        if (conn->offloop == SL_ON_LOOP)
             sl_io_gate_shut(conn);
         if (result == SL_AUTH_IN)
             return 0;
@@ -209,7 +209,7 @@ int sl_auth_tick(struct sl_auth *auth)
 /* For the agent to list or sign. */
 static bool waits_for_agent(const struct sl_auth *auth)
 {
-    bool signs = auth->stage == SL_AUTH_AGENT_KEY && auth->sign == SL_SIGN_ASKED && auth->agent != NULL &&
+    bool signs = auth->stage == SL_AUTH_AGENT_KEY && auth->signature_asked && auth->agent != NULL &&
                  sl_agent_state(auth->agent) == SL_AGENT_BUSY;
     return auth->stage == SL_AUTH_AGENT_LIST || signs;
 }

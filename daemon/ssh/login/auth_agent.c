@@ -135,7 +135,7 @@ static int ask_for_signature(struct sl_auth *auth, struct sl_bytes data)
     sl_agent_put_sign(&w, key->blob, data, sl_agent_sign_flags(algorithm));
     sl_agent_ask(auth->agent, message, w.at);
     free(message);
-    auth->sign = SL_SIGN_ASKED;
+    auth->signature_asked = true;
     return 0;
 }
 
@@ -163,14 +163,14 @@ static int on_sign(LIBSSH2_SESSION *session, unsigned char **ret_signature, size
     (void)session;
     struct sl_auth *auth = *abstract;
     struct sl_bytes data = {to_sign, to_sign_len}, signature;
-    if (auth->sign == SL_SIGN_NONE && ask_for_signature(auth, data) != 0)
+    if (!auth->signature_asked && ask_for_signature(auth, data) != 0)
         return -1;
     if (sl_agent_state(auth->agent) == SL_AGENT_BUSY)
         return LIBSSH2_ERROR_EAGAIN;
-    auth->sign = SL_SIGN_NONE;
+    auth->signature_asked = false;
     if (sl_agent_state(auth->agent) == SL_AGENT_FAILED || look_at_answer(auth, data, &signature) != 0)
         return -1;
-    *ret_signature = sl_witness_alloc(&auth->conn->witness, signature.len > 0 ? signature.len : 1);
+    *ret_signature = sl_packet_tap_alloc(&auth->conn->tap, signature.len > 0 ? signature.len : 1);
     if (*ret_signature == NULL)
         return -1;
     memcpy(*ret_signature, signature.data, signature.len);
@@ -203,14 +203,14 @@ static const char *algorithm_for(
         return NULL;
     memcpy(type, in_blob, len);
     type[len] = '\0';
-    return sl_sign_algorithm(&auth->conn->witness.said, type, auth->rsa, auth->algorithm_at, buf);
+    return sl_sign_algorithm(&auth->conn->tap.said, type, auth->rsa, auth->algorithm_at, buf);
 }
 
 static void next_key(struct sl_auth *auth)
 {
     auth->agent_key_at++;
     auth->algorithm_at = 0;
-    auth->key_state = SL_KEY_NEW;
+    auth->key_asked = false;
 }
 
 /* Why the agent's key could not be used, though the server would take it. */
@@ -235,16 +235,16 @@ enum sl_auth_result sl_auth_agent_key_step(struct sl_auth *auth)
     struct sl_conn *conn = auth->conn;
     const struct sl_agent_key *key = &auth->agent_key[auth->agent_key_at];
     char buf[SL_SIGN_ALGORITHM_SIZE], name[160];
-    if (auth->key_state == SL_KEY_NEW) {
+    if (!auth->key_asked) {
         const char *algorithm = algorithm_for(auth, key, buf);
         if (algorithm == NULL) {
             sl_auth_note_trouble(auth, "agent's key %s: the server takes no signature that it may make (it takes %s)",
-                name_of(key, name, sizeof name), conn->witness.said.sig_algs);
+                name_of(key, name, sizeof name), conn->tap.said.sig_algs);
             next_key(auth);
             return SL_AUTH_UNUSABLE;
         }
         propose(auth, algorithm);
-        auth->key_state = SL_KEY_ASKED;
+        auth->key_asked = true;
     }
     void *abstract = auth;
     int r = libssh2_userauth_publickey(
@@ -254,7 +254,7 @@ enum sl_auth_result sl_auth_agent_key_step(struct sl_auth *auth)
         explain(auth, key);
         next_key(auth);
     } else if (result == SL_AUTH_REJECTED) {
-        auth->key_state = SL_KEY_NEW;
+        auth->key_asked = false;
         auth->algorithm_at++;
         if (r != LIBSSH2_ERROR_AUTHENTICATION_FAILED || algorithm_for(auth, key, buf) == NULL) {
             sl_auth_note_tried(auth, "agent's key %s", name_of(key, name, sizeof name));

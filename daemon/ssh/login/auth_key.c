@@ -53,7 +53,7 @@ static bool next_try(struct sl_auth *auth)
     auth->key_line = NULL;
     if (type_of(key, type, sizeof type) == NULL)
         return auth->algorithm_at == 0;
-    const char *algorithm = sl_sign_algorithm(&auth->conn->witness.said, type, auth->rsa, auth->algorithm_at, buf);
+    const char *algorithm = sl_sign_algorithm(&auth->conn->tap.said, type, auth->rsa, auth->algorithm_at, buf);
     if (algorithm == NULL)
         return false;
     if (asprintf(&auth->key_line, "%s%s", algorithm, key->public_line + strlen(type)) < 0)
@@ -69,14 +69,14 @@ static enum sl_auth_result begin(struct sl_auth *auth)
             sl_conn_die(auth->conn, SL_E_NOMEM, "out of memory");
             return SL_AUTH_DIED;
         }
-        auth->key_state = SL_KEY_ASKED;
-        sl_io_step_away(auth->conn, key_step);
+        auth->key_asked = true;
+        sl_io_step_offloop(auth->conn, key_step);
         return SL_AUTH_WAIT;
     }
     if (auth->algorithm_at == 0) {
         sl_credentials_note_trouble(auth->credentials,
             "%s: the server takes no signature that it may make (it takes %s)", key->path,
-            auth->conn->witness.said.sig_algs);
+            auth->conn->tap.said.sig_algs);
     }
     auth->key_at++;
     auth->algorithm_at = 0;
@@ -86,23 +86,23 @@ static enum sl_auth_result begin(struct sl_auth *auth)
 enum sl_auth_result sl_auth_key_step(struct sl_auth *auth)
 {
     struct sl_conn *conn = auth->conn;
-    if (conn->away == SL_HOME && auth->key_state == SL_KEY_NEW)
+    if (conn->offloop == SL_ON_LOOP && !auth->key_asked)
         return begin(auth);
-    if (conn->away == SL_HOME) {
+    if (conn->offloop == SL_ON_LOOP) {
         /* Called for nothing it would only come back with EAGAIN. */
-        if (conn->socket != SL_SOCKET_DRY)
-            sl_io_step_away(conn, key_step);
+        if (conn->maybe_readable)
+            sl_io_step_offloop(conn, key_step);
         return SL_AUTH_WAIT;
     }
-    conn->away = SL_HOME;
-    enum sl_auth_result result = sl_auth_judge(auth, conn->away_result);
+    conn->offloop = SL_ON_LOOP;
+    enum sl_auth_result result = sl_auth_judge(auth, conn->offloop_result);
     if (result == SL_AUTH_WAIT)
         return sl_auth_key_step(auth);
     if (result == SL_AUTH_REJECTED || result == SL_AUTH_UNUSABLE) {
         const struct sl_credential *key = &auth->credentials->item[auth->key_at];
-        auth->key_state = SL_KEY_NEW;
+        auth->key_asked = false;
         /* "No" to the question whether a key would do, with this algorithm: with another? */
-        if (conn->away_result == LIBSSH2_ERROR_AUTHENTICATION_FAILED) {
+        if (conn->offloop_result == LIBSSH2_ERROR_AUTHENTICATION_FAILED) {
             auth->algorithm_at++;
             if (next_try(auth) && key->public_line != NULL)
                 return result;

@@ -22,7 +22,7 @@ enum sl_auth_result sl_auth_password_step(struct sl_auth *auth)
 {
     struct sl_conn *conn = auth->conn;
     const char *user = conn->target->user, *password = auth->credentials->password;
-    auth->secret = SL_SECRET_GIVEN;
+    auth->password_given = true;
     auth->conn->basis.password_sent = true;
     int r = libssh2_userauth_password_ex(
         conn->session, user, (unsigned)strlen(user), password, (unsigned)strlen(password), on_change);
@@ -40,7 +40,7 @@ enum sl_auth_result sl_auth_password_step(struct sl_auth *auth)
 static const LIBSSH2_USERAUTH_KBDINT_PROMPT *unanswerable(
     const struct sl_auth *auth, const LIBSSH2_USERAUTH_KBDINT_PROMPT *prompt, int count)
 {
-    bool kept = auth->secret == SL_SECRET_KEPT;
+    bool kept = !auth->password_given;
     for (int i = 0; i < count; i++) {
         if (prompt[i].echo != 0 || !kept)
             return &prompt[i];
@@ -63,18 +63,18 @@ static void on_prompt(const char *name, int name_len, const char *instruction, i
     const LIBSSH2_USERAUTH_KBDINT_PROMPT *asks = unanswerable(auth, prompt, count);
     if (asks != NULL) {
         sl_text_clean(auth->prompt, sizeof auth->prompt, asks->text, asks->length);
-        conn->witness.max = 0;
+        conn->tap.max = 0;
         return;
     }
     if (count > 0) {
         size_t len = strlen(auth->credentials->password);
         /* libssh2 frees it with the session's own allocator. */
-        response[0].text = sl_witness_alloc(&conn->witness, len + 1);
+        response[0].text = sl_packet_tap_alloc(&conn->tap, len + 1);
         if (response[0].text != NULL) {
             memcpy(response[0].text, auth->credentials->password, len + 1);
             response[0].length = (unsigned)len;
         }
-        auth->secret = SL_SECRET_GIVEN;
+        auth->password_given = true;
         auth->conn->basis.password_sent = true;
     }
 }
@@ -82,7 +82,7 @@ static void on_prompt(const char *name, int name_len, const char *instruction, i
 /* In its first question the method can still be left for another one. */
 static enum sl_auth_result no_answer(struct sl_auth *auth, int r)
 {
-    if (auth->secret == SL_SECRET_GIVEN) {
+    if (auth->password_given) {
         sl_conn_die(auth->conn, SL_E_AUTH_FAILED,
             "the password of %s is not enough: the server asks \"%s\" after it, and there is no answer to that",
             auth->conn->target->user, auth->prompt);
@@ -102,9 +102,9 @@ enum sl_auth_result sl_auth_interactive_step(struct sl_auth *auth)
 {
     struct sl_conn *conn = auth->conn;
     const char *user = conn->target->user;
-    size_t max = conn->witness.max;
+    size_t max = conn->tap.max;
     int r = libssh2_userauth_keyboard_interactive_ex(conn->session, user, (unsigned)strlen(user), on_prompt);
-    conn->witness.max = max;
+    conn->tap.max = max;
     if (auth->prompt[0] != '\0')
         return no_answer(auth, r);
     enum sl_auth_result result = sl_auth_judge(auth, r);

@@ -155,7 +155,7 @@ static bool is_ours(struct sl_conn *conn, int r)
 enum sl_auth_result sl_auth_judge(struct sl_auth *auth, int r)
 {
     struct sl_conn *conn = auth->conn;
-    const struct sl_auth_said *said = &conn->witness.said;
+    const struct sl_auth_said *said = &conn->tap.said;
     bool ended = conn->error != 0 || conn->disconnect_reason != 0 || r == LIBSSH2_ERROR_SOCKET_DISCONNECT;
     if (r == 0 && libssh2_userauth_authenticated(conn->session))
         return SL_AUTH_IN;

@@ -32,22 +32,22 @@ struct sl_auth {
     unsigned offered;      /* methods the server takes now */
     unsigned untried;      /* methods that have something left to try */
     unsigned attempts;     /* that the server rejected */
-    uint32_t failures;     /* conn->witness.said.failures when the step under way began */
+    uint32_t failures;     /* conn->tap.said.failures when the step under way began */
     size_t key_at;         /* of the files' keys */
     unsigned algorithm_at; /* with which the key under way signs */
     char *rsa;             /* what RSA keys may sign with here; "": everything */
     char *key_line;        /* the key under way as libssh2 is to see it */
-    enum { SL_KEY_NEW, SL_KEY_ASKED } key_state;
+    bool key_asked;
     struct sl_agent *agent;
     enum { SL_AGENT_UNASKED, SL_AGENT_LISTED, SL_AGENT_GIVEN_UP } agent_asked;
     uint8_t *agent_list; /* the agent's answer; agent_key points into it */
     struct sl_agent_key agent_key[SL_AGENT_KEYS_MAX];
     size_t agent_key_count, agent_key_at;
-    enum { SL_SIGN_NONE, SL_SIGN_ASKED } sign;
-    char sign_error[160];                            /* why the agent's answer is no signature; "" */
-    unsigned unsigned_keys;                          /* that the server would take and the agent did not sign with */
-    enum { SL_SECRET_KEPT, SL_SECRET_GIVEN } secret; /* the password goes out once, whatever asks for it */
-    char prompt[96];                                 /* that has no answer; "" */
+    bool signature_asked;
+    char sign_error[160];   /* why the agent's answer is no signature; "" */
+    unsigned unsigned_keys; /* that the server would take and the agent did not sign with */
+    bool password_given;    /* the password goes out once, whatever asks for it */
+    char prompt[96];        /* that has no answer; "" */
     char server_takes[128];
     char tried[400];
     char trouble[400]; /* with the agent, or with what the server asks */

@@ -3,7 +3,7 @@
 #ifndef SSHLEASE_SSH_RECLAIM_RECLAIM_H
 #define SSHLEASE_SSH_RECLAIM_RECLAIM_H
 
-#include "daemon/ssh/channel/party.h"
+#include "daemon/ssh/channel/tenant.h"
 
 void sl_reclaim_tick(struct sl_conn *conn);
 uint64_t sl_reclaim_deadline(const struct sl_conn *conn);
@@ -11,8 +11,8 @@ uint64_t sl_reclaim_deadline(const struct sl_conn *conn);
 uint32_t sl_reclaim_needs_channels(const struct sl_conn *conn);
 /* The connection died: what was not done by now is not known. */
 void sl_reclaim_lost(struct sl_conn *conn);
-/* Gives the reports to the handler; their parties are gone then. */
+/* Gives the reports to the handler; their tenants are gone then. */
 void sl_reclaim_report(struct sl_conn *conn);
-void sl_reclaim_free(struct sl_party *party);
+void sl_reclaim_free(struct sl_tenant *tenant);
 
 #endif

@@ -10,18 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TO(phase) SL_TO(SL_PHASE_##phase)
+#define TO(phase) SL_TO(SL_CONN_PHASE_##phase)
 
 static const struct sl_state phases[] = {
-    [SL_PHASE_RESOLVING] = {"resolving", TO(CONNECTING) | TO(DEAD) | TO(CLOSING)},
-    [SL_PHASE_CONNECTING] = {"connecting", TO(HANDSHAKE) | TO(DEAD) | TO(CLOSING)},
-    [SL_PHASE_HANDSHAKE] = {"handshake", TO(HOST_KEY) | TO(DEAD) | TO(CLOSING)},
-    [SL_PHASE_HOST_KEY] = {"host-key", TO(AUTH) | TO(DEAD) | TO(CLOSING)},
-    [SL_PHASE_AUTH] = {"auth", TO(READY) | TO(DEAD) | TO(CLOSING)},
-    [SL_PHASE_READY] = {"ready", TO(DEAD) | TO(CLOSING)},
-    [SL_PHASE_DEAD] = {"dead", TO(CLOSING)},
-    [SL_PHASE_CLOSING] = {"closing", TO(CLOSED)},
-    [SL_PHASE_CLOSED] = {"closed", 0},
+    [SL_CONN_PHASE_RESOLVING] = {"resolving", TO(CONNECTING) | TO(DEAD) | TO(CLOSING)},
+    [SL_CONN_PHASE_CONNECTING] = {"connecting", TO(HANDSHAKE) | TO(DEAD) | TO(CLOSING)},
+    [SL_CONN_PHASE_HANDSHAKE] = {"handshake", TO(HOST_KEY) | TO(DEAD) | TO(CLOSING)},
+    [SL_CONN_PHASE_HOST_KEY] = {"host-key", TO(AUTH) | TO(DEAD) | TO(CLOSING)},
+    [SL_CONN_PHASE_AUTH] = {"auth", TO(READY) | TO(DEAD) | TO(CLOSING)},
+    [SL_CONN_PHASE_READY] = {"ready", TO(DEAD) | TO(CLOSING)},
+    [SL_CONN_PHASE_DEAD] = {"dead", TO(CLOSING)},
+    [SL_CONN_PHASE_CLOSING] = {"closing", TO(CLOSED)},
+    [SL_CONN_PHASE_CLOSED] = {"closed", 0},
 };
 
 const char *sl_conn_name(const struct sl_conn *conn, char *buf, size_t size)
@@ -49,7 +49,7 @@ static void on_idle(uv_idle_t *idle)
 void sl_conn_schedule(struct sl_conn *conn)
 {
     struct sl_transport *transport = conn->transport;
-    if (conn->phase != SL_PHASE_CLOSED && conn->run_link.tqe_prev == NULL) {
+    if (conn->phase != SL_CONN_PHASE_CLOSED && conn->run_link.tqe_prev == NULL) {
         TAILQ_INSERT_TAIL(&transport->run, conn, run_link);
         if (!uv_is_active((uv_handle_t *)&transport->idle))
             uv_idle_start(&transport->idle, on_idle);
@@ -74,7 +74,7 @@ void sl_conn_learned(struct sl_conn *conn)
         sl_conn_name(conn, name, sizeof name), sl_compat_describe(conn->compat, sl_conn_now(conn), what, sizeof what));
 }
 
-void sl_conn_move(struct sl_conn *conn, enum sl_phase to)
+void sl_conn_move(struct sl_conn *conn, enum sl_conn_phase to)
 {
     char name[SL_CONN_NAME_SIZE];
     sl_log(conn->transport->log, SL_LOG_DEBUG, "ssh", "conn=%p host=%s %s -> %s", (void *)conn,
@@ -85,7 +85,7 @@ void sl_conn_move(struct sl_conn *conn, enum sl_phase to)
 
 void sl_conn_die(struct sl_conn *conn, int status, const char *format, ...)
 {
-    if (conn->phase == SL_PHASE_DEAD || sl_conn_is_closing(conn))
+    if (conn->phase == SL_CONN_PHASE_DEAD || sl_conn_is_closing(conn))
         return;
     char name[SL_CONN_NAME_SIZE], why[768];
     va_list args;
@@ -104,6 +104,6 @@ void sl_conn_die(struct sl_conn *conn, int status, const char *format, ...)
     conn->lost_status = status;
     if (conn->error == 0)
         conn->error = ECONNABORTED;
-    conn->owed |= SL_OWED_LOST;
-    sl_conn_move(conn, SL_PHASE_DEAD);
+    conn->pending_callbacks |= SL_PENDING_LOST;
+    sl_conn_move(conn, SL_CONN_PHASE_DEAD);
 }

@@ -5,7 +5,7 @@
 #define SSHLEASE_SSH_SESSION_CONN_BASE_H
 
 #include "base/buf.h"
-#include "daemon/ssh/session/witness.h"
+#include "daemon/ssh/session/packet_tap.h"
 #include "daemon/ssh/transport.h"
 
 #include <stdarg.h>
@@ -21,34 +21,34 @@ struct sl_job;
 struct sl_kexinit;
 
 /* Where a connection is in its life. Each is left only as the table in conn_base.c allows. */
-enum sl_phase {
-    SL_PHASE_RESOLVING,
-    SL_PHASE_CONNECTING,
-    SL_PHASE_HANDSHAKE,
-    SL_PHASE_HOST_KEY,
-    SL_PHASE_AUTH,
-    SL_PHASE_READY,
-    SL_PHASE_DEAD,    /* failed or lost: waits for sl_conn_close() */
-    SL_PHASE_CLOSING, /* sl_conn_close() was called; streams, session, socket and handles go, in this order */
-    SL_PHASE_CLOSED,
+enum sl_conn_phase {
+    SL_CONN_PHASE_RESOLVING,
+    SL_CONN_PHASE_CONNECTING,
+    SL_CONN_PHASE_HANDSHAKE,
+    SL_CONN_PHASE_HOST_KEY,
+    SL_CONN_PHASE_AUTH,
+    SL_CONN_PHASE_READY,
+    SL_CONN_PHASE_DEAD,    /* failed or lost: waits for sl_conn_close() */
+    SL_CONN_PHASE_CLOSING, /* sl_conn_close() was called; streams, session, socket and handles go, in this order */
+    SL_CONN_PHASE_CLOSED,
 };
 
-/* What a callback is owed for; delivered by the tick, never earlier. */
-#define SL_OWED_READY    1u
-#define SL_OWED_ANSWERED 2u
-#define SL_OWED_DRAINED  4u
-#define SL_OWED_LOST     8u
-#define SL_OWED_PONG     16u
-#define SL_OWED_CROWDED  32u
+/* The callbacks that are pending; delivered by the tick, never earlier. */
+#define SL_PENDING_READY    1u
+#define SL_PENDING_ANSWERED 2u
+#define SL_PENDING_DRAINED  4u
+#define SL_PENDING_LOST     8u
+#define SL_PENDING_PONG     16u
+#define SL_PENDING_CROWDED  32u
 
 /* The one operation whose state libssh2 keeps in the session: at most one at a time. */
 enum sl_op { SL_OP_NONE, SL_OP_OPEN, SL_OP_PING };
 
 /* Where the session is while libssh2 works on it. */
-enum sl_away {
-    SL_HOME,      /* the loop's */
-    SL_AWAY,      /* a worker's: nobody else touches session, queues or socket */
-    SL_AWAY_BACK, /* the worker has answered; the tick has not looked yet */
+enum sl_offloop {
+    SL_ON_LOOP,       /* the loop's */
+    SL_OFF_LOOP,      /* a worker's: nobody else touches session, queues or socket */
+    SL_OFF_LOOP_DONE, /* the worker has answered; the tick has not looked yet */
 };
 
 /* What a connection that is ready is good for. Whoever waits on one that serves no commands is to move. */
@@ -61,24 +61,24 @@ enum sl_serves {
 TAILQ_HEAD(sl_chan_list, sl_chan);
 TAILQ_HEAD(sl_stream_list, sl_stream);
 TAILQ_HEAD(sl_remote_list, sl_remote);
-TAILQ_HEAD(sl_party_list, sl_party);
-TAILQ_HEAD(sl_conn_list, sl_conn);
+TAILQ_HEAD(sl_tenant_list, sl_tenant);
+TAILQ_HEAD(sl_run_queue, sl_conn);
 
 #define SL_BANNER_MAX 255u
 
-/* Marks what is started in one channel: base (the connection's), epoch (its party's), number. */
+/* Marks what is started in one channel: base (the connection's), epoch (its tenant's), number. */
 struct sl_cookie {
     uint32_t epoch, number;
 };
 
 /* What was received before the server's identification; only kept while it is awaited. */
-struct sl_prelude {
+struct sl_pre_banner {
     uint8_t byte[512];
     size_t len, at;
     size_t total;   /* bytes taken by libssh2 */
     char line[128]; /* the first line that was no identification */
     size_t line_len;
-    enum { SL_PRELUDE_FIRST_LINE, SL_PRELUDE_REST } where;
+    bool past_first_line;
 };
 
 struct sl_conn {
@@ -88,8 +88,8 @@ struct sl_conn {
     struct sl_conn_handler handler;
     void *arg;
     TAILQ_ENTRY(sl_conn) run_link; /* in the transport's run queue; tqe_prev is NULL when it is not */
-    enum sl_phase phase;
-    unsigned owed;
+    enum sl_conn_phase phase;
+    unsigned pending_callbacks;
     int lost_status;
     char *lost_text;
 
@@ -114,18 +114,18 @@ struct sl_conn {
     void (*on_io_closed)(struct sl_conn *conn);
     int poll_events;
     uint64_t timer_ms; /* what the timer is set to */
-    enum sl_away away;
-    int (*away_step)(struct sl_conn *conn);
-    int away_result;
-    size_t recv_budget;                             /* bytes RECV may still take this turn; 0: the gate is closed */
-    enum { SL_SOCKET_DRY, SL_SOCKET_MAYBE } socket; /* DRY: it has nothing until it polls readable */
-    enum { SL_TURN_STILL, SL_TURN_MOVED } turn;     /* whether something happened that asks for another round */
+    enum sl_offloop offloop;
+    int (*offloop_step)(struct sl_conn *conn);
+    int offloop_result;
+    size_t recv_budget;  /* bytes RECV may still take this turn; 0: the gate is closed */
+    bool maybe_readable; /* false: it has nothing until it polls readable */
+    bool progressed;     /* something happened that asks for another round */
     struct sl_buf out;
-    struct sl_prelude *prelude;
+    struct sl_pre_banner *pre_banner;
     struct sl_kexinit *server_kexinit; /* what the server offers; freed with the handshake */
     char *disconnect_text;             /* what the server's DISCONNECT said */
     int disconnect_reason;             /* its number, RFC 4253 section 11.1 */
-    struct sl_witness witness;
+    struct sl_packet_tap tap;
     uint64_t bytes_in; /* counted by RECV, in a worker too */
     uint64_t received; /* the same, as of the last turn; the loop's */
     uint64_t bytes_out;
@@ -146,7 +146,7 @@ struct sl_conn {
     uint32_t op_commands; /* `commands` when it was begun */
     uint32_t slot_limit;  /* session channels the server was seen to allow; UINT32_MAX: not known */
     uint64_t slot_limit_until_ms;
-    enum { SL_REFUSAL_NONE, SL_REFUSAL_FINAL } refusal; /* FINAL: streams that wait for a channel are to be told */
+    bool open_refused; /* for good: streams that wait for a channel are to be told */
     unsigned open_refusals;
     uint64_t open_retry_ms;
 
@@ -163,8 +163,8 @@ struct sl_conn {
     size_t long_command; /* bytes of one that was sent and is not answered, beyond SL_REQUEST_LONG; 0: none */
 
     /* leases */
-    struct sl_party_list parties;
-    uint32_t epoch; /* counts parties; part of the cookies */
+    struct sl_tenant_list tenants;
+    uint32_t epoch; /* counts tenants; part of the cookies */
     uint32_t next_cookie;
     char cookie_base[33];
 };
@@ -176,20 +176,20 @@ struct sl_transport {
     struct sl_dialer *dialer;
     uv_check_t check; /* runs the queue right after polling, so that all events of one turn share one burst */
     uv_idle_t idle;   /* active while the queue holds somebody: polling then does not wait */
-    struct sl_conn_list run;
+    struct sl_run_queue run;
     unsigned handles;
     uint8_t scratch[32768]; /* output on its way to a callback */
 };
 
 /* The only way to change the phase. */
-void sl_conn_move(struct sl_conn *conn, enum sl_phase to);
+void sl_conn_move(struct sl_conn *conn, enum sl_conn_phase to);
 static inline bool sl_conn_is_dialing(const struct sl_conn *conn)
 {
-    return conn->phase < SL_PHASE_READY;
+    return conn->phase < SL_CONN_PHASE_READY;
 }
 static inline bool sl_conn_is_closing(const struct sl_conn *conn)
 {
-    return conn->phase >= SL_PHASE_CLOSING;
+    return conn->phase >= SL_CONN_PHASE_CLOSING;
 }
 /* Asks for a tick, soon. Cheap; any number of times. */
 void sl_conn_schedule(struct sl_conn *conn);

@@ -30,7 +30,7 @@
 /* What is due but cannot be done now (nothing can be sent during a key exchange) is tried again so much later. */
 #define PAST_MS 20u
 /* Lines a server may say before its identification. */
-#define PRELUDE_MAX 16384u
+#define PRE_BANNER_MAX 16384u
 
 #ifdef __SANITIZE_ADDRESS__
 /* What libssh2 1.11.1 forgets, and nobody but it can free: the keys for a MAC that AES-GCM has no use for, at every key
@@ -58,19 +58,19 @@ void sl_io_library_exit(void)
 static void *on_alloc(size_t len, void **abstract)
 {
     struct sl_conn *conn = *abstract;
-    return sl_witness_alloc(&conn->witness, len);
+    return sl_packet_tap_alloc(&conn->tap, len);
 }
 
 static void *on_realloc(void *mem, size_t len, void **abstract)
 {
     struct sl_conn *conn = *abstract;
-    return sl_witness_realloc(&conn->witness, mem, len);
+    return sl_packet_tap_realloc(&conn->tap, mem, len);
 }
 
 static void on_free(void *mem, void **abstract)
 {
     struct sl_conn *conn = *abstract;
-    sl_witness_free(&conn->witness, mem);
+    sl_packet_tap_free(&conn->tap, mem);
 }
 
 static ssize_t on_send(libssh2_socket_t socket, const void *data, size_t len, int flags, void **abstract)
@@ -92,7 +92,7 @@ static ssize_t take(struct sl_conn *conn, void *data, size_t len)
 {
     if (conn->error != 0)
         return -ECONNRESET;
-    if (conn->recv_budget == 0 || conn->socket == SL_SOCKET_DRY)
+    if (conn->recv_budget == 0 || !conn->maybe_readable)
         return -EAGAIN;
     size_t want = len < conn->recv_budget ? len : conn->recv_budget;
     ssize_t n;
@@ -102,15 +102,15 @@ static ssize_t take(struct sl_conn *conn, void *data, size_t len)
     if (n > 0) {
         conn->bytes_in += (uint64_t)n;
         conn->recv_budget -= (size_t)n;
-        conn->turn = SL_TURN_MOVED;
+        conn->progressed = true;
         if ((size_t)n < want) {
             /* Most likely all there was; polling is level-triggered and says so if not. */
-            conn->socket = SL_SOCKET_DRY;
+            conn->maybe_readable = false;
         }
     } else if (n == 0) {
         conn->error = ENODATA;
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        conn->socket = SL_SOCKET_DRY;
+        conn->maybe_readable = false;
         return -EAGAIN;
     } else {
         conn->error = errno;
@@ -121,15 +121,15 @@ static ssize_t take(struct sl_conn *conn, void *data, size_t len)
 
 /* Watches what libssh2 takes byte by byte until the identification has passed, and keeps the first line for the error
  * message in case none comes. */
-static void follow_prelude(struct sl_prelude *prelude, uint8_t byte)
+static void follow_pre_banner(struct sl_pre_banner *pre_banner, uint8_t byte)
 {
-    prelude->total++;
-    if (prelude->where == SL_PRELUDE_FIRST_LINE) {
+    pre_banner->total++;
+    if (!pre_banner->past_first_line) {
         if (byte == '\n') {
-            if (prelude->line_len > 0)
-                prelude->where = SL_PRELUDE_REST;
-        } else if (byte != '\r' && prelude->line_len < sizeof prelude->line - 1) {
-            prelude->line[prelude->line_len++] = (char)byte;
+            if (pre_banner->line_len > 0)
+                pre_banner->past_first_line = true;
+        } else if (byte != '\r' && pre_banner->line_len < sizeof pre_banner->line - 1) {
+            pre_banner->line[pre_banner->line_len++] = (char)byte;
         }
     }
 }
@@ -139,28 +139,28 @@ static ssize_t on_recv(libssh2_socket_t socket, void *data, size_t len, int flag
     (void)socket;
     (void)flags;
     struct sl_conn *conn = *abstract;
-    struct sl_prelude *prelude = conn->prelude;
-    if (prelude == NULL)
+    struct sl_pre_banner *pre_banner = conn->pre_banner;
+    if (pre_banner == NULL)
         return take(conn, data, len);
-    if (prelude->at == prelude->len) {
+    if (pre_banner->at == pre_banner->len) {
         if (len > 1) {
             /* The identification is through: libssh2 asks for whole packets now. */
             return take(conn, data, len);
         }
-        ssize_t n = prelude->total < PRELUDE_MAX ? take(conn, prelude->byte, sizeof prelude->byte) : 0;
+        ssize_t n = pre_banner->total < PRE_BANNER_MAX ? take(conn, pre_banner->byte, sizeof pre_banner->byte) : 0;
         if (n <= 0)
             return n;
-        prelude->len = (size_t)n;
-        prelude->at = 0;
+        pre_banner->len = (size_t)n;
+        pre_banner->at = 0;
     }
-    size_t n = prelude->len - prelude->at;
+    size_t n = pre_banner->len - pre_banner->at;
     if (len == 1) {
-        follow_prelude(prelude, prelude->byte[prelude->at]);
+        follow_pre_banner(pre_banner, pre_banner->byte[pre_banner->at]);
         n = 1;
     }
     n = n < len ? n : len;
-    memcpy(data, prelude->byte + prelude->at, n);
-    prelude->at += n;
+    memcpy(data, pre_banner->byte + pre_banner->at, n);
+    pre_banner->at += n;
     return (ssize_t)n;
 }
 
@@ -195,10 +195,10 @@ void sl_io_init(struct sl_conn *conn)
 {
     conn->fd = -1;
     conn->timer_ms = UINT64_MAX;
-    conn->socket = SL_SOCKET_MAYBE;
+    conn->maybe_readable = true;
     sl_buf_init(&conn->out, OUT_MAX);
-    conn->witness.max = SESSION_MEMORY_MAX;
-    conn->witness.opened = SL_WITNESS_NO_CHANNEL;
+    conn->tap.max = SESSION_MEMORY_MAX;
+    conn->tap.opened = SL_PACKET_TAP_NO_CHANNEL;
     uv_timer_init(conn->transport->loop, &conn->timer);
     conn->timer.data = conn;
     conn->handles = 1;
@@ -208,8 +208,8 @@ int sl_io_open(struct sl_conn *conn, int fd)
 {
     conn->fd = fd;
     conn->session = libssh2_session_init_ex(on_alloc, on_free, on_realloc, conn);
-    conn->prelude = calloc(1, sizeof *conn->prelude);
-    if (conn->session == NULL || conn->prelude == NULL)
+    conn->pre_banner = calloc(1, sizeof *conn->pre_banner);
+    if (conn->session == NULL || conn->pre_banner == NULL)
         return SL_E_NOMEM;
     if (uv_poll_init(conn->transport->loop, &conn->poll, fd) != 0)
         return SL_E_INTERNAL;
@@ -241,17 +241,17 @@ static void on_timer_closed(uv_handle_t *handle)
 
 void sl_io_close(struct sl_conn *conn, void (*closed)(struct sl_conn *conn))
 {
-    assert(conn->away != SL_AWAY);
+    assert(conn->offloop != SL_OFF_LOOP);
     if (conn->error == 0)
         conn->error = ECANCELED;
     if (conn->session != NULL) {
-        conn->witness.freeing = SL_WITNESS_WIPES; /* the session's keys */
+        conn->tap.unwiped = false; /* the session's keys */
         libssh2_session_free(conn->session);
         conn->session = NULL;
     }
     sl_buf_fini(&conn->out);
-    free(conn->prelude);
-    conn->prelude = NULL;
+    free(conn->pre_banner);
+    conn->pre_banner = NULL;
     if (conn->poll.data != NULL)
         uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
     /* Linux lets go of the descriptor in uv_close() already (it leaves epoll there), so it may be closed now. */
@@ -273,29 +273,29 @@ const char *sl_io_error_text(struct sl_conn *conn)
 
 /* --- the worker --- */
 
-static void away_work(uv_work_t *work)
+static void offloop_work(uv_work_t *work)
 {
     struct sl_conn *conn = work->data;
-    conn->away_result = conn->away_step(conn);
+    conn->offloop_result = conn->offloop_step(conn);
 }
 
-static void away_done(uv_work_t *work, int status)
+static void offloop_done(uv_work_t *work, int status)
 {
     (void)status; /* nobody cancels it */
     struct sl_conn *conn = work->data;
-    conn->away = SL_AWAY_BACK;
+    conn->offloop = SL_OFF_LOOP_DONE;
     sl_conn_schedule(conn);
 }
 
-void sl_io_step_away(struct sl_conn *conn, int (*step)(struct sl_conn *conn))
+void sl_io_step_offloop(struct sl_conn *conn, int (*step)(struct sl_conn *conn))
 {
-    assert(conn->away == SL_HOME);
-    conn->away_step = step;
+    assert(conn->offloop == SL_ON_LOOP);
+    conn->offloop_step = step;
     conn->work.data = conn;
-    conn->away = SL_AWAY;
+    conn->offloop = SL_OFF_LOOP;
     sl_io_watch(conn, false); /* not for writing either: the loop could do nothing about it */
     /* Can only fail for a missing function. */
-    int r = uv_queue_work(conn->transport->loop, &conn->work, away_work, away_done);
+    int r = uv_queue_work(conn->transport->loop, &conn->work, offloop_work, offloop_done);
     assert(r == 0);
     (void)r;
 }
@@ -304,7 +304,7 @@ void sl_io_step_away(struct sl_conn *conn, int (*step)(struct sl_conn *conn))
 
 bool sl_io_may_read(const struct sl_conn *conn)
 {
-    return conn->out.len < SL_IO_OUT_FULL && conn->witness.bytes < SESSION_MEMORY_HIGH;
+    return conn->out.len < SL_IO_OUT_FULL && conn->tap.bytes < SESSION_MEMORY_HIGH;
 }
 
 void sl_io_gate_open(struct sl_conn *conn, size_t budget)
@@ -359,14 +359,14 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if (status != 0)
         conn->poll_events = 0; /* libuv has stopped polling; recv() or send() finds the error again, with its errno */
     if (status != 0 || (events & UV_READABLE) != 0)
-        conn->socket = SL_SOCKET_MAYBE;
+        conn->maybe_readable = true;
     sl_conn_schedule(conn);
 }
 
 void sl_io_watch(struct sl_conn *conn, bool read)
 {
     int events = (read && sl_io_may_read(conn) ? UV_READABLE : 0) | (conn->out.len > 0 ? UV_WRITABLE : 0);
-    if (conn->away == SL_AWAY || conn->error != 0 || conn->poll.data == NULL)
+    if (conn->offloop == SL_OFF_LOOP || conn->error != 0 || conn->poll.data == NULL)
         events = 0;
     if (events != conn->poll_events) {
         conn->poll_events = events;

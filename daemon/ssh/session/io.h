@@ -20,12 +20,12 @@ void sl_io_library_exit(void);
 void sl_io_init(struct sl_conn *conn);
 /* Takes `fd` over and makes a session for it. 0 or SL_E_NOMEM/SL_E_INTERNAL; `fd` is taken either way. */
 int sl_io_open(struct sl_conn *conn, int fd);
-/* Session, socket, handles. Not while the session is away. When the last handle has closed, `closed` is called. */
+/* Session, socket, handles. Not while the session is off-loop. When the last handle has closed, `closed` is called. */
 void sl_io_close(struct sl_conn *conn, void (*closed)(struct sl_conn *conn));
 
 /* Runs `step` in a worker, with the session all its own; the connection is scheduled when it has returned, and
- * conn->away is then SL_AWAY_BACK with the answer in conn->away_result. */
-void sl_io_step_away(struct sl_conn *conn, int (*step)(struct sl_conn *conn));
+ * conn->offloop is then SL_OFF_LOOP_DONE with the answer in conn->offloop_result. */
+void sl_io_step_offloop(struct sl_conn *conn, int (*step)(struct sl_conn *conn));
 
 /* Opens the gate for at most `budget` bytes; sl_io_gate_shut() closes it. Only between the two does RECV yield bytes.
  */

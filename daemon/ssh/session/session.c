@@ -32,7 +32,7 @@ static void on_kexinit(void *arg, const uint8_t *payload, size_t len)
 
 void sl_session_forget_offer(struct sl_conn *conn)
 {
-    conn->witness.on_kexinit = NULL;
+    conn->tap.on_kexinit = NULL;
     if (conn->server_kexinit != NULL) {
         sl_kexinit_fini(conn->server_kexinit);
         free(conn->server_kexinit);
@@ -88,7 +88,7 @@ int sl_session_prepare(struct sl_conn *conn, const struct sl_known_keys *known)
     if (r == 0 && (rsa == NULL || rsa[0] != '\0'))
         r = prefer(conn, LIBSSH2_METHOD_SIGN_ALGO, rsa);
     free(rsa);
-    conn->witness.on_kexinit = on_kexinit;
+    conn->tap.on_kexinit = on_kexinit;
     return r;
 }
 
@@ -167,17 +167,17 @@ static bool died_of_mismatch(struct sl_conn *conn)
     }
     for (size_t i = 0; i < SL_ALGORITHM_KINDS; i++)
         free(ours[i]);
-    return conn->phase == SL_PHASE_DEAD;
+    return conn->phase == SL_CONN_PHASE_DEAD;
 }
 
 static void handshake_failed(struct sl_conn *conn, int result)
 {
     if (died_of_mismatch(conn))
         return;
-    const struct sl_prelude *prelude = conn->prelude;
+    const struct sl_pre_banner *pre_banner = conn->pre_banner;
     char line[128] = "", end[320];
-    if (prelude != NULL && strncmp(prelude->line, "SSH-", 4) != 0)
-        sl_text_clean(line, sizeof line, prelude->line, prelude->line_len);
+    if (pre_banner != NULL && strncmp(pre_banner->line, "SSH-", 4) != 0)
+        sl_text_clean(line, sizeof line, pre_banner->line, pre_banner->line_len);
     describe_end(conn, end, sizeof end);
     if (conn->server == NULL && is_come_back_later(line))
         sl_conn_die(conn, SL_E_CONNECT, "the server takes no connections right now: \"%s\"", line);
@@ -207,8 +207,8 @@ int sl_session_handshake_result(struct sl_conn *conn, int result)
         return SL_E_HANDSHAKE;
     }
     sl_session_forget_offer(conn);
-    free(conn->prelude);
-    conn->prelude = NULL;
+    free(conn->pre_banner);
+    conn->pre_banner = NULL;
     sl_log(conn->transport->log, SL_LOG_DEBUG, "ssh", "conn=%p server=%s kex=%s cipher=%s mac=%s", (void *)conn,
         conn->server != NULL ? conn->server : "?", libssh2_session_methods(conn->session, LIBSSH2_METHOD_KEX),
         libssh2_session_methods(conn->session, LIBSSH2_METHOD_CRYPT_CS),
@@ -244,7 +244,7 @@ void sl_session_lost(struct sl_conn *conn)
     describe_end(conn, end, sizeof end);
     if (sl_conn_is_dialing(conn)) {
         sl_conn_die(conn, SL_E_HANDSHAKE, "%s %s", end,
-            conn->phase == SL_PHASE_AUTH ? "while logging in" : "during the handshake");
+            conn->phase == SL_CONN_PHASE_AUTH ? "while logging in" : "during the handshake");
         return;
     }
     sl_conn_die(conn, conn->error == ETIMEDOUT ? SL_E_PEER_DEAD : SL_E_CONNECTION_LOST, "%s", end);

@@ -470,7 +470,7 @@ TRACE(a_wrong_host_key_blocks_the_target_until_an_operator_acts)
     sim_do(w, "server a fail=ok");
     sim_run_until(w, 99999);
     sim_do(w, "c2 acquire a");
-    sim_targets(w, "a: max=1 dial=10 pardon=2");
+    sim_targets(w, "a: max=1 dial=10 retry_epoch=2");
     sim_do(w, "c3 acquire a");
     sim_run_until(w, 199999);
     sim_expect(w, "[    0] dial a.1\n"

@@ -130,7 +130,7 @@ TRACE(a_reload_forgives_failed_dials)
     sim_do(w, "c1 acquire a");
     sim_run_until(w, 100);
     sim_do(w, "server a fail=ok");
-    sim_targets(w, "a: dial=10 pardon=2");
+    sim_targets(w, "a: dial=10 retry_epoch=2");
     sim_run_until(w, 200);
     sim_expect(w, "[    0] dial a.1\n"
                   "[   10] close a.1 dial-failed\n"
@@ -138,7 +138,7 @@ TRACE(a_reload_forgives_failed_dials)
                   "[  110] grant c1 a.2\n");
 }
 
-TRACE(a_new_target_pardons_no_failed_dials_of_others)
+TRACE(a_new_target_forgives_no_failed_dials_of_others)
 {
     sim_targets(w, "a: dial=10 fail=auth-failed");
     sim_do(w, "c1 acquire a");
@@ -236,7 +236,7 @@ int main(void)
         cmocka_unit_test(lowered_limits_close_idle_connections_now_and_leased_ones_when_released),
         cmocka_unit_test(a_raised_limit_serves_waiters_at_once),
         cmocka_unit_test(a_reload_forgives_failed_dials),
-        cmocka_unit_test(a_new_target_pardons_no_failed_dials_of_others),
+        cmocka_unit_test(a_new_target_forgives_no_failed_dials_of_others),
         cmocka_unit_test(deadlines_are_kept_at_a_reload_that_comes_late),
         cmocka_unit_test(a_stop_waits_for_releases_and_reclaims_the_rest),
         cmocka_unit_test(a_second_signal_ends_it_now),

@@ -14,7 +14,7 @@ TRACE(a_lease_has_its_connection_for_itself_unless_the_target_says_otherwise)
                   "[   40] grant c2 a.2\n");
 }
 
-TRACE(leases_of_one_owner_ride_one_connection)
+TRACE(leases_of_one_owner_share_one_connection)
 {
     sim_targets(w, "a: sharing=2 dial=40");
     sim_do(w, "c1 acquire a owner=7");
@@ -49,7 +49,7 @@ TRACE(one_dial_serves_as_many_waiters_of_one_owner_as_may_share)
                   "[   40] grant c4 a.3\n");
 }
 
-TRACE(waiters_kept_from_dialing_ride_along_when_it_is_possible)
+TRACE(waiters_kept_from_dialing_share_when_it_is_possible)
 {
     sim_targets(w, "limits: handshakes=1; a: sharing=3 dial=40");
     sim_do(w, "c1 acquire a owner=7; c4 acquire a owner=8; c2 acquire a owner=7; c3 acquire a owner=7");
@@ -408,9 +408,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lease_has_its_connection_for_itself_unless_the_target_says_otherwise),
-        cmocka_unit_test(leases_of_one_owner_ride_one_connection),
+        cmocka_unit_test(leases_of_one_owner_share_one_connection),
         cmocka_unit_test(one_dial_serves_as_many_waiters_of_one_owner_as_may_share),
-        cmocka_unit_test(waiters_kept_from_dialing_ride_along_when_it_is_possible),
+        cmocka_unit_test(waiters_kept_from_dialing_share_when_it_is_possible),
         cmocka_unit_test(owners_do_not_mix),
         cmocka_unit_test(an_idle_connection_comes_before_a_place_on_a_leased_one),
         cmocka_unit_test(the_connection_with_the_fewest_leases_takes_the_next_one),

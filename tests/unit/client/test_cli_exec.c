@@ -30,7 +30,7 @@ static void says_both(struct fake *f)
     const struct sl_msg_stream_open *open = &fake_take(f, SL_MSG_STREAM_OPEN)->stream_open;
     struct sl_reader env = open->env;
     struct sl_bytes name, value;
-    if (open->kind != SL_STREAM_EXEC || open->command.len != 10 || memcmp(open->command.data, "ls -l  a b", 10) != 0)
+    if (open->kind != SL_KIND_EXEC || open->command.len != 10 || memcmp(open->command.data, "ls -l  a b", 10) != 0)
         fake_fail(f, "the command was \"%.*s\"", (int)open->command.len, (const char *)open->command.data);
     if (open->pty || open->env_count != 2 || !sl_msg_env_next(&env, &name, &value) || memcmp(name.data, "A", 1) != 0 ||
         value.len != 3 || !sl_msg_env_next(&env, &name, &value) || name.len != 4 || value.len == 0)

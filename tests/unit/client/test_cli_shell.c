@@ -21,7 +21,7 @@ static void wants_a_terminal(struct fake *f)
     struct sl_reader modes;
     uint8_t opcode;
     uint32_t value = 0, intr = 0;
-    if (open->kind != SL_STREAM_SHELL || !open->pty || open->pty_req.cols != 100 || open->pty_req.rows != 40 ||
+    if (open->kind != SL_KIND_SHELL || !open->pty || open->pty_req.cols != 100 || open->pty_req.rows != 40 ||
         memcmp(open->pty_req.term.data, "xterm-test", 10) != 0)
         fake_fail(f, "another terminal: %u x %u", open->pty_req.cols, open->pty_req.rows);
     sl_reader_init(&modes, open->pty_req.modes.data, open->pty_req.modes.len);

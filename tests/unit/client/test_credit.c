@@ -226,8 +226,8 @@ static void sends_when_told(struct fake *f)
         size_t len = 1 + i * 997 % sizeof block;
         for (size_t k = 0; k < len; k++)
             block[k] = pattern(sent + k);
-        fake_send_data(f, stream, i % 5 == 4 ? SL_STREAM_STDERR : SL_STREAM_STDOUT, block, len);
-        fake_send_data(f, stream, SL_STREAM_STDOUT, "", 0);
+        fake_send_data(f, stream, i % 5 == 4 ? SL_DATA_STDERR : SL_DATA_STDOUT, block, len);
+        fake_send_data(f, stream, SL_DATA_STDOUT, "", 0);
         sent += len;
     }
     fake_send_end(f, stream, 0);

@@ -29,7 +29,7 @@ static void checks_all_of_open(struct fake *f)
     const struct sl_msg_stream_open *open = &fake_take(f, SL_MSG_STREAM_OPEN)->stream_open;
     struct sl_reader env = open->env;
     struct sl_bytes name, value;
-    if (open->kind != SL_STREAM_SUBSYSTEM || open->command.len != 4 || open->window != WINDOW || !open->pty ||
+    if (open->kind != SL_KIND_SUBSYSTEM || open->command.len != 4 || open->window != WINDOW || !open->pty ||
         open->pty_req.cols != 132 || open->pty_req.rows != 50 || open->pty_req.width_px != 1 ||
         open->pty_req.height_px != 2 || open->pty_req.modes.len != 1 || open->pty_req.term.len != 5 ||
         open->env_count != 2)
@@ -205,11 +205,11 @@ static void writes_to_both_outputs(struct fake *f)
     fake_greet(f);
     fake_grant(f);
     uint32_t stream = fake_open_stream(f, 0);
-    fake_send_data(f, stream, SL_STREAM_STDOUT, "one", 3);
-    fake_send_data(f, stream, SL_STREAM_STDOUT, "two", 3);
-    fake_send_data(f, stream, SL_STREAM_STDERR, "", 0);
-    fake_send_data(f, stream, SL_STREAM_STDERR, "err\0or", 6);
-    fake_send_data(f, stream, SL_STREAM_STDOUT, "three", 5);
+    fake_send_data(f, stream, SL_DATA_STDOUT, "one", 3);
+    fake_send_data(f, stream, SL_DATA_STDOUT, "two", 3);
+    fake_send_data(f, stream, SL_DATA_STDERR, "", 0);
+    fake_send_data(f, stream, SL_DATA_STDERR, "err\0or", 6);
+    fake_send_data(f, stream, SL_DATA_STDOUT, "three", 5);
     fake_send_end(f, stream, 7);
     fake_take(f, SL_MSG_STATUS);
     fake_release(f);

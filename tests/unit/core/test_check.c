@@ -60,7 +60,7 @@ TEST(broken_connections_are_seen)
     conn->ping = SL_PING_VALIDATE;
     BROKEN(pool, "a connection is validated for nobody");
     conn->ping = SL_PING_NONE;
-    pool->phase = SL_PHASE_STOPPING;
+    pool->phase = SL_POOL_STOPPING;
     BROKEN(pool, "a connection is kept while stopping");
     sl_pool_free(pool);
 }

@@ -210,7 +210,7 @@ void sl_raw_exec(struct sl_raw_client *c, uint32_t rid, uint32_t stream, const c
     sl_raw_say(c, &(struct sl_msg){.type = SL_MSG_STREAM_OPEN,
                       .stream_open = {.rid = rid,
                           .stream = stream,
-                          .kind = SL_STREAM_EXEC,
+                          .kind = SL_KIND_EXEC,
                           .command = sl_bytes_of(command),
                           .window = window}});
 }

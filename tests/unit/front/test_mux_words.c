@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What command lines of ssh are taken for. */
-#include "daemon/front/mux/look.h"
+#include "daemon/front/mux/cmdline.h"
 #include "tests/support/test.h"
 
 #include <string.h>

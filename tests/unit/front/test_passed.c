@@ -56,10 +56,9 @@ static void open_with(struct sl_raw_client *c, const char *command, uint32_t fds
     uint8_t room[512];
     struct sl_writer w;
     sl_writer_init(&w, room, sizeof room);
-    sl_msg_encode(
-        &w, &(struct sl_msg){.type = SL_MSG_STREAM_OPEN_FDS,
-                .stream_open = {
-                    .rid = 5, .stream = 1, .kind = SL_STREAM_EXEC, .command = sl_bytes_of(command), .fds = fds}});
+    sl_msg_encode(&w,
+        &(struct sl_msg){.type = SL_MSG_STREAM_OPEN_FDS,
+            .stream_open = {.rid = 5, .stream = 1, .kind = SL_KIND_EXEC, .command = sl_bytes_of(command), .fds = fds}});
     struct iovec iov = {.iov_base = room, .iov_len = w.at};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     if (count > 0) {

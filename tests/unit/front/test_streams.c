@@ -52,7 +52,7 @@ TEST(what_goes_in_comes_out)
         case SL_MSG_DATA:
             assert_false(eof);
             assert_true(c->msg.data.data.len <= SL_MSG_DATA_MAX);
-            assert_int_equal(c->msg.data.fd, SL_STREAM_STDOUT);
+            assert_int_equal(c->msg.data.fd, SL_DATA_STDOUT);
             memcpy(in + heard, c->msg.data.data.data, c->msg.data.data.len);
             heard += c->msg.data.data.len;
             sl_raw_window(c, 3, (uint32_t)c->msg.data.data.len);
@@ -248,7 +248,7 @@ TEST(environment_and_signals_are_passed_on)
     sl_raw_say(c, &(struct sl_msg){.type = SL_MSG_STREAM_OPEN,
                       .stream_open = {.rid = 2,
                           .stream = 1,
-                          .kind = SL_STREAM_SHELL,
+                          .kind = SL_KIND_SHELL,
                           .window = 1,
                           .pty = true,
                           .pty_req = {.term = sl_bytes_of("xterm"), .cols = 80, .rows = 24},

@@ -48,7 +48,7 @@ static struct sl_msg stream_open(void)
 {
     return (struct sl_msg){
         .type = SL_MSG_STREAM_OPEN,
-        .stream_open = {.rid = 1, .kind = SL_STREAM_EXEC, .command = sl_bytes_of("true"), .window = 1},
+        .stream_open = {.rid = 1, .kind = SL_KIND_EXEC, .command = sl_bytes_of("true"), .window = 1},
     };
 }
 
@@ -144,7 +144,7 @@ TEST(large_strings_are_refused)
     sl_writer_init(&w, room, sizeof room);
     sl_put_u32(&w, 1);
     sl_put_u32(&w, 1);
-    sl_put_u32(&w, SL_STREAM_EXEC);
+    sl_put_u32(&w, SL_KIND_EXEC);
     sl_put_string(&w, text, SL_MSG_COMMAND_MAX + 1);
     sl_put_u32(&w, 0);
     sl_put_bool(&w, false);
@@ -164,13 +164,13 @@ TEST(what_cannot_be_decoded_is_not_encoded)
     assert_refused((struct sl_msg){.type = SL_MSG_WINDOW, .window = {.bytes = SL_MSG_WINDOW_MAX + 1}});
     assert_refused((struct sl_msg){.type = SL_MSG_STREAM_END, .stream_end = {.how = 3}});
     msg = stream_open();
-    msg.stream_open.kind = SL_STREAM_SHELL;
+    msg.stream_open.kind = SL_KIND_SHELL;
     assert_refused(msg);
     msg = stream_open();
     msg.stream_open.kind = 0;
     assert_refused(msg);
     msg = stream_open();
-    msg.stream_open.kind = SL_STREAM_SUBSYSTEM;
+    msg.stream_open.kind = SL_KIND_SUBSYSTEM;
     msg.stream_open.command = filled(SL_MSG_NAME_MAX + 1);
     assert_refused(msg);
 }
@@ -202,7 +202,7 @@ static void assert_head_fits(struct sl_msg msg, struct sl_bytes bytes)
 TEST(a_head_and_its_bytes_are_the_message)
 {
     struct sl_bytes bytes = filled(SL_MSG_DATA_MAX);
-    struct sl_msg data = {.type = SL_MSG_DATA, .data = {.stream = 7, .fd = SL_STREAM_STDERR, .data = bytes}};
+    struct sl_msg data = {.type = SL_MSG_DATA, .data = {.stream = 7, .fd = SL_DATA_STDERR, .data = bytes}};
     uint8_t head[SL_MSG_HEAD_MAX];
     struct sl_writer w;
     assert_head_fits(data, bytes);

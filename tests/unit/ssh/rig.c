@@ -110,14 +110,14 @@ static void on_ready(void *arg)
 {
     struct rig_conn *conn = arg;
     conn->ready++;
-    assert_int_equal(sl_party_begin(conn->conn, &conn->party), 0);
+    assert_int_equal(sl_tenant_begin(conn->conn, &conn->tenant), 0);
 }
 
 void rig_lease(struct rig_conn *conn)
 {
-    assert_true(sl_party_is_clean(conn->party));
-    sl_party_end(conn->party);
-    assert_int_equal(sl_party_begin(conn->conn, &conn->party), 0);
+    assert_true(sl_tenant_is_clean(conn->tenant));
+    sl_tenant_end(conn->tenant);
+    assert_int_equal(sl_tenant_begin(conn->conn, &conn->tenant), 0);
 }
 
 static void on_lost(void *arg, int status, const char *text)
@@ -138,22 +138,22 @@ static void on_pong(void *arg)
     ((struct rig_conn *)arg)->pongs++;
 }
 
-static void on_drained(void *arg, struct sl_party *party, const struct sl_drain_report *report)
+static void on_drained(void *arg, struct sl_tenant *tenant, const struct sl_drain_report *report)
 {
     struct rig_conn *conn = arg;
-    if (party == conn->party)
-        conn->party = NULL;
+    if (tenant == conn->tenant)
+        conn->tenant = NULL;
     conn->drained++;
     conn->report = *report;
     snprintf(conn->report_text, sizeof conn->report_text, "%s", report->text != NULL ? report->text : "");
     conn->report.text = conn->report_text;
 }
 
-static void on_crowded(void *arg, struct sl_party *party)
+static void on_crowded(void *arg, struct sl_tenant *tenant)
 {
     struct rig_conn *conn = arg;
     conn->crowded++;
-    conn->crowded_party = party;
+    conn->crowded_tenant = tenant;
 }
 
 static void on_closed(void *arg)
@@ -268,7 +268,7 @@ int rig_open_spec(struct rig_conn *conn, struct rig_stream *stream, const struct
 {
     memset(stream, 0, sizeof *stream);
     stream->rig = conn->rig;
-    return sl_stream_open(conn->party, spec, &stream_handler, stream, &stream->stream);
+    return sl_stream_open(conn->tenant, spec, &stream_handler, stream, &stream->stream);
 }
 
 int rig_exec(struct rig_conn *conn, struct rig_stream *stream, const char *command)

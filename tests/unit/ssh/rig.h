@@ -18,9 +18,9 @@ struct rig {
 struct rig_conn {
     struct rig *rig;
     struct sl_conn *conn;
-    struct sl_party *party; /* of the lease that rig_lease() began last; the first begins with the connection */
+    struct sl_tenant *tenant; /* of the lease that rig_lease() began last; the first begins with the connection */
     unsigned ready, lost, answered, pongs, drained, closed, crowded;
-    struct sl_party *crowded_party;
+    struct sl_tenant *crowded_tenant;
     int status;
     char text[1024];
     struct sl_drain_report report;

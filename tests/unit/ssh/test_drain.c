@@ -38,14 +38,14 @@ static pid_t leave_behind(void)
 
 static void drain(void)
 {
-    sl_party_drain(conn.party);
-    sl_party_drain(conn.party);
+    sl_tenant_drain(conn.tenant);
+    sl_tenant_drain(conn.tenant);
     assert_int_equal(conn.drained, 0);
-    assert_false(sl_party_is_clean(conn.party));
+    assert_false(sl_tenant_is_clean(conn.tenant));
     struct rig_stream late;
     assert_int_equal(rig_exec(&conn, &late, "true"), SL_E_CONNECTION_LOST);
     assert_true(rig_wait(&rig, &conn.drained, 15000));
-    assert_null(conn.party);
+    assert_null(conn.tenant);
     assert_int_equal(conn.drained, 1);
 }
 
@@ -55,8 +55,8 @@ TEST(test_ends_everything)
     assert_true(rig_connect(&rig, &conn, target));
     rig_lease(&conn);
     pid_t left_on_purpose = leave_behind();
-    assert_true(sl_party_is_clean(conn.party));
-    /* Another lease, on channels that were opened ahead under the one before. */
+    assert_true(sl_tenant_is_clean(conn.tenant));
+    /* Another lease, on channels that were pre-opened under the one before. */
     rig_lease(&conn);
     pid_t detached[4];
     for (int i = 0; i < 4; i++)
@@ -220,7 +220,7 @@ TEST(test_server_stops)
     assert_true(rig_connect(&rig, &conn, target));
     assert_int_equal(rig_exec(&conn, &stream, "echo go; exec sleep 60"), 0);
     assert_true(rig_wait_out(&stream, "go\n", 5000));
-    sl_party_drain(conn.party);
+    sl_tenant_drain(conn.tenant);
     test_sshd_signal_children(&sshd, SIGKILL);
     assert_true(rig_wait(&rig, &conn.drained, 5000));
     assert_string_equal(conn.report_text, "the connection was lost before the far side was cleaned up");

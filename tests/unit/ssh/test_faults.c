@@ -180,7 +180,7 @@ TEST(test_server_killed)
     assert_string_equal(stream.text, conn.text);
     assert_int_equal(waiting.ended, 1);
     assert_int_equal(rig_exec(&conn, &waiting, "true"), SL_E_CONNECTION_LOST);
-    assert_false(sl_party_is_clean(conn.party));
+    assert_false(sl_tenant_is_clean(conn.tenant));
     rig_stream_fini(&stream);
     rig_close(&conn);
 }
@@ -211,7 +211,7 @@ TEST(test_ping)
     rig_run(&conn, &stream, "exit 3");
     assert_int_equal(stream.exit_status, 3);
     rig_stream_fini(&stream);
-    assert_true(sl_party_is_clean(conn.party));
+    assert_true(sl_tenant_is_clean(conn.tenant));
     /* And one that is closed while it says nothing goes all the same. */
     test_sshd_signal_children(&sshd, SIGSTOP);
     rig_close(&conn);
@@ -246,7 +246,7 @@ enum closer { IN_OPEN, IN_DATA, IN_EOF, IN_SENT, IN_END, IN_PONG, IN_READY };
 struct closing {
     enum closer when;
     struct sl_conn *conn;
-    struct sl_party *party;
+    struct sl_tenant *tenant;
     unsigned closed, ended, calls_after;
 };
 
@@ -298,8 +298,8 @@ static void c_ready(void *arg)
         return;
     sl_conn_ping(c->conn);
     const struct sl_stream_spec spec = {.kind = SL_SPEC_EXEC, .command = "cat", .credit = 65536};
-    assert_int_equal(sl_party_begin(c->conn, &c->party), 0);
-    assert_int_equal(sl_stream_open(c->party, &spec, &closing_stream, c, &stream), 0);
+    assert_int_equal(sl_tenant_begin(c->conn, &c->tenant), 0);
+    assert_int_equal(sl_stream_open(c->tenant, &spec, &closing_stream, c, &stream), 0);
     assert_int_equal(sl_stream_write(stream, "hello", 5), 0);
     sl_stream_eof(stream);
 }
@@ -313,10 +313,10 @@ static void c_pong(void *arg)
 {
     close_if(arg, IN_PONG);
 }
-static void c_drained(void *arg, struct sl_party *party, const struct sl_drain_report *report)
+static void c_drained(void *arg, struct sl_tenant *tenant, const struct sl_drain_report *report)
 {
     (void)arg;
-    (void)party;
+    (void)tenant;
     (void)report;
 }
 static void c_closed(void *arg)

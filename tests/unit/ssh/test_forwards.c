@@ -49,7 +49,7 @@ TEST(test_tcp_both_ways_and_half_closed)
     assert_int_equal(stream.eof, 1);
     assert_int_equal(stream.how, SL_RESULT_CLOSED);
     assert_int_equal(stream.sent, 4);
-    assert_true(sl_party_is_clean(conn.party));
+    assert_true(sl_tenant_is_clean(conn.tenant));
     rig_stream_fini(&stream);
     close(listener);
 }
@@ -174,7 +174,7 @@ TEST(test_nobody_listens)
     snprintf(where, sizeof where, "127.0.0.1:%u", (unsigned)port);
     assert_non_null(strstr(stream.open_text, where));
     assert_non_null(strstr(stream.open_text, "connect failed"));
-    assert_true(sl_party_is_clean(conn.party));
+    assert_true(sl_tenant_is_clean(conn.tenant));
 }
 
 TEST(test_forbidden)
@@ -217,7 +217,7 @@ TEST(test_more_than_sessions)
         sl_stream_close(stream[i].stream);
     for (size_t i = 0; i < COUNT; i++)
         assert_true(rig_wait(&rig, &stream[i].ended, 10000));
-    assert_true(sl_party_is_clean(conn.party));
+    assert_true(sl_tenant_is_clean(conn.tenant));
     close(listener);
 }
 
@@ -234,7 +234,7 @@ TEST(test_no_answer)
     assert_int_equal(stream.open_status, SL_E_STREAM_REFUSED);
     assert_non_null(strstr(stream.open_text, "no answer within 0.3 s"));
     /* Whatever the server says of it later is nobody's; what is opened from here on is not mixed up with it. */
-    assert_false(sl_party_is_clean(conn.party));
+    assert_false(sl_tenant_is_clean(conn.tenant));
     far_fill(&hole);
     uint16_t port;
     int listener = far_listen(&port, 4);
@@ -271,7 +271,7 @@ TEST(test_closed_while_it_connects)
     assert_int_equal(behind.open_status, 0);
     sl_stream_close(behind.stream);
     assert_true(rig_wait(&rig, &behind.ended, 5000));
-    assert_false(sl_party_is_clean(conn.party));
+    assert_false(sl_tenant_is_clean(conn.tenant));
     far_fill(&hole);
     close(listener);
 }

@@ -48,7 +48,7 @@ static const struct sl_remote_handler remote_handler = {on_listening, on_connect
 static void open_remote(struct rig_remote *remote, const char *host, uint16_t port)
 {
     memset(remote, 0, sizeof *remote);
-    assert_int_equal(sl_remote_open(conn.party, host, port, &remote_handler, remote, &remote->remote), 0);
+    assert_int_equal(sl_remote_open(conn.tenant, host, port, &remote_handler, remote, &remote->remote), 0);
     assert_true(rig_wait(&rig, &remote->listening, 5000));
 }
 
@@ -83,7 +83,7 @@ TEST(test_remote_port)
     open_remote(&remote, "127.0.0.1", 0);
     assert_int_equal(remote.status, 0);
     assert_true(remote.port != 0);
-    assert_false(sl_party_is_clean(conn.party));
+    assert_false(sl_tenant_is_clean(conn.tenant));
     assert_int_equal(sl_remote_accept(remote.remote, rig_stream_handler(), &stream, 1, &stream.stream), SL_E_AGAIN);
     int far = far_dial(remote.port);
     assert_true(far >= 0);
@@ -103,7 +103,7 @@ TEST(test_remote_port)
     cancel(&remote);
     sync_with_server();
     assert_int_equal(far_dial(remote.port), -1);
-    assert_true(sl_party_is_clean(conn.party));
+    assert_true(sl_tenant_is_clean(conn.tenant));
 }
 
 /* The server has listened when it has not yet answered: a connection that comes between the two is not lost. */
@@ -116,7 +116,7 @@ TEST(test_somebody_waits_for_the_port)
         uint16_t port;
         close(far_listen(&port, 1));
         memset(&remote, 0, sizeof remote);
-        assert_int_equal(sl_remote_open(conn.party, "127.0.0.1", port, &remote_handler, &remote, &remote.remote), 0);
+        assert_int_equal(sl_remote_open(conn.tenant, "127.0.0.1", port, &remote_handler, &remote, &remote.remote), 0);
         uv_run(&rig.loop, UV_RUN_NOWAIT); /* asked, and looked away */
         uv_run(&rig.loop, UV_RUN_NOWAIT);
         int far = -1;
@@ -142,7 +142,7 @@ TEST(test_remote_port_taken)
     assert_int_equal(remote.status, SL_E_STREAM_REFUSED);
     assert_non_null(strstr(remote.text, "127.0.0.1"));
     assert_true(rig_wait(&rig, &remote.closed, 1000));
-    assert_true(sl_party_is_clean(conn.party));
+    assert_true(sl_tenant_is_clean(conn.tenant));
     close(listener);
 }
 
@@ -154,9 +154,9 @@ TEST(test_remote_ports_in_turn)
     sl_remote_close(first.remote);
     memset(&again, 0, sizeof again);
     memset(&other, 0, sizeof other);
-    assert_int_equal(sl_remote_open(conn.party, "localhost", first.port, &remote_handler, &again, &again.remote), 0);
-    assert_int_equal(sl_remote_open(conn.party, "localhost", 0, &remote_handler, &unwanted, &unwanted.remote), 0);
-    assert_int_equal(sl_remote_open(conn.party, "localhost", 0, &remote_handler, &other, &other.remote), 0);
+    assert_int_equal(sl_remote_open(conn.tenant, "localhost", first.port, &remote_handler, &again, &again.remote), 0);
+    assert_int_equal(sl_remote_open(conn.tenant, "localhost", 0, &remote_handler, &unwanted, &unwanted.remote), 0);
+    assert_int_equal(sl_remote_open(conn.tenant, "localhost", 0, &remote_handler, &other, &other.remote), 0);
     rig_run_ms(&rig, 0);
     sl_remote_close(unwanted.remote);
     assert_true(rig_wait(&rig, &again.listening, 5000));
@@ -168,7 +168,7 @@ TEST(test_remote_ports_in_turn)
     assert_int_equal(first.closed, 1);
     cancel(&again);
     cancel(&other);
-    assert_true(sl_party_is_clean(conn.party));
+    assert_true(sl_tenant_is_clean(conn.tenant));
 }
 
 TEST(test_many_arrive_at_once)
@@ -203,7 +203,7 @@ TEST(test_many_arrive_at_once)
         assert_true(rig_wait(&rig, &stream[i].ended, 5000));
         close(far[i]);
     }
-    assert_true(sl_party_is_clean(conn.party));
+    assert_true(sl_tenant_is_clean(conn.tenant));
 }
 
 /* --- the end of a lease, and of a connection --- */
@@ -219,7 +219,7 @@ TEST(test_drain)
     assert_int_equal(far_open_tcp(&conn, &stream, port), 0);
     assert_true(rig_wait(&rig, &stream.opened, 5000));
     int far = accept(listener, NULL, NULL);
-    sl_party_drain(conn.party);
+    sl_tenant_drain(conn.tenant);
     assert_true(rig_wait(&rig, &conn.drained, 5000));
     assert_int_equal(conn.report.streams, 0); /* nothing ran there */
     assert_int_equal(conn.report.remaining, 0);

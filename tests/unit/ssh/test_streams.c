@@ -32,7 +32,7 @@ TEST(test_exit_codes)
         assert_int_equal(stream.exit_status, code[i]);
         rig_stream_fini(&stream);
     }
-    assert_true(sl_party_is_clean(conn.party));
+    assert_true(sl_tenant_is_clean(conn.tenant));
 }
 
 /* A child has the output open when the command is over: that is told, once, and the output goes on. */
@@ -259,7 +259,7 @@ TEST(test_eight_at_once)
     sl_conn_info(conn.conn, &info);
     assert_int_equal(info.streams, 8);
     assert_int_equal(info.stream_limit, 8);
-    assert_false(sl_party_is_clean(conn.party));
+    assert_false(sl_tenant_is_clean(conn.tenant));
     for (unsigned i = 0; i < 8; i++) {
         char expected[16];
         assert_true(rig_wait(&rig, &stream[i].ended, 10000));
@@ -268,7 +268,7 @@ TEST(test_eight_at_once)
         assert_int_equal(stream[i].exit_status, i + 1);
         rig_stream_fini(&stream[i]);
     }
-    assert_true(sl_party_is_clean(conn.party));
+    assert_true(sl_tenant_is_clean(conn.tenant));
     /* Slots that come back late are waited for. */
     for (unsigned i = 0; i < 40; i++) {
         rig_run(&conn, &stream[0], "exit 2");
@@ -382,7 +382,7 @@ TEST(test_close_ends_the_command)
     assert_true(rig_wait(&rig, &stream.ended, 5000));
     assert_int_equal(stream.opened, 0);
     rig_stream_fini(&stream);
-    assert_true(sl_party_is_clean(conn.party));
+    assert_true(sl_tenant_is_clean(conn.tenant));
     target->policy.kill_grace_ms = 2000;
 }
 
@@ -452,7 +452,7 @@ TEST(test_warm_command_is_one_burst)
 {
     struct rig_stream stream;
     struct sl_conn_info before, after;
-    rig_run_ms(&rig, 200); /* the channel ahead, and its cookie */
+    rig_run_ms(&rig, 200); /* the pre-opened channel, and its cookie */
     sl_conn_info(conn.conn, &before);
     assert_int_equal(rig_exec(&conn, &stream, "true"), 0);
     uv_run(&rig.loop, UV_RUN_NOWAIT);

@@ -33,14 +33,14 @@ class Stream:
     """A command, shell or subsystem, running or ended. `bins`: where standard output and standard error go; None drops.
     `collect`: what comes counts as read at once, whatever its size."""
 
-    __slots__ = ("id", "rid", "bins", "collect", "window", "credit_in", "owed", "credit_out", "opened", "over", "eof",
+    __slots__ = ("id", "rid", "bins", "collect", "window", "credit_in", "pending", "credit_out", "opened", "over", "eof",
                  "eof_sent", "discarded", "exited", "why", "how", "exit_status", "signal", "core_dumped", "text", "record")
 
     def __init__(self, number: int, rid: int, window: int, bins: Tuple[Optional[bytearray], Optional[bytearray]],
                  collect: bool, record: Record) -> None:
         self.record = record
         self.id, self.rid, self.window, self.bins, self.collect = number, rid, window, bins, collect
-        self.credit_in, self.owed, self.credit_out = window, 0, 0
+        self.credit_in, self.pending, self.credit_out = window, 0, 0
         self.opened = self.over = self.eof = self.eof_sent = self.discarded = False
         self.exited = False  # how the command ended is known, though its output may go on
         self.why: Optional[Why] = None  # it ended without STREAM_END: why
@@ -189,18 +189,18 @@ class Session:
             stream.record.end(reason="closed before its end")
         for one in stream.bins:
             if one:
-                stream.owed += 0 if stream.collect else len(one)
+                stream.pending += 0 if stream.collect else len(one)
                 one.clear()
         stream.bins = (None, None)
         self.out += wire.encode(wire.CLOSE, stream.id)
 
     def took(self, stream: Stream, count: int) -> None:
-        """So much of the output was read. Gives new credit once half of it is owed."""
-        stream.owed += count
-        if stream.owed * 2 >= stream.window and not stream.over:
-            self.out += wire.encode(wire.WINDOW, stream.id, stream.owed)
-            stream.credit_in += stream.owed
-            stream.owed = 0
+        """So much of the output was read. Gives new credit once half of it is pending."""
+        stream.pending += count
+        if stream.pending * 2 >= stream.window and not stream.over:
+            self.out += wire.encode(wire.WINDOW, stream.id, stream.pending)
+            stream.credit_in += stream.pending
+            stream.pending = 0
 
     def ask_renewal(self, lease_timeout_ms: int) -> int:
         """RENEW; its answer will be in `renewed` under the number returned."""

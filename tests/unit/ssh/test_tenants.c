@@ -25,29 +25,29 @@ static int setup(void **state)
     return 0;
 }
 
-static struct sl_party *begin(void)
+static struct sl_tenant *begin(void)
 {
-    struct sl_party *party;
-    assert_int_equal(sl_party_begin(conn.conn, &party), 0);
-    return party;
+    struct sl_tenant *tenant;
+    assert_int_equal(sl_tenant_begin(conn.conn, &tenant), 0);
+    return tenant;
 }
 
 /* rig_exec() under another lease than the connection's first one. */
-static int exec_as(struct sl_party *party, struct rig_stream *stream, const char *command)
+static int exec_as(struct sl_tenant *tenant, struct rig_stream *stream, const char *command)
 {
-    struct sl_party *first = conn.party;
-    conn.party = party;
+    struct sl_tenant *first = conn.tenant;
+    conn.tenant = tenant;
     int r = rig_exec(&conn, stream, command);
-    conn.party = first;
+    conn.tenant = first;
     return r;
 }
 
 #define DETACHED "setsid nohup sh -c 'echo $$; exec sleep 300' 2>/dev/null </dev/null & sleep 0.2; exit 0"
 
-static pid_t leave_behind(struct sl_party *party)
+static pid_t leave_behind(struct sl_tenant *tenant)
 {
     struct rig_stream stream;
-    assert_int_equal(exec_as(party, &stream, DETACHED), 0);
+    assert_int_equal(exec_as(tenant, &stream, DETACHED), 0);
     assert_true(rig_wait_out(&stream, "\n", 5000));
     pid_t pid = (pid_t)atoi(rig_out(&stream));
     sl_stream_close(stream.stream);
@@ -83,7 +83,7 @@ static void on_port_closed(void *arg)
 
 TEST(test_a_muted_one_is_heard_of_no_more)
 {
-    struct sl_party *other = begin();
+    struct sl_tenant *other = begin();
     struct rig_stream mine, theirs;
     assert_int_equal(rig_exec(&conn, &mine, "echo go; cat"), 0);
     assert_int_equal(exec_as(other, &theirs, "echo go; cat"), 0);
@@ -97,9 +97,9 @@ TEST(test_a_muted_one_is_heard_of_no_more)
     assert_true(rig_wait(&rig, &port.listening, 5000));
 
     assert_int_equal(sl_stream_write(theirs.stream, "unheard", 7), 0);
-    sl_party_mute(other);
-    sl_party_mute(other);
-    sl_party_drain(other);
+    sl_tenant_mute(other);
+    sl_tenant_mute(other);
+    sl_tenant_drain(other);
     assert_true(rig_wait(&rig, &conn.drained, 15000));
     assert_int_equal(conn.report.streams, 1);
     assert_int_equal(theirs.ended, 0);
@@ -117,17 +117,17 @@ TEST(test_a_muted_one_is_heard_of_no_more)
 
 TEST(test_each_is_cleaned_up_for_itself)
 {
-    struct sl_party *other = begin();
+    struct sl_tenant *other = begin();
     struct rig_stream mine, theirs;
-    /* On channels that were opened ahead, whoever was the last to begin then. */
-    pid_t my_own[] = {leave_behind(conn.party), leave_behind(conn.party)}, their_own = leave_behind(other);
+    /* On channels that were pre-opened, whoever was the last to begin then. */
+    pid_t my_own[] = {leave_behind(conn.tenant), leave_behind(conn.tenant)}, their_own = leave_behind(other);
     assert_int_equal(rig_exec(&conn, &mine, "echo go; cat"), 0);
     assert_int_equal(exec_as(other, &theirs, "echo go; exec sleep 60"), 0);
     assert_true(rig_wait_out(&mine, "go\n", 5000));
     assert_true(rig_wait_out(&theirs, "go\n", 5000));
-    assert_int_equal(sl_party_streams(other), 1);
+    assert_int_equal(sl_tenant_streams(other), 1);
 
-    sl_party_drain(other);
+    sl_tenant_drain(other);
     assert_true(rig_wait(&rig, &conn.drained, 15000));
     assert_int_equal(theirs.ended, 1);
     assert_int_equal(conn.report.streams, 1);
@@ -144,9 +144,9 @@ TEST(test_each_is_cleaned_up_for_itself)
     assert_int_equal(mine.how, SL_RESULT_STATUS);
     assert_string_equal(rig_out(&mine), "go\non\n");
     conn.drained = 0;
-    sl_party_drain(conn.party);
+    sl_tenant_drain(conn.tenant);
     assert_true(rig_wait(&rig, &conn.drained, 15000));
-    assert_null(conn.party);
+    assert_null(conn.tenant);
     assert_true(test_wait_gone(my_own[0], 1000));
     assert_true(test_wait_gone(my_own[1], 1000));
     rig_stream_fini(&mine);
@@ -157,7 +157,7 @@ TEST(test_each_is_cleaned_up_for_itself)
  * first connection does not live to see it. */
 TEST(test_one_without_a_session_goes_elsewhere)
 {
-    struct sl_party *second = begin(), *third = begin();
+    struct sl_tenant *second = begin(), *third = begin();
     struct rig_stream one, two, moved, late;
     struct rig_conn elsewhere;
     assert_int_equal(rig_exec(&conn, &one, "echo go; exec sleep 60"), 0);
@@ -166,14 +166,14 @@ TEST(test_one_without_a_session_goes_elsewhere)
     assert_true(rig_wait_out(&two, "go\n", 5000));
     assert_int_equal(exec_as(third, &moved, "cat"), 0);
     assert_true(rig_wait(&rig, &conn.crowded, 5000));
-    assert_ptr_equal(conn.crowded_party, third);
-    assert_true(sl_party_is_crowded(third));
+    assert_ptr_equal(conn.crowded_tenant, third);
+    assert_true(sl_tenant_is_crowded(third));
     assert_int_equal(moved.opened, 0);
-    sl_party_park(third);
+    sl_tenant_park(third);
     assert_int_equal(sl_stream_write(moved.stream, "early\n", 6), 0);
     sl_stream_eof(moved.stream);
     assert_int_equal(exec_as(third, &late, "echo late"), 0);
-    assert_int_equal(sl_party_streams(third), 2);
+    assert_int_equal(sl_tenant_streams(third), 2);
     /* Whoever has a session there is refused a further one. */
     struct rig_stream beyond;
     int r = exec_as(second, &beyond, "true");
@@ -187,14 +187,14 @@ TEST(test_one_without_a_session_goes_elsewhere)
     assert_int_equal(moved.ended, 0);
 
     assert_true(rig_connect(&rig, &elsewhere, target));
-    sl_party_move(third, elsewhere.conn);
+    sl_tenant_move(third, elsewhere.conn);
     assert_true(rig_wait(&rig, &moved.ended, 5000));
     assert_true(rig_wait(&rig, &late.ended, 5000));
     assert_int_equal(moved.how, SL_RESULT_STATUS);
     assert_string_equal(rig_out(&moved), "early\n");
     assert_string_equal(rig_out(&late), "late\n");
-    assert_true(sl_party_is_clean(third));
-    sl_party_end(third);
+    assert_true(sl_tenant_is_clean(third));
+    sl_tenant_end(third);
     rig_close(&elsewhere);
     rig_stream_fini(&one);
     rig_stream_fini(&two);
@@ -204,7 +204,7 @@ TEST(test_one_without_a_session_goes_elsewhere)
 
 TEST(test_one_that_is_parked_can_end)
 {
-    struct sl_party *second = begin(), *third = begin();
+    struct sl_tenant *second = begin(), *third = begin();
     struct rig_stream one, two, parked;
     assert_int_equal(rig_exec(&conn, &one, "echo go; exec sleep 60"), 0);
     assert_int_equal(exec_as(second, &two, "echo go; exec sleep 60"), 0);
@@ -212,10 +212,10 @@ TEST(test_one_that_is_parked_can_end)
     assert_true(rig_wait_out(&two, "go\n", 5000));
     assert_int_equal(exec_as(third, &parked, "cat"), 0);
     assert_true(rig_wait(&rig, &conn.crowded, 5000));
-    sl_party_park(third);
+    sl_tenant_park(third);
     sl_stream_signal(parked.stream, "TERM");
     sl_stream_close(parked.stream);
-    sl_party_end(third);
+    sl_tenant_end(third);
     assert_int_equal(parked.ended, 1);
     assert_int_equal(parked.how, SL_RESULT_UNKNOWN);
     rig_close(&conn);
@@ -227,7 +227,7 @@ TEST(test_one_that_is_parked_can_end)
 /* By our own limit, which is known beforehand: one for each lease. */
 TEST(test_one_session_is_kept_for_each)
 {
-    struct sl_party *second = begin();
+    struct sl_tenant *second = begin();
     struct rig_stream one, two, beyond;
     target->policy.streams = 2;
     assert_int_equal(rig_exec(&conn, &one, "echo go; exec sleep 60"), 0);
@@ -236,8 +236,8 @@ TEST(test_one_session_is_kept_for_each)
     assert_int_equal(exec_as(second, &two, "echo go"), 0);
     assert_true(rig_wait(&rig, &two.ended, 5000));
     assert_string_equal(rig_out(&two), "go\n");
-    assert_true(sl_party_is_clean(second));
-    sl_party_end(second);
+    assert_true(sl_tenant_is_clean(second));
+    sl_tenant_end(second);
     rig_close(&conn);
     rig_stream_fini(&one);
     rig_stream_fini(&two);

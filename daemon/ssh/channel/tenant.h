@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: MIT */
-/* party.h - what one lease has on its connection: the counters of its streams and the cookies that mark what it
+/* tenant.h - what one lease has on its connection: the counters of its streams and the cookies that mark what it
  * started. Never ends anything on the far side: reclaim.c does. The public verbs are in transport.h. */
-#ifndef SSHLEASE_SSH_CHANNEL_PARTY_H
-#define SSHLEASE_SSH_CHANNEL_PARTY_H
+#ifndef SSHLEASE_SSH_CHANNEL_TENANT_H
+#define SSHLEASE_SSH_CHANNEL_TENANT_H
 
 #include "daemon/ssh/session/conn_base.h"
 
 struct sl_reclaim;
 
-enum sl_party_state {
-    SL_PARTY_LIVE,
-    SL_PARTY_CROWDED,  /* it has to go on elsewhere: on_crowded is owed */
-    SL_PARTY_LEAVING,  /* and was told; it waits to be parked */
-    SL_PARTY_PARKED,   /* it is on no connection */
-    SL_PARTY_DRAINING, /* reclaimed: what it started is being ended */
-    SL_PARTY_DRAINED,  /* on_drained is owed */
+enum sl_tenant_state {
+    SL_TENANT_LIVE,
+    SL_TENANT_CROWDED,  /* it has to go on elsewhere: on_crowded is pending */
+    SL_TENANT_LEAVING,  /* and was told; it waits to be parked */
+    SL_TENANT_PARKED,   /* it is on no connection */
+    SL_TENANT_DRAINING, /* reclaimed: what it started is being ended */
+    SL_TENANT_DRAINED,  /* on_drained is pending */
 };
 
 #define SL_COOKIE_SIZE 64u
 /* Marks of one lease beyond the present connection's; what has more is not found by its sweep. */
 #define SL_MARKS_MAX 256u
 
-struct sl_party {
-    TAILQ_ENTRY(sl_party) link; /* conn->parties */
-    struct sl_conn *conn;       /* NULL: parked */
+struct sl_tenant {
+    TAILQ_ENTRY(sl_tenant) link; /* conn->tenants */
+    struct sl_conn *conn;        /* NULL: parked */
     struct sl_target_conf *target;
-    enum sl_party_state state;
+    enum sl_tenant_state state;
     struct sl_stream_list parked; /* its streams, while it is */
     uint32_t epoch;               /* of the cookies of channels that were opened for it */
     uint32_t stream_count;        /* open now */
@@ -51,19 +51,19 @@ struct sl_party {
 };
 
 /* It is gone; nothing of the room refers to it any more. */
-void sl_party_free(struct sl_party *party);
+void sl_tenant_free(struct sl_tenant *tenant);
 /* It was not reclaimed. */
-bool sl_party_goes_on(const struct sl_party *party);
+bool sl_tenant_goes_on(const struct sl_tenant *tenant);
 /* Its streams wait for nothing here: it is to move, or has no connection. */
-bool sl_party_is_frozen(const struct sl_party *party);
+bool sl_tenant_is_frozen(const struct sl_tenant *tenant);
 /* Whether nothing of it is under way on its connection: no command that was sent and has not ended, no forward, no
  * port. */
-bool sl_party_can_move(const struct sl_party *party);
+bool sl_tenant_can_move(const struct sl_tenant *tenant);
 /* There is no session for it. True when it can move and the driver is going to be told; false: it has to be refused. */
-bool sl_party_crowd(struct sl_party *party);
+bool sl_tenant_crowd(struct sl_tenant *tenant);
 /* Its processes carry this as well. */
-void sl_party_mark(struct sl_party *party, const char *mark);
+void sl_tenant_mark(struct sl_tenant *tenant, const char *mark);
 /* Tells the driver. */
-void sl_party_report(struct sl_conn *conn);
+void sl_tenant_report(struct sl_conn *conn);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reads a client's command line in a worker, and asks after a moment whether an old `ssh -f` has gone to the
  * background. */
-#include "daemon/front/mux/look.h"
+#include "daemon/front/mux/cmdline.h"
 
 #include "base/container.h"
 #include "proto/status.h"
@@ -19,9 +19,9 @@
 
 /* --- the command line --------------------------------------------------------------------------------------------- */
 
-struct sl_mux_look {
-    struct sl_fd_job job; /* the client can make it hang */
-    sl_mux_look_fn done;  /* NULL: cancelled */
+struct sl_mux_cmdline {
+    struct sl_fd_job job;   /* the client can make it hang */
+    sl_mux_cmdline_fn done; /* NULL: cancelled */
     void *arg;
     pid_t pid;
     uint64_t start_time;
@@ -31,42 +31,43 @@ struct sl_mux_look {
 
 static void on_work(struct sl_fd_job *job)
 {
-    struct sl_mux_look *look = SL_CONTAINER(job, struct sl_mux_look, job);
-    look->len = sl_peer_words(look->pid, look->start_time, look->words, sizeof look->words);
+    struct sl_mux_cmdline *cmdline = SL_CONTAINER(job, struct sl_mux_cmdline, job);
+    cmdline->len = sl_peer_words(cmdline->pid, cmdline->start_time, cmdline->words, sizeof cmdline->words);
 }
 
 static void on_worked(struct sl_fd_job *job)
 {
-    struct sl_mux_look *look = SL_CONTAINER(job, struct sl_mux_look, job);
+    struct sl_mux_cmdline *cmdline = SL_CONTAINER(job, struct sl_mux_cmdline, job);
     struct sl_mux_words words = {0};
-    if (look->len < sizeof look->words - 1) /* else there may be more of it */
-        sl_mux_words_read(look->words, look->len, &words);
-    if (look->done != NULL)
-        look->done(look->arg, &words);
-    free(look);
+    if (cmdline->len < sizeof cmdline->words - 1) /* else there may be more of it */
+        sl_mux_words_read(cmdline->words, cmdline->len, &words);
+    if (cmdline->done != NULL)
+        cmdline->done(cmdline->arg, &words);
+    free(cmdline);
 }
 
-int sl_mux_look(struct sl_mux_client *client, sl_mux_look_fn done, void *arg, struct sl_mux_look **ret_look)
+int sl_mux_cmdline_read(
+    struct sl_mux_client *client, sl_mux_cmdline_fn done, void *arg, struct sl_mux_cmdline **ret_cmdline)
 {
-    struct sl_mux_look *look = calloc(1, sizeof *look);
-    if (look == NULL)
+    struct sl_mux_cmdline *cmdline = calloc(1, sizeof *cmdline);
+    if (cmdline == NULL)
         return SL_E_NOMEM;
-    look->done = done;
-    look->arg = arg;
-    look->pid = client->who.pid;
-    look->start_time = client->who.start_time;
-    sl_fd_job_start(sl_watch_jobs(client->mux->watch), &look->job, client->who.uid, on_work, on_worked);
-    *ret_look = look;
+    cmdline->done = done;
+    cmdline->arg = arg;
+    cmdline->pid = client->who.pid;
+    cmdline->start_time = client->who.start_time;
+    sl_fd_job_start(sl_watch_jobs(client->mux->watch), &cmdline->job, client->who.uid, on_work, on_worked);
+    *ret_cmdline = cmdline;
     return 0;
 }
 
-void sl_mux_look_cancel(struct sl_mux_look *look)
+void sl_mux_cmdline_cancel(struct sl_mux_cmdline *cmdline)
 {
-    if (look == NULL)
+    if (cmdline == NULL)
         return;
-    look->done = NULL; /* where it runs already it is not waited for */
-    if (sl_fd_job_cancel(&look->job))
-        free(look);
+    cmdline->done = NULL; /* where it runs already it is not waited for */
+    if (sl_fd_job_cancel(&cmdline->job))
+        free(cmdline);
 }
 
 /* --- the background ----------------------------------------------------------------------------------------------- */

@@ -3,11 +3,11 @@
  * connection when a second session is opened, or forget the first, and some end it after each command. So nothing is
  * opened beside a command, and no command sent after another, before the server was seen to take it; that is found out
  * once for each target, when no command is at stake. */
-#include "daemon/ssh/channel/ahead.h"
+#include "daemon/ssh/channel/preopen.h"
 
 #include "daemon/ssh/channel/channel.h"
 #include "daemon/ssh/channel/env.h"
-#include "daemon/ssh/channel/party.h"
+#include "daemon/ssh/channel/tenant.h"
 #include "daemon/ssh/session/compat.h"
 
 /* sshd keeps the slot of a closed session until its child is gone, so a refusal may be over in a moment. */
@@ -16,7 +16,7 @@
 #define REFUSAL_FIRST_MS    10u
 #define LIMIT_REMEMBERED_MS 60000u
 /* Held at most: a command a round trip is all that one connection can take in turn, opening takes as long. */
-#define AHEAD_MAX 3u
+#define PREOPEN_MAX 3u
 /* A second session is opened, and answers, within so long, or it is not. */
 #define TRIAL_MS 2000u
 /* What ends a connection at once shows within so long. */
@@ -24,7 +24,7 @@
 /* From a command's end to the next one, on the first connection to a target. */
 #define QUARANTINE_MS 500u
 
-uint32_t sl_ahead_slot_limit(const struct sl_conn *conn)
+uint32_t sl_preopen_slot_limit(const struct sl_conn *conn)
 {
     uint64_t now = sl_conn_now(conn);
     uint32_t own = now < conn->slot_limit_until_ms ? conn->slot_limit : UINT32_MAX;
@@ -32,17 +32,17 @@ uint32_t sl_ahead_slot_limit(const struct sl_conn *conn)
     return seen < own ? seen : own;
 }
 
-uint32_t sl_ahead_stream_limit(const struct sl_conn *conn)
+uint32_t sl_preopen_stream_limit(const struct sl_conn *conn)
 {
-    uint32_t limit = conn->target->policy.streams, seen = sl_ahead_slot_limit(conn);
+    uint32_t limit = conn->target->policy.streams, seen = sl_preopen_slot_limit(conn);
     if (sl_compat_sessions(conn->compat) == SL_SESSIONS_ONE)
         return 1;
-    uint32_t uses = sl_ahead_uses_left(conn);
+    uint32_t uses = sl_preopen_uses_left(conn);
     limit = uses < limit ? uses : limit;
     return seen < limit ? seen : limit;
 }
 
-uint32_t sl_ahead_uses_left(const struct sl_conn *conn)
+uint32_t sl_preopen_uses_left(const struct sl_conn *conn)
 {
     uint32_t most = conn->target->policy.max_uses, seen = sl_compat_uses(conn->compat, sl_conn_now(conn));
     most = most == 0 || seen < most ? seen : most;
@@ -53,30 +53,30 @@ uint32_t sl_ahead_uses_left(const struct sl_conn *conn)
 
 static uint32_t room_left(const struct sl_conn *conn)
 {
-    uint32_t limit = sl_ahead_slot_limit(conn), uses = sl_ahead_uses_left(conn);
+    uint32_t limit = sl_preopen_slot_limit(conn), uses = sl_preopen_uses_left(conn);
     limit = uses < limit ? uses : limit;
     return limit > conn->chan_count ? limit - conn->chan_count : 0;
 }
 
 /* A lease that has used channels will use more; one that is reclaimed, and a connection with no other, none. */
-static uint32_t ahead_for(const struct sl_conn *conn)
+static uint32_t preopen_for(const struct sl_conn *conn)
 {
-    uint32_t ahead = 1;
-    bool live = TAILQ_EMPTY(&conn->parties);
-    const struct sl_party *party;
-    TAILQ_FOREACH(party, &conn->parties, link)
+    uint32_t preopen = 1;
+    bool live = TAILQ_EMPTY(&conn->tenants);
+    const struct sl_tenant *tenant;
+    TAILQ_FOREACH(tenant, &conn->tenants, link)
     {
-        if (sl_party_goes_on(party)) {
-            ahead = party->streams < AHEAD_MAX - ahead ? ahead + party->streams : AHEAD_MAX;
+        if (sl_tenant_goes_on(tenant)) {
+            preopen = tenant->streams < PREOPEN_MAX - preopen ? preopen + tenant->streams : PREOPEN_MAX;
             live = true;
         }
     }
-    return live ? ahead : 0;
+    return live ? preopen : 0;
 }
 
 /* --- life after a command --- */
 
-bool sl_ahead_needs_proof(const struct sl_conn *conn)
+bool sl_preopen_needs_proof(const struct sl_conn *conn)
 {
     return conn->commands > conn->proved && !sl_compat_goes_on(conn->compat) &&
            sl_compat_probe(conn->compat) != SL_PROBE_TCP;
@@ -93,15 +93,15 @@ static bool is_in_quarantine(const struct sl_conn *conn)
     return conn->commands > 0 && sl_conn_now(conn) - conn->command_end_ms < quarantine_ms(conn);
 }
 
-bool sl_ahead_may_start(const struct sl_conn *conn)
+bool sl_preopen_may_start(const struct sl_conn *conn)
 {
-    return conn->serves != SL_SERVES_NOTHING && conn->trial_ms == 0 && !sl_ahead_needs_proof(conn) &&
+    return conn->serves != SL_SERVES_NOTHING && conn->trial_ms == 0 && !sl_preopen_needs_proof(conn) &&
            !is_in_quarantine(conn);
 }
 
-bool sl_ahead_is_full(const struct sl_conn *conn)
+bool sl_preopen_is_full(const struct sl_conn *conn)
 {
-    uint32_t used = 0, limit = sl_ahead_slot_limit(conn);
+    uint32_t used = 0, limit = sl_preopen_slot_limit(conn);
     const struct sl_chan *chan;
     if (limit == UINT32_MAX)
         return false;
@@ -112,7 +112,7 @@ bool sl_ahead_is_full(const struct sl_conn *conn)
     return used >= limit;
 }
 
-void sl_ahead_answered(struct sl_conn *conn)
+void sl_preopen_answered(struct sl_conn *conn)
 {
     if (conn->op_commands > conn->proved)
         conn->proved = conn->op_commands;
@@ -124,7 +124,7 @@ static void believe_life(struct sl_conn *conn)
     if (conn->commands > 0 && conn->proved == conn->commands && !sl_compat_goes_on(conn->compat) &&
         !is_in_quarantine(conn) && sl_compat_is(conn->compat, conn->compat_number)) {
         (void)sl_compat_saw_life(conn->compat, conn->proved);
-        conn->turn = SL_TURN_MOVED;
+        conn->progressed = true;
     }
 }
 
@@ -150,10 +150,10 @@ static bool is_trial_due(const struct sl_conn *conn)
            conn->target->policy.streams > 1 && conn->target->remote_cleanup == SL_CLEANUP_SWEEP &&
            sl_compat_sessions(conn->compat) == SL_SESSIONS_UNKNOWN &&
            sl_compat_env(conn->compat, SL_COOKIE_NAME, sl_conn_now(conn)) <= SL_ENV_REFUSED && conn->trial_ms == 0 &&
-           ahead_for(conn) > 0 && is_at_rest(conn);
+           preopen_for(conn) > 0 && is_at_rest(conn);
 }
 
-void sl_ahead_begin_trial(struct sl_conn *conn)
+void sl_preopen_begin_trial(struct sl_conn *conn)
 {
     if (conn->chan_count > 0 && is_trial_due(conn))
         conn->trial_ms = sl_conn_now(conn);
@@ -162,14 +162,14 @@ void sl_ahead_begin_trial(struct sl_conn *conn)
 static void end_trial(struct sl_conn *conn, enum sl_sessions_verdict verdict, const char *why)
 {
     conn->trial_ms = 0;
-    conn->turn = SL_TURN_MOVED;
+    conn->progressed = true;
     if (sl_compat_is(conn->compat, conn->compat_number) && sl_compat_saw_sessions(conn->compat, verdict, why) &&
         verdict == SL_SESSIONS_ONE)
         sl_conn_learned(conn);
 }
 
 /* What is left of the trial's channels may answer for each other: the connection is not used for a command any more. */
-void sl_ahead_trial_failed(struct sl_conn *conn, const char *why)
+void sl_preopen_trial_failed(struct sl_conn *conn, const char *why)
 {
     if (conn->trial_ms != 0) {
         end_trial(conn, SL_SESSIONS_ONE, why);
@@ -177,20 +177,20 @@ void sl_ahead_trial_failed(struct sl_conn *conn, const char *why)
     }
 }
 
-void sl_ahead_mixed_up(struct sl_conn *conn)
+void sl_preopen_mixed_up(struct sl_conn *conn)
 {
     end_trial(conn, SL_SESSIONS_ONE, "mixes up two sessions");
     conn->serves = SL_SERVES_NOTHING;
 }
 
-bool sl_ahead_marks(const struct sl_conn *conn)
+bool sl_preopen_marks(const struct sl_conn *conn)
 {
     if (conn->trial_ms != 0)
         return conn->op != SL_OP_OPEN;
     return conn->target->policy.sharing <= 1 && !is_trial_due(conn);
 }
 
-void sl_ahead_step(struct sl_conn *conn)
+void sl_preopen_step(struct sl_conn *conn)
 {
     uint32_t answered = 0, open = 0;
     const struct sl_chan *chan;
@@ -207,10 +207,10 @@ void sl_ahead_step(struct sl_conn *conn)
     if (conn->op != SL_OP_OPEN && open > 1 && answered == open)
         end_trial(conn, SL_SESSIONS_SEVERAL, NULL);
     else if (sl_conn_now(conn) - conn->trial_ms >= TRIAL_MS)
-        sl_ahead_trial_failed(conn, "does not answer at a second session");
+        sl_preopen_trial_failed(conn, "does not answer at a second session");
 }
 
-uint64_t sl_ahead_deadline(const struct sl_conn *conn)
+uint64_t sl_preopen_deadline(const struct sl_conn *conn)
 {
     uint64_t trial = conn->trial_ms != 0 ? conn->trial_ms + TRIAL_MS : UINT64_MAX;
     uint64_t free = is_in_quarantine(conn) ? conn->command_end_ms + quarantine_ms(conn) : UINT64_MAX;
@@ -219,19 +219,19 @@ uint64_t sl_ahead_deadline(const struct sl_conn *conn)
 
 /* --- how many --- */
 
-static uint32_t ahead_wanted(const struct sl_conn *conn, uint32_t used, uint32_t needed)
+static uint32_t preopen_wanted(const struct sl_conn *conn, uint32_t used, uint32_t needed)
 {
     switch (conn->target->policy.open_ahead) {
     case SL_OPEN_AHEAD_NO:
         return 0;
     case SL_OPEN_AHEAD_YES:
-        return ahead_for(conn);
+        return preopen_for(conn);
     case SL_OPEN_AHEAD_AUTO:
         break;
     }
     switch (sl_compat_sessions(conn->compat)) {
     case SL_SESSIONS_SEVERAL:
-        return ahead_for(conn);
+        return preopen_for(conn);
     case SL_SESSIONS_UNKNOWN:
         if (conn->trial_ms != 0 || is_trial_due(conn))
             return needed < 2 ? 2 - needed : 0;
@@ -239,10 +239,10 @@ static uint32_t ahead_wanted(const struct sl_conn *conn, uint32_t used, uint32_t
     case SL_SESSIONS_ONE:
         break;
     }
-    return used + needed == 0 && ahead_for(conn) > 0 ? 1 : 0;
+    return used + needed == 0 && preopen_for(conn) > 0 ? 1 : 0;
 }
 
-uint32_t sl_ahead_wanted(const struct sl_conn *conn, uint32_t held, uint32_t needed)
+uint32_t sl_preopen_wanted(const struct sl_conn *conn, uint32_t held, uint32_t needed)
 {
     if (conn->serves == SL_SERVES_NOTHING || sl_conn_now(conn) < conn->open_retry_ms)
         return 0;
@@ -250,10 +250,10 @@ uint32_t sl_ahead_wanted(const struct sl_conn *conn, uint32_t held, uint32_t nee
         return needed > held ? needed - held : 0;
     /* The policy's streams bound what is held as well as what is used, the sweep may go one beyond. */
     uint32_t used = conn->chan_count - held;
-    uint32_t ahead = ahead_wanted(conn, used, needed);
+    uint32_t preopen = preopen_wanted(conn, used, needed);
     uint32_t streams = conn->target->policy.streams;
     uint32_t free_streams = streams > used + needed ? streams - used - needed : 0;
-    uint32_t target = needed + (ahead < free_streams ? ahead : free_streams);
+    uint32_t target = needed + (preopen < free_streams ? preopen : free_streams);
     if (sl_compat_sessions(conn->compat) == SL_SESSIONS_ONE && target + used > 1)
         target = used > 0 ? 0 : 1;
     uint32_t room = room_left(conn);
@@ -263,7 +263,7 @@ uint32_t sl_ahead_wanted(const struct sl_conn *conn, uint32_t held, uint32_t nee
 
 /* --- what the server allows --- */
 
-void sl_ahead_opened(struct sl_conn *conn)
+void sl_preopen_opened(struct sl_conn *conn)
 {
     conn->open_refusals = 0;
     conn->open_retry_ms = 0;
@@ -281,7 +281,7 @@ static void believe_refusal(struct sl_conn *conn)
 {
     uint64_t now = sl_conn_now(conn);
     conn->open_retry_ms = 0;
-    conn->refusal = SL_REFUSAL_FINAL;
+    conn->open_refused = true;
     if (conn->chan_count == 0 && conn->commands > 0) {
         /* It did open some before, and has had its time to give a slot back: so many were all. */
         conn->serves = SL_SERVES_NOTHING;
@@ -297,10 +297,10 @@ static void believe_refusal(struct sl_conn *conn)
         (void)sl_compat_saw_session_limit(conn->compat, conn->chan_count, now);
 }
 
-void sl_ahead_refused(struct sl_conn *conn)
+void sl_preopen_refused(struct sl_conn *conn)
 {
     uint64_t now = sl_conn_now(conn);
-    const struct sl_party *first = TAILQ_FIRST(&conn->parties);
+    const struct sl_tenant *first = TAILQ_FIRST(&conn->tenants);
     unsigned most = first != NULL && TAILQ_NEXT(first, link) != NULL ? REFUSALS_MAX_SHARED : REFUSALS_MAX;
     if (conn->trial_ms != 0)
         end_trial(conn, SL_SESSIONS_SEVERAL, NULL); /* whoever says no serves the first one on */
@@ -318,7 +318,7 @@ static bool is_opening_second(const struct sl_conn *conn)
            sl_compat_sessions(conn->compat) == SL_SESSIONS_UNKNOWN && sl_conn_now(conn) - conn->op_since_ms < SOON_MS;
 }
 
-bool sl_ahead_lost(struct sl_conn *conn)
+bool sl_preopen_lost(struct sl_conn *conn)
 {
     bool after_command = conn->commands > 0 && sl_conn_now(conn) - conn->command_end_ms < SOON_MS;
     bool second = conn->trial_ms != 0 || is_opening_second(conn);

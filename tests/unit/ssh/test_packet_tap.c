@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The witness: finds exit statuses and channel numbers in packets that are freed, keeps the books. */
-#include "daemon/ssh/session/witness.h"
+/* The packet tap: finds exit statuses and channel numbers in packets that are freed, keeps the books. */
+#include "daemon/ssh/session/packet_tap.h"
 #include "tests/support/test.h"
 
 #include <string.h>
@@ -8,9 +8,9 @@
 static uint32_t seen_channel;
 static unsigned seen_count;
 
-static enum sl_witness_exit seen_exit;
+static enum sl_packet_tap_exit seen_exit;
 
-static void on_exit_seen(void *arg, uint32_t channel, enum sl_witness_exit exit)
+static void on_exit_seen(void *arg, uint32_t channel, enum sl_packet_tap_exit exit)
 {
     (void)arg;
     seen_channel = channel;
@@ -18,42 +18,42 @@ static void on_exit_seen(void *arg, uint32_t channel, enum sl_witness_exit exit)
     seen_count++;
 }
 
-static struct sl_witness new_witness(void)
+static struct sl_packet_tap new_tap(void)
 {
     seen_count = 0;
-    return (struct sl_witness){.max = 100000, .opened = SL_WITNESS_NO_CHANNEL, .on_exit = on_exit_seen};
+    return (struct sl_packet_tap){.max = 100000, .opened = SL_PACKET_TAP_NO_CHANNEL, .on_exit = on_exit_seen};
 }
 
-static void free_packet(struct sl_witness *witness, const void *data, size_t len)
+static void free_packet(struct sl_packet_tap *tap, const void *data, size_t len)
 {
-    void *mem = sl_witness_alloc(witness, len);
+    void *mem = sl_packet_tap_alloc(tap, len);
     assert_non_null(mem);
     memcpy(mem, data, len);
-    sl_witness_free(witness, mem);
+    sl_packet_tap_free(tap, mem);
 }
 
-#define FREE(text) free_packet(&witness, text, sizeof(text) - 1)
+#define FREE(text) free_packet(&tap, text, sizeof(text) - 1)
 
 TEST(test_exit_status)
 {
-    struct sl_witness witness = new_witness();
+    struct sl_packet_tap tap = new_tap();
     FREE("\x62\0\0\0\x07\0\0\0\x0b"
          "exit-status\0\0\0\0\0");
     assert_int_equal(seen_count, 1);
     assert_int_equal(seen_channel, 7);
-    assert_int_equal(seen_exit, SL_WITNESS_STATUS);
+    assert_int_equal(seen_exit, SL_PACKET_TAP_STATUS);
     FREE("\x62\0\0\0\x08\0\0\0\x0b"
          "exit-signal\0\0\0\0\x04SEGV\x01\0\0\0\0\0\0\0\0");
     assert_int_equal(seen_count, 2);
     assert_int_equal(seen_channel, 8);
-    assert_int_equal(seen_exit, SL_WITNESS_SIGNAL_CORE);
+    assert_int_equal(seen_exit, SL_PACKET_TAP_SIGNAL_CORE);
     FREE("\x62\0\0\0\x08\0\0\0\x0b"
          "exit-signal\0\0\0\0\x04TERM\0\0\0\0\0\0\0\0\0");
-    assert_int_equal(seen_exit, SL_WITNESS_SIGNAL);
+    assert_int_equal(seen_exit, SL_PACKET_TAP_SIGNAL);
     /* A length that lies. */
     FREE("\x62\0\0\0\x08\0\0\0\x0b"
          "exit-signal\0\xff\xff\xff\xffTERM\x01");
-    assert_int_equal(seen_exit, SL_WITNESS_SIGNAL);
+    assert_int_equal(seen_exit, SL_PACKET_TAP_SIGNAL);
     assert_int_equal(seen_count, 4);
     /* A packet cut short, our own request, data that only looks alike. */
     FREE("\x62\0\0\0\x07\0\0\0\x0b"
@@ -64,50 +64,50 @@ TEST(test_exit_status)
     FREE("\x5e\0\0\0\x07\0\0\0\x0b"
          "exit-status\0\0\0\0\0");
     assert_int_equal(seen_count, 4);
-    assert_int_equal(witness.bytes, 0);
+    assert_int_equal(tap.bytes, 0);
 }
 
 TEST(test_channel_number)
 {
-    struct sl_witness witness = new_witness();
+    struct sl_packet_tap tap = new_tap();
     FREE("\x5c\0\0\0\x05\0\0\0\x05\0\x04\0\0\0\0\x80\0");
-    assert_int_equal(witness.opened, SL_WITNESS_NO_CHANNEL);
+    assert_int_equal(tap.opened, SL_PACKET_TAP_NO_CHANNEL);
     FREE("\x5b\0\0\0\x05\0\0\0\x09\0\x04\0\0\0\0\x80\0");
-    assert_int_equal(witness.opened, 5);
+    assert_int_equal(tap.opened, 5);
 }
 
 TEST(test_books)
 {
-    struct sl_witness witness = new_witness();
-    uint8_t *a = sl_witness_alloc(&witness, 100);
+    struct sl_packet_tap tap = new_tap();
+    uint8_t *a = sl_packet_tap_alloc(&tap, 100);
     memset(a, 'a', 100);
-    assert_true(witness.bytes >= 100);
-    a = sl_witness_realloc(&witness, a, 5000);
+    assert_true(tap.bytes >= 100);
+    a = sl_packet_tap_realloc(&tap, a, 5000);
     assert_non_null(a);
     assert_int_equal(a[99], 'a');
-    assert_true(witness.bytes >= 5000);
-    assert_null(sl_witness_alloc(&witness, 99000));
-    assert_null(sl_witness_alloc(&witness, SIZE_MAX));
-    assert_null(sl_witness_realloc(&witness, a, 200000));
+    assert_true(tap.bytes >= 5000);
+    assert_null(sl_packet_tap_alloc(&tap, 99000));
+    assert_null(sl_packet_tap_alloc(&tap, SIZE_MAX));
+    assert_null(sl_packet_tap_realloc(&tap, a, 200000));
     assert_int_equal(a[0], 'a');
-    sl_witness_free(&witness, NULL);
-    sl_witness_free(&witness, a);
-    assert_int_equal(witness.bytes, 0);
+    sl_packet_tap_free(&tap, NULL);
+    sl_packet_tap_free(&tap, a);
+    assert_int_equal(tap.bytes, 0);
 }
 
 /* Packets are allocated in the order in which they arrive, whatever the order in which libssh2 takes them. */
 TEST(answers_are_known_by_their_order)
 {
-    struct sl_witness witness = {.max = 1 << 20};
-    uint8_t *first = sl_witness_alloc(&witness, 5), *second = sl_witness_alloc(&witness, 5);
+    struct sl_packet_tap tap = {.max = 1 << 20};
+    uint8_t *first = sl_packet_tap_alloc(&tap, 5), *second = sl_packet_tap_alloc(&tap, 5);
     memcpy(first, "\x64\0\0\0\x03", 5);
     memcpy(second, "\x63\0\0\0\x03", 5);
-    second = sl_witness_realloc(&witness, second, 5); /* as it was, and later */
-    sl_witness_free(&witness, second);
-    uint64_t taken_first = witness.answer;
-    sl_witness_free(&witness, first);
-    assert_true(witness.answer < taken_first);
-    assert_int_equal(witness.bytes, 0);
+    second = sl_packet_tap_realloc(&tap, second, 5); /* as it was, and later */
+    sl_packet_tap_free(&tap, second);
+    uint64_t taken_first = tap.answer;
+    sl_packet_tap_free(&tap, first);
+    assert_true(tap.answer < taken_first);
+    assert_int_equal(tap.bytes, 0);
 }
 
 int main(void)
