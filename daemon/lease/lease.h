@@ -7,10 +7,11 @@
 #include "base/log.h"
 #include "config/conf.h"
 #include "daemon/core/vocabulary.h"
-#include "daemon/ssh/transport.h"
+#include "daemon/ssh/streams.h"
 
 #include <uv.h>
 
+struct sl_transport;
 struct sl_driver;
 struct sl_lease; /* a request for a lease, then the lease: from sl_lease_acquire() to its last callback */
 

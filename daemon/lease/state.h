@@ -11,6 +11,7 @@
 
 #include "daemon/core/pool.h"
 #include "daemon/lease/lease.h"
+#include "daemon/ssh/transport.h"
 
 #include <sys/queue.h>
 

@@ -5,7 +5,7 @@
 #define SSHLEASE_RELAY_RELAY_H
 
 #include "daemon/net/watch.h"
-#include "daemon/ssh/transport.h"
+#include "daemon/ssh/streams.h"
 
 struct sl_relay;
 

@@ -45,15 +45,15 @@ CORE_LEAVES = {"proto/status.h", "config/policy.h"}
 LEAVES = CORE_LEAVES | {"config/conf.h"}
 
 # What else each room may include: its own files always, then these paths (a trailing slash means the whole room).
-TRANSPORT = "daemon/ssh/transport.h"
+TRANSPORT, STREAMS = "daemon/ssh/transport.h", "daemon/ssh/streams.h"
 # Of base/, what is pure.
 PURE_BASE = {f"base/{name}.h" for name in ("buf", "container", "duration", "fail", "id", "state", "text", "who")}
-FRONT = {"daemon/lease/lease.h", "daemon/relay/relay.h", "daemon/front/texts.h", "daemon/net/", "base/", "proto/"}
+FRONT = {"daemon/lease/lease.h", "daemon/relay/relay.h", STREAMS, "daemon/front/texts.h", "daemon/net/", "base/", "proto/"}
 MAY_INCLUDE = {
     "main": {"daemon/app/app.h", "base/"},
     "app": {"daemon/lease/lease.h", "daemon/front/native/", "daemon/front/mux/", "daemon/net/", "daemon/ssh/", "base/", "config/", "proto/"},
-    "lease": {"daemon/core/", TRANSPORT, "base/", "config/"},
-    "relay": {TRANSPORT, "daemon/net/", "base/"},
+    "lease": {"daemon/core/", TRANSPORT, STREAMS, "base/", "config/"},
+    "relay": {STREAMS, "daemon/net/", "base/"},
     "native": FRONT,
     "mux": FRONT,
     "forward": FRONT | {"daemon/front/mux/"},
@@ -62,7 +62,7 @@ MAY_INCLUDE = {
     "keys": {TRANSPORT, "base/", "proto/"},
     "session": {"daemon/ssh/keys/", TRANSPORT, "base/", "proto/"},
     "login": {"daemon/ssh/session/", "daemon/ssh/keys/", "base/", "proto/"},
-    "channel": {"daemon/ssh/session/", "daemon/ssh/keys/", TRANSPORT, "base/", "proto/"},
+    "channel": {"daemon/ssh/session/", "daemon/ssh/keys/", TRANSPORT, STREAMS, "base/", "proto/"},
     "reclaim": {"daemon/ssh/channel/", "daemon/ssh/session/", "daemon/ssh/keys/", "base/", "proto/"},
     "ssh": {"daemon/ssh/", "daemon/net/dial.h", "base/", "proto/"},
     "net": {"base/", "proto/"},
