@@ -222,6 +222,9 @@ static bool run_dialing(struct sl_stream *stream)
 /* One turn of one stream. It may be freed when this returns. */
 static void run(struct sl_stream *stream)
 {
+    /* A tenant that leaves sends nothing more: what is sent here would be sent there once more. */
+    if (stream->state == SL_STREAM_SETUP && stream->ending == SL_ENDING_NO && sl_tenant_is_frozen(stream->tenant))
+        return;
     /* Each state may go over into the next in the same turn. */
     if (stream->state == SL_STREAM_WAITING && !run_waiting(stream))
         return;

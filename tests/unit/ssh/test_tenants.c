@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Several leases on one connection: each has its own streams, cookies and clean-up, and leaves for another connection
  * when the server has no session for it. */
+#include "daemon/ssh/channel/stream.h"
+#include "daemon/ssh/channel/tenant.h"
 #include "proto/status.h"
 #include "tests/support/test.h"
 #include "tests/unit/ssh/stage.h"
@@ -202,6 +204,33 @@ TEST(test_one_without_a_session_goes_elsewhere)
     rig_stream_fini(&late);
 }
 
+/* Its command waits for the answer to a variable when it has to leave. The answer comes before it is parked. */
+TEST(test_one_that_leaves_sends_nothing_more)
+{
+    struct sl_tenant *second = begin();
+    struct rig_stream one, moved;
+    struct rig_conn elsewhere;
+    assert_int_equal(exec_as(second, &moved, "echo ran"), 0);
+    while (moved.stream->state == SL_STREAM_WAITING)
+        uv_run(&rig.loop, UV_RUN_ONCE);
+    assert_int_equal(moved.stream->state, SL_STREAM_SETUP);
+    assert_true(sl_tenant_crowd(second));
+    assert_true(rig_wait(&rig, &conn.crowded, 5000));
+    rig_run(&conn, &one, "true");
+    assert_int_equal(moved.stream->state, SL_STREAM_SETUP);
+    sl_tenant_park(second);
+    rig_close(&conn);
+
+    assert_true(rig_connect(&rig, &elsewhere, target));
+    sl_tenant_move(second, elsewhere.conn);
+    assert_true(rig_wait(&rig, &moved.ended, 5000));
+    assert_string_equal(rig_out(&moved), "ran\n");
+    sl_tenant_end(second);
+    rig_close(&elsewhere);
+    rig_stream_fini(&one);
+    rig_stream_fini(&moved);
+}
+
 TEST(test_one_that_is_parked_can_end)
 {
     struct sl_tenant *second = begin(), *third = begin();
@@ -253,6 +282,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_muted_one_is_heard_of_no_more, setup, stage_teardown),
         cmocka_unit_test_setup_teardown(test_each_is_cleaned_up_for_itself, setup, stage_teardown),
         cmocka_unit_test_setup_teardown(test_one_without_a_session_goes_elsewhere, setup, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_one_that_leaves_sends_nothing_more, setup, stage_teardown),
         cmocka_unit_test_setup_teardown(test_one_that_is_parked_can_end, setup, stage_teardown),
         cmocka_unit_test_setup_teardown(test_one_session_is_kept_for_each, setup, stage_teardown),
     };
