@@ -9,6 +9,7 @@
  *   ENDED       on_closed, and it is gone */
 #include "daemon/ssh/channel/remote.h"
 
+#include "base/state.h"
 #include "daemon/ssh/channel/channel.h"
 #include "daemon/ssh/channel/nobody.h"
 #include "daemon/ssh/channel/stream.h"
@@ -21,6 +22,16 @@
 #include <string.h>
 
 enum state { ASKED, ASKING, ANSWERED, REFUSED, LISTENING, CANCELLING, ENDED };
+
+static const struct sl_state states[] = {
+    [ASKED] = {"asked", SL_TO(ASKING) | SL_TO(ENDED)},
+    [ASKING] = {"asking", SL_TO(ANSWERED) | SL_TO(REFUSED) | SL_TO(CANCELLING) | SL_TO(ENDED)},
+    [ANSWERED] = {"answered", SL_TO(LISTENING) | SL_TO(CANCELLING)},
+    [REFUSED] = {"refused", SL_TO(ENDED)},
+    [LISTENING] = {"listening", SL_TO(CANCELLING)},
+    [CANCELLING] = {"cancelling", SL_TO(ENDED)},
+    [ENDED] = {"ended", 0},
+};
 
 struct sl_remote {
     TAILQ_ENTRY(sl_remote) link;
@@ -35,6 +46,11 @@ struct sl_remote {
     uint16_t port;
     char host[];
 };
+
+static void move(struct sl_remote *remote, enum state to)
+{
+    SL_MOVE(states, remote->state, to);
+}
 
 int sl_remote_open(struct sl_tenant *tenant, const char *host, uint16_t port, const struct sl_remote_handler *handler,
     void *arg, struct sl_remote **ret_remote)
@@ -72,11 +88,11 @@ int sl_remote_open(struct sl_tenant *tenant, const char *host, uint16_t port, co
 void sl_remote_close(struct sl_remote *remote)
 {
     if (remote->state == ASKED || remote->state == REFUSED)
-        remote->state = ENDED;
+        move(remote, ENDED);
     else if (remote->state == ASKING)
         remote->cancelled = true;
     else if (remote->state == ANSWERED || remote->state == LISTENING)
-        remote->state = CANCELLING;
+        move(remote, CANCELLING);
     sl_conn_schedule(remote->conn);
 }
 
@@ -152,14 +168,14 @@ static void finish(struct sl_remote *remote)
 
 static void tell_listening(struct sl_remote *remote)
 {
-    remote->state = LISTENING;
+    move(remote, LISTENING);
     remote->handler.on_listening(remote->arg, 0, remote->port, "");
 }
 
 static void tell_refused(struct sl_remote *remote)
 {
     char text[448];
-    remote->state = ENDED;
+    move(remote, ENDED);
     snprintf(text, sizeof text,
         "the server does not listen on port %u%s%.256s: it may be taken, below 1024, or forbidden (AllowTcpForwarding)",
         (unsigned)remote->port, remote->host[0] != '\0' ? " of " : "", remote->host);
@@ -170,19 +186,20 @@ static void run_asking(struct sl_remote *remote)
 {
     struct sl_conn *conn = remote->conn;
     int port = remote->port;
-    remote->state = ASKING;
+    if (remote->state == ASKED)
+        move(remote, ASKING);
     LIBSSH2_LISTENER *listener =
         libssh2_channel_forward_listen_ex(conn->session, remote->host, remote->port, &port, SL_REMOTE_QUEUE);
     if (listener != NULL) {
         remote->listener = listener;
         remote->port = (uint16_t)port;
-        remote->state = remote->cancelled ? CANCELLING : ANSWERED;
+        move(remote, remote->cancelled ? CANCELLING : ANSWERED);
         conn->progressed = true;
         return;
     }
     int r = libssh2_session_last_errno(conn->session);
     if (r == LIBSSH2_ERROR_REQUEST_DENIED) {
-        remote->state = remote->cancelled ? ENDED : REFUSED;
+        move(remote, remote->cancelled ? ENDED : REFUSED);
         conn->progressed = true;
     } else if (r != LIBSSH2_ERROR_EAGAIN) {
         /* Whatever survives elsewhere does not here: an answer that comes later would be the next one's. */
@@ -230,7 +247,7 @@ static void run_cancelling(struct sl_remote *remote)
         return;
     }
     remote->listener = NULL;
-    remote->state = ENDED;
+    move(remote, ENDED);
 }
 
 static struct sl_remote *one_asking(struct sl_conn *conn)

@@ -3,6 +3,7 @@
  */
 #include "daemon/ssh/channel/stream.h"
 
+#include "base/state.h"
 #include "daemon/ssh/channel/env.h"
 #include "daemon/ssh/channel/forward.h"
 #include "daemon/ssh/channel/nobody.h"
@@ -162,10 +163,28 @@ static void add_stream(struct sl_stream *stream)
         TAILQ_INSERT_TAIL(&tenant->parked, stream, link);
 }
 
+#define TO(state) SL_TO(SL_STREAM_##state)
+
+/* From WAITING back to STARTING: a command that was refused would have gone elsewhere, and cannot. */
+static const struct sl_state states[] = {
+    [SL_STREAM_WAITING] = {"waiting", TO(WAITING) | TO(DIALING) | TO(SETUP) | TO(STARTING) | TO(ENDED)},
+    [SL_STREAM_DIALING] = {"dialing", TO(RUNNING) | TO(ENDED)},
+    [SL_STREAM_SETUP] = {"setup", TO(WAITING) | TO(STARTING) | TO(ENDED)},
+    [SL_STREAM_STARTING] = {"starting", TO(WAITING) | TO(RUNNING) | TO(ENDED)},
+    [SL_STREAM_RUNNING] = {"running", TO(FINISHING) | TO(ENDED)},
+    [SL_STREAM_FINISHING] = {"finishing", TO(ENDED)},
+    [SL_STREAM_ENDED] = {"ended", 0},
+};
+
+void sl_stream_move(struct sl_stream *stream, enum sl_stream_state to)
+{
+    SL_MOVE(states, stream->state, to);
+}
+
 static int open_forward(struct sl_stream *stream, const struct sl_stream_spec *spec)
 {
     const struct sl_policy *policy = &stream->conn->target->policy;
-    stream->state = SL_STREAM_DIALING;
+    sl_stream_move(stream, SL_STREAM_DIALING);
     stream->deadline_ms = sl_conn_now(stream->conn) + OPEN_TIMEOUT_MS + policy->connect_timeout_ms;
     return sl_forward_ask(stream->tenant, spec, &stream->where, &stream->chan);
 }
@@ -241,7 +260,7 @@ int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handle
     if (stream == NULL)
         return SL_E_NOMEM;
     stream->chan = chan;
-    stream->state = SL_STREAM_DIALING; /* and through with that */
+    sl_stream_move(stream, SL_STREAM_DIALING); /* and through with that */
     add_stream(stream);
     *ret_stream = stream;
     return 0;
@@ -370,7 +389,7 @@ void sl_stream_start_over(struct sl_stream *stream)
     if (stream->chan != NULL && conn->phase == SL_CONN_PHASE_READY)
         sl_chan_give_up(stream->chan);
     stream->chan = NULL;
-    stream->state = SL_STREAM_WAITING;
+    sl_stream_move(stream, SL_STREAM_WAITING);
     stream->plan->env_at = 0;
     stream->plan->step = SL_STEP_ENV;
     conn->progressed = true;
@@ -399,7 +418,7 @@ static void end(struct sl_stream *stream, const struct sl_stream_result *result)
 {
     stream->tenant->stream_count--;
     stream->tenant->sessions -= !sl_stream_is_forward(stream);
-    stream->state = SL_STREAM_ENDED;
+    sl_stream_move(stream, SL_STREAM_ENDED);
     while (!TAILQ_EMPTY(&stream->items))
         sl_stream_drop_item(stream);
     stream->handler.on_end(stream->arg, result);
@@ -431,7 +450,7 @@ void sl_stream_cut(struct sl_tenant *tenant)
         if (stream->state == SL_STREAM_DIALING)
             sl_chan_unask(stream->chan);
         else if (stream->chan != NULL)
-            sl_chan_close(stream->chan, stream->state < SL_STREAM_RUNNING);
+            sl_chan_close(stream->chan, stream->state == SL_STREAM_SETUP || stream->state == SL_STREAM_STARTING);
         sl_stream_finish(stream, &result);
     }
 }

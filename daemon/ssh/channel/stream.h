@@ -80,6 +80,8 @@ int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handle
     struct sl_stream **ret_stream);
 /* Waiting for a channel. */
 uint32_t sl_stream_waiting(const struct sl_conn *conn);
+/* The one way into another state. */
+void sl_stream_move(struct sl_stream *stream, enum sl_stream_state to);
 /* One of which nothing was sent waits for a session again; the channel that it had is given up. */
 void sl_stream_start_over(struct sl_stream *stream);
 /* One that waits for a session leaves its connection, for its tenant to be parked; or joins another. */

@@ -153,7 +153,7 @@ void sl_stream_run_finishing(struct sl_stream *stream)
 
 void sl_stream_start_finishing(struct sl_stream *stream)
 {
-    stream->state = SL_STREAM_FINISHING;
+    sl_stream_move(stream, SL_STREAM_FINISHING);
     stream->deadline_ms = sl_stream_in_ms(stream, CLOSE_WAIT_MS);
     sl_stream_note_end(stream, stream->chan->end == SL_CHAN_END_CLOSE);
     sl_stream_run_finishing(stream);

@@ -183,7 +183,7 @@ static bool run_waiting(struct sl_stream *stream)
     }
     stream->chan = sl_chan_take(stream->tenant);
     if (stream->chan != NULL) {
-        stream->state = SL_STREAM_SETUP;
+        sl_stream_move(stream, SL_STREAM_SETUP);
         conn->progressed = true;
         if (stream->plan->command_len <= SL_REQUEST_MAX)
             return true;
@@ -201,7 +201,7 @@ static bool run_dialing(struct sl_stream *stream)
 {
     struct sl_chan *chan = stream->chan;
     if (chan->state == SL_CHAN_USED) {
-        stream->state = SL_STREAM_RUNNING;
+        sl_stream_move(stream, SL_STREAM_RUNNING);
         stream->deadline_ms = UINT64_MAX;
         sl_stream_tell_open(stream);
         return !sl_stream_is_over(stream);

@@ -138,7 +138,7 @@ bool sl_stream_run_setup(struct sl_stream *stream)
     if (stream->ending != SL_ENDING_NO)
         return drop_unsent(stream);
     remember_cookie(stream);
-    stream->state = SL_STREAM_STARTING;
+    sl_stream_move(stream, SL_STREAM_STARTING);
     if (plan->command_len > SL_REQUEST_LONG)
         stream->conn->long_command = plan->command_len;
     return true;
@@ -172,10 +172,10 @@ static bool try_elsewhere(struct sl_stream *stream)
         return false;
     enum sl_stream_state before = stream->state;
     enum sl_serves served = conn->serves;
-    stream->state = SL_STREAM_WAITING;
+    sl_stream_move(stream, SL_STREAM_WAITING);
     conn->serves = SL_SERVES_NOTHING;
     if (!sl_tenant_crowd(tenant)) {
-        stream->state = before;
+        sl_stream_move(stream, before);
         conn->serves = served;
         return false;
     }
@@ -200,7 +200,7 @@ static void was_started(struct sl_stream *stream)
     stream->has_pty = stream->plan->term != NULL;
     sl_stream_plan_free(stream->plan);
     stream->plan = NULL;
-    stream->state = SL_STREAM_RUNNING;
+    sl_stream_move(stream, SL_STREAM_RUNNING);
     stream->deadline_ms = UINT64_MAX;
     sl_stream_tell_open(stream);
 }

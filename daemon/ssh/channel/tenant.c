@@ -3,6 +3,7 @@
  * elsewhere. */
 #include "daemon/ssh/channel/tenant.h"
 
+#include "base/state.h"
 #include "daemon/ssh/channel/channel.h"
 #include "daemon/ssh/channel/stream.h"
 #include "proto/status.h"
@@ -14,6 +15,22 @@
 /* A server on which nothing can be started is not to keep a lease going round for ever. */
 #define MOVES_MAX 4u
 
+#define TO(state) SL_TO(SL_TENANT_##state)
+
+static const struct sl_state states[] = {
+    [SL_TENANT_LIVE] = {"live", TO(CROWDED) | TO(LEAVING) | TO(DRAINING)},
+    [SL_TENANT_CROWDED] = {"crowded", TO(LEAVING) | TO(DRAINING)},
+    [SL_TENANT_LEAVING] = {"leaving", TO(PARKED) | TO(DRAINING)},
+    [SL_TENANT_PARKED] = {"parked", TO(LIVE)},
+    [SL_TENANT_DRAINING] = {"draining", TO(DRAINED)},
+    [SL_TENANT_DRAINED] = {"drained", 0},
+};
+
+void sl_tenant_enter(struct sl_tenant *tenant, enum sl_tenant_state state)
+{
+    SL_MOVE(states, tenant->state, state);
+}
+
 int sl_tenant_begin(struct sl_conn *conn, struct sl_tenant **ret_tenant)
 {
     struct sl_tenant *tenant = calloc(1, sizeof *tenant);
@@ -24,7 +41,8 @@ int sl_tenant_begin(struct sl_conn *conn, struct sl_tenant **ret_tenant)
     TAILQ_INIT(&tenant->parked);
     tenant->epoch = ++conn->epoch;
     tenant->commands_before = conn->commands;
-    tenant->state = conn->phase == SL_CONN_PHASE_READY ? SL_TENANT_LIVE : SL_TENANT_LEAVING;
+    if (conn->phase != SL_CONN_PHASE_READY)
+        sl_tenant_enter(tenant, SL_TENANT_LEAVING);
     TAILQ_INSERT_TAIL(&conn->tenants, tenant, link);
     sl_conn_schedule(conn);
     *ret_tenant = tenant;
@@ -73,7 +91,7 @@ uint32_t sl_tenant_streams(const struct sl_tenant *tenant)
 
 bool sl_tenant_goes_on(const struct sl_tenant *tenant)
 {
-    return tenant->state < SL_TENANT_DRAINING;
+    return tenant->state != SL_TENANT_DRAINING && tenant->state != SL_TENANT_DRAINED;
 }
 
 bool sl_tenant_is_frozen(const struct sl_tenant *tenant)
@@ -137,7 +155,7 @@ bool sl_tenant_crowd(struct sl_tenant *tenant)
     bool usable = conn->phase == SL_CONN_PHASE_READY && conn->serves == SL_SERVES_COMMANDS;
     if ((alone && usable) || !sl_tenant_can_move(tenant))
         return false;
-    tenant->state = SL_TENANT_CROWDED;
+    sl_tenant_enter(tenant, SL_TENANT_CROWDED);
     conn->pending_callbacks |= SL_PENDING_CROWDED;
     sl_conn_schedule(conn);
     return true;
@@ -149,7 +167,7 @@ void sl_tenant_report(struct sl_conn *conn)
     TAILQ_FOREACH(tenant, &conn->tenants, link)
     {
         if (tenant->state == SL_TENANT_CROWDED) {
-            tenant->state = SL_TENANT_LEAVING;
+            sl_tenant_enter(tenant, SL_TENANT_LEAVING);
             conn->handler.on_crowded(conn->arg, tenant);
         }
     }

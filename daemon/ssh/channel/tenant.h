@@ -52,6 +52,8 @@ struct sl_tenant {
 
 /* It is gone; nothing of the room refers to it any more. */
 void sl_tenant_free(struct sl_tenant *tenant);
+/* The one way into another state. */
+void sl_tenant_enter(struct sl_tenant *tenant, enum sl_tenant_state state);
 /* It was not reclaimed. */
 bool sl_tenant_goes_on(const struct sl_tenant *tenant);
 /* Its streams wait for nothing here: it is to move, or has no connection. */

@@ -17,7 +17,6 @@ void sl_tenant_park(struct sl_tenant *tenant)
     struct sl_chan *chan;
     if (tenant->state == SL_TENANT_PARKED)
         return;
-    assert(tenant->state == SL_TENANT_LEAVING);
     for (stream = TAILQ_FIRST(&conn->streams); stream != NULL; stream = next) {
         next = TAILQ_NEXT(stream, link);
         if (stream->tenant == tenant) {
@@ -39,7 +38,7 @@ void sl_tenant_park(struct sl_tenant *tenant)
     }
     TAILQ_REMOVE(&conn->tenants, tenant, link);
     tenant->conn = NULL;
-    tenant->state = SL_TENANT_PARKED;
+    sl_tenant_enter(tenant, SL_TENANT_PARKED);
     tenant->moves++;
     sl_conn_schedule(conn);
 }
@@ -47,9 +46,8 @@ void sl_tenant_park(struct sl_tenant *tenant)
 void sl_tenant_move(struct sl_tenant *tenant, struct sl_conn *conn)
 {
     struct sl_stream *stream;
-    assert(tenant->state == SL_TENANT_PARKED);
     tenant->conn = conn;
-    tenant->state = SL_TENANT_LIVE;
+    sl_tenant_enter(tenant, SL_TENANT_LIVE);
     tenant->epoch = ++conn->epoch;
     tenant->commands_before = conn->commands;
     tenant->unmarked_here = 0;

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/container.h"
+#include "base/state.h"
 #include "daemon/ssh/keys/agent_codec.h"
 #include "daemon/ssh/keys/file.h"
 #include "proto/status.h"
@@ -30,9 +31,21 @@ struct message {
     uint8_t data[];
 };
 
+static const struct sl_state states[] = {
+    [SL_AGENT_CONNECTING] = {"connecting", SL_TO(SL_AGENT_IDLE) | SL_TO(SL_AGENT_FAILED)},
+    [SL_AGENT_IDLE] = {"idle", SL_TO(SL_AGENT_BUSY) | SL_TO(SL_AGENT_FAILED)},
+    [SL_AGENT_BUSY] = {"busy", SL_TO(SL_AGENT_IDLE) | SL_TO(SL_AGENT_FAILED)},
+    [SL_AGENT_FAILED] = {"failed", 0},
+};
+
+static void move(struct sl_agent *agent, enum sl_agent_state to)
+{
+    SL_MOVE(states, agent->state, to);
+}
+
 static void fail(struct sl_agent *agent, const char *what)
 {
-    agent->state = SL_AGENT_FAILED;
+    move(agent, SL_AGENT_FAILED);
     snprintf(agent->error, sizeof agent->error, "%s", what);
     if (agent->fn != NULL)
         agent->fn(agent->arg);
@@ -69,7 +82,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     if (len == 0 || len > SL_AGENT_MESSAGE_MAX || agent->in.len > 4 + (size_t)len || agent->state != SL_AGENT_BUSY) {
         fail(agent, "the agent's answer makes no sense");
     } else if (agent->in.len == 4 + (size_t)len) {
-        agent->state = SL_AGENT_IDLE;
+        move(agent, SL_AGENT_IDLE);
         if (agent->fn != NULL)
             agent->fn(agent->arg);
     }
@@ -86,7 +99,7 @@ static void on_connect(uv_connect_t *req, int status)
         fail(agent, uv_strerror(status));
         return;
     }
-    agent->state = SL_AGENT_IDLE;
+    move(agent, SL_AGENT_IDLE);
     if (uv_read_start((uv_stream_t *)&agent->pipe, on_alloc, on_read) != 0)
         fail(agent, "cannot read from it");
     else if (agent->fn != NULL)
@@ -100,14 +113,13 @@ int sl_agent_open(uv_loop_t *loop, const char *path, sl_agent_fn fn, void *arg, 
         return SL_E_NOMEM;
     agent->fn = fn;
     agent->arg = arg;
-    agent->state = SL_AGENT_CONNECTING;
     sl_buf_init(&agent->in, SL_AGENT_MESSAGE_MAX + 4 + 4096);
     uv_pipe_init(loop, &agent->pipe, 0);
     agent->pipe.data = agent;
     agent->connect.data = agent;
     /* libuv would cut a longer path and connect to whatever is there. */
     if (strlen(path) >= sizeof((struct sockaddr_un *)NULL)->sun_path) {
-        agent->state = SL_AGENT_FAILED;
+        move(agent, SL_AGENT_FAILED);
         snprintf(agent->error, sizeof agent->error, "the socket's path is too long");
     } else {
         uv_pipe_connect(&agent->connect, &agent->pipe, path, on_connect);
@@ -127,7 +139,8 @@ void sl_agent_close(struct sl_agent *agent)
 {
     if (agent != NULL) {
         agent->fn = NULL;
-        agent->state = SL_AGENT_FAILED;
+        if (agent->state != SL_AGENT_FAILED)
+            move(agent, SL_AGENT_FAILED);
         uv_close((uv_handle_t *)&agent->pipe, on_closed);
     }
 }
@@ -167,7 +180,7 @@ void sl_agent_ask(struct sl_agent *agent, const uint8_t *data, size_t len)
     message->agent = agent;
     memcpy(message->data, data, len);
     uv_buf_t buf = uv_buf_init((char *)message->data, (unsigned)len);
-    agent->state = SL_AGENT_BUSY;
+    move(agent, SL_AGENT_BUSY);
     int r = uv_write(&message->req, (uv_stream_t *)&agent->pipe, &buf, 1, on_written);
     if (r != 0) {
         free(message);

@@ -44,7 +44,7 @@ struct sl_reclaim {
 
 static void done(struct sl_tenant *tenant)
 {
-    tenant->state = SL_TENANT_DRAINED;
+    sl_tenant_enter(tenant, SL_TENANT_DRAINED);
     tenant->conn->pending_callbacks |= SL_PENDING_DRAINED;
     sl_conn_schedule(tenant->conn);
 }
@@ -79,7 +79,7 @@ void sl_tenant_drain(struct sl_tenant *tenant)
         return;
     struct sl_reclaim *reclaim = calloc(1, sizeof *reclaim);
     tenant->reclaim = reclaim;
-    tenant->state = SL_TENANT_DRAINING;
+    sl_tenant_enter(tenant, SL_TENANT_DRAINING);
     tenant->ended_by_server = 0;
     if (reclaim == NULL && conn->phase != SL_CONN_PHASE_READY) {
         done(tenant);
