@@ -7,6 +7,7 @@
  */
 #include "client/handle.h"
 
+#include "base/state.h"
 #include "proto/status.h"
 
 #include <errno.h>
@@ -16,6 +17,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#define TO(state) SL_TO(SL_LINK_##state)
+
+static const struct sl_state states[] = {
+    [SL_LINK_GREETING] = {"greeting", TO(READY) | TO(HANGUP) | TO(ENDED)},
+    [SL_LINK_READY] = {"ready", TO(HANGUP) | TO(ENDED)},
+    [SL_LINK_HANGUP] = {"hangup", TO(ENDED)},
+    [SL_LINK_ENDED] = {"ended", 0},
+};
+
+static void move(struct sl_link *link, enum sl_link_state to)
+{
+    SL_MOVE(states, link->state, to);
+}
 
 int sl_loop_end(struct sshlease *lease, int status, const char *format, ...)
 {
@@ -27,7 +42,7 @@ int sl_loop_end(struct sshlease *lease, int status, const char *format, ...)
     vsnprintf(lease->error, sizeof lease->error, format, args);
     va_end(args);
     lease->error_unsent = lease->held.state != SL_HELD_GRANTED; /* without a lease no command was sent */
-    link->state = SL_LINK_ENDED;
+    move(link, SL_LINK_ENDED);
     link->ended_status = status;
     sl_buf_drop(&link->in, link->in.len);
     sl_buf_drop(&link->out, link->out.len);
@@ -56,7 +71,8 @@ static int on_write_failed(struct sshlease *lease)
     if (errno != EPIPE && errno != ECONNRESET)
         return sl_loop_end(lease, SL_E_DAEMON_GONE, "cannot write to sshleased: %m");
     /* It may have said why before it closed. */
-    link->state = SL_LINK_HANGUP;
+    if (link->state != SL_LINK_HANGUP)
+        move(link, SL_LINK_HANGUP);
     sl_buf_drop(&link->out, link->out.len);
     return 0;
 }
@@ -119,7 +135,7 @@ static int on_welcome(struct sshlease *lease, const struct sl_msg *msg)
         return sl_loop_end(lease, SL_E_VERSION, "sshleased speaks version %u of the protocol, this program %u to %u",
             msg->welcome.version, SL_MSG_VERSION_MIN, SL_MSG_VERSION);
     if (lease->link.state == SL_LINK_GREETING)
-        lease->link.state = SL_LINK_READY;
+        move(&lease->link, SL_LINK_READY);
     lease->link.version = msg->welcome.version;
     return 0;
 }

@@ -9,6 +9,7 @@
  *      forgotten */
 #include "daemon/app/internal.h"
 
+#include "base/state.h"
 #include "proto/status.h"
 #include "sshlease_version.h"
 
@@ -80,10 +81,21 @@ static void close_signals(struct sl_app *app)
     (void)signal(SIGHUP, SIG_IGN);
 }
 
+static const struct sl_state phases[] = {
+    [SL_APP_RUNNING] = {"running", SL_TO(SL_APP_STOPPING) | SL_TO(SL_APP_CLOSING)},
+    [SL_APP_STOPPING] = {"stopping", SL_TO(SL_APP_CLOSING)},
+    [SL_APP_CLOSING] = {"closing", 0},
+};
+
+static void move(struct sl_app *app, enum sl_app_phase to)
+{
+    SL_MOVE(phases, app->phase, to);
+}
+
 static void on_driver_stopped(void *arg)
 {
     struct sl_app *app = arg;
-    app->phase = SL_APP_CLOSING;
+    move(app, SL_APP_CLOSING);
     sl_app_stop_reading(app);
     if (app->native != NULL)
         sl_native_stop(app->native);
@@ -103,7 +115,7 @@ static void stop(struct sl_app *app, bool now)
     if (app->phase == SL_APP_CLOSING)
         return;
     if (app->phase == SL_APP_RUNNING) {
-        app->phase = SL_APP_STOPPING;
+        move(app, SL_APP_STOPPING);
         sl_notify_stopping();
         sl_dir_watch_free(app->place);
         app->place = NULL;

@@ -6,6 +6,7 @@
  * systemd is told at 1 and 3, whatever came of it: the daemon is ready again. */
 #include "daemon/app/internal.h"
 
+#include "base/state.h"
 #include "config/diff.h"
 #include "proto/status.h"
 
@@ -202,12 +203,24 @@ static void on_late(struct sl_app *app)
     answer(&app->now, SL_E_TIMEOUT, LATE_TEXT);
 }
 
+static const struct sl_state phases[] = {
+    [SL_RELOAD_NONE] = {"none", SL_TO(SL_RELOAD_READING)},
+    [SL_RELOAD_READING] = {"reading", SL_TO(SL_RELOAD_READING_STALE) | SL_TO(SL_RELOAD_NONE)},
+    [SL_RELOAD_READING_STALE] = {"reading-stale", SL_TO(SL_RELOAD_NONE)},
+};
+
+static void move(struct sl_app *app, enum sl_reload_phase to)
+{
+    if (app->reload != to)
+        SL_MOVE(phases, app->reload, to);
+}
+
 static void on_read(void *arg, void *data)
 {
     struct sl_app *app = arg;
     const bool again = app->reload == SL_RELOAD_READING_STALE;
     app->reading = NULL;
-    app->reload = SL_RELOAD_NONE;
+    move(app, SL_RELOAD_NONE);
     if (data != NULL)
         on_loaded(app, data);
     else
@@ -250,7 +263,7 @@ static int start_reading(struct sl_app *app)
         sl_log(&app->log, SL_LOG_ERROR, "reload", "result=failed status=%s", sl_status_name(r));
         return r;
     }
-    app->reload = SL_RELOAD_READING;
+    move(app, SL_RELOAD_READING);
     sl_notify_reloading();
     return 0;
 }
@@ -260,7 +273,7 @@ void sl_app_stop_reading(struct sl_app *app)
     sl_hang_jobs_free(app->readers);
     app->readers = NULL;
     app->reading = NULL;
-    app->reload = SL_RELOAD_NONE;
+    move(app, SL_RELOAD_NONE);
     answer(&app->now, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));
     answer(&app->next, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));
 }
@@ -274,7 +287,7 @@ int sl_app_reload(struct sl_app *app, sl_native_reloaded_fn fn, void *arg)
     if (fn != NULL && waiters->count == SL_RELOAD_WAITERS)
         return SL_E_LIMIT;
     if (reading) {
-        app->reload = SL_RELOAD_READING_STALE;
+        move(app, SL_RELOAD_READING_STALE);
     } else {
         int r = start_reading(app);
         if (r != 0)

@@ -3,6 +3,7 @@
 #include "daemon/core/pool.h"
 
 #include "base/container.h"
+#include "base/state.h"
 #include "daemon/core/conns.h"
 #include "daemon/core/leases.h"
 #include "daemon/core/reserve.h"
@@ -252,11 +253,22 @@ static void reclaim_everything(struct sl_pool *pool)
     sl_timers_set(&pool->timers, &pool->stop_timer, SL_NEVER);
 }
 
+static const struct sl_state phases[] = {
+    [SL_POOL_RUNNING] = {"running", SL_TO(SL_POOL_STOPPING)},
+    [SL_POOL_STOPPING] = {"stopping", SL_TO(SL_POOL_STOPPED)},
+    [SL_POOL_STOPPED] = {"stopped", 0},
+};
+
+static void move(struct sl_pool *pool, enum sl_pool_phase to)
+{
+    SL_MOVE(phases, pool->phase, to);
+}
+
 static void stop(struct sl_pool *pool)
 {
     if (pool->phase != SL_POOL_RUNNING)
         return;
-    pool->phase = SL_POOL_STOPPING;
+    move(pool, SL_POOL_STOPPING);
     for (uint32_t i = 0; i < pool->target_count; i++) {
         struct sl_target_slot *target = pool->target[i];
         if (target != NULL) {
@@ -292,7 +304,7 @@ static void say_when_stopped(struct sl_pool *pool)
 {
     if (pool->phase != SL_POOL_STOPPING || sl_pool_alive(pool) > 0)
         return;
-    pool->phase = SL_POOL_STOPPED;
+    move(pool, SL_POOL_STOPPED);
     sl_timers_set(&pool->timers, &pool->stop_timer, SL_NEVER);
     sl_pool_act(pool, SL_ACT_STOPPED);
 }

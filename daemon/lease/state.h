@@ -57,6 +57,7 @@ enum sl_driver_target_phase {
 struct sl_driver_target {
     uint32_t index; /* the core's name for it */
     enum sl_driver_target_phase phase;
+    bool kept; /* by the configuration that is being applied */
     uint64_t identity;
     struct sl_target_conf *conf;
     struct sl_compat *compat; /* what its server was seen to do */

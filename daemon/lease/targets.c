@@ -6,6 +6,7 @@
  *   removed      not to be asked for any more; the place is free again when its last connection and lease are gone */
 #include "daemon/lease/state.h"
 
+#include "base/state.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -95,7 +96,6 @@ static int new_target(struct sl_driver *d, struct sl_target_conf *conf, struct s
     target->compat = compat;
     target->driver = d;
     target->index = index;
-    target->phase = SL_DRIVER_TARGET_NEW;
     target->identity = ++d->identities;
     target->conf = sl_target_conf_ref(conf);
     target->used_ms = uv_now(d->loop);
@@ -138,9 +138,26 @@ void sl_driver_targets_free(struct sl_driver *d)
     free(d->by_name);
 }
 
+static const struct sl_state phases[] = {
+    [SL_DRIVER_TARGET_NEW] = {"new", SL_TO(SL_DRIVER_TARGET_PRESENT) | SL_TO(SL_DRIVER_TARGET_REMOVED)},
+    [SL_DRIVER_TARGET_PRESENT] = {"present", SL_TO(SL_DRIVER_TARGET_REMOVED)},
+    [SL_DRIVER_TARGET_REMOVED] = {"removed", 0},
+};
+
+static void move(struct sl_driver_target *target, enum sl_driver_target_phase to)
+{
+    SL_MOVE(phases, target->phase, to);
+}
+
+static void be_present(struct sl_driver_target *target)
+{
+    if (target->phase == SL_DRIVER_TARGET_NEW)
+        move(target, SL_DRIVER_TARGET_PRESENT);
+}
+
 static void remove_target(struct sl_driver *d, struct sl_driver_target *target)
 {
-    target->phase = SL_DRIVER_TARGET_REMOVED;
+    move(target, SL_DRIVER_TARGET_REMOVED);
     TAILQ_INSERT_TAIL(&d->removed, target, removed);
 }
 
@@ -191,7 +208,7 @@ bool sl_driver_targets_configure(struct sl_driver *d)
         return false;
     }
     for (uint32_t i = 0; i < d->named_count; i++)
-        d->by_name[i]->phase = SL_DRIVER_TARGET_PRESENT;
+        be_present(d->by_name[i]);
     return true;
 }
 
@@ -263,10 +280,11 @@ static void drop_plan(struct sl_driver *d, struct plan *plan, uint32_t count)
 static void carry_plan_out(struct sl_driver *d, struct sl_driver_target **named, struct plan *plan, uint32_t count)
 {
     for (uint32_t i = 0; i < d->named_count; i++)
-        d->by_name[i]->phase = SL_DRIVER_TARGET_REMOVED; /* until proven otherwise */
+        d->by_name[i]->kept = false;
     for (uint32_t i = 0; i < count; i++) {
         struct sl_driver_target *target = plan[i].target;
-        target->phase = SL_DRIVER_TARGET_PRESENT;
+        target->kept = true;
+        be_present(target);
         if (target->identity != plan[i].identity)
             sl_compat_reset(target->compat);
         else
@@ -277,7 +295,7 @@ static void carry_plan_out(struct sl_driver *d, struct sl_driver_target **named,
         named[i] = target;
     }
     for (uint32_t i = 0; i < d->named_count; i++)
-        if (d->by_name[i]->phase == SL_DRIVER_TARGET_REMOVED)
+        if (!d->by_name[i]->kept)
             remove_target(d, d->by_name[i]);
     free(d->by_name);
     free(plan);

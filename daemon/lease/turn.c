@@ -9,6 +9,7 @@
 #include "daemon/lease/state.h"
 
 #include "base/container.h"
+#include "base/state.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -18,17 +19,29 @@
 
 static bool is_stopped(const struct sl_driver *d)
 {
-    return d->phase >= SL_DRIVER_STOPPED;
+    return d->phase == SL_DRIVER_STOPPED || d->phase == SL_DRIVER_CLOSED;
 }
 
 /* --- actions ------------------------------------------------------------------------------------------------------ */
+
+static const struct sl_state phases[] = {
+    [SL_DRIVER_RUNNING] = {"running", SL_TO(SL_DRIVER_STOPPING) | SL_TO(SL_DRIVER_CLOSED)}, /* closed: never begun */
+    [SL_DRIVER_STOPPING] = {"stopping", SL_TO(SL_DRIVER_STOPPED)},
+    [SL_DRIVER_STOPPED] = {"stopped", SL_TO(SL_DRIVER_CLOSED)},
+    [SL_DRIVER_CLOSED] = {"closed", 0},
+};
+
+static void move(struct sl_driver *d, enum sl_driver_phase to)
+{
+    SL_MOVE(phases, d->phase, to);
+}
 
 typedef void (*action_fn)(struct sl_driver *d, const struct sl_action *act);
 
 static void on_stopped(struct sl_driver *d, const struct sl_action *act)
 {
     (void)act;
-    d->phase = SL_DRIVER_STOPPED;
+    move(d, SL_DRIVER_STOPPED);
 }
 
 static const action_fn action_handlers[] = {
@@ -123,7 +136,7 @@ static void on_handle_closed(uv_handle_t *handle)
     struct sl_driver *d = handle->data;
     if (--d->handles > 0)
         return;
-    d->phase = SL_DRIVER_CLOSED;
+    move(d, SL_DRIVER_CLOSED);
     d->stopped(d->stopped_arg);
 }
 
@@ -207,7 +220,7 @@ int sl_driver_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport
         r = sl_driver_targets_apply(d, conf);
     if (r != 0) {
         d->conf = NULL; /* still the caller's */
-        d->phase = SL_DRIVER_CLOSED;
+        move(d, SL_DRIVER_CLOSED);
         sl_driver_free(d);
         return r;
     }
@@ -302,7 +315,8 @@ void sl_driver_shutdown(struct sl_driver *d, bool now, sl_driver_stopped_fn fn, 
 {
     if (is_stopped(d))
         return;
-    d->phase = SL_DRIVER_STOPPING;
+    if (d->phase == SL_DRIVER_RUNNING)
+        move(d, SL_DRIVER_STOPPING);
     d->stopped = fn;
     d->stopped_arg = arg;
     sl_driver_note(d, &d->work, now ? SL_TODO_SHUTDOWN_NOW : SL_TODO_SHUTDOWN);

@@ -12,6 +12,7 @@
 #include "daemon/net/socket.h"
 
 #include "base/buf.h"
+#include "base/state.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -33,6 +34,16 @@ enum socket_state {
     SOCKET_ENDED,     /* on_end was called */
     SOCKET_FINISHING, /* writing what is queued, then closing */
     SOCKET_CLOSING,
+};
+
+#define TO(state) SL_TO(SOCKET_##state)
+
+static const struct sl_state states[] = {
+    [SOCKET_OPEN] = {"open", TO(HELD) | TO(ENDED) | TO(FINISHING) | TO(CLOSING)},
+    [SOCKET_HELD] = {"held", TO(OPEN) | TO(ENDED) | TO(FINISHING) | TO(CLOSING)},
+    [SOCKET_ENDED] = {"ended", TO(FINISHING) | TO(CLOSING)},
+    [SOCKET_FINISHING] = {"finishing", TO(CLOSING)},
+    [SOCKET_CLOSING] = {"closing", 0},
 };
 
 struct sl_socket {
@@ -58,6 +69,16 @@ struct sl_socket {
     bool blocked;   /* the kernel takes nothing until it says so */
     bool congested; /* from the high-water mark down to the low one */
 };
+
+static void move(struct sl_socket *s, enum socket_state to)
+{
+    SL_MOVE(states, s->state, to);
+}
+
+static bool is_over(const struct sl_socket *s)
+{
+    return s->state == SOCKET_ENDED || s->state == SOCKET_FINISHING || s->state == SOCKET_CLOSING;
+}
 
 static void hand_out_frames(struct sl_socket *s);
 
@@ -148,7 +169,7 @@ void sl_socket_close(struct sl_socket *s)
         return;
     if (!s->blocked)
         (void)flush(s); /* what was sent before in this turn */
-    s->state = SOCKET_CLOSING;
+    move(s, SOCKET_CLOSING);
     close_fds(s);
     uv_close((uv_handle_t *)&s->poll, on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);
@@ -169,23 +190,23 @@ static void on_finish_late(uv_timer_t *timer)
 
 void sl_socket_finish(struct sl_socket *s)
 {
-    if (s->state >= SOCKET_FINISHING)
+    if (s->state == SOCKET_FINISHING || s->state == SOCKET_CLOSING)
         return;
     close_fds(s);
     if ((!s->blocked && flush(s) != 0) || s->out.len == 0) {
         sl_socket_close(s);
         return;
     }
-    s->state = SOCKET_FINISHING;
+    move(s, SOCKET_FINISHING);
     poll_what_is_needed(s);
     (void)uv_timer_start(&s->timer, on_finish_late, SL_SOCKET_FINISH_MS, 0);
 }
 
 static void end(struct sl_socket *s, int status, const char *text)
 {
-    if (s->state >= SOCKET_ENDED)
+    if (is_over(s))
         return;
-    s->state = SOCKET_ENDED;
+    move(s, SOCKET_ENDED);
     close_fds(s);
     poll_what_is_needed(s);
     (void)uv_timer_stop(&s->timer);
@@ -199,7 +220,7 @@ static void on_deadline(uv_timer_t *timer)
 
 void sl_socket_deadline(struct sl_socket *s, uint64_t timeout_ms)
 {
-    if (s->state >= SOCKET_ENDED)
+    if (is_over(s))
         return;
     if (timeout_ms == 0)
         (void)uv_timer_stop(&s->timer);
@@ -336,7 +357,7 @@ static void hand_out_frames(struct sl_socket *s)
     if (taken < 0) {
         end(s, SL_E_PROTOCOL, "a frame's length is out of bounds");
     } else if (s->out.len > SL_SOCKET_HOLD_WATER) {
-        s->state = SOCKET_HELD; /* after_writing() goes on */
+        move(s, SOCKET_HELD); /* after_writing() goes on */
         poll_what_is_needed(s);
     } else if (s->in.len == 0 && s->fds_expected == 0 && s->fd_count > 0) {
         end(s, SL_E_PROTOCOL, "a descriptor came that nobody asked for");
@@ -388,10 +409,10 @@ static void after_writing(struct sl_socket *s, int error)
     if (!s->congested || s->out.len > SL_SOCKET_LOW_WATER)
         return;
     s->congested = false;
-    if (s->state < SOCKET_ENDED)
+    if (!is_over(s))
         s->handler->on_drain(s->arg);
     if (s->state == SOCKET_HELD) {
-        s->state = SOCKET_OPEN;
+        move(s, SOCKET_OPEN);
         hand_out_frames(s); /* those that came before reading stopped */
         poll_what_is_needed(s);
     }
@@ -423,7 +444,7 @@ int sl_socket_send(struct sl_socket *s, const void *head, size_t head_len, const
 {
     const size_t len = head_len + body_len;
     size_t sent = 0;
-    if (s->state >= SOCKET_FINISHING)
+    if (s->state == SOCKET_FINISHING || s->state == SOCKET_CLOSING)
         return SL_E_IO;
     if (!s->blocked && s->out.len + len > GATHER_BYTES) {
         ssize_t n = write_out(s, head, head_len, body, body_len);

@@ -112,6 +112,19 @@ STATES = [
     ("daemon/relay/", "r->phase", "daemon/relay/relay.c"),
     ("daemon/relay/", "s->state", "daemon/relay/fd_sink.c"),
     ("client/", "held->state", "client/lease.c"),
+    ("client/loop.c", "link->state", "client/loop.c"),
+    ("daemon/net/socket.c", "s->state", "daemon/net/socket.c"),
+    ("daemon/front/mux/session.c", "s->phase", "daemon/front/mux/session.c"),
+    ("daemon/front/mux/", "c->phase", "daemon/front/mux/client.c"),
+    ("daemon/front/native/", "c->phase", "daemon/front/native/native.c"),
+    ("daemon/front/native/", "s->phase", "daemon/front/native/stream.c"),
+    ("daemon/front/forward/", "f->phase", "daemon/front/forward/list.c"),
+    ("daemon/front/forward/", "conn->phase", "daemon/front/forward/conn.c"),
+    ("daemon/lease/", "d->phase", "daemon/lease/turn.c"),
+    ("daemon/lease/", "target->phase", "daemon/lease/targets.c"),
+    ("daemon/core/", "pool->phase", "daemon/core/pool.c"),
+    ("daemon/app/", "app->phase", "daemon/app/app.c"),
+    ("daemon/app/", "app->reload", "daemon/app/config.c"),
 ]
 
 MAX_LINES = 600

@@ -7,6 +7,7 @@
  *               while, and gets the socket
  * It ends with its relay; its memory goes with the handle of its timer. */
 #include "base/container.h"
+#include "base/state.h"
 #include "daemon/front/forward/forward.h"
 #include "daemon/front/forward/socks.h"
 #include "daemon/net/dial.h"
@@ -32,6 +33,17 @@ enum conn_phase {
     CONN_CLOSING, /* of its own stream: when the last answer is sent, or at once */
 };
 
+#define TO(phase) SL_TO(CONN_##phase)
+
+static const struct sl_state phases[] = {
+    [CONN_NEW] = {"new", TO(SOCKS) | TO(SOCKS_THERE) | TO(DIALING) | TO(RELAYING)},
+    [CONN_SOCKS] = {"socks", TO(RELAYING)},
+    [CONN_SOCKS_THERE] = {"socks-there", TO(DIALING) | TO(CLOSING)},
+    [CONN_DIALING] = {"dialing", TO(RELAYING) | TO(CLOSING)},
+    [CONN_RELAYING] = {"relaying", 0},
+    [CONN_CLOSING] = {"closing", 0},
+};
+
 struct sl_forward_conn {
     TAILQ_ENTRY(sl_forward_conn) link;
     struct sl_mux_forwards *owner;
@@ -55,6 +67,11 @@ struct sl_forward_conn {
 };
 
 /* --- beginning and end -------------------------------------------------------------------------------------------- */
+
+static void move(struct sl_forward_conn *conn, enum conn_phase to)
+{
+    SL_MOVE(phases, conn->phase, to);
+}
 
 static struct sl_forward_conn *new_conn(struct sl_mux_forwards *fs, int fd)
 {
@@ -214,7 +231,7 @@ static void connect_there(struct sl_forward_conn *conn, const struct sl_stream_s
 {
     struct sl_stream *stream;
     int r = join(conn);
-    conn->phase = CONN_RELAYING;
+    move(conn, CONN_RELAYING);
     if (r == 0)
         r = sl_lease_stream_open(conn->owner->client->lease, spec, &sl_relay_stream_handler, conn->relay, &stream);
     if (r != 0) {
@@ -284,7 +301,7 @@ static void on_late(uv_timer_t *timer)
 static void listen_to_socks(struct sl_forward_conn *conn)
 {
     sl_socks_init(&conn->socks);
-    conn->phase = CONN_SOCKS;
+    move(conn, CONN_SOCKS);
     sl_watched_init(&conn->watched, conn->owner->client->mux->watch, on_heard);
     (void)uv_timer_start(&conn->timer, on_late, SOCKS_TIMEOUT_MS, 0);
     if (sl_watched_register(&conn->watched, conn->fd, EPOLLIN) != 0) {
@@ -324,7 +341,7 @@ static void close_stream(struct sl_forward_conn *conn)
 {
     sl_dial_cancel(conn->dial);
     conn->dial = NULL;
-    conn->phase = CONN_CLOSING;
+    move(conn, CONN_CLOSING);
     (void)uv_timer_start(&conn->timer, on_late_there, SOCKS_TIMEOUT_MS, 0);
     sl_relay_close_sent(conn->relay);
 }
@@ -356,7 +373,7 @@ static void connected_here(struct sl_forward_conn *conn, int fd)
         give_up(conn, sl_status_text(SL_E_NOMEM));
         return;
     }
-    conn->phase = CONN_RELAYING;
+    move(conn, CONN_RELAYING);
     if (conn->socks.phase == SL_SOCKS_ASKED) /* nothing was read from the socket yet */
         sl_relay_input(conn->relay, reply, sl_socks_answer(&conn->socks, SL_SOCKS_CONNECTED, reply));
 }
@@ -387,7 +404,7 @@ static const struct sl_dial_handler dial_handler = {
 
 static void dial(struct sl_forward_conn *conn, const char *host, uint16_t port)
 {
-    conn->phase = CONN_DIALING;
+    move(conn, CONN_DIALING);
     if (conn->socks.phase == SL_SOCKS_ASKED && !sl_forward_permits(conn->owner->client, host, port))
         give_up(conn, "a SOCKS client wanted to where permit_remote_open does not let it");
     else if (sl_dial_start(conn->owner->client->mux->dialer, host, port, DIAL_TIMEOUT_MS, 0, &dial_handler, conn,
@@ -403,7 +420,7 @@ static void connect_here(struct sl_forward_conn *conn, const struct sl_forward_e
         dial(conn, to->host, (uint16_t)to->port);
         return;
     }
-    conn->phase = CONN_DIALING;
+    move(conn, CONN_DIALING);
     if (sl_dial_unix(to->host, error, sizeof error, &fd) == 0)
         connected_here(conn, fd);
     else
@@ -454,7 +471,7 @@ int sl_forward_conn_remote(struct sl_forward *f)
     int r = conn == NULL ? SL_E_NOMEM : accept_there(conn, f, socks ? SL_SOCKS_REQUEST_MAX : 0);
     if (r == 0 && socks) {
         sl_socks_init(&conn->socks);
-        conn->phase = CONN_SOCKS_THERE;
+        move(conn, CONN_SOCKS_THERE);
         (void)uv_timer_start(&conn->timer, on_late_there, SOCKS_TIMEOUT_MS, 0);
     } else if (r == 0) {
         connect_here(conn, &f->connect);

@@ -127,7 +127,7 @@ static void proceed(struct sl_forward *f)
         sl_forward_refused(f, text);
         return;
     }
-    f->phase = SL_FORWARD_WAITING;
+    sl_forward_move(f, SL_FORWARD_WAITING);
     if (fs->lease == SL_FORWARDS_GRANTED)
         sl_forward_open(f);
 }

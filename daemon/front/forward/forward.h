@@ -76,6 +76,8 @@ struct sl_forward *sl_forward_add(struct sl_mux_client *client, const struct sl_
 /* "-L 127.0.0.1:8080:web:80", with '?' for what does not belong on a terminal. Returns `buf`. */
 #define SL_FORWARD_NAME_SIZE 320u
 const char *sl_forward_name(const struct sl_forward *f, char *buf, size_t size);
+/* The one way into another phase. */
+void sl_forward_move(struct sl_forward *f, enum sl_forward_phase to);
 /* It is open; the client is told. */
 void sl_forward_opened(struct sl_forward *f);
 /* It cannot be had: logged, and the client is told so that it gives up and says why. `ssh -O forward` does on FAILURE;

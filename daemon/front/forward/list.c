@@ -2,6 +2,7 @@
 /* The forwards of one client: added, found again, named for the log, answered, and freed. */
 #include "daemon/front/forward/forward.h"
 
+#include "base/state.h"
 #include "base/text.h"
 #include "daemon/front/texts.h"
 #include "proto/status.h"
@@ -99,12 +100,27 @@ static void note(const struct sl_forward *f, enum sl_log_level level, const char
         what, text != NULL ? " text=" : "", text != NULL ? sl_log_quote(quoted, sizeof quoted, text) : "");
 }
 
+#define TO(phase) SL_TO(SL_FORWARD_##phase)
+
+static const struct sl_state phases[] = {
+    [SL_FORWARD_NEW] = {"new", TO(WAITING)},
+    [SL_FORWARD_WAITING] = {"waiting", TO(ASKING) | TO(OPEN)},
+    [SL_FORWARD_ASKING] = {"asking", TO(OPEN) | TO(CLOSING)},
+    [SL_FORWARD_OPEN] = {"open", TO(CLOSING)},
+    [SL_FORWARD_CLOSING] = {"closing", 0},
+};
+
+void sl_forward_move(struct sl_forward *f, enum sl_forward_phase to)
+{
+    SL_MOVE(phases, f->phase, to);
+}
+
 void sl_forward_opened(struct sl_forward *f)
 {
     struct sl_mux_client *c = f->owner->client;
     uint8_t room[SL_FRAME_HEADER + 8];
     struct sl_writer w;
-    f->phase = SL_FORWARD_OPEN;
+    sl_forward_move(f, SL_FORWARD_OPEN);
     f->answered = true;
     note(f, SL_LOG_INFO, "open", NULL);
     if (f->kind == SL_MUX_FWD_REMOTE && f->listen.port == 0) {

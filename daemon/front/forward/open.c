@@ -125,7 +125,7 @@ static void on_listening(void *arg, int status, uint16_t port, const char *text)
 {
     struct sl_forward *f = arg;
     if (status != 0) {
-        f->phase = SL_FORWARD_CLOSING;
+        sl_forward_move(f, SL_FORWARD_CLOSING);
         sl_forward_tell_refused(f, text); /* on_closed follows at once, and settles */
         return;
     }
@@ -171,7 +171,7 @@ void sl_forward_open(struct sl_forward *f)
     char error[512];
     int r;
     if (f->kind == SL_MUX_FWD_REMOTE) {
-        f->phase = SL_FORWARD_ASKING;
+        sl_forward_move(f, SL_FORWARD_ASKING);
         r = sl_lease_listen(
             f->owner->client->lease, listening_address(f), (uint16_t)f->listen.port, &remote_handler, f, &f->remote);
         if (r == 0)
@@ -194,6 +194,6 @@ void sl_forward_close(struct sl_forward *f, const char *why)
         sl_forward_free(f, why);
         return;
     }
-    f->phase = SL_FORWARD_CLOSING;
+    sl_forward_move(f, SL_FORWARD_CLOSING);
     sl_remote_close(f->remote);
 }

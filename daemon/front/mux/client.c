@@ -2,6 +2,8 @@
 /* Answers and refusals to one client, and the steps by which it leaves and is freed. */
 #include "daemon/front/mux/client.h"
 
+#include "base/state.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,14 +60,29 @@ void sl_mux_client_refuse_loudly(struct sl_mux_client *c, uint32_t rid, const ch
     sl_mux_client_send(c, &w);
 }
 
+#define TO(phase) SL_TO(SL_MUX_##phase)
+
+static const struct sl_state phases[] = {
+    [SL_MUX_GREETING] = {"greeting", TO(READY) | TO(FINISHING) | TO(LEAVING)},
+    [SL_MUX_READY] = {"ready", TO(STANDING) | TO(FINISHING) | TO(LEAVING)},
+    [SL_MUX_STANDING] = {"standing", TO(FINISHING) | TO(LEAVING)},
+    [SL_MUX_FINISHING] = {"finishing", TO(LEAVING)},
+    [SL_MUX_LEAVING] = {"leaving", 0},
+};
+
+void sl_mux_client_move(struct sl_mux_client *c, enum sl_mux_phase to)
+{
+    SL_MOVE(phases, c->phase, to);
+}
+
 void sl_mux_client_finish(struct sl_mux_client *c)
 {
     const bool standing = c->phase == SL_MUX_STANDING; /* its socket is closing, or closed */
-    if (c->phase < SL_MUX_FINISHING)
-        c->phase = SL_MUX_FINISHING;
+    if (c->phase != SL_MUX_FINISHING && c->phase != SL_MUX_LEAVING)
+        sl_mux_client_move(c, SL_MUX_FINISHING);
     if (c->phase != SL_MUX_FINISHING || c->lease != NULL)
         return; /* the lease's last callback comes here again */
-    c->phase = SL_MUX_LEAVING;
+    sl_mux_client_move(c, SL_MUX_LEAVING);
     if (c->socket == NULL)
         sl_mux_client_forget(c);
     else if (!standing)
@@ -74,7 +91,8 @@ void sl_mux_client_finish(struct sl_mux_client *c)
 
 void sl_mux_client_stand(struct sl_mux_client *c)
 {
-    c->phase = SL_MUX_STANDING;
+    if (c->phase == SL_MUX_READY)
+        sl_mux_client_move(c, SL_MUX_STANDING);
     sl_socket_finish(c->socket);
 }
 

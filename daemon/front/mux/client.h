@@ -100,6 +100,8 @@ const char *sl_mux_client_reason(const struct sl_mux_client *client, const char 
 void sl_mux_client_refuse(struct sl_mux_client *client, enum sl_mux_type type, uint32_t rid, const char *text);
 /* What a client cannot pass over in silence: an answer of no known type. */
 void sl_mux_client_refuse_loudly(struct sl_mux_client *client, uint32_t rid, const char *text);
+/* The one way into another phase. */
+void sl_mux_client_move(struct sl_mux_client *c, enum sl_mux_phase to);
 /* Nothing more is to be said: the socket is closed when the lease has been given back. Idempotent. */
 void sl_mux_client_finish(struct sl_mux_client *client);
 /* Nothing more is to be said, but its forwards stay, and with them the lease: only the socket is closed. */

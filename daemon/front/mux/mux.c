@@ -37,7 +37,8 @@ static void leave(struct sl_mux_client *c, bool tell)
     sl_mux_session_drop(c, tell);
     sl_mux_stdio_drop(c);
     sl_mux_forwards_drop(c);
-    c->phase = SL_MUX_LEAVING;
+    if (c->phase != SL_MUX_LEAVING)
+        sl_mux_client_move(c, SL_MUX_LEAVING);
 }
 
 static void violation(struct sl_mux_client *c, const char *text)
@@ -87,7 +88,7 @@ static void on_hello(struct sl_mux_client *c, const struct sl_mux_msg *msg)
         snprintf(text, sizeof text, "it speaks version %u of the mux protocol, not %u", msg->version, SL_MUX_VERSION);
         violation(c, text);
     } else {
-        c->phase = SL_MUX_READY;
+        sl_mux_client_move(c, SL_MUX_READY);
         sl_socket_deadline(c->socket, 0);
     }
 }
@@ -210,7 +211,7 @@ static void on_frame(void *arg, const struct sl_frame *frame)
     struct sl_mux_client *c = arg;
     struct sl_mux_msg msg;
     char text[96];
-    if (c->phase >= SL_MUX_STANDING)
+    if (c->phase != SL_MUX_GREETING && c->phase != SL_MUX_READY)
         return;
     if (sl_mux_decode(frame, &msg) != 0) {
         snprintf(text, sizeof text, "a message of type 0x%08x (%s) does not decode", frame->type,
@@ -285,7 +286,7 @@ static void on_end(void *arg, int status, const char *text)
     sl_log(c->mux->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu front=mux reason=gone", (long)c->who.pid,
         (unsigned long)c->who.uid);
     if (status == 0 && c->phase == SL_MUX_READY && sl_mux_forwards_stand(c))
-        c->phase = SL_MUX_STANDING;
+        sl_mux_client_move(c, SL_MUX_STANDING);
     if (c->phase != SL_MUX_STANDING)
         leave(c, false);
     sl_socket_close(c->socket);
@@ -343,7 +344,6 @@ static void add_client(struct sl_mux *mux, const char *target, int fd, const cha
     if (c == NULL)
         goto err_fd;
     c->mux = mux;
-    c->phase = SL_MUX_GREETING;
     TAILQ_INIT(&c->users);
     if (sl_peer_read(fd, &c->who) != 0) {
         c->who = (struct sl_who){.uid = (uid_t)-1};

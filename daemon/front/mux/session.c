@@ -12,6 +12,7 @@
  * SESSION_OPENED, a text on the passed stderr, and EXIT_MESSAGE 255: refused in any other way, the client would go
  * round us and open a connection of its own. A connection that was lost has no EXIT_MESSAGE; the client says 255 by
  * itself. */
+#include "base/state.h"
 #include "daemon/front/mux/cmdline.h"
 #include "daemon/front/mux/escape.h"
 #include "daemon/front/mux/handlers.h"
@@ -40,6 +41,17 @@ enum session_phase {
     SESSION_OPENING, /* the server is asked for the stream */
     SESSION_RUNNING, /* without a shell: it is held */
     SESSION_ENDING,  /* the stream is over or there was none; what is left to write is being written */
+};
+
+#define TO(phase) SL_TO(SESSION_##phase)
+
+static const struct sl_state phases[] = {
+    [SESSION_FDS] = {"fds", TO(LOOKING)},
+    [SESSION_LOOKING] = {"looking", TO(WAITING) | TO(ENDING)},
+    [SESSION_WAITING] = {"waiting", TO(OPENING) | TO(RUNNING) | TO(ENDING)},
+    [SESSION_OPENING] = {"opening", TO(RUNNING) | TO(ENDING)},
+    [SESSION_RUNNING] = {"running", TO(ENDING)},
+    [SESSION_ENDING] = {"ending", 0},
 };
 
 struct sl_mux_session {
@@ -80,6 +92,11 @@ static void say(struct sl_mux_session *s, const char *text)
     snprintf(line, sizeof line, "sshlease: %s\r\n", text);
     if (s->relay != NULL)
         sl_relay_say(s->relay, line);
+}
+
+static void move(struct sl_mux_session *s, enum session_phase to)
+{
+    SL_MOVE(phases, s->phase, to);
 }
 
 static void say_opened(struct sl_mux_session *s)
@@ -128,9 +145,11 @@ static void conclude(struct sl_mux_session *s)
 
 static void start_ending(struct sl_mux_session *s)
 {
-    if (s->phase < SESSION_RUNNING)
+    if (s->phase == SESSION_ENDING)
+        return;
+    if (s->phase != SESSION_RUNNING)
         say_opened(s);
-    s->phase = SESSION_ENDING;
+    move(s, SESSION_ENDING);
 }
 
 static void exit_with(struct sl_mux_session *s, uint32_t status)
@@ -233,7 +252,7 @@ static void on_open(void *arg, int status, const char *text)
     char whole[SL_MUX_TEXT_MAX];
     if (status == 0) {
         say_opened(s);
-        s->phase = SESSION_RUNNING;
+        move(s, SESSION_RUNNING);
         say_what_is_missing(s);
         sl_mux_session_look(s->client);
         return;
@@ -314,7 +333,7 @@ static void on_forked(void *arg, bool forked)
 static void hold(struct sl_mux_session *s)
 {
     say_opened(s);
-    s->phase = SESSION_RUNNING;
+    move(s, SESSION_RUNNING);
     if (s->fork)
         (void)sl_mux_await_fork(s->client, on_forked, s, &s->forking); /* without memory it is held by the foreground */
 }
@@ -346,7 +365,7 @@ static void on_granted(void *arg)
         return;
     }
     spec.command = spec.kind == SL_SPEC_SHELL ? NULL : s->command;
-    s->phase = SESSION_OPENING;
+    move(s, SESSION_OPENING);
     int r = sl_lease_stream_open(s->client->lease, &spec, &sl_relay_stream_handler, s->relay, &stream);
     if (r != 0) {
         sl_mux_lease_leave(s->client, &s->user);
@@ -449,7 +468,7 @@ static bool wants_no_shell(const struct sl_mux_session *s, const struct sl_mux_w
 
 static void ask(struct sl_mux_session *s)
 {
-    s->phase = SESSION_WAITING;
+    move(s, SESSION_WAITING);
     int r = sl_mux_lease_join(s->client, &s->user);
     if (r != 0)
         fail_for(s, sl_status_text(r));
@@ -472,7 +491,7 @@ void sl_mux_on_session_fds(struct sl_mux_client *c, const int fd[SL_MUX_SESSION_
     look_at_terminal(s, fd[0]);
     s->stderr_is_tty = sl_tty_is(fd[2]);
     s->stdin_is_null = sl_tty_is_null(fd[0]);
-    s->phase = SESSION_LOOKING;
+    move(s, SESSION_LOOKING);
     int r = sl_relay_new(c->mux->watch, fd, SL_RELAY_COMMAND, escapes ? &typed_handler : &plain_handler, s, &s->relay);
     if (r != 0) {
         for (size_t i = 0; i < SL_MUX_SESSION_FDS; i++)
@@ -513,7 +532,7 @@ void sl_mux_session_terminate(struct sl_mux_client *c)
     struct sl_mux_session *s = c->session;
     if (s == NULL || !s->no_shell || s->phase != SESSION_RUNNING)
         return;
-    s->phase = SESSION_ENDING;
+    move(s, SESSION_ENDING);
     sl_relay_finish(
         s->relay); /* on_relayed() follows; without EXIT_MESSAGE the client says 255, as of a master's end */
 }

@@ -6,6 +6,7 @@
  * Requests that the driver decides are worked off before the next frame is looked at, so a client may send several. */
 #include "daemon/front/native/native.h"
 
+#include "base/state.h"
 #include "daemon/front/native/handlers.h"
 #include "daemon/net/hang_jobs.h"
 #include "proto/status.h"
@@ -23,11 +24,22 @@
 
 /* --- leaving ------------------------------------------------------------------------------------------------------ */
 
+static const struct sl_state phases[] = {
+    [SL_CLIENT_GREETING] = {"greeting", SL_TO(SL_CLIENT_READY) | SL_TO(SL_CLIENT_LEAVING)},
+    [SL_CLIENT_READY] = {"ready", SL_TO(SL_CLIENT_LEAVING)},
+    [SL_CLIENT_LEAVING] = {"leaving", 0},
+};
+
+static void move(struct sl_client *c, enum sl_client_phase to)
+{
+    SL_MOVE(phases, c->phase, to);
+}
+
 static void leave(struct sl_client *c)
 {
     if (c->phase == SL_CLIENT_LEAVING)
         return;
-    c->phase = SL_CLIENT_LEAVING;
+    move(c, SL_CLIENT_LEAVING);
     if (c->lease != NULL)
         sl_lease_abandon(c->lease);
     c->lease = NULL;
@@ -70,7 +82,7 @@ static void on_hello(struct sl_client *c, const struct sl_msg *msg)
         return;
     }
     sl_socket_deadline(c->socket, 0);
-    c->phase = SL_CLIENT_READY;
+    move(c, SL_CLIENT_READY);
     c->version = hello->version_max < SL_MSG_VERSION ? hello->version_max : SL_MSG_VERSION;
     sl_client_send(c, &(struct sl_msg){
                           .type = SL_MSG_WELCOME,

@@ -4,6 +4,7 @@
  *         as the credit ever was. When it has left (on_sent), the client is told by WINDOW.
  *   out   The client takes `out_credit` bytes more. The transport is lent at most SL_NATIVE_LEND_MAX of them at a time,
  *         and nothing while the socket is congested: what waits for one slow client is bounded, whatever it promised. */
+#include "base/state.h"
 #include "daemon/front/native/handlers.h"
 #include "daemon/front/texts.h"
 #include "daemon/relay/relay.h"
@@ -11,6 +12,18 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+static const struct sl_state phases[] = {
+    [SL_NATIVE_STREAM_ASKED] = {"asked", SL_TO(SL_NATIVE_STREAM_OPENED) | SL_TO(SL_NATIVE_STREAM_REFUSED)},
+    [SL_NATIVE_STREAM_OPENED] = {"opened", SL_TO(SL_NATIVE_STREAM_CLOSED)},
+    [SL_NATIVE_STREAM_CLOSED] = {"closed", 0},
+    [SL_NATIVE_STREAM_REFUSED] = {"refused", 0},
+};
+
+static void move(struct sl_client_stream *s, enum sl_native_stream_phase to)
+{
+    SL_MOVE(phases, s->phase, to);
+}
 
 static struct sl_client_stream *find(struct sl_client *c, uint32_t id)
 {
@@ -137,7 +150,7 @@ void sl_client_on_eof(struct sl_client *c, const struct sl_msg *msg)
 
 static void close_stream(struct sl_client_stream *s)
 {
-    s->phase = SL_NATIVE_STREAM_CLOSED;
+    move(s, SL_NATIVE_STREAM_CLOSED);
     if (s->relay != NULL)
         sl_relay_close(s->relay);
     else
@@ -149,10 +162,10 @@ void sl_client_stream_opened(struct sl_client_stream *s, int status, const char 
     if (status != 0) {
         /* Over the limit, nothing was asked of the server; what a server refuses it has at least seen. */
         sl_client_error(s->client, s->rid, status, status == SL_E_STREAM_LIMIT, text);
-        s->phase = SL_NATIVE_STREAM_REFUSED;
+        move(s, SL_NATIVE_STREAM_REFUSED);
         return;
     }
-    s->phase = SL_NATIVE_STREAM_OPENED;
+    move(s, SL_NATIVE_STREAM_OPENED);
     s->in_credit = s->relay != NULL ? 0 : SL_STREAM_WINDOW;
     sl_client_send(s->client, &(struct sl_msg){
                                   .type = SL_MSG_STREAM_OPENED,
