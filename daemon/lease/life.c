@@ -14,6 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* It has had its last callback; what is left is its far side's. */
+static bool is_over(const struct sl_lease *lease)
+{
+    return lease->phase == SL_LEASE_PHASE_DRAINING || lease->phase == SL_LEASE_PHASE_OVER;
+}
+
 /* --- streams and ports -------------------------------------------------------------------------------------------- */
 
 int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *spec,
@@ -176,7 +182,7 @@ void sl_lease_release(struct sl_lease *lease)
 
 void sl_lease_abandon(struct sl_lease *lease)
 {
-    if (lease->phase >= SL_LEASE_PHASE_ABANDONED)
+    if (lease->phase == SL_LEASE_PHASE_ABANDONED || is_over(lease))
         return;
     mute(lease);
     sl_driver_lease_move(lease, SL_LEASE_PHASE_ABANDONED);
@@ -192,7 +198,7 @@ static struct sl_lease *by_number(struct sl_driver *d, uint64_t number)
 {
     for (uint32_t i = 0; i < d->lease_slot_count; i++) {
         struct sl_lease *lease = d->lease_slot[i].lease;
-        if (lease != NULL && lease->number == number && lease->phase < SL_LEASE_PHASE_DRAINING && lease->target != NULL)
+        if (lease != NULL && lease->number == number && !is_over(lease) && lease->target != NULL)
             return lease;
     }
     return NULL;
@@ -394,7 +400,7 @@ static void note_refusal(struct sl_lease *lease, const struct sl_action *act)
 void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act)
 {
     struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
-    if (lease == NULL || lease->phase >= SL_LEASE_PHASE_DRAINING)
+    if (lease == NULL || is_over(lease))
         return;
     const bool waiting = lease->phase == SL_LEASE_PHASE_ASKING, gone = lease->phase == SL_LEASE_PHASE_ABANDONED;
     switch (act->type) {
@@ -463,7 +469,7 @@ void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act)
     struct sl_lease *lease = sl_driver_lease_by_tag(d, act->tag);
     d->counters.lease[act->lease_to][act->reason]++;
     d->moved = true;
-    if (lease == NULL || lease->phase >= SL_LEASE_PHASE_DRAINING)
+    if (lease == NULL || is_over(lease))
         return;
     if (act->lease_to == SL_LEASE_GRANTED)
         sl_driver_lease_join(lease, sl_driver_conn_find(d, act->conn));

@@ -207,7 +207,7 @@ def check_states(path, text):
             if re.search(rf"\b{member} = ", text):
                 yield f"{path}: sets {member} by hand; {home} moves it"
             moves = len(re.findall(rf"\bSL_MOVE\(\w+, {member},", text))
-            if moves != (path == home):
+            if moves != (path == home and member in text):
                 yield f"{path}: moves {member} in {moves} places; the one is in {home}"
 
 

@@ -36,7 +36,7 @@ class Tree(unittest.TestCase):
                     "config/policy.h": "",
                     "base/id.h": "",
                     "daemon/core/pool.h": '#include "base/id.h"\n#include "config/policy.h"\n',
-                    "daemon/core/serve.c": '#include "daemon/core/pool.h"\n#include "proto/status.h"\n#include <string.h>\n',
+                    "daemon/core/pool.c": '#include "daemon/core/pool.h"\n#include "proto/status.h"\n#include <string.h>\n',
                     "daemon/lease/lease.h": "#include <uv.h>\n",
                     "daemon/lease/life.c": '#include "daemon/lease/lease.h"\n#include "daemon/core/pool.h"\n',
                     "daemon/ssh/session/session.c": "#include <libssh2.h>\n#include <uv.h>\n",
@@ -47,13 +47,13 @@ class Tree(unittest.TestCase):
         )
 
     def test_foreign_headers(self):
-        self.assert_one({"daemon/front/native/admin.c": "#include <libssh2.h>\n"}, "libssh2.h")
-        self.assert_one({"daemon/core/serve.c": "#include <uv.h>\n"}, "uv.h")
+        self.assert_one({"daemon/front/native/native.c": "#include <libssh2.h>\n"}, "libssh2.h")
+        self.assert_one({"daemon/core/pool.c": "#include <uv.h>\n"}, "uv.h")
         self.assert_one({"proto/wire.c": "#include <uv.h>\n"}, "uv.h")
         self.assert_one({"config/conf.c": "#include <uv.h>\n"}, "uv.h")
         self.assert_one({"client/link.c": "#include <uv.h>\n"}, "uv.h")
         self.assert_one({"daemon/app/app.c": "#include <yaml.h>\n"}, "yaml.h")
-        self.assert_one({"daemon/front/native/admin.c": "#include <systemd/sd-daemon.h>\n"}, "systemd/sd-daemon.h")
+        self.assert_one({"daemon/front/native/native.c": "#include <systemd/sd-daemon.h>\n"}, "systemd/sd-daemon.h")
         self.assert_one({"daemon/lease/life.c": "#include <openssl/evp.h>\n"}, "openssl/evp.h")
 
     def test_states(self):
@@ -69,12 +69,12 @@ class Tree(unittest.TestCase):
         def across(source, header):
             self.assert_one({source: f'#include "{header}"\n', header: ""}, f'may not include "{header}"')
 
-        across("daemon/core/serve.c", "config/conf.h")
-        across("daemon/core/serve.c", "base/log.h")
-        across("daemon/core/serve.c", "daemon/lease/lease.h")
+        across("daemon/core/pool.c", "config/conf.h")
+        across("daemon/core/pool.c", "base/log.h")
+        across("daemon/core/pool.c", "daemon/lease/lease.h")
         across("daemon/lease/life.c", "daemon/ssh/session/session.h")
         across("daemon/lease/life.c", "daemon/front/native/native.h")
-        across("daemon/front/native/admin.c", "daemon/core/pool.h")
+        across("daemon/front/native/native.c", "daemon/core/pool.h")
         across("daemon/ssh/session/session.c", "daemon/core/pool.h")
         across("daemon/net/listener.c", "daemon/lease/lease.h")
         across("base/log.c", "daemon/net/listener.h")
@@ -84,7 +84,7 @@ class Tree(unittest.TestCase):
         across("client/cli/main.c", "client/internal.h")
         across("daemon/main.c", "daemon/lease/lease.h")
         across("daemon/relay/fd_io.c", "daemon/lease/lease.h")
-        across("daemon/front/native/admin.c", "daemon/front/mux/client.h")
+        across("daemon/front/native/native.c", "daemon/front/mux/client.h")
         across("daemon/front/mux/mux.c", "daemon/front/forward/forward.h")
         across("daemon/ssh/keys/agent.c", "daemon/ssh/session/io.h")
         across("daemon/ssh/session/io.c", "daemon/ssh/channel/channel.h")
