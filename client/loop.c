@@ -252,8 +252,8 @@ static int fill(struct sshlease *lease, int flags)
         return SL_E_AGAIN;
     if (got == 0 || errno == ECONNRESET)
         return sl_loop_end(lease, SL_E_DAEMON_GONE,
-            link->state == SL_LINK_GREETING || link->in.len > 0 ? "sshleased closed the connection without a word"
-                                                                : "sshleased closed the connection");
+            link->version == 0 || link->in.len > 0 ? "sshleased closed the connection without a word"
+                                                   : "sshleased closed the connection");
     return sl_loop_end(lease, SL_E_DAEMON_GONE, "cannot read from sshleased: %m");
 }
 

@@ -63,7 +63,7 @@ class Tree(unittest.TestCase):
         self.assert_one({"daemon/lease/phase.c": moving + "lease->phase = X;\n"}, "sets lease->phase by hand")
         self.assert_one({"daemon/lease/life.c": moving}, "in 1 places; the one is in daemon/lease/phase.c")
         self.assert_one({"daemon/lease/phase.c": moving + moving}, "in 2 places")
-        self.assert_one({"daemon/lease/phase.c": ""}, "in 0 places")
+        self.assert_one({"daemon/lease/phase.c": "lease->phase == X\n"}, "in 0 places")
 
     def test_rooms(self):
         def across(source, header):
