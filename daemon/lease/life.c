@@ -476,6 +476,8 @@ void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act)
     if (act->lease_to == SL_LEASE_MOVING)
         park(lease);
     log_move(lease, move_level(act), act);
+    if (act->lease_to == SL_LEASE_ENDED)
+        sl_driver_lease_uncleaned(lease, act->reason);
     /* No answer follows to a client that is gone. */
     if (act->lease_to == SL_LEASE_ENDED || act->lease_to == SL_LEASE_REFUSED) {
         if (act->reason == SL_REASON_CLIENT_GONE)

@@ -6,6 +6,7 @@
 #include "proto/status.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 void sl_driver_lease_drain(struct sl_driver *d, const struct sl_action *act)
 {
@@ -47,24 +48,37 @@ void sl_driver_lease_drained(
     sl_driver_note(d, &lease->work, SL_TODO_DRAINED);
 }
 
+/* `where`: " conn=…", or "". */
+static void tell_uncleaned(const struct sl_lease *lease, const char *where, enum sl_reason reason, const char *why)
+{
+    struct sl_driver *d = lease->driver;
+    d->counters.reclaim_incomplete++;
+    sl_log(d->log, SL_LOG_WARNING, "reclaim",
+        "lease=%llu%s target=%s reason=%s streams=%u sweep=none text=\"%s: what its commands left behind cannot be found "
+        "or ended\"",
+        (unsigned long long)lease->number, where, lease->target->conf->name, sl_reason_name(reason), lease->uncleaned,
+        why);
+}
+
 /* A connection that goes without its clean-up may leave something behind on the far side. */
 void sl_driver_leases_uncleaned(struct sl_driver_conn *slot, const struct sl_action *act)
 {
-    struct sl_driver *d = slot->driver;
     const bool lost = act->reason == SL_REASON_CONNECTION_LOST || act->reason == SL_REASON_DEAD;
+    char where[48];
     struct sl_lease *lease;
+    snprintf(where, sizeof where, " conn=%u.%u", slot->id.index, slot->id.generation);
     TAILQ_FOREACH(lease, &slot->leases, on_conn)
     {
-        if (lease->uncleaned == 0)
-            continue;
-        d->counters.reclaim_incomplete++;
-        sl_log(d->log, SL_LOG_WARNING, "reclaim",
-            "lease=%llu conn=%u.%u target=%s reason=%s streams=%u sweep=none text=\"%s: what its commands left behind "
-            "cannot be found or ended\"",
-            (unsigned long long)lease->number, slot->id.index, slot->id.generation, slot->target->conf->name,
-            sl_reason_name(lease->phase == SL_LEASE_PHASE_DRAINING ? lease->reclaim : act->reason), lease->uncleaned,
-            lost ? "the connection was lost" : "the clean-up took too long");
+        if (lease->uncleaned > 0)
+            tell_uncleaned(lease, where, lease->phase == SL_LEASE_PHASE_DRAINING ? lease->reclaim : act->reason,
+                lost ? "the connection was lost" : "the clean-up took too long");
     }
+}
+
+void sl_driver_lease_uncleaned(const struct sl_lease *lease, enum sl_reason reason)
+{
+    if (lease->conn == NULL && lease->uncleaned > 0)
+        tell_uncleaned(lease, "", reason, "its connection was lost, and it ended before it had another");
 }
 
 void sl_driver_leases_leave(struct sl_driver_conn *slot)

@@ -284,6 +284,8 @@ void sl_driver_lease_drained(
     struct sl_driver_conn *slot, const struct sl_tenant *tenant, const struct sl_drain_report *report);
 /* The connection is closing: whatever it left uncleaned is told. */
 void sl_driver_leases_uncleaned(struct sl_driver_conn *slot, const struct sl_action *act);
+/* Tells that nothing was cleaned up after a lease that was reclaimed while it had no connection. */
+void sl_driver_lease_uncleaned(const struct sl_lease *lease, enum sl_reason reason);
 /* It is gone: nobody is on it any more. */
 void sl_driver_leases_leave(struct sl_driver_conn *slot);
 

@@ -233,3 +233,29 @@ def test_a_hanging_client_loses_its_lease_and_nobody_else_is_hurt(make_daemon, s
     assert watch.gone(5)
     assert waiter.run("echo served").stdout == b"served\n"
     os.kill(holder.process.pid, signal.SIGCONT)
+
+
+def test_without_a_sweep_the_whole_group_is_signalled(make_daemon, make_sshd, target):
+    """A shell that writes must not be ended by what tells it that nobody reads: the others of its group would stay."""
+    server = make_sshd()
+    daemon = make_daemon({"targets": {"t": target(server, remote_cleanup="signal", kill_grace="2s")}})
+    client = daemon.leased()
+    stream = client.exec("sleep 308 & echo $!; while :; do echo on; sleep 0.01; done").await_opened()
+    child = procs.Watch(int(stream.await_output("\n").split()[0]))
+    client.close()
+    child.await_gone()
+    daemon.await_connections(leased=0, draining=0, closing=0)
+
+
+def test_a_lease_that_ends_between_two_connections_is_told_of(make_daemon, make_sshd, target):
+    """Its command has ended, its connection was lost, and no other could be made."""
+    server = make_sshd()
+    daemon = make_daemon({"targets": {"t": target(server, max_connections=1, **FAST)}})
+    client = daemon.leased()
+    stream = client.exec(LEAVE + "true").await_opened()
+    left = procs.Watch(int(stream.await_output("\n")))
+    stream.await_end()
+    server.kill()
+    daemon.log.find(r"reclaim lease=\d+ target=t reason=target-down .*cannot be found or ended")
+    assert daemon.status()["counters"]["reclaim_incomplete"] == 1
+    assert not left.gone()

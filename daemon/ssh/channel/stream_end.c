@@ -159,6 +159,13 @@ void sl_stream_start_finishing(struct sl_stream *stream)
     sl_stream_run_finishing(stream);
 }
 
+/* Whether the hang-up is told to a command that writes, too. It may end a shell before TERM comes for the shell's whole
+ * group, and what that leaves is found by the sweep only. */
+static bool says_unread(const struct sl_stream *stream)
+{
+    return stream->conn->target->remote_cleanup == SL_CLEANUP_SWEEP && sl_stream_can_say_unread(stream);
+}
+
 /* What is under way goes first; then the next stage, if it is time for that. */
 static bool has_sent(struct sl_stream *stream)
 {
@@ -166,7 +173,7 @@ static bool has_sent(struct sl_stream *stream)
         stream->urgent = NULL;
     if (stream->ending == SL_ENDING_HANGUP && !stream->has_pty) {
         return (stream->input == SL_INPUT_ENDED || sl_stream_send_eof(stream)) && !sl_stream_is_over(stream) &&
-               sl_stream_send_unread(stream);
+               (!says_unread(stream) || sl_stream_send_unread(stream));
     }
     return stream->urgent == NULL;
 }
@@ -176,7 +183,7 @@ static void start_ending(struct sl_stream *stream)
     uint64_t half_ms = stream->conn->target->policy.kill_grace_ms / 2;
     stream->ending = SL_ENDING_HANGUP;
     /* A command that has seen all of the hang-up has had its moment already. */
-    bool seen = !stream->has_pty && stream->input == SL_INPUT_ENDED && !sl_stream_can_say_unread(stream);
+    bool seen = !stream->has_pty && stream->input == SL_INPUT_ENDED && !says_unread(stream);
     uint64_t wait_ms = half_ms < HANGUP_WAIT_MS ? half_ms : HANGUP_WAIT_MS;
     stream->deadline_ms = sl_stream_in_ms(stream, seen ? 0 : wait_ms);
     stream->urgent = stream->has_pty ? "HUP" : NULL;
