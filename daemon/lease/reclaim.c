@@ -54,7 +54,8 @@ static void tell_uncleaned(const struct sl_lease *lease, const char *where, enum
     struct sl_driver *d = lease->driver;
     d->counters.reclaim_incomplete++;
     sl_log(d->log, SL_LOG_WARNING, "reclaim",
-        "lease=%llu%s target=%s reason=%s streams=%u sweep=none text=\"%s: what its commands left behind cannot be found "
+        "lease=%llu%s target=%s reason=%s streams=%u sweep=none text=\"%s: what its commands left behind cannot be "
+        "found "
         "or ended\"",
         (unsigned long long)lease->number, where, lease->target->conf->name, sl_reason_name(reason), lease->uncleaned,
         why);
