@@ -14,10 +14,14 @@
 #define LIMIT_MS        60000u
 #define USES_MS         600000u
 #define ENDS_TO_BELIEVE 2u
+/* A server that answers as a rule is not believed to mind a variable before this happened so often in a row: networks
+ * fail and sessions are killed at that moment, too, and without cookies less can be cleaned up. */
+#define DOUBTS_TO_BELIEVE 3u
 
 struct name {
     char name[NAME_MAX_BYTES];
     enum sl_env_verdict verdict;
+    uint32_t doubts; /* times in a row that it got no answer, where an answer was to be expected */
     uint64_t seen_ms;
 };
 
@@ -66,8 +70,10 @@ void sl_compat_reset(struct sl_compat *compat)
 /* Names keep their places, which connections know. */
 void sl_compat_forgive(struct sl_compat *compat)
 {
-    for (uint32_t i = 0; i < compat->names; i++)
+    for (uint32_t i = 0; i < compat->names; i++) {
         compat->name[i].verdict = compat->name[i].verdict == SL_ENV_TAKEN ? SL_ENV_TAKEN : SL_ENV_UNKNOWN;
+        compat->name[i].doubts = 0;
+    }
     compat->sessions = compat->sessions == SL_SESSIONS_SEVERAL ? SL_SESSIONS_SEVERAL : SL_SESSIONS_UNKNOWN;
     compat->session_limit = UINT32_MAX;
     compat->ends = 0;
@@ -152,6 +158,12 @@ bool sl_compat_saw_env(struct sl_compat *compat, const char *name, enum sl_env_v
         snprintf(compat->name[place].name, NAME_MAX_BYTES, "%s", name);
     }
     struct name *known = &compat->name[place];
+    bool answered = verdict == SL_ENV_TAKEN || verdict == SL_ENV_REFUSED;
+    bool answers =
+        known->verdict == SL_ENV_TAKEN || known->verdict == SL_ENV_REFUSED || sl_compat_is_well_known(compat);
+    known->doubts = answered ? 0 : known->doubts + 1;
+    if (!answered && answers && known->doubts < DOUBTS_TO_BELIEVE)
+        return false;
     bool news = known->verdict != verdict;
     known->verdict = verdict;
     known->seen_ms = now_ms;

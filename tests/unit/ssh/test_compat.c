@@ -53,6 +53,27 @@ TEST(variables_are_known_by_name_and_a_refusal_is_asked_again_after_an_hour)
         "environment: the server refuses FOO; environment: the server hangs up on BAR");
 }
 
+/* A killed session or a lost network is not the variable's fault. */
+TEST(one_hang_up_says_nothing_of_a_server_that_answers)
+{
+    (void)sl_compat_meet(compat, "SSH-2.0-one");
+    assert_true(sl_compat_saw_env(compat, "LANG", SL_ENV_TAKEN, 0));
+    for (unsigned i = 0; i < 2; i++)
+        assert_false(sl_compat_saw_env(compat, "LANG", SL_ENV_FATAL, 1));
+    assert_int_equal(sl_compat_env(compat, "LANG", 1), SL_ENV_TAKEN);
+    assert_false(sl_compat_saw_env(compat, "LANG", SL_ENV_TAKEN, 2)); /* begins anew */
+    for (unsigned i = 0; i < 2; i++)
+        assert_false(sl_compat_saw_env(compat, "LANG", SL_ENV_UNANSWERED, 3));
+    assert_true(sl_compat_saw_env(compat, "LANG", SL_ENV_FATAL, 4));
+    assert_int_equal(sl_compat_env(compat, "LANG", 4), SL_ENV_FATAL);
+
+    (void)sl_compat_meet(compat, "SSH-2.0-OpenSSH_9.2p1");
+    for (unsigned i = 0; i < 2; i++)
+        assert_false(sl_compat_saw_env(compat, "LANG", SL_ENV_FATAL, 5));
+    assert_int_equal(sl_compat_env(compat, "LANG", 5), SL_ENV_UNKNOWN);
+    assert_true(sl_compat_saw_env(compat, "LANG", SL_ENV_FATAL, 5));
+}
+
 TEST(names_beyond_its_room_are_unknown)
 {
     char name[80];
@@ -175,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ENTRY(nothing_is_known_at_first),
         ENTRY(variables_are_known_by_name_and_a_refusal_is_asked_again_after_an_hour),
+        ENTRY(one_hang_up_says_nothing_of_a_server_that_answers),
         ENTRY(names_beyond_its_room_are_unknown),
         ENTRY(two_connections_that_agree_teach_how_many_commands_one_serves),
         ENTRY(an_end_after_the_first_command_takes_back_that_connections_go_on),
