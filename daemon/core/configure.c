@@ -47,6 +47,13 @@ static void set_target(struct sl_pool *pool, struct sl_target_slot *target, cons
         sl_target_mark(pool, target);
 }
 
+/* Those of a target that was removed are refused already, and the id says nothing any more. */
+static void revoke(struct sl_pool *pool, const struct sl_pool_revocations *revoked)
+{
+    for (size_t i = 0; revoked != NULL && i < revoked->count; i++)
+        sl_leases_revoke(pool, sl_leases_find(pool, revoked->item[i].lease), revoked->item[i].status);
+}
+
 /* Lowered limits take idle connections at once, the longest idle first. Where that is not enough, leased ones go when
  * they are released: nobody joins those who have them. */
 static void close_surplus(struct sl_pool *pool)
@@ -71,7 +78,7 @@ static void rearm(struct sl_pool *pool)
 }
 
 int sl_pool_configure(struct sl_pool *pool, uint64_t now_ms, const struct sl_limits *limits,
-    const struct sl_pool_target *targets, size_t count)
+    const struct sl_pool_target *targets, size_t count, const struct sl_pool_revocations *revoked)
 {
     int r = sl_reserve(pool, limits, targets, count);
     if (r != 0)
@@ -91,6 +98,7 @@ int sl_pool_configure(struct sl_pool *pool, uint64_t now_ms, const struct sl_lim
         if (target != NULL && target->state == SL_TARGET_PRESENT && target->configured != pool->configurations)
             remove_target(pool, target);
     }
+    revoke(pool, revoked);
     close_surplus(pool);
     rearm(pool);
     sl_serve(pool);

@@ -300,6 +300,28 @@ void sl_leases_reclaim(struct sl_pool *pool, struct sl_lease_slot *lease, enum s
     act->reason = reason;
 }
 
+static enum sl_reason reason_to_revoke(int status)
+{
+    switch (status) {
+    case SL_E_NOT_ALLOWED:
+        return SL_REASON_NOT_ALLOWED;
+    case SL_E_NO_TARGET:
+        return SL_REASON_NO_TARGET;
+    default:
+        return SL_REASON_REVOKED;
+    }
+}
+
+void sl_leases_revoke(struct sl_pool *pool, struct sl_lease_slot *lease, int status)
+{
+    if (lease == NULL)
+        return;
+    if (lease->state == SL_LEASE_WAITING)
+        sl_leases_refuse(pool, lease, reason_to_revoke(status), status);
+    else
+        sl_leases_reclaim(pool, lease, reason_to_revoke(status), status);
+}
+
 void sl_leases_drained(struct sl_pool *pool, struct sl_lease_slot *lease, int status)
 {
     struct sl_conn_slot *conn = lease->conn;

@@ -33,6 +33,9 @@ void sl_leases_release(struct sl_pool *pool, struct sl_lease_slot *lease, bool s
 /* granted or moving -> ended, and ENDED (RELEASED where it was given back unclean; to a client that is gone: nothing),
  * and DRAIN. Its connection takes no lease any more. */
 void sl_leases_reclaim(struct sl_pool *pool, struct sl_lease_slot *lease, enum sl_reason reason, int status);
+/* waiting -> refused, granted or moving -> ended, and DRAIN: somebody with a say in it wants it so. `status` says what
+ * its client is told: SL_E_REVOKED, SL_E_NOT_ALLOWED, SL_E_NO_TARGET. NULL is fine. */
+void sl_leases_revoke(struct sl_pool *pool, struct sl_lease_slot *lease, int status);
 /* The clean-up after it is over, or took too long (`status`). With the last lease's the connection is closed. */
 void sl_leases_drained(struct sl_pool *pool, struct sl_lease_slot *lease, int status);
 /* granted -> moving: its connection has no room for it. */

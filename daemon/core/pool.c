@@ -75,13 +75,7 @@ static void on_release(struct sl_pool *pool, const struct sl_event *ev)
 
 static void on_revoke(struct sl_pool *pool, const struct sl_event *ev)
 {
-    struct sl_lease_slot *lease = sl_leases_find(pool, ev->lease);
-    if (lease == NULL)
-        return;
-    if (lease->state == SL_LEASE_WAITING)
-        sl_leases_refuse(pool, lease, SL_REASON_REVOKED, SL_E_REVOKED);
-    else
-        sl_leases_reclaim(pool, lease, SL_REASON_REVOKED, SL_E_REVOKED);
+    sl_leases_revoke(pool, sl_leases_find(pool, ev->lease), SL_E_REVOKED);
 }
 
 static void on_renew(struct sl_pool *pool, const struct sl_event *ev)

@@ -18,6 +18,16 @@ struct sl_pool_target {
 };
 #define SL_POOL_TARGETS_MAX 65536u
 
+/* Who lost the right to a lease, or to the place in the queue, by a new configuration. */
+struct sl_pool_revocation {
+    struct sl_id lease;
+    int status; /* SL_E_NOT_ALLOWED; or SL_E_NO_TARGET, where the name that was asked for means nothing any more */
+};
+struct sl_pool_revocations {
+    const struct sl_pool_revocation *item;
+    size_t count;
+};
+
 /* `seed` feeds jitter, the only chance in here. 0 or SL_E_NOMEM. */
 int sl_pool_new(const struct sl_limits *limits, uint64_t seed, struct sl_pool **ret_pool);
 /* Whatever it still holds is forgotten; the driver has closed the world before. NULL is fine. */
@@ -27,10 +37,11 @@ void sl_pool_free(struct sl_pool *pool);
  * Targets that are missing now are removed: their waiters refused (NO_TARGET), their idle connections closed, leased
  * ones closed when released. A changed identity does the same to connections, without refusing anybody; so does
  * owners_shared when it is switched off. Dials under the old settings are closed and begun anew. A changed
- * retry_epoch clears what the core remembers of failed dials. On SL_E_NOMEM nothing has changed. Emits actions into
- * sl_pool_actions(). */
+ * retry_epoch clears what the core remembers of failed dials. `revoked` (NULL: none) ends leases and waits with it, as
+ * REVOKE does but with the reason of their status, before anybody is granted anything under the new settings. On
+ * SL_E_NOMEM nothing has changed. Emits actions into sl_pool_actions(). */
 int sl_pool_configure(struct sl_pool *pool, uint64_t now_ms, const struct sl_limits *limits,
-    const struct sl_pool_target *targets, size_t count);
+    const struct sl_pool_target *targets, size_t count, const struct sl_pool_revocations *revoked);
 
 /* Feeds one event; what the driver must do is then in sl_pool_actions(), until the next step or configure. `ev` is
  * borrowed. Cannot fail. Not re-entrant: carry the actions out first. */

@@ -40,13 +40,14 @@ const char *sl_lease_state_name(enum sl_lease_state state);
     X(UNCLEAN, "unclean")   /* given back with something still open: reclaimed */                                      \
     X(CLIENT_GONE, "client-gone")                                                                                      \
     X(EXPIRED, "expired")                                                                                              \
-    X(REVOKED, "revoked")                                                                                              \
+    X(REVOKED, "revoked")         /* by an operator */                                                                 \
+    X(NOT_ALLOWED, "not-allowed") /* its client may not lease the target any more: a reload */                         \
     X(CONNECTION_LOST, "connection-lost")                                                                              \
     X(SHUTDOWN, "shutdown")                                                                                            \
     X(TIMEOUT, "timeout") /* acquire_timeout passed */                                                                 \
     X(QUEUE_FULL, "queue-full")                                                                                        \
     X(TARGET_DOWN, "target-down")                                                                                      \
-    X(NO_TARGET, "no-target") /* removed by a reload */                                                                \
+    X(NO_TARGET, "no-target") /* removed by a reload, or its name means nothing any more */                            \
     /* connections */                                                                                                  \
     X(DEMAND, "demand")     /* dialed for a waiter */                                                                  \
     X(MIN_IDLE, "min-idle") /* dialed ahead */                                                                         \

@@ -187,7 +187,7 @@ static int tell_core(
     }
     int r = sl_driver_conns_reserve(d, limits->connections);
     if (r == 0)
-        r = sl_pool_configure(d->pool, uv_now(d->loop), limits, told, count);
+        r = sl_pool_configure(d->pool, uv_now(d->loop), limits, told, count, NULL);
     free(told);
     return r;
 }

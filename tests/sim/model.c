@@ -346,8 +346,26 @@ static void mark_surplus(struct model *m)
     }
 }
 
+static void mark_revoked(struct model *m, const struct sl_pool_revocations *revoked)
+{
+    for (size_t i = 0; i < revoked->count; i++) {
+        struct m_request *r = model_request_of_lease(m, revoked->item[i].lease);
+        if (r != NULL)
+            r->revoked = revoked->item[i].status;
+    }
+}
+
+/* Nobody keeps a lease, or a place in the queue, to which he has no right any more. */
+static void look_for_revoked(struct model *m)
+{
+    for (uint32_t i = 0; i < MODEL_REQUESTS; i++)
+        if (m->request[i].state != M_FREE && m->request[i].revoked != 0)
+            model_broken(m, "the lease of %llu goes on, which it may not", (unsigned long long)m->request[i].tag);
+}
+
 const char *model_configured(struct model *m, const struct sl_pool *pool, uint64_t now_ms,
-    const struct sl_limits *limits, const struct sl_pool_target *targets, size_t count)
+    const struct sl_limits *limits, const struct sl_pool_target *targets, size_t count,
+    const struct sl_pool_revocations *revoked)
 {
     static const struct sl_event nothing = {.type = SL_EV_TIME};
     m->ev = &nothing;
@@ -377,7 +395,9 @@ const char *model_configured(struct model *m, const struct sl_pool *pool, uint64
             forgive(t);
         }
     }
+    mark_revoked(m, revoked);
     model_replay_actions(m, sl_pool_actions(pool));
+    look_for_revoked(m);
     mark_surplus(m);
     /* Lowered times may be over already; the core says so through its next deadline. */
     if (sl_pool_next_ms(pool) > m->now_ms)

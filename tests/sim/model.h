@@ -14,7 +14,8 @@ void model_free(struct model *model);
 /* Both return NULL, or a text that names what is broken; it belongs to the model. */
 /* After sl_pool_configure(), with the same arguments. */
 const char *model_configured(struct model *model, const struct sl_pool *pool, uint64_t now_ms,
-    const struct sl_limits *limits, const struct sl_pool_target *targets, size_t count);
+    const struct sl_limits *limits, const struct sl_pool_target *targets, size_t count,
+    const struct sl_pool_revocations *revoked);
 /* After sl_pool_step(). Tags are unique, and their lowest 8 bits name one of 256 requests at a time. */
 const char *model_stepped(struct model *model, const struct sl_pool *pool, const struct sl_event *ev);
 

@@ -17,6 +17,7 @@ struct m_request {
     uint64_t failures_seen;
     int fault_before; /* the step: what its wait would have ended with */
     bool noticed, patient;
+    int revoked; /* by the configuration under way, with this status; 0: not */
 };
 
 struct m_conn {

@@ -110,6 +110,9 @@ static void configure(struct world *w, bool all_new)
                 *t = w->targets[k];
         count++;
     }
+    const bool strict = one_in(4);
+    for (uint32_t i = 0; i < CLIENTS; i++)
+        w->client[i].revoke = !one_in(strict ? 2 : 20) ? 0 : one_in(4) ? SL_E_NO_TARGET : SL_E_NOT_ALLOWED;
     world_configure(w, &limits, targets, count);
 }
 

@@ -249,6 +249,8 @@ static void on_grant(struct model *m, const struct sl_action *act)
         return;
     }
     const struct m_target *t = &m->target[c->target];
+    if (r->revoked != 0)
+        model_broken(m, "GRANT for %llu, which may not have it any more", TAG(r));
     if (c->target != r->target)
         model_broken(m, "GRANT for %llu across targets", TAG(r));
     if (c->reset)
@@ -279,6 +281,11 @@ static void on_grant(struct model *m, const struct sl_action *act)
     c->owner = r->owner;
 }
 
+static bool is_revoked(const struct m_request *r, const struct sl_action *act)
+{
+    return r->revoked != 0 && r->revoked == act->status;
+}
+
 static void check_refusal(struct model *m, const struct m_request *r, const struct sl_action *act)
 {
     const struct m_target *t = &m->target[r->target];
@@ -305,7 +312,7 @@ static void check_refusal(struct model *m, const struct m_request *r, const stru
             model_broken(m, "%llu is refused because its target is down, which it is not", TAG(r));
         break;
     case SL_REASON_NO_TARGET:
-        if (t->present)
+        if (t->present && !is_revoked(r, act))
             model_broken(m, "%llu is refused because there is no such target", TAG(r));
         break;
     case SL_REASON_SHUTDOWN:
@@ -316,6 +323,10 @@ static void check_refusal(struct model *m, const struct m_request *r, const stru
     case SL_REASON_REVOKED:
         if (m->asked_about != r || (act->reason == SL_REASON_REVOKED) != (m->ev->type == SL_EV_REVOKE))
             model_broken(m, "%llu is refused for no reason", TAG(r));
+        break;
+    case SL_REASON_NOT_ALLOWED:
+        if (!is_revoked(r, act))
+            model_broken(m, "%llu is refused, and allowed", TAG(r));
         break;
     default:
         model_broken(m, "%llu is refused because of %s", TAG(r), sl_reason_name(act->reason));
@@ -380,7 +391,9 @@ static bool moving_may_end(const struct model *m, const struct m_request *r, con
     case SL_REASON_TARGET_DOWN:
         return m->failed_status != 0 && m->failed_target == r->target;
     case SL_REASON_NO_TARGET:
-        return !t->present;
+        return !t->present || is_revoked(r, act);
+    case SL_REASON_NOT_ALLOWED:
+        return is_revoked(r, act);
     case SL_REASON_SHUTDOWN:
         return m->stopping;
     default:
@@ -408,6 +421,10 @@ static void on_ended(struct model *m, const struct sl_action *act)
         break;
     case SL_REASON_REVOKED:
         due = m->asked_about == r && m->ev->type == SL_EV_REVOKE && act->status == SL_E_REVOKED;
+        break;
+    case SL_REASON_NOT_ALLOWED:
+    case SL_REASON_NO_TARGET:
+        due = is_revoked(r, act);
         break;
     case SL_REASON_SHUTDOWN:
         due = m->stopping && m->now_ms >= m->stop_ms && act->status == SL_E_SHUTDOWN;

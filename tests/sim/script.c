@@ -257,6 +257,10 @@ static void do_client(struct world *w, uint32_t client, char **save)
         world_client(w, client, SL_EV_RENEW, false, lease);
     else if (strcmp(verb, "revoke") == 0)
         world_client(w, client, SL_EV_REVOKE, false, 0);
+    else if (strcmp(verb, "disallow") == 0)
+        w->client[client].revoke = SL_E_NOT_ALLOWED;
+    else if (strcmp(verb, "unname") == 0)
+        w->client[client].revoke = SL_E_NO_TARGET;
     else if (strcmp(verb, "crowded") == 0)
         world_client(w, client, SL_EV_CROWDED, false, 0);
     else if (strcmp(verb, "gone") == 0)

@@ -7,7 +7,7 @@
  * defaults are the daemon's, but alive=0. Server: dial fail=STATUS|ok hangup stall pong deaf drain drain_stall close.
  * Limits: connections handshakes clients. Times in ms. sim_do(w, "c1 acquire a owner=7 timeout=500 lease=100; c1 renew;
  * c2 acquire a patient; c1 release; c1 release unclean; c1 gone; c1 crowded; c1 displaced lost; c1 release spent;
- * c1 revoke; server a fail=connect; a.1 lost; a.1 alive; a.1 gone; a.1 deaf; reset a owner=7; shutdown drain=1000;
+ * c1 revoke; c1 disallow (by the next configuration); c1 unname (likewise: no-target); server a fail=connect; a.1 lost; a.1 alive; a.1 gone; a.1 deaf; reset a owner=7; shutdown drain=1000;
  * shutdown now"); sim_run_until(w, 1000); sim_expect(w, "[    0] dial a.1\n" ...);
  */
 #ifndef SSHLEASE_SIM_SCRIPT_H

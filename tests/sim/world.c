@@ -277,6 +277,18 @@ void world_step(struct world *w, struct sl_event ev)
     check(w, broken);
 }
 
+static size_t list_revoked(struct world *w, struct sl_pool_revocation item[WORLD_CLIENTS])
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < WORLD_CLIENTS; i++) {
+        struct client *c = &w->client[i];
+        if (c->busy && c->revoke != 0)
+            item[count++] = (struct sl_pool_revocation){.lease = c->lease, .status = c->revoke};
+        c->revoke = 0;
+    }
+    return count;
+}
+
 void world_configure(
     struct world *w, const struct sl_limits *limits, const struct sl_pool_target *targets, size_t count)
 {
@@ -284,9 +296,11 @@ void world_configure(
     w->limits = *limits;
     memcpy(w->targets, targets, count * sizeof *targets);
     w->target_count = count;
-    if (sl_pool_configure(w->pool, w->now_ms, limits, targets, count) != 0)
+    struct sl_pool_revocation item[WORLD_CLIENTS];
+    const struct sl_pool_revocations revoked = {.item = item, .count = list_revoked(w, item)};
+    if (sl_pool_configure(w->pool, w->now_ms, limits, targets, count, &revoked) != 0)
         abort();
-    const char *broken = model_configured(w->model, w->pool, w->now_ms, limits, targets, count);
+    const char *broken = model_configured(w->model, w->pool, w->now_ms, limits, targets, count, &revoked);
     carry_out(w, sl_pool_actions(w->pool));
     check(w, broken);
 }

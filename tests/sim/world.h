@@ -33,6 +33,7 @@ struct client {
     struct sl_id lease; /* none before QUEUED */
     struct sl_id conn;  /* none before GRANT */
     uint64_t lease_ms;
+    int revoke; /* the status with which the next configuration takes what it has, or waits for; 0: it does not */
 };
 
 struct world_conn {
@@ -81,6 +82,7 @@ struct world {
 struct world *world_new(uint64_t seed, const struct sl_limits *limits);
 void world_free(struct world *w);
 
+/* Those of the clients with `revoke` lose what they have by it. */
 void world_configure(
     struct world *w, const struct sl_limits *limits, const struct sl_pool_target *targets, size_t count);
 

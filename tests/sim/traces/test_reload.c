@@ -154,13 +154,84 @@ TRACE(a_new_target_forgives_no_failed_dials_of_others)
                   "[  110] grant c3 b.1\n");
 }
 
+TRACE(who_lost_the_right_loses_place_and_lease)
+{
+    sim_targets(w, "a: max=1 drain=100 close=10");
+    sim_warm(w);
+    sim_do(w, "c1 acquire a owner=1; c2 acquire a owner=2; c3 acquire a owner=3");
+    sim_run_until(w, 10);
+    sim_do(w, "c1 disallow; c2 disallow");
+    sim_targets(w, "a: max=1 drain=100 close=10");
+    sim_run_until(w, 500);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[    0] grant c1 a.1\n"
+                  "[   10] ended c1 not-allowed: not-allowed\n"
+                  "[   10] drain a.1 not-allowed\n"
+                  "[   10] refuse c2 not-allowed: not-allowed\n"
+                  "[  110] close a.1 drained\n"
+                  "[  120] dial a.2\n"
+                  "[  120] grant c3 a.2\n");
+}
+
+/* The same reload that takes the right of the first in the queue makes room for one. */
+TRACE(nobody_is_granted_what_the_same_reload_takes)
+{
+    sim_targets(w, "a: max=1 sharing=2 shared=1");
+    sim_warm(w);
+    sim_do(w, "c1 acquire a");
+    sim_run_until(w, 10);
+    sim_targets(w, "a: max=1 sharing=1 shared=1");
+    sim_do(w, "c2 acquire a; c3 acquire a; c2 disallow");
+    sim_targets(w, "a: max=1 sharing=2 shared=1");
+    sim_run_until(w, 20);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[    0] grant c1 a.1\n"
+                  "[   10] refuse c2 not-allowed: not-allowed\n"
+                  "[   10] grant c3 a.1\n");
+}
+
+TRACE(those_who_share_a_connection_with_who_lost_the_right_go_on)
+{
+    sim_targets(w, "a: max=1 sharing=2 shared=1 drain=100");
+    sim_warm(w);
+    sim_do(w, "c1 acquire a; c2 acquire a");
+    sim_run_until(w, 10);
+    sim_do(w, "c1 disallow");
+    sim_targets(w, "a: max=1 sharing=2 shared=1 drain=100");
+    sim_run_until(w, 200);
+    sim_do(w, "c2 renew; c2 release");
+    sim_run_until(w, 300);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[    0] grant c1 a.1\n"
+                  "[    0] grant c2 a.1\n"
+                  "[   10] ended c1 not-allowed: not-allowed\n"
+                  "[   10] drain a.1 of c1 not-allowed\n"
+                  "[  200] renewed c2 until 900200\n"
+                  "[  200] released c2\n"
+                  "[  200] close a.1 drained\n");
+}
+
+TRACE(a_wait_for_a_name_that_means_nothing_any_more_is_over)
+{
+    sim_targets(w, "a: max=1");
+    sim_warm(w);
+    sim_do(w, "c1 acquire a; c2 acquire a");
+    sim_run_until(w, 10);
+    sim_do(w, "c2 unname");
+    sim_targets(w, "a: max=1 id=2");
+    sim_run_until(w, 20);
+    sim_expect(w, "[    0] dial a.1\n"
+                  "[    0] grant c1 a.1\n"
+                  "[   10] refuse c2 no-target: no-target\n");
+}
+
 TRACE(deadlines_are_kept_at_a_reload_that_comes_late)
 {
     sim_targets(w, "a: lease=100");
     sim_do(w, "c1 acquire a");
     sim_run_until(w, 0);
     struct sl_pool_target target = w->targets[0];
-    assert_int_equal(sl_pool_configure(w->pool, 500, &w->limits, &target, 1), 0);
+    assert_int_equal(sl_pool_configure(w->pool, 500, &w->limits, &target, 1, NULL), 0);
     assert_null(sl_pool_check(w->pool));
     const struct sl_actions *actions = sl_pool_actions(w->pool);
     bool ended = false;
@@ -237,6 +308,10 @@ int main(void)
         cmocka_unit_test(a_raised_limit_serves_waiters_at_once),
         cmocka_unit_test(a_reload_forgives_failed_dials),
         cmocka_unit_test(a_new_target_forgives_no_failed_dials_of_others),
+        cmocka_unit_test(who_lost_the_right_loses_place_and_lease),
+        cmocka_unit_test(nobody_is_granted_what_the_same_reload_takes),
+        cmocka_unit_test(those_who_share_a_connection_with_who_lost_the_right_go_on),
+        cmocka_unit_test(a_wait_for_a_name_that_means_nothing_any_more_is_over),
         cmocka_unit_test(deadlines_are_kept_at_a_reload_that_comes_late),
         cmocka_unit_test(a_stop_waits_for_releases_and_reclaims_the_rest),
         cmocka_unit_test(a_second_signal_ends_it_now),

@@ -37,7 +37,8 @@ static inline struct sl_pool *fixture_pool(uint32_t max_connections)
 {
     struct sl_pool *pool;
     struct sl_pool_target target = fixture_target(0, max_connections);
-    if (sl_pool_new(&fixture_limits, 1, &pool) != 0 || sl_pool_configure(pool, 0, &fixture_limits, &target, 1) != 0)
+    if (sl_pool_new(&fixture_limits, 1, &pool) != 0 ||
+        sl_pool_configure(pool, 0, &fixture_limits, &target, 1, NULL) != 0)
         abort();
     return pool;
 }

@@ -56,11 +56,14 @@ TEST(a_reload_without_memory_changes_nothing)
     struct sl_pool_target targets[] = {fixture_target(3, 4), fixture_target(9, 5)};
     struct sl_limits limits = fixture_limits;
     limits.connections = 100;
+    /* Nobody loses a lease by a configuration that does not come to be. */
+    const struct sl_pool_revocation item = {.lease = lease, .status = SL_E_NOT_ALLOWED};
+    const struct sl_pool_revocations revoked = {.item = &item, .count = 1};
 
     long allocations = 0;
     for (;; allocations++) {
         allocations_left = allocations;
-        int r = sl_pool_configure(pool, 500, &limits, targets, 2);
+        int r = sl_pool_configure(pool, 500, &limits, targets, 2, allocations < 3 ? &revoked : NULL);
         allocations_left = -1;
         if (r == 0)
             break;
@@ -120,7 +123,7 @@ TEST(more_requests_than_slots_are_refused)
     struct sl_pool_target target = fixture_target(0, 1);
     target.policy.waiters = 1000;
     assert_int_equal(sl_pool_new(&limits, 1, &pool), 0);
-    assert_int_equal(sl_pool_configure(pool, 0, &limits, &target, 1), 0);
+    assert_int_equal(sl_pool_configure(pool, 0, &limits, &target, 1, NULL), 0);
     /* One more: a connection may have to be cleaned up after a client that is back already. */
     for (unsigned i = 0; i < SL_CLIENT_SLACK + 1; i++) {
         fixture_step(pool, SL_EV_ACQUIRE, SL_ID_NONE, SL_ID_NONE);
