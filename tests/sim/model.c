@@ -370,6 +370,7 @@ const char *model_configured(struct model *m, const struct sl_pool *pool, uint64
     static const struct sl_event nothing = {.type = SL_EV_TIME};
     m->ev = &nothing;
     m->asked_about = NULL;
+    m->proved = NULL;
     if (m->now_ms < now_ms)
         m->now_ms = now_ms;
     m->limits = *limits;

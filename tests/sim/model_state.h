@@ -85,7 +85,10 @@ struct model {
     enum m_state asked_while;
     unsigned renewed, moved;
     const struct m_target *readied; /* the target of the dial that the event said went well; NULL: none */
-    int failed_status;              /* the dial that the event said has failed */
+    const struct m_conn *proved;    /* by the event: the connection that it said bytes came from; NULL: none */
+    uint32_t streak_before;         /* its target's, before it was proved, and when that failed last */
+    uint64_t failed_before_ms;
+    int failed_status; /* the dial that the event said has failed */
     uint32_t failed_target;
 
     char broken[200];

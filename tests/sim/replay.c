@@ -98,8 +98,12 @@ static void event_of_conn(struct model *m, const struct sl_event *ev)
         c->tainted = true;
         break;
     case SL_EV_CONN_ALIVE:
-        if (model_is_logged_in(c))
+        if (model_is_logged_in(c) && !c->proved) {
+            m->proved = c;
+            m->streak_before = m->target[c->target].streak;
+            m->failed_before_ms = m->target[c->target].failed_ms;
             model_prove(m, c);
+        }
         if (c->state == SL_CONN_IDLE || c->state == SL_CONN_LEASED || c->state == SL_CONN_RETIRING) {
             c->heard_ms = m->now_ms;
             c->was_pinged = c->pinged;
@@ -121,6 +125,7 @@ void model_replay_event(struct model *m, const struct sl_event *ev)
     model_prove_by_time(m);
     drains_over(m, ev);
     m->readied = NULL;
+    m->proved = NULL;
     m->failed_status = 0;
     switch (ev->type) {
     case SL_EV_ACQUIRE: {

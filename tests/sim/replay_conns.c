@@ -78,7 +78,13 @@ void model_prove_by_time(struct model *m)
 static void login_wasted(struct model *m, const struct m_conn *c, int status)
 {
     struct m_target *t = &m->target[c->target];
-    if (c->proved || c->edition != t->edition || (t->blocked_status != 0 && m->now_ms < t->blocked_ms))
+    /* Deadlines come before events: what was heard just now was heard after its time was over. */
+    const bool too_late = m->proved == c;
+    if (too_late) {
+        t->streak = m->streak_before;
+        t->failed_ms = m->failed_before_ms;
+    }
+    if ((c->proved && !too_late) || c->edition != t->edition || (t->blocked_status != 0 && m->now_ms < t->blocked_ms))
         return;
     t->failures++;
     model_hold_back(m, t, c->ready_ms, UINT64_MAX);
