@@ -63,6 +63,7 @@ static void free_lease(struct sl_lease *lease)
     sl_who_fini(&lease->who);
     free(lease->refuse_text);
     free(lease->label);
+    free(lease->name);
     free(lease);
 }
 
@@ -121,16 +122,16 @@ static void plan_refusal(struct sl_lease *lease, int status, const char *text)
 }
 
 /* Finds its target, or why there is none. */
-static void look_for_target(struct sl_lease *lease, const char *name)
+static void look_for_target(struct sl_lease *lease)
 {
     struct sl_driver *d = lease->driver;
     struct sl_target_conf *conf = NULL;
     char text[SL_REFUSAL_SIZE];
-    int r = sl_driver_admit(d, name, &lease->who, &conf, text, sizeof text);
+    int r = sl_driver_admit(d, lease->name, &lease->who, &conf, text, sizeof text);
     if (r == 0) {
         r = sl_driver_targets_take(d, conf, &lease->target);
         if (r != 0)
-            sl_driver_door_says(d, r, name, &lease->who, text, sizeof text);
+            sl_driver_door_says(d, r, lease->name, &lease->who, text, sizeof text);
         sl_target_conf_unref(conf);
     }
     if (r != 0)
@@ -147,21 +148,42 @@ int sl_lease_acquire(struct sl_driver *d, const struct sl_lease_wish *wish, cons
     lease->work.of = SL_WORK_LEASE;
     lease->handler = handler;
     lease->arg = arg;
+    lease->name = strdup(wish->target);
     lease->label = strdup(wish->label);
     lease->asked_ms = uv_now(d->loop);
     lease->patient = wish->acquire_timeout_ms == SL_ACQUIRE_PATIENTLY;
     lease->acquire_timeout_ms = lease->patient ? 0 : wish->acquire_timeout_ms;
     lease->lease_timeout_ms = wish->lease_timeout_ms;
-    if (sl_who_copy(wish->who, &lease->who) != 0 || lease->label == NULL || sl_driver_lease_name(d, lease) != 0) {
+    if (sl_who_copy(wish->who, &lease->who) != 0 || lease->name == NULL || lease->label == NULL ||
+        sl_driver_lease_name(d, lease) != 0) {
         free_lease(lease);
         return SL_E_NOMEM;
     }
     lease->number = ++d->lease_numbers;
-    look_for_target(lease, wish->target);
+    look_for_target(lease);
     TAILQ_INSERT_TAIL(sl_driver_lease_home(lease), lease, link);
     sl_driver_note(d, &lease->work, lease->target != NULL ? SL_TODO_ACQUIRE : SL_TODO_REFUSE);
     *ret_lease = lease;
     return 0;
+}
+
+/* Those that wait for a look at their target, before the core hears of them. */
+void sl_driver_leases_ask_again(struct sl_driver *d)
+{
+    char text[SL_REFUSAL_SIZE];
+    for (uint32_t i = 0; i < d->lease_slot_count; i++) {
+        struct sl_lease *lease = d->lease_slot[i].lease;
+        struct sl_target_conf *conf = NULL;
+        if (lease == NULL || lease->phase != SL_LEASE_PHASE_ASKING || !sl_id_is_none(lease->id) ||
+            lease->target == NULL)
+            continue;
+        int r = sl_driver_admit(d, lease->name, &lease->who, &conf, text, sizeof text);
+        sl_target_conf_unref(conf);
+        if (r == 0)
+            continue;
+        plan_refusal(lease, r, text);
+        sl_driver_note(d, &lease->work, SL_TODO_REFUSE);
+    }
 }
 
 void sl_lease_renew(struct sl_lease *lease, uint64_t lease_timeout_ms)
@@ -225,7 +247,7 @@ static void count_refusal(const struct sl_lease *lease, const char *text)
     if (lease->refuse_status == SL_E_NO_TARGET)
         d->counters.lease[SL_LEASE_REFUSED][SL_REASON_NO_TARGET]++;
     else if (lease->refuse_status == SL_E_NOT_ALLOWED)
-        d->counters.refused_not_allowed++;
+        d->counters.lease[SL_LEASE_REFUSED][SL_REASON_NOT_ALLOWED]++;
     else
         d->counters.refused_limit++;
     sl_log(d->log, SL_LOG_NOTICE, "lease", "lease=%llu pid=%ld uid=%lu none -> refused reason=%s text=%s",

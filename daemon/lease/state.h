@@ -116,6 +116,7 @@ struct sl_lease {
     const struct sl_lease_handler *handler;
     void *arg;
     struct sl_who who;
+    char *name; /* that it was asked for by: TARGET or USER@TARGET */
     char *label;
     uint64_t asked_ms, acquire_timeout_ms, lease_timeout_ms, renew_ms;
     bool patient; /* its client knows no acquire timeout */
@@ -139,7 +140,7 @@ struct sl_conn_chunk {
 struct sl_counters {
     uint64_t lease[SL_LEASE_REFUSED + 1][SL_REASON_COUNT]; /* by state entered and reason */
     uint64_t conn[SL_CONN_CLOSING + 1][SL_REASON_COUNT];
-    uint64_t refused_not_allowed, refused_limit; /* by the driver itself */
+    uint64_t refused_limit; /* by the driver itself */
     uint64_t reclaim_streams, reclaim_signalled, reclaim_swept, reclaim_remaining, reclaim_incomplete;
 };
 
@@ -225,6 +226,10 @@ void sl_driver_targets_collect(struct sl_driver *d);
 /* The sentence for that status of sl_driver_admit(), or of what follows it. */
 void sl_driver_door_says(
     const struct sl_driver *d, int status, const char *name, const struct sl_who *who, char *text, size_t size);
+/* The leases and waits that the core knows of and that are not to be had any more under `conf`, by the rights that their
+ * clients had when they connected. 0 and an array that the caller frees, or SL_E_NOMEM. */
+int sl_driver_door_revokes(
+    const struct sl_driver *d, const struct sl_conf *conf, struct sl_pool_revocation **ret_item, size_t *ret_count);
 
 /* lease/basis.c */
 /* A client is not refused for want of something that was mended just now, even without an operator's reload. What is
@@ -276,6 +281,8 @@ bool sl_driver_lease_event(struct sl_lease *lease, unsigned todo, struct sl_even
 void sl_driver_lease_answer(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_lease_moved(struct sl_driver *d, const struct sl_action *act);
 void sl_driver_leases_bury(struct sl_driver *d);
+/* After a reload: what the core has not heard of yet is refused where it is not to be had any more. */
+void sl_driver_leases_ask_again(struct sl_driver *d);
 
 /* lease/reclaim.c */
 void sl_driver_lease_drain(struct sl_driver *d, const struct sl_action *act);

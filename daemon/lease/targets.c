@@ -171,8 +171,8 @@ struct plan {
     bool fresh;
 };
 
-static int tell_core(
-    struct sl_driver *d, const struct sl_limits *limits, const struct plan *plan, uint32_t count, uint64_t retry_epoch)
+static int tell_core(struct sl_driver *d, const struct sl_limits *limits, const struct plan *plan, uint32_t count,
+    uint64_t retry_epoch, const struct sl_pool_revocations *revoked)
 {
     struct sl_pool_target *told = malloc((count + 1) * sizeof *told);
     if (told == NULL)
@@ -187,7 +187,7 @@ static int tell_core(
     }
     int r = sl_driver_conns_reserve(d, limits->connections);
     if (r == 0)
-        r = sl_pool_configure(d->pool, uv_now(d->loop), limits, told, count, NULL);
+        r = sl_pool_configure(d->pool, uv_now(d->loop), limits, told, count, revoked);
     free(told);
     return r;
 }
@@ -200,7 +200,7 @@ bool sl_driver_targets_configure(struct sl_driver *d)
         plan[i] =
             (struct plan){.target = d->by_name[i], .conf = d->by_name[i]->conf, .identity = d->by_name[i]->identity};
     if (plan != NULL)
-        r = tell_core(d, &d->conf->limits, plan, d->named_count, d->configurations);
+        r = tell_core(d, &d->conf->limits, plan, d->named_count, d->configurations, NULL);
     free(plan);
     if (r != 0) {
         /* New ones stay new, and are refused as unknown until the next try. */
@@ -308,10 +308,16 @@ int sl_driver_targets_apply(struct sl_driver *d, const struct sl_conf *conf)
     const size_t room = conf->target_count + d->named_count + 1;
     struct plan *plan = malloc(room * sizeof *plan);
     struct sl_driver_target **named = malloc(room * sizeof(struct sl_driver_target *));
+    struct sl_pool_revocation *lost = NULL;
+    struct sl_pool_revocations revoked = {.count = 0};
     uint32_t count = 0;
     int r = SL_E_NOMEM;
     if (plan != NULL && named != NULL && (r = make_plan(d, conf, plan, &count)) == 0)
-        r = tell_core(d, &conf->limits, plan, count, d->configurations + 1);
+        r = sl_driver_door_revokes(d, conf, &lost, &revoked.count);
+    revoked.item = lost;
+    if (r == 0)
+        r = tell_core(d, &conf->limits, plan, count, d->configurations + 1, &revoked);
+    free(lost);
     if (r != 0) {
         drop_plan(d, plan, count);
         free(named);

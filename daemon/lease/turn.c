@@ -264,6 +264,7 @@ int sl_driver_reload(struct sl_driver *d, struct sl_conf *conf)
         return r;
     sl_conf_free(d->conf);
     d->conf = conf;
+    sl_driver_leases_ask_again(d);
     sl_driver_basis_verify(d);
     return 0;
 }

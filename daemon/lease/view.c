@@ -111,8 +111,6 @@ void sl_driver_each_counter(struct sl_driver *d, sl_counter_fn fn, void *arg)
     by_reason(c->lease[SL_LEASE_RELEASED], "leases_released", fn, arg);
     by_reason(c->lease[SL_LEASE_ENDED], "leases_ended", fn, arg);
     by_reason(c->lease[SL_LEASE_REFUSED], "leases_refused", fn, arg);
-    if (c->refused_not_allowed > 0)
-        fn(arg, "leases_refused", sl_status_name(SL_E_NOT_ALLOWED), c->refused_not_allowed);
     if (c->refused_limit > 0)
         fn(arg, "leases_refused", sl_status_name(SL_E_LIMIT), c->refused_limit);
     by_reason(c->conn[SL_CONN_DIALING], "connections_dialed", fn, arg);

@@ -60,7 +60,8 @@ void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int 
     char dial[SL_REFUSAL_SIZE - 256], time[32];
     switch (reason) {
     case SL_REASON_NO_TARGET:
-        snprintf(buf, size, "no such target: \"%s\"", conf->name);
+    case SL_REASON_NOT_ALLOWED:
+        sl_driver_door_says(lease->driver, status, lease->name, &lease->who, buf, size);
         break;
     case SL_REASON_TARGET_DOWN:
         last_dial(lease, status, dial, sizeof dial);
@@ -111,6 +112,12 @@ void sl_driver_ending(const struct sl_lease *lease, enum sl_reason reason, int s
 {
     const struct sl_driver_conn *conn = lease->conn;
     char dial[SL_REFUSAL_SIZE - 256], time[32];
+    if (reason == SL_REASON_NOT_ALLOWED) {
+        snprintf(buf, size,
+            "no longer allowed: the configuration does not let you lease %s any more, and lease %llu of it has ended",
+            lease->target->conf->name, (unsigned long long)lease->number);
+        return;
+    }
     if (reason == SL_REASON_TIMEOUT && status != SL_E_TIMEOUT) {
         last_dial(lease, status, dial, sizeof dial);
         snprintf(buf, size, "lease %llu of %s: its connection was over, and there was no other within %s: %s",
