@@ -136,8 +136,8 @@ int sshlease_acquire(struct sshlease *lease, const char *target, const struct ss
 int sshlease_renew(struct sshlease *lease, uint32_t lease_timeout_ms, uint32_t *ret_left_ms);
 
 /* Gives the connection back, clean if every stream has ended; the handle may acquire again. Ends a wait, too. Streams
- * of the lease are freed. Status: NO_LEASE, EXPIRED, REVOKED, DAEMON_GONE …; TIMEOUT after 30 s, which ends the handle.
- */
+ * of the lease are freed. Status: NO_LEASE, EXPIRED, REVOKED, NOT_ALLOWED (not any more), DAEMON_GONE …; TIMEOUT after
+ * 30 s, which ends the handle. */
 int sshlease_release(struct sshlease *lease);
 
 /* The lease's id, as `sshlease status` shows it; 0 without a lease. */

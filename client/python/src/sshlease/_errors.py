@@ -67,7 +67,7 @@ STATUS: Dict[int, Tuple[str, str, bool]] = {
     73: ("forked", "the handle belongs to the process that forked", False),
 }
 
-INVALID, PROTOCOL, VERSION, IO, TIMEOUT = 2, 3, 4, 7, 21
+INVALID, PROTOCOL, VERSION, NOT_ALLOWED, IO, TIMEOUT = 2, 3, 4, 5, 7, 21
 NO_LEASE, NO_STREAM, NO_DAEMON, DAEMON_GONE, FORKED = 30, 42, 70, 71, 73
 
 
@@ -160,7 +160,8 @@ class Expired(LeaseEnded):
 
 
 class Revoked(LeaseEnded):
-    """An operator took the lease back."""
+    """An operator took the lease back: with `sshlease end`, or by a configuration that does not allow it any more (its
+    `name` is then "not-allowed")."""
 
 
 class ConnectionLost(LeaseEnded):
@@ -246,10 +247,11 @@ def printable(text: str) -> str:
     return text.translate(_UNSHOWN).rstrip()
 
 
-def error_for(code: int, text: str = "", *, target: str = "", unsent: bool = False) -> SshleaseError:
-    """The exception for a status of the protocol; without a text it says the status' own."""
+def error_for(code: int, text: str = "", *, target: str = "", unsent: bool = False, held: bool = False) -> SshleaseError:
+    """The exception for a status of the protocol; without a text it says the status' own. `held`: there was a lease."""
     reason = printable(text) or (STATUS[code][1] if code in STATUS else f"unknown status {code}")
-    return _KINDS.get(code, SshleaseError)(reason, target=target, code=code, unsent=unsent)
+    kind = Revoked if held and code == NOT_ALLOWED else _KINDS.get(code, SshleaseError)
+    return kind(reason, target=target, code=code, unsent=unsent)
 
 
 # What else than starting one by hand would do; pytest's plugin says how for its part.

@@ -123,7 +123,7 @@ class Session:
     def error(self, why: Optional[Why] = None) -> SshleaseError:
         """`why` as an exception; without it, why the lease is over."""
         code, text, unsent = why or self.why or (NO_LEASE, "there is no lease", True)
-        return error_for(code, text, target=self.target, unsent=unsent)
+        return error_for(code, text, target=self.target, unsent=unsent, held=self.lease_id != 0)
 
     def open(self, kind: int, command: str, pty: Optional[wire.Pty], env: wire.Env, *, window: int = STREAM_WINDOW,
              bins: Tuple[Optional[bytearray], Optional[bytearray]], collect: bool, eof: bool = False) -> Stream:
