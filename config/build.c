@@ -198,6 +198,8 @@ static int set_one_user_defaults(const struct sl_conf_world *world, struct sl_ta
     if (world->user != NULL && (t->user = strdup(world->user)) == NULL)
         return SL_E_NOMEM;
     int r = add_own_identities(world, t);
+    if (r == 0)
+        r = sl_strv_add(&t->permit_remote_open, "any");
     if (r != 0)
         return r;
     const char *agent = world->env(world->arg, "SSH_AUTH_SOCK");
@@ -222,6 +224,10 @@ static int set_system_defaults(const struct sl_conf_world *world, struct sl_targ
         return SL_E_NOMEM;
     t->allow_uid[0] = world->uid;
     t->allow_uid_count = 1;
+    /* A client may have no network, or less of it than the daemon. */
+    int r = sl_strv_add(&t->permit_remote_open, "none");
+    if (r != 0)
+        return r;
     return set_known_hosts(t, SYSTEM_KNOWN_HOSTS);
 }
 
@@ -239,7 +245,6 @@ int sl_conf_new_default_in(const struct sl_conf_world *world, bool one_user, str
     int r;
     if ((r = sl_target_conf_new(&conf->defaults)) != 0 || (r = sl_strv_add(&conf->defaults->send_env, "LANG")) != 0 ||
         (r = sl_strv_add(&conf->defaults->send_env, "LC_*")) != 0 ||
-        (r = sl_strv_add(&conf->defaults->permit_remote_open, "any")) != 0 ||
         (r = one_user ? set_one_user_defaults(world, conf->defaults) : set_system_defaults(world, conf->defaults)) !=
             0) {
         sl_conf_free(conf);

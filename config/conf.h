@@ -34,7 +34,7 @@ struct sl_target_conf {
     enum sl_host_key_checking host_key_checking;
     enum sl_remote_cleanup remote_cleanup;
     struct sl_algorithm_choice algorithms[SL_ALGORITHM_KINDS];
-    struct sl_strv permit_remote_open; /* patterns of HOST:PORT, [IPv6]:PORT; default any */
+    struct sl_strv permit_remote_open; /* patterns of HOST:PORT, [IPv6]:PORT, or any, none */
     struct sl_strv send_env;           /* patterns of variables clients may set; default LANG, LC_* */
     bool allow_everyone;               /* no `allow` in the one-user mode: whoever may connect to the socket */
     uid_t *allow_uid;

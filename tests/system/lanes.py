@@ -64,7 +64,7 @@ class Us(Tools):
 def make(name, make_tools, server, keys, target, directory, **settings):
     """The lane of that name; `settings` are the target's."""
     if name == "us":
-        yield Us(make_tools({"t": target(server, **settings)}))
+        yield Us(make_tools({"t": target(server, permit_remote_open="any", **settings)}))
         return
     os.makedirs(directory, exist_ok=True)
     lane = (Plain if name == "ssh" else Master)(server, keys, str(directory))

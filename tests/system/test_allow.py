@@ -68,7 +68,7 @@ def open_shop(make_tools, sshd, target, account):
     shops = []
 
     def make(**settings):
-        shops.append(Shop(make_tools, target(sshd, **settings), account))
+        shops.append(Shop(make_tools, target(sshd, permit_remote_open="any", **settings), account))
         return shops[-1]
     yield make
     for shop in shops:

@@ -20,7 +20,7 @@ from waiting import until
 def tools(make_tools, make_sshd, target):
     """With an sshd of its own, whose log says what was started there."""
     server = make_sshd()
-    tools = make_tools({"t": target(server, max_connections=2, kill_grace="300ms")})
+    tools = make_tools({"t": target(server, max_connections=2, kill_grace="300ms", permit_remote_open="any")})
     tools.server = server
     return tools
 

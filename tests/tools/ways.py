@@ -101,7 +101,7 @@ class Ours(Way):
     name = "sshlease"
 
     def __init__(self, place, servers, settings):
-        targets = {name: {**servers.target(name), **settings} for name in servers.names()}
+        targets = {name: {**servers.target(name), "permit_remote_open": "any", **settings} for name in servers.names()}
         self.daemon = Daemon({"mux": {"directory": os.path.join(place.dir, "mux")}, "targets": targets}, start=False)
         self.daemon.start()
         super().__init__(place, servers)

@@ -405,8 +405,8 @@ static const struct sl_dial_handler dial_handler = {
 static void dial(struct sl_forward_conn *conn, const char *host, uint16_t port)
 {
     move(conn, CONN_DIALING);
-    if (conn->socks.phase == SL_SOCKS_ASKED && !sl_forward_permits(conn->owner->client, host, port))
-        give_up(conn, "a SOCKS client wanted to where permit_remote_open does not let it");
+    if (!sl_forward_permits(conn->owner->client, host, port)) /* a client of SOCKS, or a reload came between */
+        give_up(conn, "it leads to where permit_remote_open does not let it");
     else if (sl_dial_start(conn->owner->client->mux->dialer, host, port, DIAL_TIMEOUT_MS, 0, &dial_handler, conn,
                  &conn->dial) != 0)
         give_up(conn, sl_status_text(SL_E_NOMEM));

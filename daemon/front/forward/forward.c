@@ -121,7 +121,7 @@ static unsigned count(const struct sl_mux_forwards *fs)
 static void proceed(struct sl_forward *f)
 {
     struct sl_mux_forwards *fs = f->owner;
-    char text[160];
+    char text[512];
     snprintf(text, sizeof text, "a client has %u forwards at most", SL_MUX_FORWARDS_MAX);
     if (count(fs) > SL_MUX_FORWARDS_MAX || !sl_forward_allowed(f, text, sizeof text)) {
         sl_forward_refused(f, text);

@@ -106,8 +106,13 @@ void sl_forward_conns_drop(struct sl_mux_forwards *fs);
 
 /* --- forward/permit.c --- */
 
-/* Whether a SOCKS client of the server's side may be led there (permit_remote_open). */
+/* "web:80" or "[::1]:80", as the setting has it. Returns `buf`. */
+#define SL_FORWARD_DESTINATION_SIZE 300u
+const char *sl_forward_destination(const char *host, uint16_t port, char *buf, size_t size);
+/* Whether a forward from the server's side may lead there (permit_remote_open). */
 bool sl_forward_permits(const struct sl_mux_client *client, const char *host, uint16_t port);
+/* Whether there is anywhere that it may lead. */
+bool sl_forward_permits_some(const struct sl_mux_client *client);
 
 /* --- forward/open.c --- */
 

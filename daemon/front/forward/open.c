@@ -3,7 +3,8 @@
  *   -L, -D  a port or a Unix socket of this machine
  *   -R      a port of the server's: it is asked, and says yes or no; where it leads may be for SOCKS to say
  * The daemon must not be made to do for a client what the client may not do itself: where it runs as another user than
- * the client, it makes no Unix socket for it and connects to none, and listens on loopback addresses only. */
+ * the client, it makes no Unix socket for it and connects to none; as a system service it listens on loopback addresses
+ * only, and connects for the server's side to where permit_remote_open says. */
 #include "daemon/front/forward/forward.h"
 #include "proto/status.h"
 
@@ -49,6 +50,14 @@ static const char *check_listening_here(const struct sl_forward *f)
     return NULL;
 }
 
+static const char *check_socks_there(const struct sl_forward *f)
+{
+    if (f->owner->limited)
+        return "ssh does not pass PermitRemoteOpen on; leave it out: the target's permit_remote_open counts";
+    return sl_forward_permits_some(f->owner->client) ? NULL
+                                                     : "-R may lead nowhere: the target's permit_remote_open is none";
+}
+
 static const char *check_listening_there(const struct sl_forward *f)
 {
     if (is_path(&f->listen))
@@ -56,10 +65,21 @@ static const char *check_listening_there(const struct sl_forward *f)
     if (f->listen.port > UINT16_MAX)
         return "there is no such port to listen on";
     if (sl_forward_is_socks_there(f))
-        return f->owner->limited
-                   ? "ssh does not pass PermitRemoteOpen on; leave it out: the target's permit_remote_open counts"
-                   : NULL;
+        return check_socks_there(f);
     return is_path(&f->connect) ? check_path(f, &f->connect) : NULL;
+}
+
+static bool may_lead_there(const struct sl_forward *f, char *text, size_t size)
+{
+    const struct sl_forward_end *to = &f->connect;
+    char where[SL_FORWARD_DESTINATION_SIZE], quoted[SL_LOG_QUOTE_SIZE];
+    if (f->kind != SL_MUX_FWD_REMOTE || is_path(to) || sl_forward_is_socks_there(f) ||
+        sl_forward_permits(f->owner->client, to->host, (uint16_t)to->port))
+        return true;
+    (void)sl_forward_destination(to->host, (uint16_t)to->port, where, sizeof where);
+    snprintf(text, size, "-R may not lead to %s: the target's permit_remote_open does not name it",
+        sl_log_quote(quoted, sizeof quoted, where));
+    return false;
 }
 
 bool sl_forward_allowed(const struct sl_forward *f, char *text, size_t size)
@@ -70,7 +90,7 @@ bool sl_forward_allowed(const struct sl_forward *f, char *text, size_t size)
         why = "there is no such port to connect to";
     if (why != NULL)
         snprintf(text, size, "%s", why);
-    return why == NULL;
+    return why == NULL && may_lead_there(f, text, size);
 }
 
 /* --- here --------------------------------------------------------------------------------------------------------- */

@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the daemon lets itself be led by SOCKS, as ssh does by its PermitRemoteOpen: which no master is told of. */
+/* Where the daemon connects to for those who come from the server's side, by -R: for a destination that its client has
+ * named as for one that SOCKS names. The client may be one that has no way there by itself. ssh's PermitRemoteOpen, of
+ * which no master is told, is about SOCKS alone. */
 #include "daemon/front/forward/forward.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+
+const char *sl_forward_destination(const char *host, uint16_t port, char *buf, size_t size)
+{
+    snprintf(buf, size, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, (unsigned)port);
+    return buf;
+}
 
 /* Whether `text` is what `pattern` says, in letters of any size; * and ? are all there is to a pattern. */
 static bool matches(const char *pattern, const char *text)
@@ -22,19 +30,39 @@ static bool matches(const char *pattern, const char *text)
     return *text == '\0';
 }
 
-bool sl_forward_permits(const struct sl_mux_client *c, const char *host, uint16_t port)
+/* The caller owns the reference. NULL where the target is gone, or there is no memory. */
+static struct sl_target_conf *find_target(const struct sl_mux_client *c)
 {
     const struct sl_conf *conf = sl_driver_conf(c->mux->driver);
-    struct sl_target_conf *made = NULL, *target = sl_conf_find(conf, c->target);
-    char where[300];
+    struct sl_target_conf *target = sl_conf_find(conf, c->target);
+    if (target != NULL)
+        return sl_target_conf_ref(target);
+    return sl_conf_adhoc(conf, c->target, &target) == 0 ? target : NULL;
+}
+
+bool sl_forward_permits(const struct sl_mux_client *c, const char *host, uint16_t port)
+{
+    struct sl_target_conf *target;
+    char where[SL_FORWARD_DESTINATION_SIZE];
     bool permitted = false;
-    if (target == NULL && sl_conf_adhoc(conf, c->target, &made) == 0)
-        target = made;
-    snprintf(where, sizeof where, strchr(host, ':') != NULL ? "[%s]:%u" : "%s:%u", host, (unsigned)port);
+    if (strlen(host) + sizeof "[]:65535" > sizeof where) /* cut, it might be one that is permitted */
+        return false;
+    target = find_target(c);
+    (void)sl_forward_destination(host, port, where, sizeof where);
     for (size_t i = 0; target != NULL && i < target->permit_remote_open.count; i++) {
         const char *pattern = target->permit_remote_open.item[i];
         permitted |= strcmp(pattern, "any") == 0 || matches(pattern, where);
     }
-    sl_target_conf_unref(made);
+    sl_target_conf_unref(target);
     return permitted;
+}
+
+bool sl_forward_permits_some(const struct sl_mux_client *c)
+{
+    struct sl_target_conf *target = find_target(c);
+    bool some = false;
+    for (size_t i = 0; target != NULL && i < target->permit_remote_open.count; i++)
+        some |= strcmp(target->permit_remote_open.item[i], "none") != 0;
+    sl_target_conf_unref(target);
+    return some;
 }

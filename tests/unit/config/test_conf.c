@@ -114,6 +114,21 @@ TEST(a_system_service_has_no_credentials_of_its_own)
     sl_conf_free(conf);
 }
 
+/* Who asks there may be somebody without a network. */
+TEST(a_system_service_connects_nowhere_for_the_servers_side)
+{
+    static const struct {
+        bool one_user;
+        const char *permitted;
+    } rows[] = {{false, "none"}, {true, "any"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct sl_conf *conf = new_default(rows[i].one_user);
+        assert_int_equal(conf->defaults->permit_remote_open.count, 1);
+        assert_string_equal(conf->defaults->permit_remote_open.item[0], rows[i].permitted);
+        sl_conf_free(conf);
+    }
+}
+
 TEST(the_real_system_answers_too)
 {
     struct sl_conf *conf;
@@ -231,6 +246,7 @@ int main(void)
         cmocka_unit_test(one_user_finds_its_own_keys_agent_and_known_hosts),
         cmocka_unit_test(one_user_without_agent_or_home),
         cmocka_unit_test(a_system_service_has_no_credentials_of_its_own),
+        cmocka_unit_test(a_system_service_connects_nowhere_for_the_servers_side),
         cmocka_unit_test(the_real_system_answers_too),
         cmocka_unit_test(who_may_lease),
         cmocka_unit_test(who_may_administer),
