@@ -19,6 +19,8 @@
 #define ENV_MAX      128u
 /* libssh2 takes terminal name and modes up to this many bytes in all. */
 #define PTY_MAX 256u
+/* The least that an item of data is made for, so that the next piece fits in it as well. */
+#define DATA_ROOM 4096u
 /* For the answer to a request, from the moment the stream is asked for. */
 #define OPEN_TIMEOUT_MS 30000u
 /* A kind beyond those of a spec: the server has opened it. */
@@ -276,20 +278,39 @@ void sl_stream_mute(struct sl_stream_list *list, const struct sl_tenant *tenant)
     }
 }
 
-static struct sl_item *add_item(struct sl_stream *stream, enum sl_item_kind kind, const void *data, size_t len)
+/* `room`: for so much data, or a signal's name and its NUL. */
+static struct sl_item *add_item(struct sl_stream *stream, enum sl_item_kind kind, size_t room)
 {
-    struct sl_item *item = malloc(sizeof *item + len + 1);
+    struct sl_item *item = malloc(sizeof *item + room);
     if (item != NULL) {
-        memset(item, 0, sizeof *item);
-        item->kind = kind;
-        item->len = len;
-        if (len > 0)
-            memcpy(item->data, data, len);
-        item->data[len] = '\0';
+        *item = (struct sl_item){.kind = kind, .room = room};
         TAILQ_INSERT_TAIL(&stream->items, item, link);
         wake(stream);
     }
     return item;
+}
+
+static void fill_item(struct sl_item *item, const void *data, size_t len)
+{
+    memcpy(item->data + item->len, data, len);
+    item->len += len;
+}
+
+/* What comes in small pieces shares an item: one for each byte would cost eighty. */
+static int add_data(struct sl_stream *stream, const uint8_t *data, size_t len)
+{
+    struct sl_item *last = TAILQ_LAST(&stream->items, sl_item_list);
+    size_t room = last != NULL && last->kind == SL_ITEM_DATA ? last->room - last->len : 0;
+    size_t first = room < len ? room : len, more = len - first;
+    struct sl_item *next = NULL;
+    if (more > 0 && (next = add_item(stream, SL_ITEM_DATA, more > DATA_ROOM ? more : DATA_ROOM)) == NULL)
+        return SL_E_NOMEM;
+    if (first > 0)
+        fill_item(last, data, first);
+    wake(stream);
+    if (next != NULL)
+        fill_item(next, data + first, more);
+    return 0;
 }
 
 void sl_stream_drop_item(struct sl_stream *stream)
@@ -311,10 +332,10 @@ int sl_stream_write(struct sl_stream *stream, const void *data, size_t len)
         return SL_E_PROTOCOL;
     if (len == 0)
         return 0;
-    if (add_item(stream, SL_ITEM_DATA, data, len) == NULL)
-        return SL_E_NOMEM;
-    stream->unsent += len;
-    return 0;
+    int r = add_data(stream, data, len);
+    if (r == 0)
+        stream->unsent += len;
+    return r;
 }
 
 void sl_stream_eof(struct sl_stream *stream)
@@ -322,7 +343,7 @@ void sl_stream_eof(struct sl_stream *stream)
     if (stream->input == SL_INPUT_OPEN) {
         stream->input = SL_INPUT_EOF_ASKED;
         /* Out of memory: the EOF goes with the close then. */
-        (void)add_item(stream, SL_ITEM_EOF, NULL, 0);
+        (void)add_item(stream, SL_ITEM_EOF, 0);
     }
 }
 
@@ -334,15 +355,20 @@ void sl_stream_credit(struct sl_stream *stream, size_t len)
 
 void sl_stream_signal(struct sl_stream *stream, const char *name)
 {
-    if (stream->commands < COMMANDS_MAX && add_item(stream, SL_ITEM_SIGNAL, name, strnlen(name, 64)) != NULL)
+    size_t len = strnlen(name, 64);
+    struct sl_item *item = stream->commands < COMMANDS_MAX ? add_item(stream, SL_ITEM_SIGNAL, len + 1) : NULL;
+    if (item != NULL) {
+        fill_item(item, name, len);
+        item->data[len] = '\0';
         stream->commands++;
+    }
 }
 
 void sl_stream_resize(struct sl_stream *stream, uint32_t cols, uint32_t rows, uint32_t width_px, uint32_t height_px)
 {
     struct sl_item *item = TAILQ_LAST(&stream->items, sl_item_list);
     if (item == NULL || item->kind != SL_ITEM_RESIZE) {
-        if (stream->commands >= COMMANDS_MAX || (item = add_item(stream, SL_ITEM_RESIZE, NULL, 0)) == NULL)
+        if (stream->commands >= COMMANDS_MAX || (item = add_item(stream, SL_ITEM_RESIZE, 0)) == NULL)
             return;
         stream->commands++;
     }

@@ -27,6 +27,7 @@ struct sl_item {
     enum sl_item_kind kind;
     uint32_t cols, rows, width_px, height_px;
     size_t len, at; /* of the data, or of the signal's name */
+    size_t room;    /* `len` grows no further */
     char data[];
 };
 TAILQ_HEAD(sl_item_list, sl_item);

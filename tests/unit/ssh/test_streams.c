@@ -9,6 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Bytes asked of malloc() and calloc(), freed or not. */
+static size_t allocated;
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_malloc(size_t size)
+{
+    allocated += size;
+    return __real_malloc(size);
+}
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size)
+{
+    allocated += count * size;
+    return __real_calloc(count, size);
+}
+
 static int group_setup(void **state)
 {
     (void)state;
@@ -109,6 +128,30 @@ TEST(test_window_towards_the_server)
     assert_true(rig_wait(&rig, &stream.ended, 10000));
     assert_int_equal(atoi(rig_out(&stream)), (int)written);
     assert_int_equal(stream.sent, written);
+    rig_stream_fini(&stream);
+}
+
+/* A client that writes byte by byte to a command that does not read costs no more than its window, twice at most. */
+TEST(test_input_in_small_pieces)
+{
+    struct rig_stream stream;
+    static uint8_t data[SL_STREAM_WINDOW];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 31 >> 3);
+    assert_int_equal(rig_exec(&conn, &stream, "cat"), 0);
+    size_t before = allocated;
+    for (size_t i = 0; i < sizeof data; i++) {
+        assert_int_equal(sl_stream_write(stream.stream, data + i, 1), 0);
+        if (i % 4096 == 0)
+            sl_stream_signal(stream.stream, "CONT"); /* what comes between keeps its place */
+    }
+    assert_in_range(allocated - before, sizeof data, 2 * sizeof data + 65536);
+    assert_int_equal(sl_stream_write(stream.stream, data, 1), SL_E_PROTOCOL);
+    sl_stream_eof(stream.stream);
+    assert_true(rig_wait(&rig, &stream.ended, 10000));
+    assert_int_equal(stream.out_len[0], sizeof data);
+    assert_memory_equal(stream.out[0], data, sizeof data);
+    assert_int_equal(stream.sent, sizeof data);
     rig_stream_fini(&stream);
 }
 
@@ -473,6 +516,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_exit_before_the_output_ends, stage_setup_connected, stage_teardown),
         cmocka_unit_test_setup_teardown(test_stdin_echo, stage_setup_connected, stage_teardown),
         cmocka_unit_test_setup_teardown(test_window_towards_the_server, stage_setup_connected, stage_teardown),
+        cmocka_unit_test_setup_teardown(test_input_in_small_pieces, stage_setup_connected, stage_teardown),
         cmocka_unit_test_setup_teardown(test_input_nobody_reads, stage_setup_connected, stage_teardown),
         cmocka_unit_test_setup_teardown(test_signals, stage_setup_connected, stage_teardown),
         cmocka_unit_test_setup_teardown(test_credit_holds_output_back, stage_setup_connected, stage_teardown),
