@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Builds each line in a buffer of fixed size, escapes what comes from outside, and writes it to standard error in one
- * call. */
+/* Builds each line in a buffer of fixed size, escapes what comes from outside, and hands it to the sink in one piece. */
 #include "base/log.h"
 
+#include "base/log_sink.h"
 #include "base/text.h"
 
 #include <stdarg.h>
@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #define SL_LOG_LINE 2048u
+/* At the end, for what is not written yet. */
+#define FLUSH_MS 1000u
 
 /* systemd names the device and inode of the stream that goes to the journal; only if standard error still is that one
  * may lines carry priorities (systemd.exec(5)). */
@@ -28,7 +30,7 @@ static bool goes_to_journal(int fd)
 
 void sl_log_init(struct sl_log *log, enum sl_log_level level)
 {
-    log->level = level;
+    *log = (struct sl_log){.level = level};
     log->fd = STDERR_FILENO;
     log->journal = goes_to_journal(log->fd);
 }
@@ -67,34 +69,124 @@ static size_t put_escaped(char *out, size_t at, size_t cap, const char *text)
     return at;
 }
 
+/* What a line begins with; returns its length. */
+static size_t put_head(char *line, size_t size, bool journal, enum sl_log_level level, const char *event)
+{
+    if (journal)
+        return (size_t)snprintf(line, size, "<%d>%s ", (int)level, event);
+    struct timespec now;
+    struct tm tm;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    size_t at = strftime(line, size, "%Y-%m-%dT%H:%M:%S", &tm);
+    at += (size_t)snprintf(line + at, size - at, ".%03ldZ %s %s ", now.tv_nsec / 1000000, level_name(level), event);
+    return at;
+}
+
+static void vlog(const struct sl_log *log, enum sl_log_level level, const char *event, const char *format, va_list args)
+    __attribute__((format(printf, 4, 0)));
+static void vlog(const struct sl_log *log, enum sl_log_level level, const char *event, const char *format, va_list args)
+{
+    char line[SL_LOG_LINE], body[SL_LOG_LINE];
+    vsnprintf(body, sizeof body, format, args);
+    size_t len = put_head(line, sizeof line, log->journal, level, event);
+    len = put_escaped(line, len, sizeof line - 1, body);
+    line[len++] = '\n';
+    if (log->sink != NULL) {
+        sl_log_sink_put(log->sink, line, len);
+    } else {
+        /* A log that cannot be written must not stop the daemon. */
+        ssize_t written = write(log->fd, line, len);
+        (void)written;
+    }
+}
+
 void sl_log(const struct sl_log *log, enum sl_log_level level, const char *event, const char *format, ...)
 {
     if (log == NULL || level > log->level)
         return;
-    char line[SL_LOG_LINE];
-    size_t at = 0;
-    if (log->journal) {
-        at = (size_t)snprintf(line, sizeof line, "<%d>%s ", (int)level, event);
-    } else {
-        struct timespec now;
-        struct tm tm;
-        clock_gettime(CLOCK_REALTIME, &now);
-        gmtime_r(&now.tv_sec, &tm);
-        at = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &tm);
-        at += (size_t)snprintf(
-            line + at, sizeof line - at, ".%03ldZ %s %s ", now.tv_nsec / 1000000, level_name(level), event);
-    }
-    char body[SL_LOG_LINE];
     va_list args;
     va_start(args, format);
-    vsnprintf(body, sizeof body, format, args);
+    vlog(log, level, event, format, args);
     va_end(args);
-    at = put_escaped(line, at, sizeof line - 1, body);
-    line[at++] = '\n';
-    /* One write, so that lines of several processes do not mix. A log that cannot be written must not stop the daemon.
-     */
-    ssize_t written = write(log->fd, line, at);
-    (void)written;
+}
+
+/* --- that nobody's lines push out another's ----------------------------------------------------------------------- */
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void tell_dropped(const struct sl_log *log, const struct sl_log_share *share)
+{
+    char who[32] = "others";
+    if (share->uid != SL_LOG_NOBODY)
+        snprintf(who, sizeof who, "uid=%lu", (unsigned long)share->uid);
+    sl_log(log, SL_LOG_WARNING, "log", "%s kind=\"%s\": %lu more like these were not logged", who,
+        sl_log_kind_name(share->kind), (unsigned long)share->dropped);
+}
+
+static bool may_log(const struct sl_log *log, uint32_t uid, enum sl_log_kind kind)
+{
+    struct sl_log_share calm;
+    if (log->shares == NULL)
+        return true;
+    const bool first = !sl_log_shares_owes(log->shares);
+    const bool may = sl_log_shares_take(log->shares, uid, kind, now_ms(), &calm);
+    if (calm.dropped > 0)
+        tell_dropped(log, &calm);
+    if (!may && first)
+        log->on_dropped(log->arg);
+    return may;
+}
+
+void sl_log_of(const struct sl_log *log, uint32_t uid, enum sl_log_kind kind, enum sl_log_level level,
+    const char *event, const char *format, ...)
+{
+    if (log == NULL || level > log->level || !may_log(log, uid, kind))
+        return;
+    va_list args;
+    va_start(args, format);
+    vlog(log, level, event, format, args);
+    va_end(args);
+}
+
+bool sl_log_calm(const struct sl_log *log)
+{
+    struct sl_log_share calm;
+    if (log->shares == NULL)
+        return false;
+    while (sl_log_shares_calm(log->shares, now_ms(), &calm))
+        tell_dropped(log, &calm);
+    return sl_log_shares_owes(log->shares);
+}
+
+/* In the sink's thread. */
+static size_t on_lost(bool journal, char *line, size_t size, uint64_t lost)
+{
+    size_t len = put_head(line, size, journal, SL_LOG_ERROR, "log");
+    len += (size_t)snprintf(
+        line + len, size - len, "%llu lines were lost here: nobody read them in time\n", (unsigned long long)lost);
+    return len;
+}
+
+void sl_log_start(struct sl_log *log, void (*on_dropped)(void *arg), void *arg)
+{
+    log->sink = sl_log_sink_new(log->fd, log->journal, on_lost);
+    log->shares = calloc(1, sizeof *log->shares);
+    log->on_dropped = on_dropped;
+    log->arg = arg;
+}
+
+void sl_log_stop(struct sl_log *log)
+{
+    sl_log_sink_free(log->sink, FLUSH_MS);
+    log->sink = NULL;
+    free(log->shares);
+    log->shares = NULL;
 }
 
 const char *sl_log_quote(char *buf, uint32_t size, const char *text)

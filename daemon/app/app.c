@@ -108,6 +108,7 @@ static void on_driver_stopped(void *arg)
     sl_notify_free(app->notify);
     app->notify = NULL;
     close_signals(app);
+    uv_close((uv_handle_t *)&app->calm, NULL);
 }
 
 static void stop(struct sl_app *app, bool now)
@@ -314,6 +315,7 @@ static void name_open_handle(uv_handle_t *handle, void *arg)
 static int run(struct sl_app *app, struct sl_conf *conf)
 {
     int code = SL_EXIT_OK;
+    sl_app_watch_log(app);
     if (build(app, conf) == 0) {
         sl_notify_ready();
         on_change(app);
@@ -342,7 +344,7 @@ int sl_app_run(const struct sl_app_options *options)
     if (app == NULL)
         return SL_EXIT_FAILED;
     app->options = options;
-    sl_log_init(&app->log, options->level);
+    sl_app_start_log(app);
     prepare_process(&app->log);
     int r = load_first(app, &conf);
     if (r != 0) {
@@ -354,6 +356,7 @@ int sl_app_run(const struct sl_app_options *options)
     } else {
         code = run(app, conf);
     }
+    sl_log_stop(&app->log);
     free(app);
     return code;
 }

@@ -52,6 +52,7 @@ enum sl_app_phase {
 struct sl_app {
     uv_loop_t loop;
     struct sl_log log;
+    uv_timer_t calm; /* while lines were dropped and are not told yet */
     const struct sl_app_options *options;
     enum sl_app_phase phase;
     struct sl_transport *transport;
@@ -71,6 +72,13 @@ struct sl_app {
     enum sl_reload_phase reload;
     struct sl_reload_waiters now, next; /* answered by this reading, by the one after it */
 };
+
+/* app/log.c */
+
+/* Nothing waits for the log. */
+void sl_app_start_log(struct sl_app *app);
+/* With a loop, and before there are clients: what is dropped of their lines is told. */
+void sl_app_watch_log(struct sl_app *app);
 
 /* app/place.c */
 

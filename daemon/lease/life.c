@@ -250,9 +250,10 @@ static void count_refusal(const struct sl_lease *lease, const char *text)
         d->counters.lease[SL_LEASE_REFUSED][SL_REASON_NOT_ALLOWED]++;
     else
         d->counters.refused_limit++;
-    sl_log(d->log, SL_LOG_NOTICE, "lease", "lease=%llu pid=%ld uid=%lu none -> refused reason=%s text=%s",
-        (unsigned long long)lease->number, (long)lease->who.pid, (unsigned long)lease->who.uid,
-        sl_status_name(lease->refuse_status), sl_log_quote(quoted, sizeof quoted, text));
+    sl_log_of(d->log, lease->who.uid, SL_LOG_REFUSALS, SL_LOG_NOTICE, "lease",
+        "lease=%llu pid=%ld uid=%lu none -> refused reason=%s text=%s", (unsigned long long)lease->number,
+        (long)lease->who.pid, (unsigned long)lease->who.uid, sl_status_name(lease->refuse_status),
+        sl_log_quote(quoted, sizeof quoted, text));
 }
 
 static bool nothing_for_core(struct sl_lease *lease)
@@ -402,11 +403,13 @@ static void log_move(const struct sl_lease *lease, enum sl_log_level level, cons
         return;
     if (!sl_id_is_none(act->conn))
         snprintf(conn, sizeof conn, " conn=%u.%u", act->conn.index, act->conn.generation);
-    sl_log(log, level, "lease", "lease=%llu target=%s%s pid=%ld uid=%lu label=%s %s -> %s reason=%s%s%s",
-        (unsigned long long)lease->number, lease->target->conf->name, conn, (long)lease->who.pid,
-        (unsigned long)lease->who.uid, sl_log_quote(label, sizeof label, lease->label),
-        sl_lease_state_name(act->lease_from), sl_lease_state_name(act->lease_to), sl_reason_name(act->reason),
-        act->status != 0 ? " status=" : "", act->status != 0 ? sl_status_name(act->status) : "");
+    const enum sl_log_kind kind = act->lease_to == SL_LEASE_REFUSED ? SL_LOG_REFUSALS : SL_LOG_ENDINGS;
+    sl_log_of(log, lease->who.uid, kind, level, "lease",
+        "lease=%llu target=%s%s pid=%ld uid=%lu label=%s %s -> %s reason=%s%s%s", (unsigned long long)lease->number,
+        lease->target->conf->name, conn, (long)lease->who.pid, (unsigned long)lease->who.uid,
+        sl_log_quote(label, sizeof label, lease->label), sl_lease_state_name(act->lease_from),
+        sl_lease_state_name(act->lease_to), sl_reason_name(act->reason), act->status != 0 ? " status=" : "",
+        act->status != 0 ? sl_status_name(act->status) : "");
 }
 
 /* Refused on the spot: it never was in a state, so no move tells of it. */

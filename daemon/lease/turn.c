@@ -294,8 +294,8 @@ int sl_driver_reconnect(struct sl_driver *d, const char *name, const struct sl_w
     if (r != 0)
         return r;
     sl_driver_flush(d); /* what was given back before is idle by then */
-    sl_log(d->log, SL_LOG_NOTICE, "targets", "target=%s: new logins, asked for by pid=%ld uid=%lu", conf->name,
-        (long)who->pid, (unsigned long)who->uid);
+    sl_log_of(d->log, who->uid, SL_LOG_WISHES, SL_LOG_NOTICE, "targets",
+        "target=%s: new logins, asked for by pid=%ld uid=%lu", conf->name, (long)who->pid, (unsigned long)who->uid);
     target = sl_driver_targets_known(d, conf->name); /* one of the one-user mode may have no connection yet */
     if (target != NULL && sl_conf_is_admin(d->conf, who)) {
         sl_driver_target_renew(d, target);

@@ -20,6 +20,13 @@
 /* The largest entry getpwuid_r() is given room for. */
 #define PASSWD_MAX 65536u
 
+uid_t sl_peer_uid(int fd)
+{
+    struct ucred cred;
+    socklen_t len = sizeof cred;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && len == sizeof cred ? cred.uid : (uid_t)-1;
+}
+
 int sl_peer_read(int fd, struct sl_who *ret_who)
 {
     struct ucred cred;

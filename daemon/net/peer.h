@@ -14,6 +14,9 @@
  * frees it by sl_who_fini(). */
 int sl_peer_read(int fd, struct sl_who *ret_who);
 
+/* The user alone; (uid_t)-1 when the kernel does not say. */
+uid_t sl_peer_uid(int fd);
+
 /* When the process began, or 0 when that cannot be known. */
 uint64_t sl_peer_start_time(pid_t pid);
 

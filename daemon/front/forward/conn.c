@@ -143,8 +143,9 @@ static void note(const struct sl_forward_conn *conn, const char *text)
 {
     const struct sl_mux_client *c = conn->owner->client;
     char quoted[SL_LOG_QUOTE_SIZE];
-    sl_log(c->mux->log, SL_LOG_NOTICE, "forward", "target=%s pid=%ld uid=%lu connection failed text=%s", c->target,
-        (long)c->who.pid, (unsigned long)c->who.uid, sl_log_quote(quoted, sizeof quoted, text));
+    sl_log_of(c->mux->log, c->who.uid, SL_LOG_FORWARDS, SL_LOG_NOTICE, "forward",
+        "target=%s pid=%ld uid=%lu connection failed text=%s", c->target, (long)c->who.pid, (unsigned long)c->who.uid,
+        sl_log_quote(quoted, sizeof quoted, text));
 }
 
 /* --- SOCKS -------------------------------------------------------------------------------------------------------- */

@@ -95,9 +95,10 @@ static void note(const struct sl_forward *f, enum sl_log_level level, const char
 {
     const struct sl_mux_client *c = f->owner->client;
     char name[SL_FORWARD_NAME_SIZE], quoted_name[SL_LOG_QUOTE_SIZE], quoted[SL_LOG_QUOTE_SIZE];
-    sl_log(c->mux->log, level, "forward", "target=%s pid=%ld uid=%lu forward=%s %s%s%s", c->target, (long)c->who.pid,
-        (unsigned long)c->who.uid, sl_log_quote(quoted_name, sizeof quoted_name, sl_forward_name(f, name, sizeof name)),
-        what, text != NULL ? " text=" : "", text != NULL ? sl_log_quote(quoted, sizeof quoted, text) : "");
+    sl_log_of(c->mux->log, c->who.uid, SL_LOG_FORWARDS, level, "forward", "target=%s pid=%ld uid=%lu forward=%s %s%s%s",
+        c->target, (long)c->who.pid, (unsigned long)c->who.uid,
+        sl_log_quote(quoted_name, sizeof quoted_name, sl_forward_name(f, name, sizeof name)), what,
+        text != NULL ? " text=" : "", text != NULL ? sl_log_quote(quoted, sizeof quoted, text) : "");
 }
 
 #define TO(phase) SL_TO(SL_FORWARD_##phase)

@@ -103,8 +103,9 @@ static void on_accept(void *arg, int fd, int status)
         sl_forward_conn_local(f, fd);
         return;
     }
-    sl_log(c->mux->log, SL_LOG_WARNING, "forward", "target=%s pid=%ld connection turned away: %s", c->target,
-        (long)c->who.pid, status != 0 ? sl_status_text(status) : "64 are open already");
+    sl_log_of(c->mux->log, c->who.uid, SL_LOG_TURNED_AWAY, SL_LOG_WARNING, "forward",
+        "target=%s pid=%ld uid=%lu connection turned away: %s", c->target, (long)c->who.pid, (unsigned long)c->who.uid,
+        status != 0 ? sl_status_text(status) : "64 are open already");
     sl_socket_refuse(sl_watch_jobs(c->mux->watch), fd);
 }
 

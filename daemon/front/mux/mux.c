@@ -46,8 +46,9 @@ static void violation(struct sl_mux_client *c, const char *text)
     char quoted[SL_LOG_QUOTE_SIZE];
     if (c->phase == SL_MUX_LEAVING)
         return;
-    sl_log(c->mux->log, SL_LOG_WARNING, "client", "pid=%ld uid=%lu front=mux reason=violation text=%s",
-        (long)c->who.pid, (unsigned long)c->who.uid, sl_log_quote(quoted, sizeof quoted, text));
+    sl_log_of(c->mux->log, c->who.uid, SL_LOG_VIOLATIONS, SL_LOG_WARNING, "client",
+        "pid=%ld uid=%lu front=mux reason=violation text=%s", (long)c->who.pid, (unsigned long)c->who.uid,
+        sl_log_quote(quoted, sizeof quoted, text));
     leave(c, false);
     sl_socket_close(c->socket);
 }
@@ -73,8 +74,9 @@ static bool is_refused(struct sl_mux_client *c, char *text, size_t size)
 static void log_refusal(const struct sl_mux_client *c, const char *text)
 {
     char quoted[SL_LOG_QUOTE_SIZE];
-    sl_log(c->mux->log, SL_LOG_NOTICE, "client", "pid=%ld uid=%lu front=mux refused text=%s", (long)c->who.pid,
-        (unsigned long)c->who.uid, sl_log_quote(quoted, sizeof quoted, text));
+    sl_log_of(c->mux->log, c->who.uid, SL_LOG_REFUSALS, SL_LOG_NOTICE, "client",
+        "pid=%ld uid=%lu front=mux refused text=%s", (long)c->who.pid, (unsigned long)c->who.uid,
+        sl_log_quote(quoted, sizeof quoted, text));
 }
 
 /* --- the simple requests ------------------------------------------------------------------------------------------ */
@@ -330,7 +332,9 @@ static bool may_signal(const struct sl_who *peer)
 
 static void turn_away(struct sl_mux *mux, int fd, int status)
 {
-    sl_log(mux->log, SL_LOG_WARNING, "client", "refused front=mux reason=%s", sl_status_name(status));
+    const uid_t uid = sl_peer_uid(fd);
+    sl_log_of(mux->log, uid, SL_LOG_TURNED_AWAY, SL_LOG_WARNING, "client", "uid=%ld front=mux refused reason=%s",
+        (long)(int)uid, sl_status_name(status));
     sl_socket_refuse(sl_watch_jobs(mux->watch), fd);
 }
 

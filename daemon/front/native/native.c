@@ -54,8 +54,9 @@ static void end_client(struct sl_client *c, int status, const char *text)
     if (c->phase == SL_CLIENT_LEAVING)
         return;
     if (status == SL_E_PROTOCOL)
-        sl_log(c->native->log, SL_LOG_WARNING, "client", "pid=%ld uid=%lu reason=violation text=%s", (long)c->who.pid,
-            (unsigned long)c->who.uid, sl_log_quote(quoted, sizeof quoted, text));
+        sl_log_of(c->native->log, c->who.uid, SL_LOG_VIOLATIONS, SL_LOG_WARNING, "client",
+            "pid=%ld uid=%lu reason=violation text=%s", (long)c->who.pid, (unsigned long)c->who.uid,
+            sl_log_quote(quoted, sizeof quoted, text));
     leave(c);
     sl_client_error(c, 0, status, true, text);
     sl_socket_finish(c->socket);
@@ -214,8 +215,10 @@ static void turn_away(struct sl_native *n, int fd, int status, const char *text)
                           .error = {.code = (uint32_t)-status, .unsent = true, .text = sl_bytes_of(text)},
                       });
     (void)send(fd, w.data, w.at, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const uid_t uid = sl_peer_uid(fd);
+    sl_log_of(n->log, uid, SL_LOG_TURNED_AWAY, SL_LOG_WARNING, "client", "uid=%ld refused reason=%s text=\"%s\"",
+        (long)(int)uid, sl_status_name(status), text);
     sl_socket_refuse(sl_watch_jobs(n->watch), fd);
-    sl_log(n->log, SL_LOG_WARNING, "client", "refused reason=%s text=\"%s\"", sl_status_name(status), text);
 }
 
 static int add_client(struct sl_native *n, int fd)

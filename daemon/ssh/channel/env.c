@@ -120,7 +120,7 @@ int sl_env_settle(struct sl_chan *chan, const char *name, const char *value)
     if (!chan->question.is_out && is_known_bad(chan->conn, name))
         return 0;
     if (strlen(name) + strlen(value) > SL_REQUEST_MAX) {
-        sl_log(chan->conn->transport->log, SL_LOG_WARNING, "env",
+        sl_log_of(chan->conn->transport->log, SL_LOG_NOBODY, SL_LOG_VARIABLES, SL_LOG_WARNING, "env",
             "target=%s variable=%s has %zu bytes and is left out: %s", chan->conn->target->name, name, strlen(value),
             SL_REQUEST_WHY);
         return 0;
