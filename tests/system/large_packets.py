@@ -29,18 +29,18 @@ class Server:
 
     host, user = "127.0.0.1", "anybody"
 
-    def __init__(self, keys, cipher, mac):
+    def __init__(self, keys, cipher, mac, run=_run):
         self.keys = keys
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
-        self.acceptor = asyncio.run_coroutine_threadsafe(self._listen(cipher, mac), self.loop).result(30)
+        self.acceptor = asyncio.run_coroutine_threadsafe(self._listen(cipher, mac, run), self.loop).result(30)
         self.port = self.acceptor.sockets[0].getsockname()[1]
 
-    async def _listen(self, cipher, mac):
+    async def _listen(self, cipher, mac, run):
         authorized = asyncssh.import_authorized_keys("\n".join(self.keys.authorized()) + "\n")
         return await asyncssh.listen(
-            self.host, 0, server_host_keys=[self.keys.host], authorized_client_keys=authorized, process_factory=_run,
+            self.host, 0, server_host_keys=[self.keys.host], authorized_client_keys=authorized, process_factory=run,
             encoding=None, encryption_algs=[cipher], compression_algs=["none"], **({"mac_algs": [mac]} if mac else {}))
 
     def known_hosts_line(self, name):

@@ -43,8 +43,15 @@ static void run_input(struct sl_stream *stream)
 
 /* --- from the server --- */
 
-/* Reads one of the two outputs as far as credit and turn allow. */
-static void run_output(struct sl_stream *stream, int fd, size_t *budget)
+/* libssh2 looks for data only when the window's adjustment that is due is out; "would block" may mean either. */
+static bool has_looked(const struct sl_chan *chan, size_t len)
+{
+    unsigned long initial = 0, window = libssh2_channel_window_read_ex(chan->ch, NULL, &initial);
+    return window >= initial / 4 * 3 + len;
+}
+
+/* Reads one of the two outputs as far as credit and turn allow. Whether there is none left. */
+static bool run_output(struct sl_stream *stream, int fd, size_t *budget)
 {
     struct sl_transport *transport = stream->conn->transport;
     struct sl_chan *chan = stream->chan;
@@ -54,14 +61,14 @@ static void run_output(struct sl_stream *stream, int fd, size_t *budget)
         /* libssh2 forgets what a window adjustment that could not go out was for unless asked for the same again. */
         len = chan->read_size != 0 ? chan->read_size : len;
         if (len == 0)
-            return;
+            return false;
         ssize_t n = libssh2_channel_read_ex(chan->ch, fd, (char *)transport->scratch, len);
         if (n <= 0) {
             if (n == LIBSSH2_ERROR_EAGAIN)
                 chan->read_size = len;
             else if (n < 0 && !sl_session_survives((int)n))
                 sl_session_failed(stream->conn, (int)n);
-            return;
+            return n == 0 || (n == LIBSSH2_ERROR_EAGAIN && has_looked(chan, len));
         }
         chan->read_size = 0;
         *budget = *budget > (size_t)n ? *budget - (size_t)n : 0;
@@ -72,19 +79,21 @@ static void run_output(struct sl_stream *stream, int fd, size_t *budget)
             drop = stream->ending != SL_ENDING_NO;
         }
     }
+    return false;
 }
 
-static bool has_output_ended(struct sl_stream *stream, size_t budget)
+/* Both outputs are read. What is left is extended data of a type that is not standard error's, and nobody's: it would
+ * use up the window, and the output would never end. To look for it costs a walk through all that the session holds, so
+ * that is done where it may fill half of the window, and at the end. */
+static void drop_strange(struct sl_stream *stream)
 {
     struct sl_chan *chan = stream->chan;
-    if (sl_chan_look(chan) < SL_CHAN_END_EOF)
-        return false;
-    bool dry = budget > 0 && (stream->credit > 0 || stream->ending != SL_ENDING_NO);
-    if (libssh2_channel_eof(chan->ch) == 0 && dry) {
-        /* What is left is extended data of a type that is not standard error's, and nobody's. */
+    unsigned long left = 0;
+    if (chan->end < SL_CHAN_END_EOF && stream->conn->tap.bytes < chan->window / 2)
+        return;
+    (void)libssh2_channel_window_read_ex(chan->ch, &left, NULL);
+    if (left > 0)
         (void)libssh2_channel_flush_ex(chan->ch, LIBSSH2_CHANNEL_FLUSH_EXTENDED_DATA);
-    }
-    return libssh2_channel_eof(chan->ch) != 0;
 }
 
 static void run_running(struct sl_stream *stream)
@@ -94,13 +103,15 @@ static void run_running(struct sl_stream *stream)
     run_input(stream);
     if (!sl_stream_is_over(stream) && stream->unread == SL_UNREAD_ASKED)
         (void)sl_stream_send_unread(stream);
+    bool dry = !sl_stream_is_over(stream) && run_output(stream, 0, &budget);
     if (!sl_stream_is_over(stream))
-        run_output(stream, 0, &budget);
-    if (!sl_stream_is_over(stream))
-        run_output(stream, 1, &budget);
+        dry = run_output(stream, 1, &budget) && dry;
     if (sl_stream_is_over(stream))
         return;
-    bool output_ended = has_output_ended(stream, budget);
+    sl_chan_look(chan);
+    if (dry)
+        drop_strange(stream);
+    bool output_ended = chan->end >= SL_CHAN_END_EOF && libssh2_channel_eof(chan->ch) != 0;
     if (output_ended && !stream->eof_told) {
         stream->eof_told = true;
         stream->deadline_ms =
