@@ -263,6 +263,18 @@ static void on_open(void *arg, int status, const char *text)
     say(s, whole);
 }
 
+/* ssh ends with its last eight bits, which may be those of a success. */
+static void exit_as(struct sl_mux_session *s, uint32_t status)
+{
+    char text[SL_MUX_TEXT_MAX];
+    if (status != 0 && (status & 255) == 0) {
+        snprintf(text, sizeof text, "target %s: the command's exit status is %u", s->client->target, status);
+        say(s, text);
+        status = EXIT_FAILED;
+    }
+    exit_with(s, status);
+}
+
 static void on_result(void *arg, const struct sl_stream_result *result)
 {
     struct sl_mux_session *s = arg;
@@ -271,7 +283,7 @@ static void on_result(void *arg, const struct sl_stream_result *result)
         return; /* refused: told already */
     start_ending(s);
     if (result->how == SL_RESULT_STATUS) {
-        exit_with(s, result->exit_status);
+        exit_as(s, result->exit_status);
     } else if (result->how == SL_RESULT_UNKNOWN && result->text != NULL && result->text[0] != '\0') {
         snprintf(whole, sizeof whole, "target %s: %s", s->client->target, result->text);
         say(s, whole);
