@@ -78,6 +78,7 @@ struct sl_transport {
     char dial_text[128];
     struct sl_basis basis;
     bool looks_hang;
+    bool stillborn; /* the next connection that is up is lost as well */
     struct sl_fake_counts counts;
 };
 

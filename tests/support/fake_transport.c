@@ -41,6 +41,11 @@ void sl_fake_dial(struct sl_transport *t, uint64_t ms, int status, const char *t
     snprintf(t->dial_text, sizeof t->dial_text, "%s", text);
 }
 
+void sl_fake_stillborn(struct sl_transport *t)
+{
+    t->stillborn = true;
+}
+
 void sl_fake_sessions(struct sl_transport *t, unsigned count)
 {
     t->sessions = count;
@@ -141,6 +146,11 @@ static void on_dialed(uv_timer_t *timer)
 {
     struct sl_conn *c = timer->data;
     c->due |= c->status == 0 ? DUE_READY : DUE_LOST;
+    if (c->status == 0 && c->transport->stillborn) {
+        c->transport->stillborn = false;
+        c->due |= DUE_LOST;
+        c->status = SL_E_CONNECTION_LOST;
+    }
     sl_fake_pump(c);
 }
 

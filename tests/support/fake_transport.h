@@ -18,6 +18,8 @@
 
 /* The dials begun from now on take `ms` and end with `status`, `text` being the reason. */
 void sl_fake_dial(struct sl_transport *transport, uint64_t ms, int status, const char *text);
+/* The next connection that is up is lost in the same turn. */
+void sl_fake_stillborn(struct sl_transport *transport);
 /* Drains take so long from now on. */
 void sl_fake_drain(struct sl_transport *transport, uint64_t ms);
 /* A connection's server opens so many sessions at once from now on; 0: as many as are asked for. */

@@ -135,6 +135,28 @@ TEST(one_that_moves_can_end)
     }
 }
 
+/* The connection for it is ready, and lost: of the latter the core has not heard when it moves the lease there. */
+TEST(one_that_moves_to_what_is_lost_already)
+{
+    struct sl_world w;
+    struct client c[3];
+    sl_world_init(&w, CONF("max_connections: 2"), false);
+    share(&w, c);
+    sl_fake_sessions(w.transport, 2);
+    sl_fake_stillborn(w.transport);
+    struct sl_stream *stream = client_run(&c[2], "cat");
+    assert_int_equal(sl_stream_write(stream, "early", 5), 0);
+    sl_stream_eof(stream);
+    WORLD_UNTIL(&w, c[2].ends == 1);
+    assert_string_equal(c[2].said, "granted open exit");
+    assert_int_equal(c[2].data, 5);
+    assert_int_equal(sl_fake_counts(w.transport).dialed, 3);
+    for (int i = 0; i < 3; i++)
+        sl_lease_abandon(c[i].lease);
+    WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
+    sl_world_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +165,7 @@ int main(void)
         cmocka_unit_test(one_without_a_session_moves_with_its_stream),
         cmocka_unit_test(one_that_moves_nowhere_is_told_why),
         cmocka_unit_test(one_that_moves_can_end),
+        cmocka_unit_test(one_that_moves_to_what_is_lost_already),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
