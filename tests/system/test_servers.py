@@ -117,9 +117,21 @@ def test_a_shell_that_greets_on_standard_error_does_not_hold_the_sweep_up(make_d
     daemon.log.find(r"reclaim .*sweep=done")
 
 
-def test_a_server_that_forces_a_command_is_fed_no_script(make_daemon, make_sshd, target, open_dir):
+@pytest.mark.parametrize("by, forced", [
+    ("server", "cat >>{}"), ("key", "tee {}"), ("key", 'echo "$SSH_ORIGINAL_COMMAND"; cat >>{}')])
+def test_a_server_that_forces_a_command_is_fed_no_script(make_daemon, make_sshd, target, open_dir, by, forced):
+    """Not even one that repeats what it is asked for, or told."""
     fed = open_dir / "fed"
-    server = make_sshd(f"ForceCommand cat >>{fed}")
+    fed.write_bytes(b"")
+    fed.chmod(0o666)
+    command = forced.format(fed)
+    server = make_sshd(*([f"ForceCommand {command}"] if by == "server" else []))
+    if by == "key":
+        with open(server.authorized_keys, "r+", encoding="ascii") as f:
+            keys = f.read().splitlines()
+            f.seek(0)
+            quoted = command.replace('"', '\\"')
+            f.write("".join(f'command="{quoted}" {key}\n' for key in keys))
     daemon = make_daemon({"targets": {"t": target(server, max_connections=1, **FAST)}})
     with daemon.leased() as client:
         client.exec("ignored").await_opened()
