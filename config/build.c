@@ -131,6 +131,8 @@ int sl_target_conf_copy(const struct sl_target_conf *from, struct sl_target_conf
     }
     t->identity_agent_set = from->identity_agent_set;
     t->user_known_hosts_count = from->user_known_hosts_count;
+    t->user_known_hosts_named = from->user_known_hosts_named;
+    t->global_known_hosts_named = from->global_known_hosts_named;
     t->allow_everyone = from->allow_everyone;
     t->adhoc = from->adhoc;
     t->acquire_timeout_set = from->acquire_timeout_set;

@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct sl_target_conf *sl_target_conf_ref(struct sl_target_conf *t)
 {
@@ -58,8 +60,16 @@ bool sl_target_conf_same_identity(const struct sl_target_conf *a, const struct s
     return sl_text_equal(a->host, b->host) && a->port == b->port && sl_text_equal(a->user, b->user) &&
            a->identity_agent_set == b->identity_agent_set && sl_text_equal(a->identity_agent, b->identity_agent) &&
            secret_equal(&a->passphrase, &b->passphrase) && secret_equal(&a->password, &b->password) &&
+           a->user_known_hosts_named == b->user_known_hosts_named &&
+           a->global_known_hosts_named == b->global_known_hosts_named &&
            a->user_known_hosts_count == b->user_known_hosts_count && sl_strv_equal(&a->known_hosts, &b->known_hosts) &&
            sl_text_equal(a->host_key_alias, b->host_key_alias) && a->host_key_checking == b->host_key_checking;
+}
+
+unsigned sl_conf_exposed_mode(const struct stat *st)
+{
+    const unsigned others = st->st_uid == geteuid() ? S_IRWXG | S_IRWXO : S_IRWXO;
+    return S_ISREG(st->st_mode) && (st->st_mode & others) != 0 ? st->st_mode & 07777 : 0;
 }
 
 static bool is_named(

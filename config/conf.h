@@ -30,7 +30,9 @@ struct sl_target_conf {
     struct sl_strv
         known_hosts; /* user_known_hosts_file and global_known_hosts_file, in order; the first takes new keys */
     size_t user_known_hosts_count; /* so many of known_hosts are user_known_hosts_file; not 0 with accept-new */
-    char *host_key_alias;          /* NULL: host */
+    bool user_known_hosts_named;   /* by the file, not by default: what is in them must be known */
+    bool global_known_hosts_named;
+    char *host_key_alias; /* NULL: host */
     enum sl_host_key_checking host_key_checking;
     enum sl_remote_cleanup remote_cleanup;
     struct sl_algorithm_choice algorithms[SL_ALGORITHM_KINDS];
@@ -49,6 +51,12 @@ struct sl_target_conf {
 
 struct sl_target_conf *sl_target_conf_ref(struct sl_target_conf *t);
 void sl_target_conf_unref(struct sl_target_conf *t); /* NULL is fine */
+
+struct stat;
+/* The mode of a private key's file if others may have the key by it, else 0: what ssh refuses where the file is this
+ * user's, and whatever everybody may read or change, whosesoever it is. */
+unsigned sl_conf_exposed_mode(const struct stat *st);
+#define SL_CONF_EXPOSED_TEXT "is an UNPROTECTED PRIVATE KEY FILE: its mode is %04o"
 
 /* Whether both mean the same connection: host, port, user, credentials, host-key rules, algorithms. If not, connections
  * made under one must not be leased under the other. */

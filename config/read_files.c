@@ -51,6 +51,11 @@ static bool try_read(
 {
     const char *shown = s->kind == SL_SETTING_SECRET_FILE ? "(not shown)" : SL_SHOW(path);
     int error = r->world->try_read(r->world->arg, path);
+    unsigned mode = 0;
+    if (error == 0 && s->kind == SL_SETTING_IDENTITIES && r->world->exposed_mode != NULL)
+        mode = r->world->exposed_mode(r->world->arg, path);
+    if (mode != 0)
+        return sl_read_refuse_with(r, s, node, "give it 0600", "%s " SL_CONF_EXPOSED_TEXT, shown, mode);
     if (error == 0 || (may_be_missing && error == ENOENT))
         return true;
     if (error == SL_WORLD_NOT_A_FILE)
@@ -121,9 +126,11 @@ bool sl_read_known_hosts(struct sl_conf_reader *r, const struct sl_setting *s, i
     struct sl_strv list;
     if (!read_files(r, s, node, true, &list))
         return false;
-    enum sl_known_hosts_part part =
-        s->kind == SL_SETTING_USER_KNOWN_HOSTS ? SL_KNOWN_HOSTS_USER : SL_KNOWN_HOSTS_GLOBAL;
-    return sl_target_conf_set_known_hosts(base, part, &list) == 0 || sl_read_out_of_memory(r);
+    struct sl_target_conf *t = base;
+    const bool user = s->kind == SL_SETTING_USER_KNOWN_HOSTS;
+    const enum sl_known_hosts_part part = user ? SL_KNOWN_HOSTS_USER : SL_KNOWN_HOSTS_GLOBAL;
+    *(user ? &t->user_known_hosts_named : &t->global_known_hosts_named) = true;
+    return sl_target_conf_set_known_hosts(t, part, &list) == 0 || sl_read_out_of_memory(r);
 }
 
 /* A path that fits a socket's address, from malloc(). */

@@ -46,6 +46,24 @@ static int real_try_read(void *arg, const char *path)
     return 0;
 }
 
+static unsigned real_exposed_mode(void *arg, const char *path)
+{
+    char text[4096];
+    struct stat st;
+    unsigned mode = 0;
+    (void)arg;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return 0;
+    if (fstat(fd, &st) == 0 && sl_conf_exposed_mode(&st) != 0) {
+        ssize_t n = read(fd, text, sizeof text);
+        mode = n > 0 && memmem(text, (size_t)n, "PRIVATE KEY-----", 16) != NULL ? sl_conf_exposed_mode(&st) : 0;
+        explicit_bzero(text, sizeof text);
+    }
+    close(fd);
+    return mode;
+}
+
 /* What getpwnam_r() and the like say when there is no such entry differs: see the notes in getpwnam(3). */
 static int look_up_error(int error)
 {
@@ -131,6 +149,7 @@ int sl_conf_world_new(struct sl_conf_world **ret_world)
         .uid = geteuid(),
         .env = real_env,
         .try_read = real_try_read,
+        .exposed_mode = real_exposed_mode,
         .find_user = real_find_user,
         .find_group = real_find_group,
     };

@@ -18,6 +18,8 @@ struct sl_conf_world {
     const char *(*env)(void *arg, const char *name);
     /* Whether this process can read that regular file: 0, an errno, or SL_WORLD_NOT_A_FILE. */
     int (*try_read)(void *arg, const char *path);
+    /* Of a file that it can read: sl_conf_exposed_mode(), if there is a private key in it. NULL: there is none. */
+    unsigned (*exposed_mode)(void *arg, const char *path);
     /* 0, ENOENT when there is no such name, or another errno when that could not be found out. */
     int (*find_user)(void *arg, const char *name, uid_t *ret_uid);
     int (*find_group)(void *arg, const char *name, gid_t *ret_gid);

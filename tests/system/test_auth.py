@@ -3,10 +3,13 @@
 
 import os
 import re
+import shutil
+import subprocess
 import time
 
 import pytest
 
+import daemon as daemon_module
 import native
 from agents import add
 from logins import logs_in, refusal
@@ -20,6 +23,29 @@ def test_key(make_daemon, sshd, target, keys, kind):
 
 def test_several_keys_the_last_is_the_right_one(make_daemon, sshd, target, keys):
     logs_in(make_daemon({"targets": {"t": target(sshd, identity_file=[keys.stranger, keys.rsa])}}))
+
+
+def test_a_key_that_others_may_read_is_not_used(make_daemon, sshd, target, keys, tmp_path):
+    """As with ssh; a configuration that names it is wrong."""
+    path = tmp_path / "id"
+    shutil.copy(keys.ed25519, path)
+    path.chmod(0o600)
+    daemon = make_daemon({"targets": {"t": target(sshd, identity_file=str(path), idle_timeout="10ms")}})
+    assert daemon.leased().run("echo in").stdout == b"in\n"
+    daemon.await_connections(idle=0, leased=1)
+    daemon.clients[-1].close()
+    daemon.await_connections(idle=0, leased=0)
+    told = f"{str(path)[:30]}\\S* is an UNPROTECTED PRIVATE KEY FILE: its mode is 0644; give it 0600"
+    path.chmod(0o644)
+    error = refusal(daemon)
+    assert error.name == "credentials" and re.search(told, error.text), error.text
+    done = subprocess.run([daemon_module.program("sshleased"), "--check-config", daemon.config_file], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 1 and re.search(rf"config.yaml:\d+:\d+: identity_file .{told}", done.stderr), done.stderr
+    with pytest.raises(native.Error, match="UNPROTECTED"):
+        daemon.client().reload()
+    path.chmod(0o600)
+    logs_in(daemon)
 
 
 @pytest.mark.parametrize("secret", ["file", "env", "credential"])

@@ -203,6 +203,25 @@ def own_files(account, tmp_path, keys):
 
 
 @pytest.mark.root
+def test_a_key_of_another_user_may_be_the_groups(make_daemon, sshd, target, account, own_files, reachable):
+    """The service's key may be root's, and readable by the service's group; not by everybody."""
+    known, key = os.path.join(own_files, "known_hosts"), os.path.join(own_files, "id")
+    with open(known, "w", encoding="ascii") as f:
+        f.write(sshd.known_hosts_line())
+    os.chmod(known, 0o644)
+    os.chown(key, 0, account.pw_gid)
+    os.chmod(key, 0o640)
+    settings = {**target(sshd), "identity_file": key, "user_known_hosts_file": known, "idle_timeout": "10ms"}
+    daemon = make_daemon({"targets": {"t": settings}}, user=account)
+    with daemon.leased() as client:
+        assert client.run("echo in").stdout == b"in\n"
+    os.chmod(key, 0o644)
+    daemon.await_connections(idle=0, leased=0, closing=0)
+    error = refusal(daemon)
+    assert f"{key} is an UNPROTECTED PRIVATE KEY FILE: its mode is 0644" in error.text
+
+
+@pytest.mark.root
 def test_accept_new_where_nothing_can_be_written(make_daemon, sshd, target, account, own_files, reachable):
     """As ssh does: it warns and goes on."""
     known = os.path.join(own_files, "known_hosts")
@@ -240,7 +259,7 @@ def test_a_file_that_cannot_be_read_is_not_an_empty_one(make_daemon, sshd, targe
 
 
 @pytest.mark.root
-def test_a_key_that_is_known_elsewhere_is_taken_with_a_warning(make_daemon, sshd, target, account, own_files, reachable):
+def test_a_key_that_is_known_elsewhere_is_not_enough(make_daemon, sshd, target, account, own_files, reachable):
     known, other = os.path.join(own_files, "known_hosts"), os.path.join(own_files, "other")
     for path, text in ((known, sshd.known_hosts_line()), (other, "")):
         with open(path, "w", encoding="ascii") as f:
@@ -250,6 +269,9 @@ def test_a_key_that_is_known_elsewhere_is_taken_with_a_warning(make_daemon, sshd
                 "global_known_hosts_file": other}
     daemon = make_daemon({"targets": {"t": settings}}, user=account)
     os.chmod(other, 0o600)
+    error = refusal(daemon)
+    assert error.name == "host-key-unknown"
+    assert re.search(rf"the host key is the one of {known}:1, but may be @revoked in a file that the configuration names: "
+                     rf"{other}: Permission denied; let the daemon read that file", error.text), error.text
+    os.chmod(other, 0o644)
     assert daemon.leased().run("echo in").stdout == b"in\n"
-    daemon.log.find(rf" warning ssh .*the host key is the one of {known}:1; whether it is @revoked where it could not be "
-                    rf"looked up is not known: {other}: Permission denied")

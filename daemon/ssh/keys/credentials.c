@@ -106,6 +106,20 @@ static char *read_public(struct sl_credentials *c, const char *path, const char 
     return line;
 }
 
+static bool is_usable(
+    struct sl_credentials *c, const char *path, const struct sl_file *key, const struct sl_key_file *look)
+{
+    if (!look->is_key)
+        sl_credentials_note_trouble(c, "%s: not a private key", path);
+    else if (key->exposed != 0)
+        sl_credentials_note_trouble(c, "%s " SL_CONF_EXPOSED_TEXT "; give it 0600", path, key->exposed);
+    else if (look->encrypted && c->passphrase == NULL)
+        sl_credentials_note_trouble(c, "%s: encrypted, and no passphrase is configured", path);
+    else
+        return true;
+    return false;
+}
+
 static int load_identity(
     struct sl_credentials *c, const struct sl_target_conf *target, const struct sl_identity *identity)
 {
@@ -117,12 +131,9 @@ static int load_identity(
         return 0;
     }
     int r = sl_key_file_look(key.data, key.len, &look);
-    if (r != 0 || !look.is_key || (look.encrypted && c->passphrase == NULL)) {
-        if (r == 0) {
-            sl_credentials_note_trouble(c, "%s: %s", identity->file,
-                look.is_key ? "encrypted, and no passphrase is configured" : "not a private key");
+    if (r != 0 || !is_usable(c, identity->file, &key, &look)) {
+        if (r == 0)
             sl_key_file_fini(&look);
-        }
         sl_file_free(&key);
         return r;
     }

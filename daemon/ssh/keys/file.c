@@ -2,6 +2,7 @@
 /* Reads a file up to a maximum, into memory that is wiped before it is freed. */
 #include "daemon/ssh/keys/file.h"
 
+#include "config/conf.h"
 #include "proto/status.h"
 
 #include <errno.h>
@@ -54,6 +55,7 @@ int sl_file_read(const char *path, size_t max, struct sl_file *ret_file)
         file.len += (size_t)n;
     }
     file.data[file.len] = '\0';
+    file.exposed = sl_conf_exposed_mode(&st);
     *ret_file = file;
     file.data = NULL;
 out:

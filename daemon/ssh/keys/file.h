@@ -8,6 +8,7 @@
 struct sl_file {
     char *data; /* NUL-terminated behind its `len` bytes */
     size_t len;
+    unsigned exposed; /* the mode, where others could read a private key in it: sl_conf_exposed_mode() */
 };
 
 /* 0 or an errno; EFBIG beyond `max` bytes, EISDIR and the like for what is no file. */

@@ -27,9 +27,11 @@
 struct work {
     struct sl_known_name name;
     char **file;
-    size_t file_count;
+    size_t file_count, user_count; /* the user's are first */
+    bool user_named, global_named; /* by the configuration */
     struct sl_known_keys keys;
     char *trouble;   /* what could not be read: "FILE: Permission denied" */
+    char *missed;    /* the same of one that the configuration names */
     char *unwritten; /* what could not be written */
     uint8_t *add;    /* a key's blob, or NULL */
     size_t add_len;
@@ -42,6 +44,7 @@ struct sl_hostkey {
     struct sl_job *job;
     struct work *next; /* the work of a later job: same name and files */
     struct sl_known_keys keys;
+    char *missed;     /* as the work's */
     char *first_file; /* where new keys go; NULL: none */
     char *keyscan;    /* the command that shows the host's keys */
     char *trouble;
@@ -65,6 +68,7 @@ static void dispose(void *data)
     free(work->file);
     sl_known_keys_fini(&work->keys);
     free(work->trouble);
+    free(work->missed);
     free(work->unwritten);
     free(work->add);
     free(work);
@@ -77,6 +81,9 @@ static struct work *new_work(const struct sl_target_conf *target)
     if (work == NULL || sl_known_name_init(&work->name, target->host, target->port, target->host_key_alias) != 0 ||
         (work->file = calloc(count + 1, sizeof *work->file)) == NULL)
         goto err_work;
+    work->user_count = target->user_known_hosts_count;
+    work->user_named = target->user_known_hosts_named;
+    work->global_named = target->global_known_hosts_named;
     for (; work->file_count < count; work->file_count++) {
         work->file[work->file_count] = strdup(target->known_hosts.item[work->file_count]);
         if (work->file[work->file_count] == NULL)
@@ -99,13 +106,15 @@ static void note(char **trouble, const char *file, int error)
 
 /* --- in a worker --- */
 
-static void scan_file(struct work *work, const char *file)
+static void scan_file(struct work *work, const char *file, bool named)
 {
     struct sl_file content;
     int error = sl_file_read(file, KNOWN_HOSTS_MAX, &content);
     if (error != 0) {
         if (error != ENOENT)
             note(&work->trouble, file, error);
+        if (error != ENOENT && named)
+            note(&work->missed, file, error);
         /* What the file says of the host is not known then, and that is not the same as nothing. */
         if (work->status == 0)
             work->status = sl_file_shortage(error);
@@ -120,7 +129,7 @@ static void read_files(void *data)
 {
     struct work *work = data;
     for (size_t i = 0; i < work->file_count; i++)
-        scan_file(work, work->file[i]);
+        scan_file(work, work->file[i], i < work->user_count ? work->user_named : work->global_named);
     work->basis = sl_basis_of_lines(&work->keys) + (work->trouble != NULL);
 }
 
@@ -214,10 +223,11 @@ static void on_loaded(void *arg, void *data)
     hostkey->job = NULL;
     hostkey->keys = work->keys;
     hostkey->trouble = work->trouble;
+    hostkey->missed = work->missed;
     hostkey->status = work->status;
     hostkey->basis = work->basis;
     work->keys = (struct sl_known_keys){0};
-    work->trouble = NULL;
+    work->trouble = work->missed = NULL;
     hostkey->state = HOSTKEY_LOADED;
     hostkey->loaded(hostkey->arg);
 }
@@ -271,6 +281,7 @@ void sl_hostkey_free(struct sl_hostkey *hostkey)
         sl_job_forget(hostkey->job);
         sl_known_keys_fini(&hostkey->keys);
         free(hostkey->trouble);
+        free(hostkey->missed);
         free(hostkey->first_file);
         free(hostkey->keyscan);
         dispose(hostkey->next);
@@ -297,6 +308,7 @@ const struct sl_known_keys *sl_hostkey_keys(const struct sl_hostkey *hostkey)
 struct finding {
     const struct sl_known_keys *keys;
     const char *trouble; /* "FILE: why" of a file that could not be read, or NULL */
+    const char *missed;  /* of one that the configuration names, or NULL */
     const uint8_t *blob;
     size_t len;
 };
@@ -368,10 +380,19 @@ static void answer_refusal(const struct sl_hostkey *hostkey, const struct findin
     fn(arg, status, text);
 }
 
-/* The key is right; but what could not be read may say that it is revoked. ssh does not say a word about that. */
+/* The key is right; but what could not be read may say that it is revoked. ssh does not say a word about that. A file
+ * that the configuration names is named for what is in it. */
 static void answer_known(const struct finding *found, const struct sl_known_key *line, sl_hostkey_fn fn, void *arg)
 {
     char text[600] = "";
+    if (found->missed != NULL) {
+        snprintf(text, sizeof text,
+            "the host key is the one of %s:%u, but may be @revoked in a file that the configuration names: %s; let the "
+            "daemon read that file, or name other files",
+            line->file, line->line, found->missed);
+        fn(arg, SL_E_HOST_KEY_UNKNOWN, text);
+        return;
+    }
     if (found->trouble != NULL) {
         snprintf(text, sizeof text,
             "the host key is the one of %s:%u; whether it is @revoked where it could not be looked up is not known: %s",
@@ -391,7 +412,7 @@ static void on_added(void *arg, void *data)
 {
     struct sl_hostkey *hostkey = arg;
     struct work *work = data;
-    const struct finding found = {&work->keys, work->trouble, work->add, work->add_len};
+    const struct finding found = {&work->keys, work->trouble, work->missed, work->add, work->add_len};
     const struct sl_known_key *line;
     enum sl_known_verdict verdict = sl_known_keys_judge(&work->keys, work->add, work->add_len, &line);
     char text[600] = "", shown[KEY_TEXT_SIZE];
@@ -422,7 +443,7 @@ static const struct sl_job_kind add_kind = {add_key, on_added, dispose};
 
 void sl_hostkey_check(struct sl_hostkey *hostkey, const uint8_t *blob, size_t len, sl_hostkey_fn fn, void *arg)
 {
-    const struct finding found = {&hostkey->keys, hostkey->trouble, blob, len};
+    const struct finding found = {&hostkey->keys, hostkey->trouble, hostkey->missed, blob, len};
     const struct sl_known_key *line;
     enum sl_known_verdict verdict = sl_known_keys_judge(&hostkey->keys, blob, len, &line);
     if (hostkey->status != 0) {

@@ -198,6 +198,8 @@ TEST(files)
         "identity_file: /none", "20: identity_file \"/none\" cannot be read (No such file or directory); " READABLE);
     target_bad("identity_file: [/keys/a, /secret/b]",
         "30: identity_file \"/secret/b\" cannot be read (Permission denied); " READABLE);
+    target_bad("identity_file: [/keys/a, /keys/open]",
+        "30: identity_file \"/keys/open\" is an UNPROTECTED PRIVATE KEY FILE: its mode is 0644; give it 0600\n");
     target_bad("identity_file: /dir", "20: identity_file \"/dir\" is not a regular file; give a file\n");
     target_bad("identity_file: id", "20: identity_file \"id\" is a relative path; " FILES);
     target_bad("identity_file: ~bob/id",

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* Files under /keys can be read, as can the user's own id_ed25519 and id_rsa; /secret is not for us; /dir is a
+/* Files under /keys can be read, /keys/open by everybody, as can the user's own id_ed25519 and id_rsa; /secret is not for us; /dir is a
  * directory; nothing else is there. */
 static inline int world_try_read(void *arg, const char *path)
 {
@@ -20,6 +20,12 @@ static inline int world_try_read(void *arg, const char *path)
     if (strncmp(path, "/secret/", 8) == 0)
         return EACCES;
     return strcmp(path, "/dir") == 0 ? SL_WORLD_NOT_A_FILE : ENOENT;
+}
+
+static inline unsigned world_exposed_mode(void *arg, const char *path)
+{
+    (void)arg;
+    return strcmp(path, "/keys/open") == 0 ? 0644 : 0;
 }
 
 static inline const char *world_env(void *arg, const char *name)
@@ -67,6 +73,7 @@ static const struct sl_conf_world world = {
     .algorithms = &some_algorithms,
     .env = world_env,
     .try_read = world_try_read,
+    .exposed_mode = world_exposed_mode,
     .find_user = world_find_user,
     .find_group = world_find_group,
 };

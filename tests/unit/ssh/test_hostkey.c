@@ -161,6 +161,40 @@ TEST(a_file_that_cannot_be_read_is_not_an_empty_one)
     }
 }
 
+/* One that the configuration names may hold what is revoked; a default one, of which the first is the user's, need not be
+ * there for us. */
+TEST(a_file_that_was_named_must_be_read)
+{
+    write_file("192.0.2.1", blob, sizeof blob - 1);
+    assert_int_equal(sl_strv_add(&target->known_hosts, directory), 0);
+    target->user_known_hosts_count = 1;
+    for (int i = 0; i < 2; i++) {
+        target->user_known_hosts_named = true;
+        target->global_known_hosts_named = false;
+        expect(0,
+            "the host key is the one of %s:1; whether it is @revoked where it could not be looked up is not known: %s: "
+            "Is "
+            "a directory",
+            file, directory);
+        target->user_known_hosts_named = false;
+        target->global_known_hosts_named = true;
+        expect(SL_E_HOST_KEY_UNKNOWN,
+            "the host key is the one of %s:1, but may be @revoked in a file that the configuration names: %s: Is a "
+            "directory; let the daemon read that file, or name other files",
+            file, directory);
+        target->host_key_checking = SL_HOST_KEY_STRICT;
+    }
+    /* One that is not there revokes nothing. */
+    assert_int_equal(sl_strv_add(&target->known_hosts, "/nonexistent/known_hosts"), 0);
+    target->user_known_hosts_count = 2;
+    target->user_known_hosts_named = false;
+    target->global_known_hosts_named = true;
+    expect(0,
+        "the host key is the one of %s:1; whether it is @revoked where it could not be looked up is not known: %s: Is "
+        "a directory",
+        file, directory);
+}
+
 #define NO_CERTIFICATES                                                                                                \
     "host certificates are not supported by the SSH library, and beside the @cert-authority of %s:1 no plain key of "  \
     "this host is known: compare " SHOWN ", which the server shows, and add it with "
@@ -199,6 +233,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_cannot_be_written_is_a_warning, setup, teardown),
         cmocka_unit_test_setup_teardown(whoever_locks_the_file_keeps_nobody_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_cannot_be_read_is_not_an_empty_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_that_was_named_must_be_read, setup, teardown),
         cmocka_unit_test_setup_teardown(an_authority_vouches_for_no_key, setup, teardown),
         cmocka_unit_test_setup_teardown(a_plain_key_beside_an_authority_is_enough, setup, teardown),
     };

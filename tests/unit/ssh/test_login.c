@@ -167,6 +167,11 @@ TEST(test_unusable_keys)
     test_write_file(test_path(&sshd, "junk", path, sizeof path), "this is no key\n");
     use_key(path);
     expect_failure(SL_E_CREDENTIALS, "junk: not a private key");
+    assert_int_equal(chmod(sshd.key, 0640), 0);
+    use_key(sshd.key);
+    expect_failure(SL_E_CREDENTIALS, "an UNPROTECTED PRIVATE KEY FILE: its mode is 0640; give it 0600");
+    assert_int_equal(chmod(sshd.key, 0600), 0);
+    use_key(path);
     rig_clear_identities(target);
     expect_failure(SL_E_CREDENTIALS, "no credentials of ");
     /* One that is good behind one that is not. */
