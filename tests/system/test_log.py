@@ -4,6 +4,7 @@
 import fcntl
 import os
 import pwd
+import re
 import socket
 import subprocess
 import threading
@@ -133,3 +134,26 @@ def test_a_flood_is_cut(make_daemon, sshd, target):
     written = len(daemon.log.matches(r"uid=0 .*-> refused .*there-is-none"))
     assert 200 <= written < 1000
     assert written + int(told[1]) == sent
+
+
+NASTY = b"\x1b[31m \x9b31m \xc2\x9b31m \x7f \xff\xc3( \xe2\x80\xae \xe2\x80\xa8 \xc3\xbc\n<2>forged"
+
+
+def test_a_line_is_text_whatever_a_client_says(make_daemon, sshd, target):
+    """journalctl shows "[blob data]" instead of a line that is not, and a terminal obeys it."""
+    daemon = make_daemon({"targets": {"t": target(sshd)}}, args=["--log-level", "debug"])
+    with daemon.leased(label=NASTY) as client:
+        client.exec("sleep 100", env=((b"LC_" + NASTY, NASTY),)).await_opened()
+    daemon.log.find(r"label=.*ü.*-> ended")
+    with native.Client(daemon.path, program=NASTY) as client:
+        with pytest.raises(native.Error):
+            client.acquire(NASTY)
+    daemon.log.find(r"-> refused .*no such target: .*ü")
+    with native.Client(daemon.path) as client:
+        client.send_raw(NASTY * 100)
+        client.await_closed()
+    daemon.log.find("reason=violation")
+    with open(daemon.log.path, "rb") as f:
+        text = f.read().decode()  # raises where it is no UTF-8
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]", text)
+    assert "\n<2>" not in text
