@@ -473,12 +473,15 @@ def test_sockets_come_and_go_with_their_targets(make_tools, sshd, target):
     assert os.listdir(directory) == []
 
 
-def test_a_directory_that_others_can_write_to_is_refused(make_daemon, sshd, target, tmp_path):
-    directory = tmp_path / "mux"
+@pytest.mark.parametrize("above", [False, True])
+def test_a_directory_that_others_can_write_to_is_refused(make_daemon, sshd, target, tmp_path, above):
+    (tmp_path / "parent").mkdir()
+    directory = tmp_path / "parent" / "mux"
     directory.mkdir()
-    directory.chmod(0o777)
+    wrong = directory.parent if above else directory
+    wrong.chmod(0o777)
     daemon = make_daemon({"mux": {"directory": str(directory)}, "targets": {"t": target(sshd)}})
-    daemon.log.find(r"no target has a mux socket: .*others may write there \(mode 0777\)")
+    daemon.log.find(rf"no target has a mux socket: {wrong}: others may write there \(mode 0777\)")
     done = daemon.cli("mux-ensure", "t")
     assert done.returncode != 0 and b"others may write there" in done.stderr
     assert not os.listdir(directory)
@@ -486,7 +489,7 @@ def test_a_directory_that_others_can_write_to_is_refused(make_daemon, sshd, targ
     assert daemon.cli("exec", "t", "--", "echo in").stdout == b"in\n"
     done = daemon.cli("reload")
     assert done.returncode != 0 and b"others may write there" in done.stderr
-    directory.chmod(0o755)
+    wrong.chmod(0o755)
     assert daemon.cli("reload").returncode == 0
     assert (directory / "t").is_socket()
 

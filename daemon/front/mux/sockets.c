@@ -3,6 +3,7 @@
 #include "daemon/front/mux/sockets.h"
 
 #include "base/fail.h"
+#include "daemon/front/mux/directory.h"
 #include "daemon/net/dir_watch.h"
 #include "daemon/net/listener.h"
 #include "proto/status.h"
@@ -58,48 +59,11 @@ static void on_accept(void *arg, int fd, int status)
 
 /* --- the directory ------------------------------------------------------------------------------------------------ */
 
-static mode_t directory_mode(bool one_user)
-{
-    return one_user ? 0700 : 0755;
-}
-
-/* A client that may write there could put its own socket in a target's place; and ssh with ControlMaster=auto removes
- * one that refuses it. */
-static int make_directory(const char *path, mode_t mode, char *error, size_t error_size)
-{
-    struct stat st;
-    if (mkdir(path, mode) == 0) {
-        if (chmod(path, mode) != 0) /* whatever the umask took away */
-            return SL_FAIL(error, error_size, SL_E_IO, "%s: its mode cannot be set: %s", path, strerror(errno));
-        return 0;
-    }
-    if (errno != EEXIST)
-        return SL_FAIL(
-            error, error_size, SL_E_IO, "%s: the directory for mux sockets cannot be made: %s", path, strerror(errno));
-    if (stat(path, &st) != 0)
-        return SL_FAIL(error, error_size, SL_E_IO, "%s: %s", path, strerror(errno));
-    if (!S_ISDIR(st.st_mode))
-        return SL_FAIL(error, error_size, SL_E_INVALID, "%s: is not a directory", path);
-    if (st.st_uid != geteuid() && st.st_uid != 0)
-        return SL_FAIL(error, error_size, SL_E_INVALID,
-            "%s: belongs to user %lu; the directory for mux sockets must be the daemon's own or root's", path,
-            (unsigned long)st.st_uid);
-    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-        return SL_FAIL(error, error_size, SL_E_INVALID,
-            "%s: others may write there (mode %04o), and so put sockets of their own in the place of ours; take that "
-            "away from them",
-            path, (unsigned)(st.st_mode & 07777));
-    if (access(path, W_OK | X_OK) != 0)
-        return SL_FAIL(
-            error, error_size, SL_E_IO, "%s: the daemon cannot make sockets there: %s", path, strerror(errno));
-    return 0;
-}
-
 int sl_mux_sockets_prepare(const struct sl_conf *conf, char *error, size_t error_size)
 {
     if (conf->mux.directory == NULL)
         return 0;
-    return make_directory(conf->mux.directory, directory_mode(conf->one_user), error, error_size);
+    return sl_mux_directory_make(conf->mux.directory, conf->one_user, error, error_size);
 }
 
 /* Where sockets made on demand go. */
@@ -120,7 +84,7 @@ static int demand_directory(const struct sl_conf *conf, char *directory, size_t 
             "configuration");
     if ((size_t)snprintf(directory, size, "%s/%s", runtime, USER_DIRECTORY) >= size)
         return SL_FAIL(error, error_size, SL_E_INVALID, "XDG_RUNTIME_DIR: the path is too long for a socket in it");
-    return make_directory(directory, directory_mode(true), error, error_size);
+    return sl_mux_directory_make(directory, true, error, error_size);
 }
 
 /* --- one socket --------------------------------------------------------------------------------------------------- */
@@ -235,7 +199,7 @@ static bool look(void *arg)
     char error[1024];
     bool well = true;
     if (!TAILQ_EMPTY(&all->list))
-        (void)make_directory(sl_dir_watch_directory(all->watch), directory_mode(all->one_user), error, sizeof error);
+        (void)sl_mux_directory_make(sl_dir_watch_directory(all->watch), all->one_user, error, sizeof error);
     TAILQ_FOREACH(s, &all->list, link)
     {
         if (keep_socket(s, error, sizeof error) != 0)
