@@ -3,7 +3,12 @@
 #include "daemon/net/fd_kind.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 int sl_fd_stat(int fd, struct statx *ret_stat)
@@ -26,6 +31,33 @@ enum sl_fd_kind sl_fd_kind(int fd)
 bool sl_fd_is_strangers(uid_t uid)
 {
     return uid != SL_FD_NOBODY && uid != 0 && uid != geteuid();
+}
+
+/* A process is its number there, and so is each of its threads. */
+static bool names_us(const char *component)
+{
+    char path[64];
+    if (component[0] == '\0' || strspn(component, "0123456789") != strlen(component))
+        return false;
+    snprintf(path, sizeof path, "/proc/self/task/%.20s", component);
+    return access(path, F_OK) == 0;
+}
+
+bool sl_fd_is_about_us(int fd)
+{
+    char link[40], path[PATH_MAX], *rest = path;
+    struct statfs fs;
+    if (fstatfs(fd, &fs) != 0 || fs.f_type != PROC_SUPER_MAGIC)
+        return false;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof path - 1);
+    if (len < 0)
+        return true;
+    path[len] = '\0';
+    for (const char *component; (component = strsep(&rest, "/")) != NULL;)
+        if (names_us(component))
+            return true;
+    return false;
 }
 
 bool sl_fd_is_spare(int fd)

@@ -27,6 +27,9 @@ int sl_fd_stat(int fd, struct statx *ret_stat);
 
 /* Neither root's nor the daemon's own user's, who can stop us anyhow. */
 bool sl_fd_is_strangers(uid_t uid);
+/* A file of procfs about this process. The kernel asks who reads it, not who opened it, and shows us what it shows nobody
+ * else: where our memory is. May block: it asks the file system. */
+bool sl_fd_is_about_us(int fd);
 /* Its number is one of the highest: no client's descriptor is to have it. As many as can come with one message are
  * left, for what finds no room then the kernel closes in the call that reads it. */
 bool sl_fd_is_spare(int fd);

@@ -74,8 +74,8 @@ void sl_fd_io_init(struct sl_fd_io *io, struct sl_fd_jobs *jobs, int fd, int acc
     socklen_t len = sizeof type;
     *io = (struct sl_fd_io){.jobs = jobs, .fd = fd, .access = access, .way = SL_FD_NOWAIT};
     const enum sl_fd_kind kind = sl_fd_kind(fd);
-    io->foreign =
-        (kind == SL_FD_KIND_SOCKET || kind == SL_FD_KIND_PIPE) && sl_fd_is_strangers(sl_fd_jobs_owner(jobs, fd));
+    io->stranger = sl_fd_is_strangers(sl_fd_jobs_owner(jobs, fd));
+    io->foreign = (kind == SL_FD_KIND_SOCKET || kind == SL_FD_KIND_PIPE) && io->stranger;
     switch (kind) {
     case SL_FD_KIND_SOCKET:
         io->drains = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
@@ -194,12 +194,22 @@ void sl_fd_io_hand_to_worker(struct sl_fd_io *io)
     io->way = SL_FD_WORKER;
 }
 
+/* What the kernel shows us of ourselves is not for strangers. */
+static bool is_hidden(struct sl_fd_io *io)
+{
+    if (io->procfs == SL_FD_UNSEEN)
+        io->procfs = io->stranger && sl_fd_is_about_us(io->fd) ? SL_FD_HIDDEN : SL_FD_SHOWN;
+    return io->procfs == SL_FD_HIDDEN;
+}
+
 /* As transfer(), but a file is waited for. */
 static ssize_t transfer_in_job(struct sl_fd_io *io, uint8_t *data, size_t len)
 {
     ssize_t n;
     if (io->way != SL_FD_WORKER)
         return transfer(io, data, len);
+    if (is_hidden(io))
+        return -EACCES;
     do
         n = io->access == O_RDONLY ? read(io->fd, data, len) : write(io->fd, data, len);
     while (n < 0 && errno == EINTR);

@@ -24,11 +24,13 @@ struct sl_fd_io {
     int fd;     /* -1: closed */
     int access; /* O_RDONLY or O_WRONLY */
     enum sl_fd_way way;
+    bool stranger; /* whose it is */
     bool
         foreign; /* a pipe or a socket of a stranger's: whoever shares it can hold its lock, so jobs do all the calls */
-    bool drains; /* a read of less than was asked for has emptied it */
-    bool working; /* a job has fd, or waits for a thread */
-    bool closing; /* sl_fd_io_close() was called while one had */
+    enum { SL_FD_UNSEEN, SL_FD_SHOWN, SL_FD_HIDDEN } procfs; /* whether its owner may have what is in that file */
+    bool drains;                                             /* a read of less than was asked for has emptied it */
+    bool working;                                            /* a job has fd, or waits for a thread */
+    bool closing;                                            /* sl_fd_io_close() was called while one had */
     uint8_t *bytes;
     size_t len;
     ssize_t result;
