@@ -244,6 +244,8 @@ int sl_conf_new_default_in(const struct sl_conf_world *world, bool one_user, str
     if (one_user) /* whoever may connect may lease: nobody else of the user's group */
         conf->listen.mode = 0600;
     sl_section_set_defaults(&sl_section_limits, &conf->limits);
+    if (one_user)
+        conf->limits.user_share = 100;
     int r;
     if ((r = sl_target_conf_new(&conf->defaults)) != 0 || (r = sl_strv_add(&conf->defaults->send_env, "LANG")) != 0 ||
         (r = sl_strv_add(&conf->defaults->send_env, "LC_*")) != 0 ||

@@ -98,6 +98,11 @@ bool sl_conf_is_admin(const struct sl_conf *conf, const struct sl_who *who)
            is_named(who, conf->admin_uid, conf->admin_uid_count, conf->admin_gid, conf->admin_gid_count);
 }
 
+bool sl_conf_is_privileged(const struct sl_conf *conf, const struct sl_who *who)
+{
+    return conf->one_user ? who->uid == 0 && conf->daemon_uid != 0 : sl_conf_is_admin(conf, who);
+}
+
 void sl_conf_free(struct sl_conf *conf)
 {
     if (conf == NULL)

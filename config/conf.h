@@ -112,5 +112,8 @@ int sl_conf_adhoc(const struct sl_conf *conf, const char *name, struct sl_target
 
 /* Whether a client may use the administrative verbs on what is not its own. */
 bool sl_conf_is_admin(const struct sl_conf *conf, const struct sl_who *who);
+/* Whether a client has no share of the limits, and room beyond them: whoever administers the daemon, and in the one-user
+ * mode, where everything is its user's, root. */
+bool sl_conf_is_privileged(const struct sl_conf *conf, const struct sl_who *who);
 
 #endif

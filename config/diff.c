@@ -77,7 +77,5 @@ const char *sl_conf_needs_restart(const struct sl_conf *old_conf, const struct s
         return "listen.mode";
     if (a->group_set != b->group_set || (a->group_set && a->group != b->group))
         return "listen.group";
-    if (old_conf->limits.clients != new_conf->limits.clients)
-        return "limits.clients";
     return NULL;
 }

@@ -15,7 +15,7 @@ typedef void (*sl_conf_diff_fn)(
  */
 void sl_conf_diff(const struct sl_conf *old_conf, const struct sl_conf *new_conf, sl_conf_diff_fn fn, void *arg);
 
-/* Settings a reload cannot change while the daemon runs (listen, limits.clients …): the key's name of the first that
+/* Settings a reload cannot change while the daemon runs (those of listen): the key's name of the first that
  * differs, or NULL. Static. */
 const char *sl_conf_needs_restart(const struct sl_conf *old_conf, const struct sl_conf *new_conf);
 

@@ -17,7 +17,7 @@ struct sl_policy {
     uint32_t max_uses;                 /* 0: any number of commands on one connection */
     enum sl_open_ahead open_ahead;     /* auto; session channels opened before a command asks for one */
     uint32_t handshakes;               /* 4 dials at once to this target */
-    uint32_t waiters;                  /* 1000: as many as limits.clients; a queue costs nothing */
+    uint32_t waiters;                  /* 2000: as many as limits.clients; a queue costs nothing */
     uint64_t acquire_timeout_ms;       /* 30 s */
     uint64_t acquire_notice_ms;        /* 5 s until a waiter is told that it waits */
     uint64_t connect_timeout_ms;       /* 10 s to TCP established */
@@ -39,7 +39,12 @@ struct sl_policy {
 
 /* Daemon-wide. */
 struct sl_limits {
-    uint32_t clients;           /* 1000 sockets */
+    uint32_t clients;           /* 2000 sockets, at whichever door */
+    uint32_t descriptors;       /* 11000 that clients passed, or that were opened for them */
+    uint32_t leases;            /* 2000 held or asked for */
+    uint32_t streams;           /* 16000 */
+    uint64_t held_mib;          /* 512 of what clients have sent and have not read */
+    uint32_t user_share;        /* 50 percent of what the others leave of these; 100 in the one-user mode */
     uint32_t connections;       /* 1000 SSH connections in all */
     uint32_t handshakes;        /* 32 dials at once in all */
     uint32_t targets;           /* 1000, those of the one-user mode included */

@@ -94,7 +94,7 @@ static const struct sl_setting target_settings[] = {
         .fallback = SL_OPEN_AHEAD_AUTO,
         .choice = open_ahead_words},
     COUNT("handshakes", policy.handshakes, 1, 1000, 4),
-    COUNT("waiters", policy.waiters, 0, 10000, 1000),
+    COUNT("waiters", policy.waiters, 0, 10000, 2000),
     DURATION("acquire_timeout", policy.acquire_timeout_ms, 1, DAY, 30 * SECOND, NULL),
     DURATION("acquire_notice", policy.acquire_notice_ms, 1, DAY, 5 * SECOND, NULL),
     DURATION("connect_timeout", policy.connect_timeout_ms, 10, 10 * MINUTE, 10 * SECOND, NULL),
@@ -120,7 +120,12 @@ static const struct sl_setting target_settings[] = {
     }
 
 static const struct sl_setting limits_settings[] = {
-    LIMIT("clients", clients, 1, 65536, 1000),
+    LIMIT("clients", clients, 1, 65536, 2000),
+    LIMIT("descriptors", descriptors, 1, 1048576, 11000),
+    LIMIT("leases", leases, 1, 65536, 2000),
+    LIMIT("streams", streams, 1, 1048576, 16000),
+    LIMIT("held_mib", held_mib, 1, 65536, 512),
+    LIMIT("user_share", user_share, 1, 100, 50),
     LIMIT("connections", connections, 1, 65536, 1000),
     LIMIT("handshakes", handshakes, 1, 1000, 32),
     LIMIT("targets", targets, 1, 65536, 1000),

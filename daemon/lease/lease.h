@@ -5,6 +5,7 @@
 #define SSHLEASE_LEASE_LEASE_H
 
 #include "base/log.h"
+#include "base/quota.h"
 #include "config/conf.h"
 #include "daemon/core/vocabulary.h"
 #include "daemon/ssh/streams.h"
@@ -29,6 +30,8 @@ void sl_driver_free(struct sl_driver *driver);
  * changed. Not from within a callback of the driver. */
 int sl_driver_reload(struct sl_driver *driver, struct sl_conf *conf);
 const struct sl_conf *sl_driver_conf(const struct sl_driver *driver);
+/* What each user has, by the limits of the configuration; for whoever else hands something out. */
+struct sl_quota *sl_driver_quota(const struct sl_driver *driver);
 
 /* Calls `fn` whenever something may have changed that sl_driver_totals() counts. Not from within a call to the driver.
  */
@@ -101,6 +104,8 @@ void sl_lease_abandon(struct sl_lease *lease);
 int sl_lease_stream_open(struct sl_lease *lease, const struct sl_stream_spec *spec,
     const struct sl_stream_handler *handler, void *arg, struct sl_stream **ret_stream);
 
+/* The sentence for what sl_lease_stream_open() has returned, without the target's name. Returns `buf`. */
+const char *sl_lease_stream_refusal(const struct sl_lease *lease, int status, char *buf, size_t size);
 /* Has the server listen for the lease; as sl_remote_open(), and SL_E_NO_LEASE while it is not granted, SL_E_AGAIN while
  * it moves to another connection. With the lease it ends without a callback, as its streams do. */
 int sl_lease_listen(struct sl_lease *lease, const char *host, uint16_t port, const struct sl_remote_handler *handler,

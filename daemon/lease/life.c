@@ -72,6 +72,7 @@ static void bury(struct sl_lease *lease)
     struct sl_driver *d = lease->driver;
     mute(lease);
     sl_driver_lease_leave(lease);
+    sl_driver_lease_uncount(lease);
     sl_driver_forget(d, &lease->work);
     TAILQ_REMOVE(sl_driver_lease_home(lease), lease, link);
     sl_driver_lease_unname(lease);
@@ -132,6 +133,8 @@ static void look_for_target(struct sl_lease *lease)
         r = sl_driver_targets_take(d, conf, &lease->target);
         if (r != 0)
             sl_driver_door_says(d, r, lease->name, &lease->who, text, sizeof text);
+        else if ((r = sl_driver_lease_count(lease, text, sizeof text)) != 0)
+            lease->target = NULL;
         sl_target_conf_unref(conf);
     }
     if (r != 0)
@@ -248,6 +251,8 @@ static void count_refusal(const struct sl_lease *lease, const char *text)
         d->counters.lease[SL_LEASE_REFUSED][SL_REASON_NO_TARGET]++;
     else if (lease->refuse_status == SL_E_NOT_ALLOWED)
         d->counters.lease[SL_LEASE_REFUSED][SL_REASON_NOT_ALLOWED]++;
+    else if (lease->refuse_status == SL_E_QUEUE_FULL)
+        d->counters.lease[SL_LEASE_REFUSED][SL_REASON_QUEUE_FULL]++;
     else
         d->counters.refused_limit++;
     sl_log_of(d->log, lease->who.uid, SL_LOG_REFUSALS, SL_LOG_NOTICE, "lease",
@@ -353,7 +358,8 @@ static void on_grant(struct sl_lease *lease, const struct sl_action *act)
 {
     struct sl_driver *d = lease->driver;
     /* Without memory for it the lease can be given back, and open no streams. */
-    (void)sl_tenant_begin(lease->conn->conn, &lease->tenant);
+    if (sl_tenant_begin(lease->conn->conn, &lease->tenant) == 0)
+        sl_tenant_account(lease->tenant, d->quota, lease->who.uid);
     if (lease->conn->lost_status != 0)
         leave_lost(lease);
     if (lease->phase != SL_LEASE_PHASE_ASKING)

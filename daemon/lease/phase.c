@@ -77,6 +77,7 @@ void sl_driver_lease_move(struct sl_lease *lease, enum sl_lease_phase phase)
 {
     struct sl_driver_lease_list *from = sl_driver_lease_home(lease), *to;
     SL_MOVE(phases, lease->phase, phase);
+    sl_driver_lease_waits_no_more(lease); /* asking is where it begins, and nothing leads back */
     to = sl_driver_lease_home(lease);
     if (to != from) {
         TAILQ_REMOVE(from, lease, link);

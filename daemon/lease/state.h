@@ -61,6 +61,7 @@ struct sl_driver_target {
     uint64_t identity;
     struct sl_target_conf *conf;
     struct sl_compat *compat; /* what its server was seen to do */
+    struct sl_quota *queue;   /* who of its users waits how often */
     uint64_t used_ms;         /* last asked for */
     char *last_error;         /* what the last failed dial said; NULL: nothing */
     struct sl_driver *driver;
@@ -120,6 +121,8 @@ struct sl_lease {
     char *label;
     uint64_t asked_ms, acquire_timeout_ms, lease_timeout_ms, renew_ms;
     bool patient; /* its client knows no acquire timeout */
+    bool counts;  /* as one of its user's leases, */
+    bool waits;   /* and as one that waits */
     /* Fed to the core after a look at its target: lease/basis.c. */
     enum { SL_LOOKING_NOT, SL_LOOKING_AWAITED, SL_LOOKING_DONE } looking;
     int refuse_status;
@@ -158,6 +161,7 @@ struct sl_driver {
     struct sl_transport *transport;
     struct sl_conf *conf;
     struct sl_pool *pool;
+    struct sl_quota *quota;
     enum sl_driver_phase phase;
     bool flushing;   /* guards against re-entry; an assertion, no state */
     bool configured; /* actions of sl_pool_configure() are still to be carried out */
@@ -273,6 +277,15 @@ void sl_driver_lease_join(struct sl_lease *lease, struct sl_driver_conn *conn);
 /* Its tenant is the transport's from here on, or gone. */
 void sl_driver_lease_leave(struct sl_lease *lease);
 struct sl_lease *sl_driver_lease_of_tenant(struct sl_driver_conn *slot, const struct sl_tenant *tenant);
+
+/* lease/share.c */
+void sl_driver_shares_apply(struct sl_driver *d, const struct sl_limits *limits);
+/* It is one more of its user's, and waits. 0, SL_E_LIMIT, SL_E_QUEUE_FULL or SL_E_NOMEM, then it is not and `text` has the
+ * sentence. */
+int sl_driver_lease_count(struct sl_lease *lease, char *text, size_t size);
+/* Both idempotent. */
+void sl_driver_lease_waits_no_more(struct sl_lease *lease);
+void sl_driver_lease_uncount(struct sl_lease *lease);
 
 /* lease/life.c */
 void sl_driver_leases_free(struct sl_driver *d);

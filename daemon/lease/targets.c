@@ -88,11 +88,14 @@ static int new_target(struct sl_driver *d, struct sl_target_conf *conf, struct s
         return r;
     struct sl_driver_target *target = calloc(1, sizeof *target);
     struct sl_compat *compat = sl_compat_new();
-    if (target == NULL || compat == NULL) {
+    struct sl_quota *queue = sl_quota_new();
+    if (target == NULL || compat == NULL || queue == NULL) {
         free(target);
         sl_compat_free(compat);
+        sl_quota_free(queue);
         return SL_E_NOMEM;
     }
+    target->queue = queue;
     target->compat = compat;
     target->driver = d;
     target->index = index;
@@ -113,6 +116,7 @@ static void free_target(struct sl_driver *d, struct sl_driver_target *target)
     d->target[target->index] = NULL;
     sl_target_conf_unref(target->conf);
     sl_compat_free(target->compat);
+    sl_quota_free(target->queue);
     free(target->last_error);
     free(target);
 }

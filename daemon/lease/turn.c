@@ -215,7 +215,10 @@ int sl_driver_new(uv_loop_t *loop, const struct sl_log *log, struct sl_transport
     TAILQ_INIT(&d->draining);
     TAILQ_INIT(&d->over);
     TAILQ_INIT(&d->removed);
-    int r = sl_pool_new(&conf->limits, random_seed(loop), &d->pool);
+    d->quota = sl_quota_new();
+    int r = d->quota == NULL ? SL_E_NOMEM : sl_pool_new(&conf->limits, random_seed(loop), &d->pool);
+    if (r == 0)
+        sl_driver_shares_apply(d, &conf->limits);
     if (r == 0)
         r = sl_driver_targets_apply(d, conf);
     if (r != 0) {
@@ -246,6 +249,7 @@ void sl_driver_free(struct sl_driver *d)
     sl_driver_targets_free(d);
     sl_driver_conns_free(d);
     sl_pool_free(d->pool);
+    sl_quota_free(d->quota);
     sl_conf_free(d->conf);
     free(d);
 }
@@ -264,6 +268,7 @@ int sl_driver_reload(struct sl_driver *d, struct sl_conf *conf)
         return r;
     sl_conf_free(d->conf);
     d->conf = conf;
+    sl_driver_shares_apply(d, &conf->limits);
     sl_driver_leases_ask_again(d);
     sl_driver_basis_verify(d);
     return 0;
@@ -305,6 +310,11 @@ int sl_driver_reconnect(struct sl_driver *d, const char *name, const struct sl_w
     }
     sl_target_conf_unref(conf);
     return 0;
+}
+
+struct sl_quota *sl_driver_quota(const struct sl_driver *d)
+{
+    return d->quota;
 }
 
 const struct sl_conf *sl_driver_conf(const struct sl_driver *d)

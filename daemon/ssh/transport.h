@@ -6,6 +6,7 @@
 #define SSHLEASE_SSH_TRANSPORT_H
 
 #include "base/log.h"
+#include "base/quota.h"
 #include "config/conf.h"
 #include "daemon/ssh/streams.h"
 
@@ -126,6 +127,8 @@ void sl_conn_info(const struct sl_conn *conn, struct sl_conn_info *ret_info);
  * sl_tenant_end(), its on_drained or the connection's on_closed, whichever is first. 0 or SL_E_NOMEM. On a connection
  * that was lost meanwhile it is to go on elsewhere at once; no on_crowded comes. */
 int sl_tenant_begin(struct sl_conn *conn, struct sl_tenant **ret_tenant);
+/* The streams that it opens count as that user's; there is room for them, or SL_E_LIMIT. `quota` outlives the tenant. */
+void sl_tenant_account(struct sl_tenant *tenant, struct sl_quota *quota, uid_t uid);
 /* Whether the lease may be given back clean: no stream and no port is open, every close confirmed, nothing half sent.
  * What other tenants do does not matter. */
 bool sl_tenant_is_clean(const struct sl_tenant *tenant);
@@ -151,7 +154,8 @@ uint32_t sl_tenant_streams(const struct sl_tenant *tenant);
 void sl_tenant_mute(struct sl_tenant *tenant);
 
 /* Asks for a stream; on_open follows. 0; SL_E_STREAM_LIMIT when too many are open (one is kept free for each tenant
- * that has none); SL_E_CONNECTION_LOST; SL_E_NOMEM. On an error no callback comes. */
+ * that has none); SL_E_LIMIT when the tenant's user has too many; SL_E_CONNECTION_LOST; SL_E_NOMEM. On an error no
+ * callback comes. */
 int sl_stream_open(struct sl_tenant *tenant, const struct sl_stream_spec *spec, const struct sl_stream_handler *handler,
     void *arg, struct sl_stream **ret_stream);
 

@@ -32,6 +32,8 @@ struct sl_tenant {
     struct sl_conn *conn;
     enum { TENANT_LIVE, TENANT_CROWDED, TENANT_LEAVING, TENANT_PARKED, TENANT_DRAINING, TENANT_DUE } state;
     unsigned opened;
+    struct sl_quota *quota;
+    uid_t uid;
     struct stream_list parked;
     uv_timer_t drain;
     unsigned drained_streams;

@@ -35,6 +35,8 @@ void sl_fake_end_stream(struct sl_stream *s, const struct sl_stream_result *resu
     if (s->state == STREAM_ENDED)
         return;
     s->state = STREAM_ENDED;
+    if (s->tenant->quota != NULL)
+        sl_quota_give(s->tenant->quota, s->tenant->uid, SL_QUOTA_STREAMS, 1);
     TAILQ_REMOVE(s->conn != NULL ? &s->conn->streams : &s->tenant->parked, s, link);
     uv_close((uv_handle_t *)&s->timer, on_stream_freed);
     s->handler->on_end(s->arg, result);
@@ -188,6 +190,8 @@ int sl_stream_open(struct sl_tenant *tenant, const struct sl_stream_spec *spec, 
             return SL_E_STREAM_LIMIT;
         tenant->state = TENANT_CROWDED;
     }
+    if (tenant->quota != NULL && sl_quota_take(tenant->quota, tenant->uid, SL_QUOTA_STREAMS, 1) != 0)
+        return SL_E_LIMIT;
     tenant->opened++;
     struct sl_stream *s = calloc(1, sizeof *s);
     if (s == NULL)

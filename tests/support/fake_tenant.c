@@ -47,6 +47,12 @@ int sl_tenant_begin(struct sl_conn *c, struct sl_tenant **ret_tenant)
     return 0;
 }
 
+void sl_tenant_account(struct sl_tenant *p, struct sl_quota *quota, uid_t uid)
+{
+    p->quota = quota;
+    p->uid = uid;
+}
+
 uint32_t sl_tenant_streams(const struct sl_tenant *p)
 {
     const struct sl_stream *s;

@@ -238,13 +238,17 @@ int sl_stream_open(struct sl_tenant *tenant, const struct sl_stream_spec *spec, 
 {
     bool forward = spec->kind >= SL_SPEC_TCP;
     int r = look_for_room(tenant, forward);
+    if (r == 0)
+        r = sl_tenant_take_stream(tenant);
     if (r != 0)
         return r;
     struct sl_stream *stream = new_stream(tenant, (int)spec->kind, handler, arg, spec->credit);
     if (stream == NULL)
-        return SL_E_NOMEM;
-    r = forward ? open_forward(stream, spec) : open_session(stream, spec);
+        r = SL_E_NOMEM;
+    else
+        r = forward ? open_forward(stream, spec) : open_session(stream, spec);
     if (r != 0) {
+        sl_tenant_give_stream(tenant);
         free(stream);
         return r;
     }
@@ -256,11 +260,14 @@ int sl_stream_open(struct sl_tenant *tenant, const struct sl_stream_spec *spec, 
 int sl_stream_adopt(struct sl_chan *chan, const struct sl_stream_handler *handler, void *arg, size_t credit,
     struct sl_stream **ret_stream)
 {
-    if (!has_room_to_forward(chan->tenant))
-        return SL_E_STREAM_LIMIT;
+    int r = has_room_to_forward(chan->tenant) ? sl_tenant_take_stream(chan->tenant) : SL_E_STREAM_LIMIT;
+    if (r != 0)
+        return r;
     struct sl_stream *stream = new_stream(chan->tenant, ACCEPTED, handler, arg, credit);
-    if (stream == NULL)
+    if (stream == NULL) {
+        sl_tenant_give_stream(chan->tenant);
         return SL_E_NOMEM;
+    }
     stream->chan = chan;
     sl_stream_move(stream, SL_STREAM_DIALING); /* and through with that */
     add_stream(stream);
@@ -442,6 +449,7 @@ void sl_stream_join(struct sl_stream *stream, struct sl_conn *conn)
 /* It is off its connection. */
 static void end(struct sl_stream *stream, const struct sl_stream_result *result)
 {
+    sl_tenant_give_stream(stream->tenant);
     stream->tenant->stream_count--;
     stream->tenant->sessions -= !sl_stream_is_forward(stream);
     sl_stream_move(stream, SL_STREAM_ENDED);

@@ -3,6 +3,7 @@
  * elsewhere. */
 #include "daemon/ssh/channel/tenant.h"
 
+#include "base/quota.h"
 #include "base/state.h"
 #include "daemon/ssh/channel/channel.h"
 #include "daemon/ssh/channel/stream.h"
@@ -47,6 +48,23 @@ int sl_tenant_begin(struct sl_conn *conn, struct sl_tenant **ret_tenant)
     sl_conn_schedule(conn);
     *ret_tenant = tenant;
     return 0;
+}
+
+void sl_tenant_account(struct sl_tenant *tenant, struct sl_quota *quota, uid_t uid)
+{
+    tenant->quota = quota;
+    tenant->uid = uid;
+}
+
+int sl_tenant_take_stream(const struct sl_tenant *tenant)
+{
+    return tenant->quota != NULL ? sl_quota_take(tenant->quota, tenant->uid, SL_QUOTA_STREAMS, 1) : 0;
+}
+
+void sl_tenant_give_stream(const struct sl_tenant *tenant)
+{
+    if (tenant->quota != NULL)
+        sl_quota_give(tenant->quota, tenant->uid, SL_QUOTA_STREAMS, 1);
 }
 
 bool sl_tenant_is_clean(const struct sl_tenant *tenant)

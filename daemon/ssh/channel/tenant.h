@@ -25,6 +25,8 @@ struct sl_tenant {
     TAILQ_ENTRY(sl_tenant) link; /* conn->tenants */
     struct sl_conn *conn;        /* NULL: parked */
     struct sl_target_conf *target;
+    struct sl_quota *quota; /* that its streams are of; NULL: none */
+    uid_t uid;              /* whose they are there */
     enum sl_tenant_state state;
     struct sl_stream_list parked; /* its streams, while it is */
     uint32_t epoch;               /* of the cookies of channels that were opened for it */
@@ -65,6 +67,9 @@ bool sl_tenant_can_move(const struct sl_tenant *tenant);
 bool sl_tenant_crowd(struct sl_tenant *tenant);
 /* Its processes carry this as well. */
 void sl_tenant_mark(struct sl_tenant *tenant, const char *mark);
+/* One stream more, or less, of its user's. The former: 0, SL_E_LIMIT or SL_E_NOMEM. */
+int sl_tenant_take_stream(const struct sl_tenant *tenant);
+void sl_tenant_give_stream(const struct sl_tenant *tenant);
 /* Tells the driver. */
 void sl_tenant_report(struct sl_conn *conn);
 

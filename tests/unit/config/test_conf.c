@@ -27,7 +27,7 @@ TEST(defaults_are_those_of_the_design)
     assert_int_equal(p->streams, 8);
     assert_int_equal(p->sharing, 1);
     assert_int_equal(p->handshakes, 4);
-    assert_int_equal(p->waiters, 1000);
+    assert_int_equal(p->waiters, 2000);
     assert_int_equal(p->acquire_timeout_ms, 30000);
     assert_int_equal(p->acquire_notice_ms, 5000);
     assert_int_equal(p->connect_timeout_ms, 10000);
@@ -53,7 +53,12 @@ TEST(defaults_are_those_of_the_design)
     assert_string_equal(conf->defaults->send_env.item[1], "LC_*");
     assert_int_equal(conf->listen.mode, 0660);
     assert_null(conf->listen.path);
-    assert_int_equal(conf->limits.clients, 1000);
+    assert_int_equal(conf->limits.clients, 2000);
+    assert_int_equal(conf->limits.descriptors, 11000);
+    assert_int_equal(conf->limits.leases, 2000);
+    assert_int_equal(conf->limits.streams, 16000);
+    assert_int_equal(conf->limits.held_mib, 512);
+    assert_int_equal(conf->limits.user_share, 50);
     assert_int_equal(conf->limits.connections, 1000);
     assert_int_equal(conf->limits.handshakes, 32);
     assert_int_equal(conf->limits.targets, 1000);
@@ -67,6 +72,7 @@ TEST(one_user_finds_its_own_keys_agent_and_known_hosts)
     const struct sl_target_conf *d = conf->defaults;
     assert_true(conf->one_user);
     assert_int_equal(conf->listen.mode, 0600);
+    assert_int_equal(conf->limits.user_share, 100);
     assert_null(conf->file);
     assert_string_equal(d->user, "ci");
     assert_int_equal(d->identity_count, 2); /* there is no id_ecdsa in this world */
@@ -170,12 +176,19 @@ TEST(who_may_administer)
     assert_true(sl_conf_is_admin(conf, &(struct sl_who){.uid = 0}));
     assert_true(sl_conf_is_admin(conf, &(struct sl_who){.uid = 1000}));
     assert_false(sl_conf_is_admin(conf, &(struct sl_who){.uid = 1001, .gid = groups, .gid_count = 1}));
+    /* In the one-user mode all there is is its user's anyway. */
+    assert_true(sl_conf_is_privileged(conf, &(struct sl_who){.uid = 0}));
+    assert_false(sl_conf_is_privileged(conf, &(struct sl_who){.uid = 1000}));
     conf->admins_set = true;
     conf->admin_gid = calloc(1, sizeof *conf->admin_gid);
     conf->admin_gid[0] = 2000;
     conf->admin_gid_count = 1;
     assert_true(sl_conf_is_admin(conf, &(struct sl_who){.uid = 1001, .gid = groups, .gid_count = 1}));
     assert_false(sl_conf_is_admin(conf, &(struct sl_who){.uid = 1001}));
+    conf->one_user = false;
+    assert_true(sl_conf_is_privileged(conf, &(struct sl_who){.uid = 1000}));
+    assert_true(sl_conf_is_privileged(conf, &(struct sl_who){.uid = 1001, .gid = groups, .gid_count = 1}));
+    assert_false(sl_conf_is_privileged(conf, &(struct sl_who){.uid = 1001}));
     sl_conf_free(conf);
 }
 

@@ -37,7 +37,8 @@ TEST(every_section)
 {
     struct sl_conf *conf =
         parse_good(false, "listen: {path: /run/sshleased/sshleased.sock, mode: \"0600\", group: testers}\n"
-                          "limits: {clients: 10, connections: 20, handshakes: 3, targets: 40, shutdown_drain: 0}\n"
+                          "limits: {clients: 10, connections: 20, handshakes: 3, targets: 40, shutdown_drain: 0,\n"
+                          "  descriptors: 50, leases: 60, streams: 70, held_mib: 80, user_share: 90}\n"
                           "admin: {users: [ci, 1234], groups: testers}\n"
                           "targets:\n"
                           "  web2: {user: root, password: {file: /keys/pw}}\n"
@@ -60,6 +61,11 @@ TEST(every_section)
     assert_int_equal(conf->limits.handshakes, 3);
     assert_int_equal(conf->limits.targets, 40);
     assert_int_equal(conf->limits.shutdown_drain_ms, 0);
+    assert_int_equal(conf->limits.descriptors, 50);
+    assert_int_equal(conf->limits.leases, 60);
+    assert_int_equal(conf->limits.streams, 70);
+    assert_int_equal(conf->limits.held_mib, 80);
+    assert_int_equal(conf->limits.user_share, 90);
     assert_true(conf->admins_set);
     assert_int_equal(conf->admin_uid_count, 2);
     assert_int_equal(conf->admin_uid[0], 1000);
