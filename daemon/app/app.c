@@ -263,6 +263,8 @@ static int build(struct sl_app *app, struct sl_conf *conf)
     sl_driver_on_change(app->driver, on_change, app);
     r = sl_watch_new(&app->loop, &app->watch);
     if (r == 0)
+        sl_fd_jobs_account(sl_watch_jobs(app->watch), sl_driver_quota(app->driver));
+    if (r == 0)
         r = sl_native_new(&app->loop, &app->log, app->driver, app->watch, &hooks, &app->native);
     if (r == 0)
         r = sl_mux_new(&app->loop, &app->log, app->driver, app->watch, &app->mux);

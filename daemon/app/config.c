@@ -14,12 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define SYSTEM_CONFIG "/etc/sshlease/sshleased.yaml"
 #define USER_CONFIG   "sshlease/sshleased.yaml"
 #define SYSTEM_SOCKET "/run/sshleased/sshleased.sock"
 #define USER_SOCKET   "sshleased.sock"
+/* For clients to pass, however little the process may have. */
+#define DESCRIPTORS_MIN 64u
 /* A reading that takes longer is of no use to whoever asked. */
 #define LATE_MS 10000u
 #define LATE_TEXT                                                                                                      \
@@ -72,6 +75,19 @@ int sl_load_init(struct sl_load *load, const struct sl_app_options *options)
     return load->file != NULL ? 0 : SL_E_NOMEM;
 }
 
+/* Of the descriptors that the process may have, an eighth is for what comes by surprise; the rest, but for its sockets and
+ * connections, is its clients'. */
+static void bound_descriptors(struct sl_limits *limits)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
+        return;
+    const rlim_t others = (rlim_t)limits->clients + limits->connections, most = files.rlim_cur - files.rlim_cur / 8;
+    const rlim_t left = most > others + DESCRIPTORS_MIN ? most - others : DESCRIPTORS_MIN;
+    if (limits->descriptors > left)
+        limits->descriptors = (uint32_t)left;
+}
+
 void sl_load_run(struct sl_load *load)
 {
     struct sl_conf_errors errors = {.left_out = 0};
@@ -80,6 +96,8 @@ void sl_load_run(struct sl_load *load)
         load->status = sl_conf_load(load->file, load->one_user, &load->algorithms, &conf, &errors);
     else
         load->status = sl_conf_new_default(load->one_user, &conf);
+    if (conf != NULL)
+        bound_descriptors(&conf->limits);
     load->conf = conf;
     load->errors = errors;
 }

@@ -151,6 +151,11 @@ bool sl_fd_job_cancel(struct sl_fd_job *job)
 
 /* --- descriptors -------------------------------------------------------------------------------------------------- */
 
+void sl_fd_jobs_account(struct sl_fd_jobs *jobs, struct sl_quota *quota)
+{
+    sl_fd_threads_account(jobs->threads, quota);
+}
+
 int sl_fd_jobs_own(struct sl_fd_jobs *jobs, int fd, uid_t uid)
 {
     return jobs == NULL ? 0 : sl_fd_threads_own(jobs->threads, fd, uid);

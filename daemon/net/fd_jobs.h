@@ -5,6 +5,7 @@
 #ifndef SSHLEASE_NET_FD_JOBS_H
 #define SSHLEASE_NET_FD_JOBS_H
 
+#include "base/quota.h"
 #include "daemon/net/fd_kind.h"
 
 #include <stdbool.h>
@@ -58,8 +59,10 @@ void sl_fd_job_moment(struct sl_fd_job *job, bool begins);
 /* True: it has not begun, and nothing follows. False: `done` does. */
 bool sl_fd_job_cancel(struct sl_fd_job *job);
 
-/* The descriptor came from a client of `uid`: its jobs and its close are on that user's account. 0, or SL_E_LIMIT where
- * the process has no room for it; it is the caller's to close then, too. */
+/* What clients pass from now on counts as their users', until it is closed. `quota` outlives the jobs. */
+void sl_fd_jobs_account(struct sl_fd_jobs *jobs, struct sl_quota *quota);
+/* The descriptor came from a client of `uid`: its jobs and its close are on that user's account. 0; SL_E_LIMIT where the
+ * process has no room for it, SL_E_BUSY where that user may have no more; it is the caller's to close then, too. */
 int sl_fd_jobs_own(struct sl_fd_jobs *jobs, int fd, uid_t uid);
 /* SL_FD_NOBODY: none. */
 uid_t sl_fd_jobs_owner(struct sl_fd_jobs *jobs, int fd);

@@ -45,6 +45,7 @@ struct sl_fd_lane {
 struct entry {
     uid_t owner_plus_1; /* 0: nobody's */
     int next;           /* waiting for its close behind this one */
+    bool counts;        /* as one of its owner's, until it is closed */
 };
 
 struct sl_fd_threads {
@@ -63,6 +64,7 @@ struct sl_fd_threads {
     atomic_uint waiting; /* closes waiting; read without the lock */
     struct entry *ledger;
     int ledger_size;
+    struct sl_quota *quota; /* NULL: descriptors are not counted; not to be touched once they are left */
 };
 
 static uint64_t now_ms(void)
@@ -181,6 +183,12 @@ static void finish(struct sl_fd_threads *t, struct sl_fd_lane *lane, enum sl_fd_
     drop_lane_if_empty(t, lane);
 }
 
+static void uncount(struct sl_fd_threads *t, const struct entry *entry)
+{
+    if (entry->counts && t->phase != THREADS_LEFT)
+        sl_quota_give(t->quota, entry->owner_plus_1 - 1, SL_QUOTA_DESCRIPTORS, 1);
+}
+
 static void close_it(int fd, const timer_t *timer)
 {
     const struct itimerspec tick = {.it_interval.tv_nsec = 1000000, .it_value.tv_nsec = 1000000}, none = {0};
@@ -197,7 +205,8 @@ static void close_it(int fd, const timer_t *timer)
 static void close_next(struct sl_fd_threads *t, struct sl_fd_lane *lane, const timer_t *timer)
 {
     const int fd = lane->first;
-    lane->first = t->ledger[fd].next;
+    const struct entry entry = t->ledger[fd];
+    lane->first = entry.next;
     if (lane->first == NONE)
         lane->last = NONE;
     lane->closes_waiting--;
@@ -206,6 +215,7 @@ static void close_next(struct sl_fd_threads *t, struct sl_fd_lane *lane, const t
     begin(t, lane, SL_FD_CLOSE);
     close_it(fd, timer);
     (void)pthread_mutex_lock(&t->lock);
+    uncount(t, &entry);
     lane->progress_ms = now_ms();
     if (--t->closing == 0 && t->phase == THREADS_END)
         t->wake(t->arg);
@@ -215,6 +225,10 @@ static void close_next(struct sl_fd_threads *t, struct sl_fd_lane *lane, const t
 static void run_next(struct sl_fd_threads *t, struct sl_fd_lane *lane, enum sl_fd_class class, const timer_t *timer)
 {
     struct sl_fd_job *job = TAILQ_FIRST(&lane->jobs[class]);
+    const bool known = class == SL_FD_CLOSE && job->fd < t->ledger_size;
+    const struct entry entry = known ? t->ledger[job->fd] : (struct entry){.owner_plus_1 = 0};
+    if (known) /* as above */
+        t->ledger[job->fd] = (struct entry){.owner_plus_1 = 0};
     TAILQ_REMOVE(&lane->jobs[class], job, link);
     job->state = SL_FD_JOB_RUNS;
     begin(t, lane, class);
@@ -223,6 +237,7 @@ static void run_next(struct sl_fd_threads *t, struct sl_fd_lane *lane, enum sl_f
     else
         job->run(job);
     (void)pthread_mutex_lock(&t->lock);
+    uncount(t, &entry);
     if (t->phase != THREADS_LEFT) {
         TAILQ_INSERT_TAIL(&t->done, job, link);
         t->wake(t->arg);
@@ -322,8 +337,6 @@ static void *in_thread(void *arg)
 void sl_fd_threads_start(struct sl_fd_threads *t, struct sl_fd_job *job, uid_t uid)
 {
     (void)pthread_mutex_lock(&t->lock);
-    if (job->class == SL_FD_CLOSE && job->fd < t->ledger_size)
-        t->ledger[job->fd] = (struct entry){.owner_plus_1 = 0};
     job->lane = need_lane(t, uid);
     job->state = SL_FD_JOB_WAITS;
     TAILQ_INSERT_TAIL(&job->lane->jobs[job->class], job, link);
@@ -370,10 +383,25 @@ int sl_fd_threads_own(struct sl_fd_threads *t, int fd, uid_t uid)
 {
     if (fd >= t->ledger_size)
         return SL_E_LIMIT;
+    struct entry *entry = &t->ledger[fd];
+    int r = 0;
     (void)pthread_mutex_lock(&t->lock);
-    t->ledger[fd].owner_plus_1 = uid + 1;
+    uncount(t, entry); /* as somebody else's */
+    if (t->quota != NULL)
+        r = sl_quota_take(t->quota, uid, SL_QUOTA_DESCRIPTORS, 1);
+    entry->counts = t->quota != NULL && r == 0;
+    entry->owner_plus_1 = uid + 1;
     (void)pthread_mutex_unlock(&t->lock);
+    if (r != 0)
+        return SL_E_BUSY;
     return sl_fd_is_spare(fd) ? SL_E_LIMIT : 0;
+}
+
+void sl_fd_threads_account(struct sl_fd_threads *t, struct sl_quota *quota)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    t->quota = quota;
+    (void)pthread_mutex_unlock(&t->lock);
 }
 
 uid_t sl_fd_threads_owner(struct sl_fd_threads *t, int fd)

@@ -29,6 +29,7 @@ struct sl_fd_job *sl_fd_threads_done(struct sl_fd_threads *threads);
 void sl_fd_threads_moment(struct sl_fd_lane *lane, bool begins);
 
 /* As their namesakes in fd_jobs.h. */
+void sl_fd_threads_account(struct sl_fd_threads *threads, struct sl_quota *quota);
 int sl_fd_threads_own(struct sl_fd_threads *threads, int fd, uid_t uid);
 uid_t sl_fd_threads_owner(struct sl_fd_threads *threads, int fd);
 void sl_fd_threads_close(struct sl_fd_threads *threads, int fd);

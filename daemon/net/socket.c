@@ -27,6 +27,8 @@
 #define READ_BUSY 65536u
 /* As much as this waits for the end of the turn. */
 #define GATHER_BYTES 4096u
+/* So much memory of each socket is not counted: what is said and answered one after the other needs no more. */
+#define UNCOUNTED_BYTES 8192u
 
 enum socket_state {
     SOCKET_OPEN,      /* frames are read */
@@ -59,6 +61,8 @@ struct sl_socket {
     int fd;
     uid_t uid; /* the client's */
     struct sl_fd_jobs *jobs;
+    struct sl_quota *quota; /* NULL: nothing is counted */
+    size_t counted;         /* bytes that were taken of it */
     struct sl_buf in;
     size_t read_size; /* what the next read has room for, at least */
     int fds[SL_SOCKET_FDS_MAX];
@@ -66,6 +70,8 @@ struct sl_socket {
     unsigned fds_expected, fd_bytes_due; /* of sl_socket_expect_fds(): in all, and bytes that have not come yet */
 
     struct sl_buf out;
+    size_t marked;  /* bytes of it that sl_socket_mark() was about */
+    bool awaited;   /* they are to be told of */
     bool blocked;   /* the kernel takes nothing until it says so */
     bool congested; /* from the high-water mark down to the low one */
 };
@@ -96,6 +102,29 @@ static void poll_what_is_needed(struct sl_socket *s)
         (void)uv_poll_start(&s->poll, events, on_poll);
     else
         (void)uv_poll_stop(&s->poll);
+}
+
+/* --- memory ------------------------------------------------------------------------------------------------------- */
+
+/* What its queues have is its user's. 0, SL_E_LIMIT or SL_E_NOMEM, then there is more than was counted. */
+static int count_memory(struct sl_socket *s)
+{
+    const size_t has = s->in.cap + s->out.cap, held = has > UNCOUNTED_BYTES ? has - UNCOUNTED_BYTES : 0;
+    int r = 0;
+    if (s->quota == NULL)
+        return 0;
+    if (held < s->counted)
+        sl_quota_give(s->quota, s->uid, SL_QUOTA_BYTES, s->counted - held);
+    else if (held > s->counted)
+        r = sl_quota_take(s->quota, s->uid, SL_QUOTA_BYTES, held - s->counted);
+    if (r == 0)
+        s->counted = held;
+    return r;
+}
+
+void sl_socket_account(struct sl_socket *s, struct sl_quota *quota)
+{
+    s->quota = quota;
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
@@ -129,6 +158,12 @@ static int break_off(struct sl_socket *s, int status)
     return status;
 }
 
+static void drop_written(struct sl_socket *s, size_t len)
+{
+    sl_buf_drop(&s->out, len);
+    s->marked -= len < s->marked ? len : s->marked;
+}
+
 /* Writes what waits. 0, or -errno. */
 static int flush(struct sl_socket *s)
 {
@@ -137,7 +172,7 @@ static int flush(struct sl_socket *s)
     ssize_t n = write_out(s, NULL, 0, NULL, 0);
     if (n < 0)
         return (int)n;
-    sl_buf_drop(&s->out, (size_t)n);
+    drop_written(s, (size_t)n);
     s->blocked = s->out.len > 0;
     return 0;
 }
@@ -151,6 +186,7 @@ static void on_handle_closed(uv_handle_t *handle)
         return;
     sl_buf_fini(&s->in);
     sl_buf_fini(&s->out);
+    (void)count_memory(s);
     sl_fd_jobs_unref(s->jobs);
     s->handler->on_closed(s->arg);
     free(s);
@@ -246,7 +282,8 @@ static uint8_t *make_room(struct sl_socket *s)
     return sl_buf_reserve(&s->in, want - s->in.len);
 }
 
-/* Takes what came along. 0; SL_E_PROTOCOL: more than may be held; SL_E_LIMIT: more than there is room for. */
+/* Takes what came along. 0; SL_E_PROTOCOL: more than may be held; SL_E_LIMIT: more than there is room for; SL_E_BUSY: more
+ * than its user may have. */
 static int keep_fds(struct sl_socket *s, struct msghdr *msg)
 {
     int r = (msg->msg_flags & MSG_CTRUNC) == 0 ? 0 : SL_E_PROTOCOL;
@@ -257,8 +294,8 @@ static int keep_fds(struct sl_socket *s, struct msghdr *msg)
         for (size_t i = 0; i < count; i++) {
             int fd;
             memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            if (sl_fd_jobs_own(s->jobs, fd, s->uid) != 0)
-                r = SL_E_LIMIT;
+            const int owned = sl_fd_jobs_own(s->jobs, fd, s->uid);
+            r = owned != 0 ? owned : r;
             if (s->fd_count < SL_SOCKET_FDS_MAX) {
                 s->fds[s->fd_count++] = fd;
             } else {
@@ -268,6 +305,14 @@ static int keep_fds(struct sl_socket *s, struct msghdr *msg)
         }
     }
     return r;
+}
+
+static void end_for_quota(struct sl_socket *s, enum sl_quota_kind kind)
+{
+    char text[SL_QUOTA_TEXT_SIZE];
+    sl_buf_fini(&s->in); /* no frame is being looked at */
+    end(s, SL_E_LIMIT,
+        s->quota != NULL ? sl_quota_refusal(s->quota, s->uid, kind, text, sizeof text) : sl_status_text(SL_E_LIMIT));
 }
 
 /* One read. False: there was nothing, or it has ended. */
@@ -286,6 +331,10 @@ static bool read_in(struct sl_socket *s)
         end(s, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
         return false;
     }
+    if (count_memory(s) != 0) {
+        end_for_quota(s, SL_QUOTA_BYTES);
+        return false;
+    }
     struct iovec iov = {.iov_base = room, .iov_len = sl_buf_room(&s->in)};
     struct msghdr msg = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
@@ -300,13 +349,17 @@ static bool read_in(struct sl_socket *s)
         const int r = keep_fds(s, &msg);
         if (r == 0)
             return true;
-        end(s, r, r == SL_E_LIMIT ? "no room for a descriptor is left" : "too many descriptors came");
+        if (r == SL_E_BUSY)
+            end_for_quota(s, SL_QUOTA_DESCRIPTORS);
+        else
+            end(s, r, r == SL_E_LIMIT ? "no room for a descriptor is left" : "too many descriptors came");
     } else if (n == 0) {
         end(s, 0, "closed by the client");
     } else if (errno != EAGAIN) {
         end(s, SL_E_IO, strerror(errno));
     }
     sl_buf_drop(&s->in, 0); /* no memory while it is empty */
+    (void)count_memory(s);
     return false;
 }
 
@@ -354,6 +407,7 @@ static void hand_out_frames(struct sl_socket *s)
     if (s->state != SOCKET_OPEN)
         return; /* what is left is nobody's business */
     sl_buf_drop(&s->in, at);
+    (void)count_memory(s); /* it is less now, or as much */
     if (taken < 0) {
         end(s, SL_E_PROTOCOL, "a frame's length is out of bounds");
     } else if (s->out.len > SL_SOCKET_HOLD_WATER) {
@@ -405,10 +459,13 @@ static void after_writing(struct sl_socket *s, int error)
         end(s, SL_E_IO, strerror(-error));
         return;
     }
+    (void)count_memory(s); /* as above */
     poll_what_is_needed(s);
-    if (!s->congested || s->out.len > SL_SOCKET_LOW_WATER)
+    const bool drained = s->congested && s->out.len <= SL_SOCKET_LOW_WATER;
+    if (!drained && !(s->awaited && s->marked == 0))
         return;
-    s->congested = false;
+    s->congested = s->congested && !drained;
+    s->awaited = s->awaited && s->marked > 0;
     if (!is_over(s))
         s->handler->on_drain(s->arg);
     if (s->state == SOCKET_HELD) {
@@ -444,6 +501,7 @@ int sl_socket_send(struct sl_socket *s, const void *head, size_t head_len, const
 {
     const size_t len = head_len + body_len;
     size_t sent = 0;
+    int r;
     if (s->state == SOCKET_FINISHING || s->state == SOCKET_CLOSING)
         return SL_E_IO;
     if (!s->blocked && s->out.len + len > GATHER_BYTES) {
@@ -451,8 +509,10 @@ int sl_socket_send(struct sl_socket *s, const void *head, size_t head_len, const
         if (n < 0)
             return break_off(s, SL_E_IO);
         size_t before = (size_t)n < s->out.len ? (size_t)n : s->out.len;
-        sl_buf_drop(&s->out, before);
+        drop_written(s, before);
         sent = (size_t)n - before;
+        if (s->awaited && s->marked == 0)
+            (void)uv_idle_start(&s->turn, on_turn);
         if (sent == len)
             return 0;
         s->blocked = true;
@@ -464,6 +524,8 @@ int sl_socket_send(struct sl_socket *s, const void *head, size_t head_len, const
     if (sl_buf_put(&s->out, (const uint8_t *)head + head_sent, head_len - head_sent) != 0 ||
         sl_buf_put(&s->out, (const uint8_t *)body + body_sent, body_len - body_sent) != 0)
         return break_off(s, SL_E_NOMEM);
+    if (!is_over(s) && (r = count_memory(s)) != 0)
+        return break_off(s, r);
     if (s->blocked)
         poll_what_is_needed(s);
     else
@@ -476,6 +538,17 @@ int sl_socket_send(struct sl_socket *s, const void *head, size_t head_len, const
 bool sl_socket_congested(const struct sl_socket *s)
 {
     return s->congested;
+}
+
+void sl_socket_mark(struct sl_socket *s)
+{
+    s->marked = s->out.len;
+    s->awaited = s->marked > 0;
+}
+
+bool sl_socket_is_written(const struct sl_socket *s)
+{
+    return s->marked == 0;
 }
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */

@@ -30,11 +30,11 @@ struct sl_socket_handler {
     void (*on_frame)(void *arg, const struct sl_frame *frame);
     /* Nothing will be read or written any more: the peer closed its end (status 0), the socket failed (SL_E_IO), a
      * length was out of bounds (SL_E_PROTOCOL; can still be written), memory ran out (SL_E_NOMEM), the deadline passed
-     * (SL_E_TIMEOUT; can still be written), no more descriptors are taken of this user (SL_E_LIMIT; can still be
-     * written). Comes at most once; sl_socket_finish() or sl_socket_close() is left to do.
+     * (SL_E_TIMEOUT; can still be written), no more descriptors are taken of this user, or it holds too much memory
+     * (SL_E_LIMIT; can still be written). Comes at most once; sl_socket_finish() or sl_socket_close() is left to do.
      */
     void (*on_end)(void *arg, int status, const char *text);
-    /* It was congested and is not any more. */
+    /* It was congested and is not any more, or what was marked has been written. */
     void (*on_drain)(void *arg);
     /* The last callback: descriptor and memory are gone. */
     void (*on_closed)(void *arg);
@@ -48,6 +48,10 @@ struct sl_socket_handler {
 int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struct sl_socket_handler *handler, void *arg,
     struct sl_socket **ret_socket);
 
+/* What it holds, beyond little, is memory of its client's user from now on: who has no more of that left is ended
+ * (SL_E_LIMIT). `quota` outlives it. */
+void sl_socket_account(struct sl_socket *socket, struct sl_quota *quota);
+
 /* Sends both pieces, at once where the kernel takes them, else copied and queued. 0; SL_E_LIMIT over
  * SL_SOCKET_QUEUE_MAX, SL_E_NOMEM, SL_E_IO; after any of them on_end follows. Never calls back. Either may be empty. */
 int sl_socket_send(struct sl_socket *socket, const void *head, size_t head_len, const void *body, size_t body_len);
@@ -60,6 +64,11 @@ void sl_socket_expect_fds(struct sl_socket *socket, unsigned count);
 int sl_socket_take_fd(struct sl_socket *socket);
 
 bool sl_socket_congested(const struct sl_socket *socket);
+
+/* Of what is queued now on_drain tells when all of it is written. One mark at a time. */
+void sl_socket_mark(struct sl_socket *socket);
+/* Nothing before the mark is queued any more. */
+bool sl_socket_is_written(const struct sl_socket *socket);
 
 /* on_end(SL_E_TIMEOUT) in `timeout_ms`; 0 takes the deadline away. */
 void sl_socket_deadline(struct sl_socket *socket, uint64_t timeout_ms);

@@ -118,6 +118,7 @@ STATES = [
     ("daemon/front/mux/", "c->phase", "daemon/front/mux/client.c"),
     ("daemon/front/native/", "c->phase", "daemon/front/native/native.c"),
     ("daemon/front/native/", "s->phase", "daemon/front/native/stream.c"),
+    ("daemon/front/native/", "job->phase", "daemon/front/native/admin.c"),
     ("daemon/front/forward/", "f->phase", "daemon/front/forward/list.c"),
     ("daemon/front/forward/", "conn->phase", "daemon/front/forward/conn.c"),
     ("daemon/lease/", "d->phase", "daemon/lease/turn.c"),

@@ -23,6 +23,8 @@
 /* For a SOCKS client to say what it wants and to take its answer, and for what a remote forward leads to. */
 #define SOCKS_TIMEOUT_MS 10000u
 #define DIAL_TIMEOUT_MS  10000u
+/* The socket, and once more. */
+#define CONN_FDS 2u
 
 enum conn_phase {
     CONN_NEW,
@@ -73,11 +75,18 @@ static void move(struct sl_forward_conn *conn, enum conn_phase to)
     SL_MOVE(phases, conn->phase, to);
 }
 
+static struct sl_quota *quota_of(const struct sl_mux_forwards *fs)
+{
+    return sl_driver_quota(fs->client->mux->driver);
+}
+
 static struct sl_forward_conn *new_conn(struct sl_mux_forwards *fs, int fd)
 {
     struct sl_forward_conn *conn = calloc(1, sizeof *conn);
-    if (conn == NULL)
+    if (conn == NULL || sl_quota_take(quota_of(fs), fs->client->who.uid, SL_QUOTA_DESCRIPTORS, CONN_FDS) != 0) {
+        free(conn);
         return NULL;
+    }
     conn->owner = fs;
     conn->fd = fd;
     conn->answer_fd = -1;
@@ -117,6 +126,7 @@ static void drop(struct sl_forward_conn *conn)
     close_fd(conn->owner, &conn->answer_fd);
     TAILQ_REMOVE(&fs->conns, conn, link);
     fs->conn_count--;
+    sl_quota_give(quota_of(fs), fs->client->who.uid, SL_QUOTA_DESCRIPTORS, CONN_FDS);
     uv_close((uv_handle_t *)&conn->timer, on_timer_closed);
 }
 
@@ -230,13 +240,15 @@ static int join(struct sl_forward_conn *conn)
 
 static void connect_there(struct sl_forward_conn *conn, const struct sl_stream_spec *spec)
 {
+    struct sl_lease *lease = conn->owner->client->lease;
     struct sl_stream *stream;
+    char text[SL_QUOTA_TEXT_SIZE];
     int r = join(conn);
     move(conn, CONN_RELAYING);
     if (r == 0)
-        r = sl_lease_stream_open(conn->owner->client->lease, spec, &sl_relay_stream_handler, conn->relay, &stream);
+        r = sl_lease_stream_open(lease, spec, &sl_relay_stream_handler, conn->relay, &stream);
     if (r != 0) {
-        note(conn, sl_status_text(r));
+        note(conn, sl_lease_stream_refusal(lease, r, text, sizeof text));
         over(conn);
         return;
     }
@@ -479,7 +491,7 @@ int sl_forward_conn_remote(struct sl_forward *f)
     } else if (conn != NULL) {
         drop(conn);
     }
-    return r == SL_E_NOMEM ? SL_E_STREAM_LIMIT : r; /* it waits just so */
+    return r == SL_E_NOMEM || r == SL_E_LIMIT ? SL_E_STREAM_LIMIT : r; /* it waits just so */
 }
 
 /* --- all of them -------------------------------------------------------------------------------------------------- */

@@ -97,7 +97,7 @@ static struct sl_forward *find_anywhere(struct sl_mux_client *c, const struct sl
 {
     struct sl_mux_client *other;
     /* One that is not open has a client that waits for the answer. */
-    TAILQ_FOREACH(other, &c->mux->clients.head, link)
+    TAILQ_FOREACH(other, &c->mux->clients, link)
     {
         if (other->who.uid != c->who.uid || strcmp(other->target, c->target) != 0)
             continue;

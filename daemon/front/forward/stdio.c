@@ -85,6 +85,7 @@ static void on_granted(void *arg)
 {
     struct sl_mux_stdio *s = arg;
     struct sl_stream *stream;
+    char text[SL_QUOTA_TEXT_SIZE];
     const struct sl_stream_spec spec = {
         .kind = SL_SPEC_TCP, .host = s->host, .port = (uint16_t)s->port, .credit = SL_RELAY_CREDIT};
     int r = sl_lease_stream_open(s->client->lease, &spec, &sl_relay_stream_handler, s->relay, &stream);
@@ -92,7 +93,7 @@ static void on_granted(void *arg)
         sl_relay_take_stream(s->relay, stream);
         return;
     }
-    refuse(s, sl_status_text(r));
+    refuse(s, sl_lease_stream_refusal(s->client->lease, r, text, sizeof text));
     sl_mux_lease_leave(s->client, &s->user);
     conclude(s);
 }

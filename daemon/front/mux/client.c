@@ -96,8 +96,18 @@ void sl_mux_client_stand(struct sl_mux_client *c)
     sl_socket_finish(c->socket);
 }
 
+void sl_mux_client_uncount(struct sl_mux_client *c)
+{
+    if (c->counts)
+        sl_quota_give(sl_driver_quota(c->mux->driver), c->who.uid, SL_QUOTA_CLIENTS, 1);
+    if (c->is_beyond)
+        c->mux->beyond--;
+    c->counts = c->is_beyond = false;
+}
+
 void sl_mux_client_free(struct sl_mux_client *c)
 {
+    sl_mux_client_uncount(c);
     sl_who_fini(&c->who);
     free(c->target);
     free(c->refusal);
@@ -113,7 +123,7 @@ void sl_mux_client_forget(struct sl_mux_client *c)
 {
     if (uv_is_closing((uv_handle_t *)&c->renewal))
         return;
-    TAILQ_REMOVE(&c->mux->clients.head, c, link);
-    c->mux->clients.length--;
+    TAILQ_REMOVE(&c->mux->clients, c, link);
+    sl_mux_client_uncount(c); /* while the driver is there */
     uv_close((uv_handle_t *)&c->renewal, on_renewal_closed);
 }

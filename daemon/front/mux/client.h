@@ -56,8 +56,11 @@ struct sl_mux_client {
     char *target;
     enum sl_mux_phase phase;
     enum sl_mux_fds fds;
-    bool signals;  /* it is told our pid, and says by SIGWINCH that a window has changed */
-    char *refusal; /* not NULL: this client is served nothing, and told so when it asks */
+    bool signals;      /* it is told our pid, and says by SIGWINCH that a window has changed */
+    bool counts;       /* as one of its user's clients, */
+    bool is_beyond;    /* or as one who is told that it is one too many */
+    uint64_t heard_ms; /* when it last said something */
+    char *refusal;     /* not NULL: this client is served nothing, and told so when it asks */
 
     struct sl_lease *lease; /* asked for, held or given back; NULL: none */
     struct sl_mux_user_list users;
@@ -69,10 +72,7 @@ struct sl_mux_client {
     uint32_t sessions;                /* session ids given out */
 };
 
-struct sl_mux_client_list {
-    TAILQ_HEAD(, sl_mux_client) head;
-    uint32_t length;
-};
+TAILQ_HEAD(sl_mux_client_list, sl_mux_client);
 
 struct sl_mux_sockets;
 
@@ -81,11 +81,12 @@ struct sl_mux {
     const struct sl_log *log;
     struct sl_driver *driver;
     struct sl_watch *watch;
-    struct sl_mux_client_list clients;
-    struct sl_mux_sockets *sockets; /* mux/sockets.c's */
-    struct sl_dialer *dialer;       /* for forwards that connect here */
-    uv_signal_t winch;              /* a client says that a window has changed */
-    uv_timer_t look;                /* for those who cannot say so */
+    struct sl_mux_client_list clients; /* who has said something last is the last */
+    unsigned beyond;                   /* clients that are told that they are one too many */
+    struct sl_mux_sockets *sockets;    /* mux/sockets.c's */
+    struct sl_dialer *dialer;          /* for forwards that connect here */
+    uv_signal_t winch;                 /* a client says that a window has changed */
+    uv_timer_t look;                   /* for those who cannot say so */
     bool stopped;
 };
 
@@ -108,6 +109,8 @@ void sl_mux_client_finish(struct sl_mux_client *client);
 void sl_mux_client_stand(struct sl_mux_client *client);
 /* It has no socket any more, and no lease: off the list; its memory goes with its timer's handle. Idempotent. */
 void sl_mux_client_forget(struct sl_mux_client *client);
+/* It is none of its user's clients any more. Idempotent. */
+void sl_mux_client_uncount(struct sl_mux_client *client);
 /* One that is on no list yet. */
 void sl_mux_client_free(struct sl_mux_client *client);
 

@@ -24,8 +24,8 @@
 #define PATIENCE_MS 10000u
 /* How often the windows of those are looked at who cannot say that they have changed. */
 #define LOOK_MS 500u
-/* Clients beyond limits.clients that are still told so. */
-#define TURNED_AWAY_MAX 64u
+/* Clients that are still told that they are one too many. */
+#define BEYOND_MAX 64u
 
 /* --- leaving ------------------------------------------------------------------------------------------------------ */
 
@@ -39,6 +39,7 @@ static void leave(struct sl_mux_client *c, bool tell)
     sl_mux_forwards_drop(c);
     if (c->phase != SL_MUX_LEAVING)
         sl_mux_client_move(c, SL_MUX_LEAVING);
+    sl_mux_client_uncount(c);
 }
 
 static void violation(struct sl_mux_client *c, const char *text)
@@ -55,14 +56,30 @@ static void violation(struct sl_mux_client *c, const char *text)
 
 /* --- refusing ----------------------------------------------------------------------------------------------------- */
 
-/* Why this client is served nothing: the reason in `text`. False: it is served. */
-static bool is_refused(struct sl_mux_client *c, char *text, size_t size)
+/* Whether its user may have so many descriptors more. Those that come after all are refused without a word. */
+static bool has_room_for(const struct sl_mux_client *c, unsigned fds)
+{
+    struct sl_quota *quota = sl_driver_quota(c->mux->driver);
+    if (fds == 0)
+        return true;
+    if (sl_quota_take(quota, c->who.uid, SL_QUOTA_DESCRIPTORS, fds) != 0)
+        return false;
+    sl_quota_give(quota, c->who.uid, SL_QUOTA_DESCRIPTORS, fds);
+    return true;
+}
+
+/* Why this client is served nothing that needs so many descriptors: the reason in `text`. False: it is served. */
+static bool is_refused(struct sl_mux_client *c, unsigned fds, char *text, size_t size)
 {
     struct sl_target_conf *target = NULL;
+    char why[SL_QUOTA_TEXT_SIZE];
     if (c->refusal != NULL) {
         snprintf(text, size, "target %s: %s", c->target, c->refusal);
     } else if (sl_driver_stopping(c->mux->driver)) {
         snprintf(text, size, "target %s: %s", c->target, sl_status_text(SL_E_SHUTDOWN));
+    } else if (!has_room_for(c, fds)) {
+        snprintf(text, size, "target %s: %s", c->target,
+            sl_quota_refusal(sl_driver_quota(c->mux->driver), c->who.uid, SL_QUOTA_DESCRIPTORS, why, sizeof why));
     } else if (sl_driver_admit(c->mux->driver, c->target, &c->who, &target, text, size) == 0) {
         sl_target_conf_unref(target);
         return false;
@@ -81,6 +98,12 @@ static void log_refusal(const struct sl_mux_client *c, const char *text)
 
 /* --- the simple requests ------------------------------------------------------------------------------------------ */
 
+/* With who is served. Others have only to read why they are not. */
+static void be_patient(struct sl_mux_client *c)
+{
+    sl_socket_deadline(c->socket, c->refusal != NULL ? PATIENCE_MS : 0);
+}
+
 static void on_hello(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     char text[96];
@@ -91,7 +114,7 @@ static void on_hello(struct sl_mux_client *c, const struct sl_mux_msg *msg)
         violation(c, text);
     } else {
         sl_mux_client_move(c, SL_MUX_READY);
-        sl_socket_deadline(c->socket, 0);
+        be_patient(c);
     }
 }
 
@@ -101,7 +124,7 @@ static void on_alive_check(struct sl_mux_client *c, const struct sl_mux_msg *msg
     char text[SL_MUX_TEXT_MAX], whole[SL_MUX_TEXT_MAX];
     struct sl_writer w;
     sl_writer_init(&w, room, sizeof room);
-    if (is_refused(c, text, sizeof text)) {
+    if (is_refused(c, SL_MUX_SESSION_FDS, text, sizeof text)) {
         log_refusal(c, text);
         snprintf(whole, sizeof whole, "sshlease: %.4000s", text);
         sl_mux_put_fatal(&w, whole);
@@ -116,7 +139,7 @@ static void on_alive_check(struct sl_mux_client *c, const struct sl_mux_msg *msg
 static bool refuse_control(struct sl_mux_client *c, uint32_t rid)
 {
     char text[SL_MUX_TEXT_MAX];
-    if (!is_refused(c, text, sizeof text))
+    if (!is_refused(c, 0, text, sizeof text))
         return false;
     log_refusal(c, text);
     sl_mux_client_refuse(c, SL_MUX_PERMISSION_DENIED, rid, text);
@@ -139,7 +162,7 @@ static void on_terminate(struct sl_mux_client *c, const struct sl_mux_msg *msg)
     struct sl_mux_client *other, *next;
     if (refuse_control(c, msg->rid))
         return;
-    for (other = TAILQ_FIRST(&c->mux->clients.head); other != NULL; other = next) {
+    for (other = TAILQ_FIRST(&c->mux->clients); other != NULL; other = next) {
         next = TAILQ_NEXT(other, link);
         if (other->who.uid != c->who.uid || strcmp(other->target, c->target) != 0)
             continue;
@@ -195,7 +218,7 @@ static void handle(struct sl_mux_client *c, const struct sl_mux_msg *msg)
     for (size_t i = 0; i < HANDLERS; i++) {
         if (handlers[i].type != msg->type)
             continue;
-        if (handlers[i].work && is_refused(c, text, sizeof text)) {
+        if (handlers[i].work && is_refused(c, handlers[i].fds, text, sizeof text)) {
             log_refusal(c, text);
             /* ssh has asked ALIVE_CHECK before, except for forwards. */
             sl_mux_client_refuse_loudly(c, msg->rid, text);
@@ -215,6 +238,9 @@ static void on_frame(void *arg, const struct sl_frame *frame)
     char text[96];
     if (c->phase != SL_MUX_GREETING && c->phase != SL_MUX_READY)
         return;
+    c->heard_ms = uv_now(c->mux->loop);
+    TAILQ_REMOVE(&c->mux->clients, c, link);
+    TAILQ_INSERT_TAIL(&c->mux->clients, c, link);
     if (sl_mux_decode(frame, &msg) != 0) {
         snprintf(text, sizeof text, "a message of type 0x%08x (%s) does not decode", frame->type,
             sl_mux_type_name(frame->type));
@@ -238,7 +264,7 @@ static void look_where_needed(uv_timer_t *timer)
     struct sl_mux *mux = timer->data;
     struct sl_mux_client *c;
     bool needed = false;
-    TAILQ_FOREACH(c, &mux->clients.head, link)
+    TAILQ_FOREACH(c, &mux->clients, link)
     {
         if (!sl_mux_session_unwatched(c))
             continue;
@@ -256,7 +282,7 @@ static void on_fds(void *arg)
     int fd[SL_MUX_SESSION_FDS] = {-1, -1, -1}, one;
     unsigned count = 0;
     c->fds = SL_MUX_FDS_NONE;
-    sl_socket_deadline(c->socket, 0);
+    be_patient(c);
     while (count < SL_MUX_SESSION_FDS && (one = sl_socket_take_fd(c->socket)) >= 0)
         fd[count++] = one;
     if (whose == SL_MUX_FDS_SESSION && count == SL_MUX_SESSION_FDS && c->session != NULL) {
@@ -338,10 +364,52 @@ static void turn_away(struct sl_mux *mux, int fd, int status)
     sl_socket_refuse(sl_watch_jobs(mux->watch), fd);
 }
 
-/* Greets a new client, with a `refusal` (may be NULL) that it is told when it asks. */
-static void add_client(struct sl_mux *mux, const char *target, int fd, const char *refusal)
+static bool is_idle(const struct sl_mux_client *c)
+{
+    return c->phase == SL_MUX_READY && c->fds == SL_MUX_FDS_NONE && c->lease == NULL && c->session == NULL &&
+           c->stdio == NULL && c->forwards == NULL && uv_now(c->mux->loop) - c->heard_ms >= SL_QUOTA_IDLE_MS;
+}
+
+/* The one of the user's that has been idle longest goes. False: none is. */
+static bool make_room(struct sl_mux *mux, uid_t uid)
+{
+    struct sl_mux_client *c;
+    TAILQ_FOREACH(c, &mux->clients, link)
+    {
+        if (c->who.uid != uid || !c->counts || !is_idle(c))
+            continue;
+        sl_log(mux->log, SL_LOG_INFO, "client", "pid=%ld uid=%lu front=mux reason=idle", (long)c->who.pid,
+            (unsigned long)uid);
+        leave(c, false);
+        sl_socket_close(c->socket);
+        return true;
+    }
+    return false;
+}
+
+/* 0, and where there is no place for it, but to tell it so, why, in `text`; or a status. */
+static int count(struct sl_mux_client *c, char *text, size_t size)
+{
+    struct sl_mux *mux = c->mux;
+    struct sl_quota *quota = sl_driver_quota(mux->driver);
+    const bool privileged = sl_conf_is_privileged(sl_driver_conf(mux->driver), &c->who);
+    int r = sl_quota_admit(quota, c->who.uid, privileged, SL_QUOTA_CLIENTS, 1);
+    if (r == SL_E_LIMIT && make_room(mux, c->who.uid))
+        r = sl_quota_admit(quota, c->who.uid, privileged, SL_QUOTA_CLIENTS, 1);
+    c->counts = r == 0;
+    if (r != SL_E_LIMIT || mux->beyond >= BEYOND_MAX)
+        return r;
+    c->is_beyond = true;
+    mux->beyond++;
+    (void)sl_quota_refusal(quota, c->who.uid, SL_QUOTA_CLIENTS, text, size);
+    return 0;
+}
+
+/* Greets a new client; one that is refused is told so when it asks. */
+static void add_client(struct sl_mux *mux, const char *target, int fd)
 {
     uint8_t room[SL_MUX_HELLO_SIZE];
+    char text[SL_QUOTA_TEXT_SIZE] = "";
     struct sl_writer w;
     struct sl_mux_client *c = calloc(1, sizeof *c);
     int status = SL_E_NOMEM;
@@ -351,23 +419,26 @@ static void add_client(struct sl_mux *mux, const char *target, int fd, const cha
     TAILQ_INIT(&c->users);
     if (sl_peer_read(fd, &c->who) != 0) {
         c->who = (struct sl_who){.uid = (uid_t)-1};
-        refusal = "the kernel does not say who you are";
+        snprintf(text, sizeof text, "the kernel does not say who you are");
     }
     if (sl_fd_jobs_stalled(sl_watch_jobs(mux->watch), c->who.uid)) { /* told so, it would have to be read from */
         status = SL_E_LIMIT;
         goto err_client;
     }
+    if ((status = count(c, text, sizeof text)) != 0)
+        goto err_client;
+    status = SL_E_NOMEM;
     c->target = strdup(target);
-    c->refusal = refusal != NULL ? strdup(refusal) : NULL;
+    c->refusal = text[0] != '\0' ? strdup(text) : NULL;
     c->signals = may_signal(&c->who);
-    if (c->target == NULL || (refusal != NULL && c->refusal == NULL))
+    if (c->target == NULL || (text[0] != '\0' && c->refusal == NULL))
         goto err_client;
     if (sl_socket_open(mux->loop, sl_watch_jobs(mux->watch), fd, &socket_handler, c, &c->socket) != 0)
         goto err_client;
     (void)uv_timer_init(mux->loop, &c->renewal);
     c->renewal.data = c;
-    TAILQ_INSERT_TAIL(&mux->clients.head, c, link);
-    mux->clients.length++;
+    TAILQ_INSERT_TAIL(&mux->clients, c, link);
+    sl_socket_account(c->socket, sl_driver_quota(mux->driver));
     sl_socket_deadline(c->socket, PATIENCE_MS);
     sl_writer_init(&w, room, sizeof room);
     sl_mux_put_hello(&w);
@@ -383,14 +454,10 @@ err_fd:
 static void on_accept(void *arg, const char *target, int fd, int status)
 {
     struct sl_mux *mux = arg;
-    const uint32_t limit = sl_driver_conf(mux->driver)->limits.clients;
-    char text[96];
-    if (status != 0 || mux->stopped || mux->clients.length >= (uint64_t)limit + TURNED_AWAY_MAX) {
-        turn_away(mux, fd, status != 0 ? status : mux->stopped ? SL_E_SHUTDOWN : SL_E_LIMIT);
-        return;
-    }
-    snprintf(text, sizeof text, "%u clients are connected already (limits.clients)", limit);
-    add_client(mux, target, fd, mux->clients.length >= limit ? text : NULL);
+    if (status != 0 || mux->stopped)
+        turn_away(mux, fd, status != 0 ? status : SL_E_SHUTDOWN);
+    else
+        add_client(mux, target, fd);
 }
 
 /* --- start and end ------------------------------------------------------------------------------------------------ */
@@ -400,7 +467,7 @@ static void on_winch(uv_signal_t *handle, int number)
     struct sl_mux *mux = handle->data;
     struct sl_mux_client *c;
     (void)number; /* whose window it was, the signal does not say */
-    TAILQ_FOREACH(c, &mux->clients.head, link)
+    TAILQ_FOREACH(c, &mux->clients, link)
     sl_mux_session_look(c);
 }
 
@@ -421,7 +488,7 @@ int sl_mux_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *driv
     mux->log = log;
     mux->driver = driver;
     mux->watch = watch;
-    TAILQ_INIT(&mux->clients.head);
+    TAILQ_INIT(&mux->clients);
     int r = sl_mux_sockets_new(loop, log, sl_watch_jobs(watch), on_accept, on_again, mux, &mux->sockets);
     if (r != 0)
         goto err_mux;
@@ -478,7 +545,7 @@ void sl_mux_stop_listening(struct sl_mux *mux)
 {
     struct sl_mux_client *c, *next;
     sl_mux_sockets_close_all(mux->sockets);
-    for (c = TAILQ_FIRST(&mux->clients.head); c != NULL; c = next) {
+    for (c = TAILQ_FIRST(&mux->clients); c != NULL; c = next) {
         next = TAILQ_NEXT(c, link);
         if (c->phase == SL_MUX_STANDING)
             sl_mux_forwards_end(c); /* nobody is there to end them */
@@ -490,7 +557,7 @@ void sl_mux_stop(struct sl_mux *mux)
     struct sl_mux_client *c, *next;
     mux->stopped = true;
     sl_mux_stop_listening(mux);
-    for (c = TAILQ_FIRST(&mux->clients.head); c != NULL; c = next) {
+    for (c = TAILQ_FIRST(&mux->clients); c != NULL; c = next) {
         next = TAILQ_NEXT(c, link);
         leave(c, true);
         if (c->socket != NULL)
@@ -508,7 +575,7 @@ void sl_mux_free(struct sl_mux *mux)
 {
     if (mux == NULL)
         return;
-    assert(TAILQ_EMPTY(&mux->clients.head));
+    assert(TAILQ_EMPTY(&mux->clients));
     sl_mux_sockets_free(mux->sockets);
     free(mux);
 }

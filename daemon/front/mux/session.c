@@ -380,8 +380,10 @@ static void on_granted(void *arg)
     move(s, SESSION_OPENING);
     int r = sl_lease_stream_open(s->client->lease, &spec, &sl_relay_stream_handler, s->relay, &stream);
     if (r != 0) {
+        char text[SL_QUOTA_TEXT_SIZE];
+        (void)sl_lease_stream_refusal(s->client->lease, r, text, sizeof text);
         sl_mux_lease_leave(s->client, &s->user);
-        fail_for(s, sl_status_text(r));
+        fail_for(s, text);
         return;
     }
     sl_relay_take_stream(s->relay, stream);

@@ -6,6 +6,7 @@
 #include "daemon/front/native/handlers.h"
 
 #include "base/container.h"
+#include "base/state.h"
 #include "base/text.h"
 #include "daemon/net/hang_jobs.h"
 #include "proto/status.h"
@@ -22,6 +23,10 @@
 /* Users are shown by their numbers when the user database has not answered by then. */
 #define NAMES_MS   3000u
 #define NAMES_LATE "the user database does not answer (passwd in nsswitch.conf); users are shown by their numbers"
+/* Whose counts are shown. */
+#define USERS_MAX 1024u
+/* For the client to take the answer, once it is there. */
+#define UNREAD_MS 10000u
 /* One part: a frame of its own, small enough to leave the socket to the client's streams in between. */
 #define PART_SIZE 65536u
 
@@ -41,25 +46,46 @@ struct names {
     } user[];
 };
 
+enum status_phase {
+    STATUS_MAKING, /* names are looked up, or a thread has it */
+    STATUS_MADE,   /* `text` is being sent */
+    STATUS_SENT,   /* and waits to be read */
+};
+
+static const struct sl_state phases[] = {
+    [STATUS_MAKING] = {"making", SL_TO(STATUS_MADE)},
+    [STATUS_MADE] = {"made", SL_TO(STATUS_SENT)},
+    [STATUS_SENT] = {"sent", 0},
+};
+
 struct sl_status_job {
     struct sl_fd_job job;
+    enum status_phase phase;
     struct sl_hang_job *names_job;
     struct names *names;      /* NULL: not known */
     struct sl_client *client; /* NULL: gone */
+    struct sl_quota *quota;
+    uid_t uid;
     uint32_t rid;
     json_t *root;
     struct holder *holder;
     size_t holder_count, holder_room;
     bool out_of_memory;
-    char *made; /* by the pool, which has `root` and this until it is done; NULL when memory ran out */
-    char *text; /* the same, once it is back on the loop; NULL before */
+    char *made; /* by a thread, which has `root` and this until it is done; NULL when memory ran out */
+    char *text; /* the same, once it is back on the loop */
     size_t len, sent;
+    uint64_t counted; /* bytes of its user's */
 };
 
 struct sl_reload_job {
     struct sl_client *client; /* NULL: gone */
     uint32_t rid;
 };
+
+static void move(struct sl_status_job *job, enum status_phase to)
+{
+    SL_MOVE(phases, job->phase, to);
+}
 
 /* --- the tree ----------------------------------------------------------------------------------------------------- */
 
@@ -170,6 +196,34 @@ static void add_counter(void *arg, const char *name, const char *label, uint64_t
     set_number(job, json_object_get(counters, name), label, value);
 }
 
+/* What each user has: all that an administrator sees, others see their own. */
+static void add_users(struct sl_status_job *job)
+{
+    static const char *const key[SL_QUOTA_KINDS] = {
+        [SL_QUOTA_CLIENTS] = "clients",
+        [SL_QUOTA_DESCRIPTORS] = "descriptors",
+        [SL_QUOTA_LEASES] = "leases",
+        [SL_QUOTA_WAITERS] = "waiters",
+        [SL_QUOTA_STREAMS] = "streams",
+        [SL_QUOTA_BYTES] = "held_bytes",
+        [SL_QUOTA_STATUSES] = "statuses",
+    };
+    const bool admin = sl_conf_is_admin(sl_driver_conf(job->client->native->driver), &job->client->who);
+    struct sl_quota_view *view = calloc(USERS_MAX, sizeof *view);
+    const size_t count = view != NULL ? sl_quota_each(job->quota, view, USERS_MAX) : 0;
+    job->out_of_memory = job->out_of_memory || view == NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (!admin && view[i].uid != job->uid)
+            continue;
+        json_t *user = json_object();
+        set_number(job, user, "uid", view[i].uid);
+        for (int kind = 0; kind < SL_QUOTA_KINDS; kind++)
+            set_number(job, user, key[kind], view[i].count[kind]);
+        append(job, "users", user);
+    }
+    free(view);
+}
+
 static void make_tree(struct sl_status_job *job)
 {
     const struct sl_client *c = job->client;
@@ -181,10 +235,12 @@ static void make_tree(struct sl_status_job *job)
     set(job, job->root, "state", json_string(sl_driver_stopping(driver) ? "stopping" : "running"));
     set(job, job->root, "targets", json_array());
     set(job, job->root, "leases", json_array());
+    set(job, job->root, "users", json_array());
     set(job, job->root, "counters", json_object());
     sl_driver_each_target(driver, &c->who, add_target, job);
     sl_driver_each_lease(driver, &c->who, add_lease, job);
     sl_driver_each_counter(driver, add_counter, job);
+    add_users(job);
 }
 
 /* --- names -------------------------------------------------------------------------------------------------------- */
@@ -242,6 +298,8 @@ static void free_job(struct sl_status_job *job)
 {
     if (job->client != NULL)
         job->client->status = NULL;
+    sl_quota_give(job->quota, job->uid, SL_QUOTA_BYTES, job->counted);
+    sl_quota_give(job->quota, job->uid, SL_QUOTA_STATUSES, 1);
     sl_hang_job_forget(job->names_job);
     json_decref(job->root);
     free(job->names);
@@ -251,10 +309,19 @@ static void free_job(struct sl_status_job *job)
     free(job);
 }
 
-void sl_client_send_status(struct sl_client *c)
+/* It has been sent; until it is read, it is its user's and no other is made for this socket. */
+static void await_reader(struct sl_status_job *job)
+{
+    free(job->text);
+    job->text = NULL;
+    move(job, STATUS_SENT);
+    sl_socket_mark(job->client->socket);
+}
+
+static void send_parts(struct sl_client *c)
 {
     struct sl_status_job *job = c->status;
-    while (job != NULL && job->text != NULL && !sl_socket_congested(c->socket)) {
+    while (job->phase == STATUS_MADE && !sl_socket_congested(c->socket)) {
         size_t part = job->len - job->sent < PART_SIZE ? job->len - job->sent : PART_SIZE;
         const bool more = job->sent + part < job->len;
         const struct sl_bytes json = {(const uint8_t *)job->text + job->sent, part};
@@ -263,11 +330,29 @@ void sl_client_send_status(struct sl_client *c)
                 .type = SL_MSG_STATUS_REPLY, .status_reply = {.rid = job->rid, .more = more, .json = json}},
             json);
         job->sent += part;
-        if (!more) {
-            free_job(job);
-            return;
-        }
+        if (!more)
+            await_reader(job);
     }
+}
+
+void sl_client_send_status(struct sl_client *c)
+{
+    struct sl_status_job *job = c->status;
+    if (job == NULL)
+        return;
+    send_parts(c);
+    if (job->phase != STATUS_SENT || !sl_socket_is_written(c->socket))
+        return;
+    sl_socket_deadline(c->socket, 0);
+    free_job(job);
+}
+
+static void refuse(struct sl_client *c, uint32_t rid, int status, enum sl_quota_kind kind)
+{
+    char text[SL_QUOTA_TEXT_SIZE];
+    sl_client_error(c, rid, status, true,
+        status == SL_E_LIMIT ? sl_quota_refusal(c->native->quota, c->who.uid, kind, text, sizeof text)
+                             : sl_status_text(status));
 }
 
 static void on_looked_up(struct sl_fd_job *fd_job)
@@ -275,15 +360,24 @@ static void on_looked_up(struct sl_fd_job *fd_job)
     struct sl_status_job *job = SL_CONTAINER(fd_job, struct sl_status_job, job);
     job->text = job->made;
     job->made = NULL;
+    int r = job->text == NULL ? SL_E_NOMEM : 0;
     if (job->client == NULL) {
         free_job(job);
-    } else if (job->text == NULL) {
-        sl_client_error(job->client, job->rid, SL_E_NOMEM, true, sl_status_text(SL_E_NOMEM));
-        free_job(job);
-    } else {
-        job->len = strlen(job->text);
-        sl_client_send_status(job->client);
+        return;
     }
+    if (r == 0) {
+        job->len = strlen(job->text);
+        r = sl_quota_take(job->quota, job->uid, SL_QUOTA_BYTES, job->len);
+    }
+    if (r != 0) {
+        refuse(job->client, job->rid, r, SL_QUOTA_BYTES);
+        free_job(job);
+        return;
+    }
+    job->counted = job->len;
+    move(job, STATUS_MADE);
+    sl_socket_deadline(job->client->socket, UNREAD_MS);
+    sl_client_send_status(job->client);
 }
 
 static void start_text(struct sl_status_job *job)
@@ -330,11 +424,19 @@ void sl_client_on_status(struct sl_client *c, const struct sl_msg *msg)
         sl_client_error(c, rid, SL_E_BUSY, true, "a STATUS of this socket is being answered");
         return;
     }
-    struct sl_status_job *job = calloc(1, sizeof *job);
-    if (job == NULL) {
-        sl_client_error(c, rid, SL_E_NOMEM, true, sl_status_text(SL_E_NOMEM));
+    int r = sl_quota_take(c->native->quota, c->who.uid, SL_QUOTA_STATUSES, 1);
+    if (r != 0) {
+        refuse(c, rid, r, SL_QUOTA_STATUSES);
         return;
     }
+    struct sl_status_job *job = calloc(1, sizeof *job);
+    if (job == NULL) {
+        sl_quota_give(c->native->quota, c->who.uid, SL_QUOTA_STATUSES, 1);
+        refuse(c, rid, SL_E_NOMEM, SL_QUOTA_STATUSES);
+        return;
+    }
+    job->quota = c->native->quota;
+    job->uid = c->who.uid;
     job->client = c;
     job->rid = rid;
     make_tree(job);
@@ -416,6 +518,6 @@ void sl_client_drop_jobs(struct sl_client *c)
     if (job == NULL)
         return;
     job->client = NULL;
-    if (job->text != NULL || job->names_job != NULL)
+    if (job->phase != STATUS_MAKING || job->names_job != NULL)
         free_job(job); /* else a thread still has it */
 }

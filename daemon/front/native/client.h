@@ -61,6 +61,8 @@ struct sl_client {
     struct sl_socket *socket;
     struct sl_who who;
     enum sl_client_phase phase;
+    bool counts;            /* as one of its user's clients */
+    uint64_t heard_ms;      /* when it last said something */
     uint32_t version;       /* spoken since WELCOME; 0 before */
     struct sl_lease *lease; /* asked for, held or given back; NULL: none */
     uint64_t lease_id;
@@ -73,19 +75,17 @@ struct sl_client {
     const char *fault_text; /* static */
 };
 
-struct sl_client_list {
-    TAILQ_HEAD(, sl_client) head;
-    uint32_t length;
-};
+TAILQ_HEAD(sl_client_list, sl_client);
 
 struct sl_native {
     uv_loop_t *loop;
     const struct sl_log *log;
     struct sl_driver *driver;
     struct sl_native_hooks hooks;
-    struct sl_client_list clients;
-    struct sl_watch *watch;     /* of the descriptors that clients pass */
-    struct sl_hang_jobs *names; /* users are looked up */
+    struct sl_quota *quota;        /* the driver's */
+    struct sl_client_list clients; /* who has said something last is the last */
+    struct sl_watch *watch;        /* of the descriptors that clients pass */
+    struct sl_hang_jobs *names;    /* users are looked up */
     uint64_t started_ms;
     bool closed_to_new; /* sl_native_stop() was called */
 };

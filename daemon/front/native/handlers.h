@@ -41,6 +41,8 @@ void sl_client_stream_ended(struct sl_client_stream *stream, const struct sl_str
 void sl_client_on_stream_open_fds(struct sl_client *client, const struct sl_msg *msg);
 
 /* native/admin.c */
+/* The deadline has passed, which says: */
+#define SL_NATIVE_UNREAD_TEXT "the answer to STATUS was not read within 10 s"
 void sl_client_on_status(struct sl_client *client, const struct sl_msg *msg);
 void sl_client_on_end(struct sl_client *client, const struct sl_msg *msg);
 void sl_client_on_reload(struct sl_client *client, const struct sl_msg *msg);

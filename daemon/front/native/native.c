@@ -21,6 +21,8 @@
 #define HELLO_TIMEOUT_MS 10000u
 /* Users looked up at a time, for STATUS; those that hang included. */
 #define NAMES_THREADS 32u
+/* Answers to STATUS that are being made, or wait to be read, of all users. */
+#define STATUSES_MAX 16u
 
 /* --- leaving ------------------------------------------------------------------------------------------------------ */
 
@@ -35,11 +37,19 @@ static void move(struct sl_client *c, enum sl_client_phase to)
     SL_MOVE(phases, c->phase, to);
 }
 
+static void uncount(struct sl_client *c)
+{
+    if (c->counts)
+        sl_quota_give(c->native->quota, c->who.uid, SL_QUOTA_CLIENTS, 1);
+    c->counts = false;
+}
+
 static void leave(struct sl_client *c)
 {
     if (c->phase == SL_CLIENT_LEAVING)
         return;
     move(c, SL_CLIENT_LEAVING);
+    uncount(c);
     if (c->lease != NULL)
         sl_lease_abandon(c->lease);
     c->lease = NULL;
@@ -124,11 +134,19 @@ static const struct {
 };
 #define HANDLERS (sizeof handlers / sizeof handlers[0])
 
+static void heard(struct sl_client *c)
+{
+    c->heard_ms = uv_now(c->native->loop);
+    TAILQ_REMOVE(&c->native->clients, c, link);
+    TAILQ_INSERT_TAIL(&c->native->clients, c, link);
+}
+
 static void on_frame(void *arg, const struct sl_frame *frame)
 {
     struct sl_client *c = arg;
     struct sl_msg msg;
     char text[96];
+    heard(c);
     if (!sl_msg_from_client(frame->type)) {
         snprintf(text, sizeof text, "a client does not send messages of type %u (%s)", frame->type,
             sl_msg_type_name(frame->type));
@@ -170,7 +188,8 @@ static void on_end(void *arg, int status, const char *text)
     if (status == SL_E_PROTOCOL || status == SL_E_LIMIT) {
         end_client(c, status, text);
     } else if (status == SL_E_TIMEOUT) {
-        end_client(c, SL_E_TIMEOUT, "no HELLO came within 10 s");
+        end_client(
+            c, SL_E_TIMEOUT, c->phase == SL_CLIENT_GREETING ? "no HELLO came within 10 s" : SL_NATIVE_UNREAD_TEXT);
     } else {
         sl_log(c->native->log, SL_LOG_DEBUG, "client", "pid=%ld uid=%lu reason=gone", (long)c->who.pid,
             (unsigned long)c->who.uid);
@@ -189,8 +208,8 @@ static void on_closed(void *arg)
 {
     struct sl_client *c = arg;
     struct sl_native *n = c->native;
-    TAILQ_REMOVE(&n->clients.head, c, link);
-    n->clients.length--;
+    TAILQ_REMOVE(&n->clients, c, link);
+    uncount(c);
     sl_who_fini(&c->who);
     free(c);
 }
@@ -221,49 +240,93 @@ static void turn_away(struct sl_native *n, int fd, int status, const char *text)
     sl_socket_refuse(sl_watch_jobs(n->watch), fd);
 }
 
-static int add_client(struct sl_native *n, int fd)
+static bool is_idle(const struct sl_client *c)
 {
-    struct sl_client *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return SL_E_NOMEM;
-    c->native = n;
-    TAILQ_INIT(&c->streams);
+    return c->phase == SL_CLIENT_READY && c->lease == NULL && c->status == NULL && c->reload == NULL &&
+           TAILQ_EMPTY(&c->streams) && uv_now(c->native->loop) - c->heard_ms >= SL_QUOTA_IDLE_MS;
+}
+
+/* The one of the user's that has been idle longest goes. False: none is. */
+static bool make_room(struct sl_native *n, uid_t uid)
+{
+    struct sl_client *c;
+    TAILQ_FOREACH(c, &n->clients, link)
+    {
+        if (c->who.uid != uid || !is_idle(c))
+            continue;
+        sl_log(n->log, SL_LOG_INFO, "client", "pid=%ld uid=%lu reason=idle", (long)c->who.pid, (unsigned long)uid);
+        end_client(
+            c, SL_E_LIMIT, "closed for want of use: another client of its user needs the place (limits.clients)");
+        return true;
+    }
+    return false;
+}
+
+static int count(struct sl_client *c)
+{
+    struct sl_native *n = c->native;
+    const bool privileged = sl_conf_is_privileged(sl_driver_conf(n->driver), &c->who);
+    int r = sl_quota_admit(n->quota, c->who.uid, privileged, SL_QUOTA_CLIENTS, 1);
+    if (r == SL_E_LIMIT && make_room(n, c->who.uid))
+        r = sl_quota_admit(n->quota, c->who.uid, privileged, SL_QUOTA_CLIENTS, 1);
+    c->counts = r == 0;
+    return r;
+}
+
+/* 0, or a status with the reason in `text`. */
+static int let_in(struct sl_client *c, int fd, char *text, size_t size)
+{
+    struct sl_native *n = c->native;
     int r = sl_peer_read(fd, &c->who);
-    if (r == 0 && sl_fd_jobs_stalled(sl_watch_jobs(n->watch), c->who.uid))
-        r = SL_E_LIMIT;
-    if (r == 0)
-        r = sl_socket_open(n->loop, sl_watch_jobs(n->watch), fd, &socket_handler, c, &c->socket);
-    if (r != 0) {
-        sl_who_fini(&c->who);
-        free(c);
+    if (r == SL_E_IO) {
+        snprintf(text, size, "the kernel does not say who you are");
+        return SL_E_NOT_ALLOWED;
+    }
+    if (r == 0 && sl_fd_jobs_stalled(sl_watch_jobs(n->watch), c->who.uid)) {
+        snprintf(text, size, "%s", SL_FD_STALLED_TEXT);
+        return SL_E_LIMIT;
+    }
+    if (r == 0 && (r = count(c)) == SL_E_LIMIT) {
+        (void)sl_quota_refusal(n->quota, c->who.uid, SL_QUOTA_CLIENTS, text, size);
         return r;
     }
-    TAILQ_INSERT_TAIL(&n->clients.head, c, link);
-    n->clients.length++;
+    if (r == 0)
+        r = sl_socket_open(n->loop, sl_watch_jobs(n->watch), fd, &socket_handler, c, &c->socket);
+    snprintf(text, size, "%s", sl_status_text(r));
+    return r;
+}
+
+static void add_client(struct sl_native *n, int fd)
+{
+    char text[SL_QUOTA_TEXT_SIZE];
+    struct sl_client *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        turn_away(n, fd, SL_E_NOMEM, sl_status_text(SL_E_NOMEM));
+        return;
+    }
+    c->native = n;
+    TAILQ_INIT(&c->streams);
+    int r = let_in(c, fd, text, sizeof text);
+    if (r != 0) {
+        turn_away(n, fd, r, text);
+        uncount(c);
+        sl_who_fini(&c->who);
+        free(c);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&n->clients, c, link);
+    sl_socket_account(c->socket, n->quota);
     sl_socket_deadline(c->socket, HELLO_TIMEOUT_MS);
-    return 0;
 }
 
 void sl_native_accept(struct sl_native *n, int fd, int status)
 {
-    const uint32_t limit = sl_driver_conf(n->driver)->limits.clients;
-    char text[96];
-    if (status != 0) {
+    if (status != 0)
         turn_away(n, fd, status, "the daemon has no file descriptor left");
-    } else if (n->closed_to_new) {
+    else if (n->closed_to_new)
         turn_away(n, fd, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));
-    } else if (n->clients.length >= limit) {
-        snprintf(text, sizeof text, "%u clients are connected already (limits.clients)", limit);
-        turn_away(n, fd, SL_E_LIMIT, text);
-    } else {
-        int r = add_client(n, fd);
-        if (r == SL_E_IO)
-            turn_away(n, fd, SL_E_NOT_ALLOWED, "the kernel does not say who you are");
-        else if (r == SL_E_LIMIT)
-            turn_away(n, fd, r, SL_FD_STALLED_TEXT);
-        else if (r != 0)
-            turn_away(n, fd, r, sl_status_text(r));
-    }
+    else
+        add_client(n, fd);
 }
 
 /* --- start and end ------------------------------------------------------------------------------------------------ */
@@ -285,7 +348,9 @@ int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *d
     n->watch = watch;
     n->hooks = *hooks;
     n->started_ms = uv_now(loop);
-    TAILQ_INIT(&n->clients.head);
+    n->quota = sl_driver_quota(driver);
+    sl_quota_limit(n->quota, SL_QUOTA_STATUSES, STATUSES_MAX);
+    TAILQ_INIT(&n->clients);
     *ret_native = n;
     return 0;
 }
@@ -294,7 +359,7 @@ void sl_native_stop(struct sl_native *n)
 {
     struct sl_client *c;
     n->closed_to_new = true;
-    TAILQ_FOREACH(c, &n->clients.head, link)
+    TAILQ_FOREACH(c, &n->clients, link)
     {
         leave(c);
         sl_socket_finish(c->socket);
@@ -307,6 +372,6 @@ void sl_native_free(struct sl_native *n)
 {
     if (n == NULL)
         return;
-    assert(TAILQ_EMPTY(&n->clients.head));
+    assert(TAILQ_EMPTY(&n->clients));
     free(n);
 }

@@ -323,8 +323,9 @@ bool sl_client_open_stream(
     s->out_credit = open->window - s->out_lent;
     int r = open_stream(s, open, opener, fd);
     if (r != 0) {
+        char text[SL_QUOTA_TEXT_SIZE];
         free(s);
-        sl_client_error(c, open->rid, r, true, sl_status_text(r));
+        sl_client_error(c, open->rid, r, true, sl_lease_stream_refusal(c->lease, r, text, sizeof text));
         return false;
     }
     TAILQ_INSERT_TAIL(&c->streams, s, link);

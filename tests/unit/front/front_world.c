@@ -32,13 +32,23 @@ static int on_mux_path(void *arg, const struct sl_target_conf *target, char *buf
     return f->mux_refusal;
 }
 
-void sl_front_init(struct sl_front_world *f, const char *yaml)
+static void init(struct sl_front_world *f, const char *yaml, bool one_user)
 {
     const struct sl_native_hooks hooks = {.reload = on_reload, .mux_path = on_mux_path, .arg = f};
     *f = (struct sl_front_world){.reload_refusal = 0};
-    sl_world_init(&f->world, yaml, false);
+    sl_world_init(&f->world, yaml, one_user);
     assert_int_equal(sl_watch_new(&f->world.loop, &f->watch), 0);
     assert_int_equal(sl_native_new(&f->world.loop, NULL, f->world.driver, f->watch, &hooks, &f->native), 0);
+}
+
+void sl_front_init(struct sl_front_world *f, const char *yaml)
+{
+    init(f, yaml, false);
+}
+
+void sl_front_init_one_user(struct sl_front_world *f, const char *yaml)
+{
+    init(f, yaml, true);
 }
 
 void sl_front_fini(struct sl_front_world *f)

@@ -31,6 +31,8 @@ struct sl_raw_client {
 #define FRONT_CONF(more) "defaults: {" WORLD_LOGIN "}\ntargets:\n  a: {" more "}\n"
 
 void sl_front_init(struct sl_front_world *front, const char *yaml);
+/* Of a daemon in the one-user mode: whoever runs the test has the whole of each limit, and no more. */
+void sl_front_init_one_user(struct sl_front_world *front, const char *yaml);
 /* Insists that nothing is left. */
 void sl_front_fini(struct sl_front_world *front);
 

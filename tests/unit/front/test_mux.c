@@ -411,7 +411,7 @@ TEST(a_second_session_fails)
 TEST(too_many_clients_are_told_so)
 {
     struct mux_world w;
-    start(&w, "limits: {clients: 1}\n" ONE("host: h"), false);
+    start(&w, "limits: {clients: 1}\n" ONE("host: h"), true);
     struct ssh *first = greeted(&w, "a"), *second = greeted(&w, "a");
     say(second, SL_MUX_ALIVE_CHECK, (const uint32_t[]){0}, 1);
     expect(second, SL_MUX_FAILURE);

@@ -115,7 +115,7 @@ TEST(a_violation_gives_the_lease_back)
 TEST(clients_beyond_the_limit_are_told)
 {
     struct sl_front_world f;
-    sl_front_init(&f, FRONT_CONF("") "limits: {clients: 2}\n");
+    sl_front_init_one_user(&f, FRONT_CONF("") "limits: {clients: 2}\n");
     struct sl_raw_client *one = sl_raw_hello(&f), *two = sl_raw_connect(&f), *three = sl_raw_connect(&f);
     sl_raw_expect_fatal(three, SL_E_LIMIT, "2 clients are connected already");
     sl_raw_close(three);
@@ -297,6 +297,35 @@ TEST(the_end_of_the_daemon_is_told)
     sl_front_fini(&f);
 }
 
+TEST(a_users_clients_are_its_share_and_leave_room_for_the_others)
+{
+    struct sl_front_world f;
+    if (geteuid() != 0)
+        skip(); /* cannot be somebody else */
+    sl_front_init(&f, FRONT_CONF("") "limits: {clients: 4}\n");
+    struct sl_raw_client *c[8];
+    for (int i = 0; i < 2; i++)
+        c[i] = sl_raw_connect_as(&f, 1);
+    struct sl_raw_client *beyond = sl_raw_connect_as(&f, 1);
+    sl_raw_expect_fatal(beyond, SL_E_LIMIT,
+        "2 clients of uid 1 are connected already, its share of 4 (limits.clients, limits.user_share): end some");
+    sl_raw_close(beyond);
+    c[2] = sl_raw_connect_as(&f, 2);
+    c[3] = sl_raw_connect_as(&f, 3);
+    /* The house is full, but not for who administers it. */
+    beyond = sl_raw_connect_as(&f, 4);
+    sl_raw_expect_fatal(beyond, SL_E_LIMIT, "4 clients are connected already (limits.clients)");
+    sl_raw_close(beyond);
+    c[4] = sl_raw_hello(&f);
+    sl_raw_request(c[4], SL_MSG_STATUS, 1);
+    sl_raw_expect(c[4], SL_MSG_STATUS_REPLY);
+    for (int i = 0; i < 5; i++)
+        sl_raw_close(c[i]);
+    sl_world_settle(&f.world);
+    assert_int_equal(sl_quota_total(sl_driver_quota(f.world.driver), SL_QUOTA_CLIENTS), 0);
+    sl_front_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +333,7 @@ int main(void)
         cmocka_unit_test(what_is_out_of_place_ends_the_socket),
         cmocka_unit_test(a_violation_gives_the_lease_back),
         cmocka_unit_test(clients_beyond_the_limit_are_told),
+        cmocka_unit_test(a_users_clients_are_its_share_and_leave_room_for_the_others),
         cmocka_unit_test(requests_may_come_all_at_once),
         cmocka_unit_test(requests_out_of_order_are_answered_and_nothing_else_changes),
         cmocka_unit_test(a_release_ends_the_wait),

@@ -93,6 +93,11 @@ static void until_ended(struct world *w, unsigned count)
         (void)uv_run(&w->loop, UV_RUN_ONCE);
 }
 
+static void ended_close(struct sl_fd_job *job)
+{
+    (void)job;
+}
+
 static void count_up(struct sl_fd_job *job)
 {
     ++*((struct hanging *)job)->began;
@@ -265,6 +270,62 @@ TEST(a_close_that_hangs_holds_up_nobody)
     assert_int_equal(fcntl(fd[1], F_GETFD), -1);
 }
 
+static void await_count(struct sl_quota *quota, uid_t uid, uint64_t count)
+{
+    while (sl_quota_of(quota, uid, SL_QUOTA_DESCRIPTORS) != count)
+        (void)usleep(100);
+}
+
+/* A close that hangs costs its user's share as well. */
+TEST(descriptors_count_until_they_are_closed)
+{
+    struct world w;
+    struct sl_fd_job job;
+    struct sl_quota *quota = sl_quota_new();
+    assert_non_null(quota);
+    sl_quota_limit(quota, SL_QUOTA_DESCRIPTORS, 2);
+    start(&w);
+    sl_fd_jobs_account(w.jobs, quota);
+    int stuck = stuck_file(&w, STRANGER), fd = dup(STDIN_FILENO), more = dup(STDIN_FILENO);
+    assert_int_equal(sl_fd_jobs_own(w.jobs, fd, STRANGER), 0);
+    assert_int_equal(sl_fd_jobs_own(w.jobs, fd, OTHER), 0); /* whose it is now */
+    assert_int_equal(sl_quota_of(quota, STRANGER, SL_QUOTA_DESCRIPTORS), 1);
+    assert_int_equal(sl_quota_of(quota, OTHER, SL_QUOTA_DESCRIPTORS), 1);
+    assert_int_equal(sl_fd_jobs_own(w.jobs, more, OTHER), SL_E_BUSY);
+    assert_int_equal(sl_fd_jobs_owner(w.jobs, more), OTHER);
+    sl_fd_jobs_close(w.jobs, more); /* was never counted */
+    await_closed(more);
+    sl_fd_job_close(w.jobs, &job, fd, ended_close);
+    await_count(quota, OTHER, 0);
+    sl_fd_jobs_close(w.jobs, stuck);
+    assert_served(&w, STRANGER);
+    assert_int_equal(sl_quota_of(quota, STRANGER, SL_QUOTA_DESCRIPTORS), 1);
+    answer(&w, 1);
+    await_count(quota, STRANGER, 0);
+    stop(&w);
+    sl_quota_free(quota);
+}
+
+/* The quota may be gone when what hangs ends at last. */
+TEST(who_is_gone_counts_nothing)
+{
+    struct world w;
+    struct sl_quota *quota = sl_quota_new();
+    assert_non_null(quota);
+    start(&w);
+    sl_fd_jobs_account(w.jobs, quota);
+    int stuck = stuck_file(&w, STRANGER);
+    sl_fd_jobs_close(w.jobs, stuck);
+    assert_served(&w, OTHER);
+    sl_fd_jobs_unref(w.jobs);
+    assert_int_equal(uv_run(&w.loop, UV_RUN_DEFAULT), 0); /* for SL_FD_PATIENCE_MS */
+    assert_int_equal(uv_loop_close(&w.loop), 0);
+    sl_quota_free(quota);
+    answer(&w, 1);
+    await_closed(stuck);
+    stuck_answer = NULL;
+}
+
 TEST(who_has_too_much_that_hangs_is_stalled)
 {
     struct world w;
@@ -391,6 +452,7 @@ int main(void)
         cmocka_unit_test(logins_have_their_pool_for_themselves),
         cmocka_unit_test(a_job_started_anew_at_its_end_gets_its_turn), cmocka_unit_test(who_waits_can_be_cancelled),
         cmocka_unit_test(jobs_outlive_their_owner), cmocka_unit_test(a_close_that_hangs_holds_up_nobody),
+        cmocka_unit_test(descriptors_count_until_they_are_closed), cmocka_unit_test(who_is_gone_counts_nothing),
         cmocka_unit_test(who_has_too_much_that_hangs_is_stalled),
         cmocka_unit_test(the_highest_numbers_are_not_for_clients),
         cmocka_unit_test(sockets_that_linger_are_not_waited_for), cmocka_unit_test(only_what_says_so_is_no_file),

@@ -181,6 +181,95 @@ TEST(a_queue_without_end_ends_the_socket)
     stop(w);
 }
 
+static const uint8_t zeros[SL_FRAME_MAX];
+
+/* All that it has beyond what is asked and answered, and no longer than it has it. */
+TEST(its_memory_is_its_users)
+{
+    struct world *w = start();
+    struct sl_quota *quota = sl_quota_new();
+    assert_non_null(quota);
+    sl_socket_account(w->socket, quota);
+    uint8_t *frame = malloc(SL_FRAME_MAX + 4);
+    const size_t len = make_frame(frame, SL_FRAME_MAX + 4, 1, 200000);
+    say(w, frame, 64);
+    RUN_UNTIL(w, sl_quota_total(quota, SL_QUOTA_BYTES) == 0);
+    say(w, frame + 64, 30000);
+    RUN_UNTIL(w, sl_quota_of(quota, geteuid(), SL_QUOTA_BYTES) >= 190000);
+    say(w, frame + 30064, len - 30064);
+    RUN_UNTIL(w, w->frames == 1);
+    assert_int_equal(sl_quota_total(quota, SL_QUOTA_BYTES), 0);
+    /* What the peer does not read. */
+    assert_int_equal(sl_socket_send(w->socket, zeros, 250000, zeros, 250000), 0);
+    assert_true(sl_quota_of(quota, geteuid(), SL_QUOTA_BYTES) >= 100000);
+    while (sl_quota_total(quota, SL_QUOTA_BYTES) > 0) {
+        (void)hear(w);
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+    assert_int_equal(sl_socket_send(w->socket, zeros, 250000, zeros, 250000), 0);
+    stop(w);
+    assert_int_equal(sl_quota_total(quota, SL_QUOTA_BYTES), 0);
+    sl_quota_free(quota);
+    free(frame);
+}
+
+TEST(more_memory_than_its_user_has_left_ends_it)
+{
+    struct world *w = start();
+    struct sl_quota *quota = sl_quota_new();
+    assert_non_null(quota);
+    sl_quota_limit(quota, SL_QUOTA_BYTES, 100000);
+    sl_socket_account(w->socket, quota);
+    uint8_t *frame = malloc(SL_FRAME_MAX + 4);
+    (void)make_frame(frame, SL_FRAME_MAX + 4, 1, 200000);
+    say(w, frame, 20000);
+    RUN_UNTIL(w, w->ends == 1);
+    assert_int_equal(w->end_status, SL_E_LIMIT);
+    assert_int_equal(w->frames, 0);
+    stop(w);
+    w = start();
+    sl_socket_account(w->socket, quota);
+    int r = 0;
+    for (int i = 0; i < 100 && r == 0; i++)
+        r = sl_socket_send(w->socket, zeros, 50000, NULL, 0);
+    assert_int_equal(r, SL_E_LIMIT);
+    RUN_UNTIL(w, w->ends == 1);
+    stop(w);
+    assert_int_equal(sl_quota_total(quota, SL_QUOTA_BYTES), 0);
+    sl_quota_free(quota);
+    free(frame);
+}
+
+TEST(what_was_marked_is_told_of_when_it_is_written)
+{
+    struct world *w = start();
+    sl_socket_mark(w->socket); /* nothing */
+    assert_true(sl_socket_is_written(w->socket));
+    /* A few bytes wait for the end of the turn. */
+    assert_int_equal(sl_socket_send(w->socket, "abc", 3, NULL, 0), 0);
+    sl_socket_mark(w->socket);
+    assert_false(sl_socket_is_written(w->socket));
+    RUN_UNTIL(w, w->drains == 1);
+    assert_true(sl_socket_is_written(w->socket));
+    /* Many wait for the reader; what comes behind the mark does not matter. */
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(sl_socket_send(w->socket, zeros, 62500, NULL, 0), 0);
+    assert_false(sl_socket_congested(w->socket));
+    sl_socket_mark(w->socket);
+    assert_false(sl_socket_is_written(w->socket));
+    size_t heard = 0;
+    while (w->drains == 1) {
+        const size_t more = hear(w);
+        heard += more;
+        if (more > 0)
+            assert_int_equal(sl_socket_send(w->socket, zeros, 100, NULL, 0), 0);
+        (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+    assert_true(sl_socket_is_written(w->socket));
+    assert_true(heard > 0);
+    stop(w);
+}
+
 TEST(silence_ends_at_the_deadline)
 {
     struct world *w = start();
@@ -283,6 +372,9 @@ int main(void)
         cmocka_unit_test(what_is_sent_arrives_in_order),
         cmocka_unit_test(who_asks_without_reading_is_not_read_from),
         cmocka_unit_test(a_queue_without_end_ends_the_socket),
+        cmocka_unit_test(its_memory_is_its_users),
+        cmocka_unit_test(more_memory_than_its_user_has_left_ends_it),
+        cmocka_unit_test(what_was_marked_is_told_of_when_it_is_written),
         cmocka_unit_test(silence_ends_at_the_deadline),
         cmocka_unit_test(finishing_waits_for_the_reader_but_not_for_ever),
         cmocka_unit_test(it_can_be_closed_from_its_own_callback),
