@@ -284,7 +284,7 @@ def test_more_waiters_than_allowed(make_daemon, sshd, target):
 
 
 def test_more_clients_than_allowed(make_daemon, sshd, target):
-    daemon = make_daemon({"targets": {"t": target(sshd)}, "limits": {"clients": 5}})
+    daemon = make_daemon({"targets": {"t": target(sshd)}, "limits": {"clients": 5}}, args=["--user"])
     inside = [Client(daemon.path) for _ in range(5)]
     outside = daemon.client(hello=False)
     assert fatal(outside).name == "limit"

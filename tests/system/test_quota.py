@@ -14,6 +14,7 @@ import native
 import procs
 from daemon import as_user
 from fusefs import Lines
+from sshd import free_port
 from waiting import until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -170,6 +171,27 @@ def test_ssh_says_what_limits_it(serve, crowd, limits, what, text):
     crowd(what, daemon.path, 20).told()
     refused = ssh(daemon, NOBODY)
     assert refused.returncode == 255 and text in refused.stderr, refused
+
+
+@pytest.mark.root
+def test_forwards_are_descriptors_as_well(serve):
+    """Two sockets each, for IPv4 and IPv6."""
+    daemon = serve({"descriptors": 14})
+
+    def forward(*ports):
+        words = [word for port in ports for word in ("-L", f"{port}:127.0.0.1:1")]
+        words = ["ssh", "-F", "none", "-S", daemon.mux, "-O", "forward", *words, "t"]
+        return subprocess.run(as_user(words, NOBODY), capture_output=True, timeout=30, check=False)
+
+    first = forward(*(free_port() for _ in range(3)))
+    assert first.returncode == 0, first
+    assert of(daemon, NOBODY)["descriptors"] == 6
+    more = forward(free_port())
+    assert more.returncode != 0 and b"6 descriptors of uid 65534 are open already, its share of 14" in more.stderr, more
+    done = subprocess.run(as_user(["ssh", "-F", "none", "-S", daemon.mux, "-O", "exit", "t"], NOBODY), capture_output=True,
+                          timeout=30, check=False)
+    assert done.returncode == 0, done
+    assert_gone(daemon)
 
 
 @pytest.mark.root

@@ -12,6 +12,8 @@
 /* Forwards of one client, and connections on them. */
 #define SL_MUX_FORWARDS_MAX 32u
 #define SL_MUX_CONNS_MAX    SL_FORWARDS_MAX
+/* Of one forward: for IPv4, and for IPv6. */
+#define SL_FORWARD_LISTENERS 2u
 
 enum sl_forward_phase {
     SL_FORWARD_NEW,     /* who asks is being looked at */
@@ -35,7 +37,8 @@ struct sl_forward {
     struct sl_forward_end listen, connect; /* as the client named them */
     uint32_t rid;
     bool answered;
-    struct sl_listener *listener[2];
+    struct sl_listener *listener[SL_FORWARD_LISTENERS];
+    bool counts; /* they are descriptors of its user's */
     struct sl_remote *remote;
     uint16_t port; /* of the server's, where it was the one to choose */
     bool full;     /* a connection waits at the server until another one has ended */

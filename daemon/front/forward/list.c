@@ -166,6 +166,9 @@ void sl_forward_free(struct sl_forward *f, const char *why)
         note(f, SL_LOG_INFO, "closed", why);
     sl_listener_close(f->listener[0]);
     sl_listener_close(f->listener[1]);
+    if (f->counts)
+        sl_quota_give(
+            sl_driver_quota(fs->client->mux->driver), fs->client->who.uid, SL_QUOTA_DESCRIPTORS, SL_FORWARD_LISTENERS);
     TAILQ_REMOVE(&fs->forwards, f, link);
     free(f->listen.host);
     free(f->connect.host);

@@ -140,6 +140,20 @@ static int listen_on_port(struct sl_forward *f, char *error, size_t size)
     return r == SL_E_UNSUPPORTED ? first : r;
 }
 
+/* The sockets are its user's until the forward is gone. */
+static int listen_here(struct sl_forward *f, char *error, size_t size)
+{
+    const struct sl_mux_client *c = f->owner->client;
+    struct sl_quota *quota = sl_driver_quota(c->mux->driver);
+    int r = sl_quota_take(quota, c->who.uid, SL_QUOTA_DESCRIPTORS, SL_FORWARD_LISTENERS);
+    if (r != 0) {
+        (void)sl_quota_refusal(quota, c->who.uid, SL_QUOTA_DESCRIPTORS, error, size);
+        return r;
+    }
+    f->counts = true;
+    return is_path(&f->listen) ? listen_on_path(f, error, size) : listen_on_port(f, error, size);
+}
+
 /* --- there -------------------------------------------------------------------------------------------------------- */
 
 static void on_listening(void *arg, int status, uint16_t port, const char *text)
@@ -199,7 +213,7 @@ void sl_forward_open(struct sl_forward *f)
             return;
         snprintf(error, sizeof error, "%s", sl_status_text(r));
     } else {
-        r = is_path(&f->listen) ? listen_on_path(f, error, sizeof error) : listen_on_port(f, error, sizeof error);
+        r = listen_here(f, error, sizeof error);
     }
     if (r == 0)
         sl_forward_opened(f);
