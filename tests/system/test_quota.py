@@ -205,9 +205,10 @@ def test_who_is_idle_longest_gives_way(serve):
         from waiting import until
         holder, first, second = (native.Client({daemon.path!r}) for _ in range(3))
         holder.acquire("t")
-        first.renew_rid = first.rid()
-        first.send("RENEW", rid=first.renew_rid, lease_timeout_ms=0)
-        first.answer("ERROR", rid=first.renew_rid)  # so that it has said something later than the other
+        for one in (second, first):  # they have said something later than it, which has a lease
+            rid = one.rid()
+            one.send("RENEW", rid=rid, lease_timeout_ms=0)
+            one.answer("ERROR", rid=rid)
         def attempt():
             try:
                 return native.Client({daemon.path!r})
