@@ -235,6 +235,16 @@ def test_who_is_idle_longest_gives_way(serve):
 
 
 @pytest.mark.root
+def test_who_is_idle_at_a_mux_socket_gives_way(serve, crowd):
+    daemon = serve({"clients": 6})
+    assert crowd("mux-idle", daemon.mux, 3).told()["inside"] == 3
+    refused = ssh(daemon, NOBODY)
+    assert refused.returncode == 255 and b"3 clients of uid 65534" in refused.stderr, refused
+    until(lambda: ssh(daemon, NOBODY).stdout == b"in\n", "a place", 30, 0.1)
+    until(lambda: of(daemon, NOBODY)["clients"] == 2, "one of the three has given way, and ssh is gone")
+
+
+@pytest.mark.root
 def test_status_that_nobody_reads(serve, crowd):
     """Few answers are made for a user at a time; those that nobody takes are given up."""
     daemon = serve(max_connections=1)
