@@ -378,8 +378,8 @@ static bool make_room(struct sl_mux *mux, uid_t uid)
     {
         if (c->who.uid != uid || !c->counts || !is_idle(c))
             continue;
-        sl_log(mux->log, SL_LOG_INFO, "client", "pid=%ld uid=%lu front=mux reason=idle", (long)c->who.pid,
-            (unsigned long)uid);
+        sl_log_of(mux->log, uid, SL_LOG_TURNED_AWAY, SL_LOG_INFO, "client", "pid=%ld uid=%lu front=mux reason=idle",
+            (long)c->who.pid, (unsigned long)uid);
         leave(c, false);
         sl_socket_close(c->socket);
         return true;

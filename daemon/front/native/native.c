@@ -254,7 +254,8 @@ static bool make_room(struct sl_native *n, uid_t uid)
     {
         if (c->who.uid != uid || !is_idle(c))
             continue;
-        sl_log(n->log, SL_LOG_INFO, "client", "pid=%ld uid=%lu reason=idle", (long)c->who.pid, (unsigned long)uid);
+        sl_log_of(n->log, uid, SL_LOG_TURNED_AWAY, SL_LOG_INFO, "client", "pid=%ld uid=%lu reason=idle",
+            (long)c->who.pid, (unsigned long)uid);
         end_client(
             c, SL_E_LIMIT, "closed for want of use: another client of its user needs the place (limits.clients)");
         return true;
