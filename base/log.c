@@ -146,7 +146,7 @@ static bool may_log(const struct sl_log *log, uint32_t uid, enum sl_log_kind kin
 void sl_log_of(const struct sl_log *log, uint32_t uid, enum sl_log_kind kind, enum sl_log_level level,
     const char *event, const char *format, ...)
 {
-    if (log == NULL || level > log->level || !may_log(log, uid, kind))
+    if (log == NULL || level > log->level || (kind != SL_LOG_UNSHARED && !may_log(log, uid, kind)))
         return;
     va_list args;
     va_start(args, format);

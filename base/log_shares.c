@@ -10,8 +10,6 @@
 const char *sl_log_kind_name(enum sl_log_kind kind)
 {
     static const char *const name[SL_LOG_KINDS] = {
-        [SL_LOG_ENDINGS] = "ended leases",
-        [SL_LOG_RECLAIMS] = "reclaims",
         [SL_LOG_REFUSALS] = "refusals",
         [SL_LOG_VIOLATIONS] = "violations",
         [SL_LOG_TURNED_AWAY] = "turned away",

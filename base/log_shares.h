@@ -15,8 +15,6 @@
 #define SL_LOG_NOBODY UINT32_MAX
 
 enum sl_log_kind {
-    SL_LOG_ENDINGS,     /* of leases */
-    SL_LOG_RECLAIMS,    /* what was cleaned up after them */
     SL_LOG_REFUSALS,    /* of requests */
     SL_LOG_VIOLATIONS,  /* of a protocol */
     SL_LOG_TURNED_AWAY, /* clients, connections */
@@ -24,6 +22,7 @@ enum sl_log_kind {
     SL_LOG_WISHES,      /* that connections be made anew */
     SL_LOG_VARIABLES,   /* of commands, that are left out */
     SL_LOG_KINDS,
+    SL_LOG_UNSHARED = SL_LOG_KINDS, /* each costs its user more than a line: all are written */
 };
 const char *sl_log_kind_name(enum sl_log_kind kind);
 

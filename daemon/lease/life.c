@@ -409,7 +409,8 @@ static void log_move(const struct sl_lease *lease, enum sl_log_level level, cons
         return;
     if (!sl_id_is_none(act->conn))
         snprintf(conn, sizeof conn, " conn=%u.%u", act->conn.index, act->conn.generation);
-    const enum sl_log_kind kind = act->lease_to == SL_LEASE_REFUSED ? SL_LOG_REFUSALS : SL_LOG_ENDINGS;
+    /* A grant, a move or an end goes with a connection, or with a lease's whole life. */
+    const enum sl_log_kind kind = act->lease_to == SL_LEASE_REFUSED ? SL_LOG_REFUSALS : SL_LOG_UNSHARED;
     sl_log_of(log, lease->who.uid, kind, level, "lease",
         "lease=%llu target=%s%s pid=%ld uid=%lu label=%s %s -> %s reason=%s%s%s", (unsigned long long)lease->number,
         lease->target->conf->name, conn, (long)lease->who.pid, (unsigned long)lease->who.uid,

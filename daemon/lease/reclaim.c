@@ -37,7 +37,7 @@ void sl_driver_lease_drained(
     c->reclaim_swept += report->swept;
     c->reclaim_remaining += report->remaining;
     c->reclaim_incomplete += incomplete;
-    sl_log_of(d->log, lease->who.uid, SL_LOG_RECLAIMS, incomplete ? SL_LOG_WARNING : SL_LOG_NOTICE, "reclaim",
+    sl_log(d->log, incomplete ? SL_LOG_WARNING : SL_LOG_NOTICE, "reclaim",
         "lease=%llu conn=%u.%u target=%s reason=%s streams=%u signalled=%u swept=%u remaining=%u sweep=%s%s%s",
         (unsigned long long)lease->number, slot->id.index, slot->id.generation, slot->target->conf->name,
         sl_reason_name(lease->reclaim), report->streams, report->signalled, report->swept, report->remaining,
@@ -53,10 +53,9 @@ static void tell_uncleaned(const struct sl_lease *lease, const char *where, enum
 {
     struct sl_driver *d = lease->driver;
     d->counters.reclaim_incomplete++;
-    sl_log_of(d->log, lease->who.uid, SL_LOG_RECLAIMS, SL_LOG_WARNING, "reclaim",
+    sl_log(d->log, SL_LOG_WARNING, "reclaim",
         "lease=%llu%s target=%s reason=%s streams=%u sweep=none text=\"%s: what its commands left behind cannot be "
-        "found "
-        "or ended\"",
+        "found or ended\"",
         (unsigned long long)lease->number, where, lease->target->conf->name, sl_reason_name(reason), lease->uncleaned,
         why);
 }
