@@ -17,6 +17,8 @@
 
 /* /dev/tty and /dev/ptmx: opened again they are something else. */
 #define MAJOR_TTYAUX 5
+/* /dev/null and its kin. */
+#define MAJOR_MEM 1
 
 /* A pipe that has a name is in a directory, and opening it asks that one's file system. */
 static bool has_name(const char *path)
@@ -68,6 +70,15 @@ static void find_another_way(struct sl_fd_io *io)
     io->way = sl_fd_io_open_again(io) ? SL_FD_OWN : SL_FD_MOMENT;
 }
 
+/* Whether another one who has it can make a call wait that is not to: by a lock, or by taking O_NONBLOCK away again. */
+static bool others_can_hold_up(int fd, enum sl_fd_kind kind)
+{
+    struct statx st;
+    if (kind == SL_FD_KIND_DEVICE)
+        return sl_fd_stat(fd, &st) != 0 || st.stx_rdev_major != MAJOR_MEM;
+    return kind == SL_FD_KIND_SOCKET || kind == SL_FD_KIND_PIPE;
+}
+
 void sl_fd_io_init(struct sl_fd_io *io, struct sl_fd_jobs *jobs, int fd, int access)
 {
     int flags = fcntl(fd, F_GETFL), type = 0;
@@ -75,7 +86,7 @@ void sl_fd_io_init(struct sl_fd_io *io, struct sl_fd_jobs *jobs, int fd, int acc
     *io = (struct sl_fd_io){.jobs = jobs, .fd = fd, .access = access, .way = SL_FD_NOWAIT};
     const enum sl_fd_kind kind = sl_fd_kind(fd);
     io->stranger = sl_fd_is_strangers(sl_fd_jobs_owner(jobs, fd));
-    io->foreign = (kind == SL_FD_KIND_SOCKET || kind == SL_FD_KIND_PIPE) && io->stranger;
+    io->foreign = io->stranger && others_can_hold_up(fd, kind);
     switch (kind) {
     case SL_FD_KIND_SOCKET:
         io->drains = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
@@ -91,7 +102,9 @@ void sl_fd_io_init(struct sl_fd_io *io, struct sl_fd_jobs *jobs, int fd, int acc
     case SL_FD_KIND_DEVICE:
         break;
     }
-    if (flags >= 0 && (flags & O_NONBLOCK) != 0 && !io->foreign)
+    if (io->foreign)
+        return; /* the first job finds out */
+    if (flags >= 0 && (flags & O_NONBLOCK) != 0)
         io->way = SL_FD_OWN;
     else if (!io->drains && isatty(fd) == 1)
         find_another_way(io); /* no terminal has RWF_NOWAIT */

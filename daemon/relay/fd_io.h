@@ -26,7 +26,7 @@ struct sl_fd_io {
     enum sl_fd_way way;
     bool stranger; /* whose it is */
     bool
-        foreign; /* a pipe or a socket of a stranger's: whoever shares it can hold its lock, so jobs do all the calls */
+        foreign; /* a pipe, a socket or a device of a stranger's: who shares it can hold its lock or its flags, so jobs do all the calls */
     enum { SL_FD_UNSEEN, SL_FD_SHOWN, SL_FD_HIDDEN } procfs; /* whether its owner may have what is in that file */
     bool drains;                                             /* a read of less than was asked for has emptied it */
     bool working;                                            /* a job has fd, or waits for a thread */

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "fault"))
 
-pytest.register_assert_rewrite("daemon", "native", "procs", "ssh_tools", "sshd", "tunnels")
+pytest.register_assert_rewrite("daemon", "native", "procs", "ssh_tools", "sshd", "tunnels", "victims")
 
 import account as account_module  # noqa: E402
 import agents as agents_module    # noqa: E402
@@ -24,6 +24,7 @@ import lanes as lanes_module      # noqa: E402
 import proxy as proxy_module      # noqa: E402
 import ssh_tools as tools_module  # noqa: E402
 import sshd as sshd_module        # noqa: E402
+from victims import attack, hanging, mux_directory, victim  # noqa: E402, F401
 from waiting import until         # noqa: E402
 
 IS_ROOT = os.geteuid() == 0

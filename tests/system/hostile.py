@@ -5,13 +5,19 @@ It says "attacked" when the harm is done, and stays until its stdin ends."""
 
 import array
 import contextlib
+import ctypes
+import fcntl
 import mmap
 import os
+import select
+import signal
 import socket
 import struct
 import sys
 import tempfile
 import threading
+import time
+import tty
 
 import native
 
@@ -99,16 +105,19 @@ def drop_many(path, file):
     print("told", code, flush=True)
 
 
-def open_stream(path, fd):
-    """A stream of a lease with that for its input."""
+def open_stream(path, fd, command="cat >/dev/null", whose=1):
+    """A stream of a lease with that for its input, or (2) its output."""
     client = native.Client(path, hello=False)
     KEPT.append(client)
     client.send("HELLO", magic=native.MAGIC, version_min=2, version_max=2, program="hostile")
     client.answer("WELCOME")
     client.acquire("t")
-    body = struct.pack(">III", client.rid(), 1, native.EXEC) + native.string("cat >/dev/null") + struct.pack(">I", 1)
+    stream = client.streams[1] = native.Stream(client, 1, 0)
+    stream.rid = client.rid()
+    body = struct.pack(">III", stream.rid, 1, native.EXEC) + native.string(command) + struct.pack(">I", whose)
     body += b"\0" + struct.pack(">I", 0)
     pass_one(client.socket, fd, native.frame(native.MESSAGES["STREAM_OPEN_FDS"].number, body))
+    return stream
 
 
 def input_file(path, file):
@@ -116,6 +125,31 @@ def input_file(path, file):
     fd = os.open(file, os.O_RDONLY)
     KEPT.append(fd)
     open_stream(path, fd)
+
+
+def terminal_output(path, end, way):
+    """A terminal that nobody reads from, for the output of a command that writes much. It does not block when it is passed;
+    then it does (cleared), or does again and again (toggled)."""
+    fds = os.openpty()
+    KEPT.extend(fds)
+    tty.setraw(fds[1])
+    fd = fds[end == "slave"]
+    os.set_blocking(fd, way == "toggled")
+    open_stream(path, fd, "sleep 0.2; exec cat /dev/zero", 2).await_opened()
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+    if way == "toggled":
+        # A process: threads would wait for each other.
+        if os.fork() == 0:
+            die_with_parent()
+            while True:
+                fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+    while select.select([], [fd], [], 0)[1]:
+        time.sleep(0.01)  # until it is full
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def hold_in_read(fd, file):
@@ -172,7 +206,7 @@ def session_input(path, file):
 
 ATTACKS = {"linger": linger, "nested": nested, "surplus": surplus, "unread": unread, "drop-file": drop_file,
            "drop-many": drop_many, "input-file": input_file, "locked": locked,
-           "session-input": session_input}
+           "session-input": session_input, "terminal-output": terminal_output}
 
 if __name__ == "__main__":
     ATTACKS[sys.argv[1]](*sys.argv[2:])

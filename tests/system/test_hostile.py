@@ -2,109 +2,17 @@
 """What a client that means harm can do to the others: nothing. It is a user of its own (where the tests are root), the
 daemon another one's; while it attacks, somebody else is answered within a second."""
 
-import contextlib
 import os
-import pwd
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
-import daemon as daemon_module
 import fusefs
 import native
+from victims import ANSWER_S, ATTACKER, as_other, assert_serves, descriptors, socket_of
 from waiting import until
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-IS_ROOT = os.geteuid() == 0
-ANSWER_S = 10.0 if daemon_module.is_sanitized() else 1.0
-
-
-@pytest.fixture
-def mux_directory(tmp_path_factory):
-    """One that everybody may look into."""
-    directory = tmp_path_factory.mktemp("m")
-    for part in (directory, *directory.parents):
-        if os.stat(part).st_uid == os.geteuid():
-            os.chmod(part, os.stat(part).st_mode | 0o055)
-    return directory
-
-
-@pytest.fixture
-def victim(make_daemon, sshd, target, mux_directory):
-    """A daemon with a native and a mux socket; `t` can be leased by the attacker, too."""
-    everybody = {"users": [pwd.getpwuid(os.geteuid()).pw_name, "nobody"]}
-    return make_daemon({"mux": {"directory": str(mux_directory)},
-                        "targets": {"t": target(sshd, allow=everybody, max_connections=2)}})
-
-
-@pytest.fixture
-def attack():
-    """attack(NAME, SOCKET, FILE) starts hostile.py as nobody and answers its process."""
-    processes = []
-
-    def start(*words):
-        command = [sys.executable, os.path.join(HERE, "hostile.py"), *words]
-        if IS_ROOT:
-            command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
-        processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-        processes[-1].lines = fusefs.Lines(processes[-1].stdout)
-        return processes[-1]
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait(20)
-        process.stdin.close()
-        process.stdout.close()
-
-
-@pytest.fixture
-def hanging(attack):
-    """hanging(OPCODE …) is a file system of the attacker's that does not answer those. It goes first: then the attacker
-    and the daemon can end."""
-    assert attack
-    systems = []
-
-    def make(*opcodes):
-        systems.append(fusefs.HangingFs(pwd.getpwnam("nobody").pw_uid, opcodes))
-        return systems[-1]
-    yield make
-    for one in systems:
-        one.stop()
-
-
-def await_attacked(process, line="attacked"):
-    said = process.lines.next()
-    assert said == line, f"the attacker said {said!r}"
-
-
-def go_on(process):
-    process.stdin.write(b"\n")
-    process.stdin.flush()
-
-
-def descriptors(pid):
-    """What the process's descriptors are called."""
-    found = []
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-    return found
-
-
-def assert_serves(daemon, times=3):
-    """Somebody else is answered at once, time and again."""
-    for _ in range(times):
-        begun = time.monotonic()
-        with native.Client(daemon.path, timeout=ANSWER_S) as client:
-            client.status()
-        assert time.monotonic() - begun < ANSWER_S
-
-
-def socket_of(daemon, kind):
-    return daemon.path if kind == "native" else os.path.join(daemon.config["mux"]["directory"], "t")
 
 
 @pytest.mark.parametrize("kind", ["native", "mux"])
@@ -112,7 +20,7 @@ def socket_of(daemon, kind):
 def test_a_descriptor_whose_close_lingers(victim, attack, kind, name):
     victim.signal(signal.SIGSTOP)  # until the attacker has closed its own: the last close is to be the daemon's
     attacker = attack(name, socket_of(victim, kind))
-    await_attacked(attacker)
+    attacker.hear("attacked")
     victim.signal(signal.SIGCONT)
     assert_serves(victim)
     # None is left behind, though the attacker's other ends are still there.
@@ -131,10 +39,10 @@ def inet_sockets(pid):
 def test_a_file_whose_close_hangs(victim, attack, hanging, kind):
     files = hanging(fusefs.FLUSH)
     attacker = attack("drop-file", socket_of(victim, kind), files.path)
-    await_attacked(attacker, "passed")
+    attacker.hear("passed")
     until(lambda: files.path in descriptors(victim.pid), "the daemon has the file")
-    go_on(attacker)
-    await_attacked(attacker)
+    attacker.say()
+    attacker.hear("attacked")
     files.await_ignored(fusefs.FLUSH)  # a thread of the daemon's hangs in it now
     assert_serves(victim)
 
@@ -145,22 +53,22 @@ def test_too_many_files_whose_closes_hang(victim, attack, hanging):
     files = hanging(fusefs.FLUSH)
     attacker = attack("drop-many", victim.path, files.path)
     code = next(code for code, name in native.CODES.items() if name == "limit")
-    await_attacked(attacker, f"told {code}")
+    attacker.hear(f"told {code}")
     assert_serves(victim)
     assert victim.log.matches("passed earlier cannot be closed")
     assert victim.cli("exec", "t", "--", "echo in").stdout == b"in\n"
     before = len(descriptors(victim.pid))
-    refused = victim.cli("status", user=pwd.getpwnam("nobody"))
+    refused = victim.cli("status", user=ATTACKER)
     assert refused.returncode != 0 and b"passed earlier cannot be closed" in refused.stderr, refused
     until(lambda: len(descriptors(victim.pid)) <= before, "what was refused is gone")
     files.stop()
-    until(lambda: victim.cli("status", user=pwd.getpwnam("nobody")).returncode == 0, "nobody is served again")
+    until(lambda: victim.cli("status", user=ATTACKER).returncode == 0, "nobody is served again")
 
 
 @pytest.mark.root
 def test_input_from_a_file_that_does_not_answer(victim, attack, hanging):
     files = hanging(fusefs.READ, fusefs.FLUSH)
-    await_attacked(attack("input-file", victim.path, files.path))
+    attack("input-file", victim.path, files.path).hear("attacked")
     files.await_ignored(fusefs.READ)
     assert_serves(victim)
     assert victim.cli("exec", "t", "--", "echo in", timeout=20).stdout == b"in\n"
@@ -169,7 +77,7 @@ def test_input_from_a_file_that_does_not_answer(victim, attack, hanging):
 @pytest.mark.root
 def test_a_sessions_input_from_a_file_that_does_not_say_what_it_is(victim, attack, hanging):
     files = hanging(fusefs.GETATTR)
-    await_attacked(attack("session-input", socket_of(victim, "mux"), files.path))
+    attack("session-input", socket_of(victim, "mux"), files.path).hear("attacked")
     until(lambda: victim.status()["leases"], "the attacker's lease")
     assert_serves(victim)
 
@@ -180,22 +88,30 @@ def test_input_that_is_locked(victim, attack, hanging, kind):
     """The kernel has a lock on what is read while it copies into the reader's memory, which the attacker's file is."""
     files = hanging(fusefs.READ)
     attacker = attack("locked", victim.path, files.path, kind)
-    await_attacked(attacker, "holding")
+    attacker.hear("holding")
     files.await_ignored(fusefs.READ)  # the lock is taken
-    go_on(attacker)
-    await_attacked(attacker)
+    attacker.say()
+    attacker.hear("attacked")
     until(lambda: any(lease["streams"] for lease in victim.status()["leases"]), "the daemon reads it")
     assert_serves(victim)
     assert victim.cli("exec", "t", "--", "echo in", timeout=20).stdout == b"in\n"
     assert_serves(victim)
 
 
+@pytest.mark.root
+@pytest.mark.parametrize("end", ["slave", "master"])
+@pytest.mark.parametrize("way", ["cleared", "toggled"])
+def test_output_to_a_terminal_that_its_owner_makes_blocking(victim, attack, end, way):
+    """Whether a description waits is a flag of all who share it."""
+    attack("terminal-output", victim.path, end, way).hear("attacked")
+    assert_serves(victim)
+    assert victim.cli("exec", "t", "--", "echo in", timeout=20).stdout == b"in\n"
+
+
 def lock_with_flock(directory):
     """As anybody can who may read it."""
     words = ["flock", "--no-fork", str(directory), "sh", "-c", "echo locked; exec sleep infinity"]
-    if IS_ROOT:
-        words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *words]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(as_other(ATTACKER, words), stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "locked\n"
     return process
 
