@@ -16,7 +16,6 @@ import struct
 import sys
 import tempfile
 import threading
-import time
 import tty
 
 import native
@@ -144,8 +143,7 @@ def terminal_output(path, end, way):
             die_with_parent()
             while True:
                 fcntl.fcntl(fd, fcntl.F_SETFL, flags)
-    while select.select([], [fd], [], 0)[1]:
-        time.sleep(0.01)  # until it is full
+    select.select([fds[end == "master"]], [], [])  # the first of it has come, so the daemon writes
 
 
 def die_with_parent():

@@ -4,9 +4,12 @@ of its own where the tests are root."""
 
 import contextlib
 import os
+import pathlib
 import pwd
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -21,17 +24,19 @@ ATTACKER = pwd.getpwnam("nobody")
 ANSWER_S = 10.0 if daemon_module.is_sanitized() else 1.0
 
 
-def open_to_all(directory):
-    """Everybody may look into it."""
-    for part in (directory, *directory.parents):
-        if os.stat(part).st_uid == os.geteuid():
-            os.chmod(part, os.stat(part).st_mode | 0o055)
-    return directory
+@contextlib.contextmanager
+def open_directory(name):
+    """One that everybody may look into. Not pytest's: what those are in it closes to others with each of its runs."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix=f"sshlease-{name}."))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture
-def mux_directory(tmp_path_factory):
-    return open_to_all(tmp_path_factory.mktemp("m"))
+def mux_directory():
+    with open_directory("mux") as directory:
+        yield directory
 
 
 @pytest.fixture
