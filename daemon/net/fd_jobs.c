@@ -24,6 +24,7 @@ struct sl_fd_jobs {
     unsigned references;
     unsigned busy; /* jobs started and not yet told of */
     struct sl_fd_threads *threads;
+    struct sl_turns *turns;
 };
 
 /* --- start and end ------------------------------------------------------------------------------------------------ */
@@ -38,6 +39,7 @@ static void on_handle_closed(uv_handle_t *handle)
 static void leave(struct sl_fd_jobs *jobs)
 {
     sl_fd_threads_leave(jobs->threads);
+    sl_turns_free(jobs->turns);
     uv_close((uv_handle_t *)&jobs->async, on_handle_closed);
     uv_close((uv_handle_t *)&jobs->patience, on_handle_closed);
 }
@@ -80,10 +82,14 @@ int sl_fd_jobs_new(uv_loop_t *loop, struct sl_fd_jobs **ret_jobs)
         free(jobs);
         return SL_E_NOMEM;
     }
-    if (uv_async_init(loop, &jobs->async, on_done) != 0) {
+    int r = sl_turns_new(loop, &jobs->turns);
+    if (r == 0 && uv_async_init(loop, &jobs->async, on_done) != 0)
+        r = SL_E_IO;
+    if (r != 0) {
+        sl_turns_free(jobs->turns);
         sl_fd_threads_leave(jobs->threads);
         free(jobs);
-        return SL_E_IO;
+        return r;
     }
     uv_unref((uv_handle_t *)&jobs->async);
     (void)uv_timer_init(loop, &jobs->patience);
@@ -99,6 +105,11 @@ struct sl_fd_jobs *sl_fd_jobs_ref(struct sl_fd_jobs *jobs)
     if (jobs != NULL)
         jobs->references++;
     return jobs;
+}
+
+struct sl_turns *sl_fd_jobs_turns(struct sl_fd_jobs *jobs)
+{
+    return jobs != NULL ? jobs->turns : NULL;
 }
 
 void sl_fd_jobs_unref(struct sl_fd_jobs *jobs)
@@ -227,4 +238,27 @@ ssize_t sl_fd_recv(struct sl_fd_jobs *jobs, int fd, void *data, size_t len, bool
     *ret_rights = close_rights(jobs, fd, &msg);
     /* What came cannot be closed any more: no more is taken. */
     return *ret_rights && sl_fd_jobs_stalled(jobs, sender_of(jobs, fd)) ? -EMFILE : n;
+}
+
+int sl_fd_keep(struct sl_fd_jobs *jobs, uid_t uid, struct msghdr *msg, int *fds, unsigned *count, unsigned most)
+{
+    int r = (msg->msg_flags & MSG_CTRUNC) == 0 ? 0 : SL_E_PROTOCOL;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        const size_t came = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < came; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            const int owned = sl_fd_jobs_own(jobs, fd, uid);
+            r = owned != 0 ? owned : r;
+            if (*count < most) {
+                fds[(*count)++] = fd;
+            } else {
+                sl_fd_jobs_close(jobs, fd);
+                r = r == 0 ? SL_E_PROTOCOL : r;
+            }
+        }
+    }
+    return r;
 }

@@ -7,6 +7,7 @@
 
 #include "base/quota.h"
 #include "daemon/net/fd_kind.h"
+#include "daemon/net/turns.h"
 
 #include <stdbool.h>
 #include <sys/queue.h>
@@ -48,6 +49,8 @@ struct sl_fd_jobs *sl_fd_jobs_ref(struct sl_fd_jobs *jobs);
  * stuck then is left behind for the end of the process, with the memory of its owner. The loop has to run until then.
  * NULL is fine. */
 void sl_fd_jobs_unref(struct sl_fd_jobs *jobs);
+/* The same users' turns on the loop. */
+struct sl_turns *sl_fd_jobs_turns(struct sl_fd_jobs *jobs);
 
 /* Calls `run` in a thread, then `done` from the loop. */
 void sl_fd_job_start(struct sl_fd_jobs *jobs, struct sl_fd_job *job, uid_t uid, void (*run)(struct sl_fd_job *job),
@@ -76,5 +79,9 @@ bool sl_fd_jobs_stalled(struct sl_fd_jobs *jobs, uid_t uid);
 /* As recv(2) with MSG_DONTWAIT, for a socket: bytes, or a negative errno. Descriptors that come along are closed by the
  * jobs; a read without room for them would close them in the call. *ret_rights: whether there were any. */
 ssize_t sl_fd_recv(struct sl_fd_jobs *jobs, int fd, void *data, size_t len, bool *ret_rights);
+/* Appends the descriptors that came with a message of this user's to `fds`, which has room for `most`, and closes the
+ * others. 0; SL_E_PROTOCOL: more than may be held; SL_E_LIMIT: more than there is room for; SL_E_BUSY: more than the user
+ * may have. */
+int sl_fd_keep(struct sl_fd_jobs *jobs, uid_t uid, struct msghdr *msg, int *fds, unsigned *count, unsigned most);
 
 #endif

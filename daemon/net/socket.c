@@ -3,7 +3,8 @@
  *   In     Bytes are read into one buffer. Frames are handed out where they are. The buffer begins small and grows to
  *          the frame that does not fit, whose length was checked before; while it is empty there is none.
  *          There is always room for as many descriptors as can come: a read without it would close the others, on the
- *          loop. Descriptors wait in `fds` until they are taken.
+ *          loop. Descriptors wait in `fds` until they are taken. Many small frames may take so much of a turn of the
+ *          loop, and their user's sockets together so much; then what is left waits, and nothing more is read.
  *   Out    Small messages of one turn of the loop go out together at its end. Others go out at once, with what waited
  *          before them. What the kernel does not take stays in `out` until it does.
  *   End    A failed write shuts the socket down, so that the end is always found, and told, from the loop.
@@ -12,6 +13,7 @@
 #include "daemon/net/socket.h"
 
 #include "base/buf.h"
+#include "base/container.h"
 #include "base/state.h"
 #include "proto/status.h"
 
@@ -29,6 +31,9 @@
 #define GATHER_BYTES 4096u
 /* So much memory of each socket is not counted: what is said and answered one after the other needs no more. */
 #define UNCOUNTED_BYTES 8192u
+/* One socket's frames, before others of its user have their turn. It is looked at after so many of them. */
+#define SLICE_NS     (SL_TURN_NS / 4)
+#define SLICE_FRAMES 4u
 
 enum socket_state {
     SOCKET_OPEN,      /* frames are read */
@@ -68,6 +73,7 @@ struct sl_socket {
     int fds[SL_SOCKET_FDS_MAX];
     unsigned fd_count;
     unsigned fds_expected, fd_bytes_due; /* of sl_socket_expect_fds(): in all, and bytes that have not come yet */
+    struct sl_turn share;                /* waits while there is something to do for which its user had no time left */
 
     struct sl_buf out;
     size_t marked;  /* bytes of it that sl_socket_mark() was about */
@@ -94,7 +100,7 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 
 static void poll_what_is_needed(struct sl_socket *s)
 {
-    int events = (s->state == SOCKET_OPEN ? UV_READABLE : 0) | (s->blocked ? UV_WRITABLE : 0);
+    int events = (s->state == SOCKET_OPEN && s->share.user == NULL ? UV_READABLE : 0) | (s->blocked ? UV_WRITABLE : 0);
     if (events == s->polled || s->state == SOCKET_CLOSING)
         return;
     s->polled = events;
@@ -207,6 +213,7 @@ void sl_socket_close(struct sl_socket *s)
         (void)flush(s); /* what was sent before in this turn */
     move(s, SOCKET_CLOSING);
     close_fds(s);
+    sl_turns_leave(sl_fd_jobs_turns(s->jobs), &s->share);
     uv_close((uv_handle_t *)&s->poll, on_handle_closed);
     uv_close((uv_handle_t *)&s->timer, on_handle_closed);
     uv_close((uv_handle_t *)&s->turn, on_handle_closed);
@@ -234,6 +241,7 @@ void sl_socket_finish(struct sl_socket *s)
         return;
     }
     move(s, SOCKET_FINISHING);
+    sl_turns_leave(sl_fd_jobs_turns(s->jobs), &s->share);
     poll_what_is_needed(s);
     (void)uv_timer_start(&s->timer, on_finish_late, SL_SOCKET_FINISH_MS, 0);
 }
@@ -244,6 +252,7 @@ static void end(struct sl_socket *s, int status, const char *text)
         return;
     move(s, SOCKET_ENDED);
     close_fds(s);
+    sl_turns_leave(sl_fd_jobs_turns(s->jobs), &s->share);
     poll_what_is_needed(s);
     (void)uv_timer_stop(&s->timer);
     s->handler->on_end(s->arg, status, text);
@@ -280,31 +289,6 @@ static uint8_t *make_room(struct sl_socket *s)
     }
     assert(s->in.len < want);
     return sl_buf_reserve(&s->in, want - s->in.len);
-}
-
-/* Takes what came along. 0; SL_E_PROTOCOL: more than may be held; SL_E_LIMIT: more than there is room for; SL_E_BUSY: more
- * than its user may have. */
-static int keep_fds(struct sl_socket *s, struct msghdr *msg)
-{
-    int r = (msg->msg_flags & MSG_CTRUNC) == 0 ? 0 : SL_E_PROTOCOL;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < count; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-            const int owned = sl_fd_jobs_own(s->jobs, fd, s->uid);
-            r = owned != 0 ? owned : r;
-            if (s->fd_count < SL_SOCKET_FDS_MAX) {
-                s->fds[s->fd_count++] = fd;
-            } else {
-                sl_fd_jobs_close(s->jobs, fd);
-                r = r == 0 ? SL_E_PROTOCOL : r;
-            }
-        }
-    }
-    return r;
 }
 
 static void end_for_quota(struct sl_socket *s, enum sl_quota_kind kind)
@@ -346,7 +330,7 @@ static bool read_in(struct sl_socket *s)
         sl_buf_commit(&s->in, (size_t)n);
         if ((size_t)n == iov.iov_len && s->read_size < READ_BUSY)
             s->read_size *= 2;
-        const int r = keep_fds(s, &msg);
+        const int r = sl_fd_keep(s->jobs, s->uid, &msg, s->fds, &s->fd_count, SL_SOCKET_FDS_MAX);
         if (r == 0)
             return true;
         if (r == SL_E_BUSY)
@@ -386,8 +370,17 @@ static size_t take_fd_bytes(struct sl_socket *s, size_t at)
     return taken;
 }
 
+static void hand_out_more(struct sl_turn *turn)
+{
+    struct sl_socket *s = SL_CONTAINER(turn, struct sl_socket, share);
+    hand_out_frames(s);
+    poll_what_is_needed(s);
+}
+
 static void hand_out_frames(struct sl_socket *s)
 {
+    const uint64_t begun = uv_hrtime();
+    unsigned count = 0;
     size_t at = 0;
     long taken = 0;
     while (s->state == SOCKET_OPEN && s->out.len <= SL_SOCKET_HOLD_WATER && at < s->in.len) {
@@ -397,6 +390,9 @@ static void hand_out_frames(struct sl_socket *s)
                 break;
             continue;
         }
+        if (++count % SLICE_FRAMES == 0 && uv_hrtime() - begun > SLICE_NS &&
+            sl_turns_wait(sl_fd_jobs_turns(s->jobs), &s->share, s->uid, hand_out_more))
+            break;
         struct sl_frame frame;
         taken = sl_frame_parse(sl_buf_data(&s->in) + at, s->in.len - at, SL_FRAME_MAX, &frame);
         if (taken <= 0)
@@ -418,14 +414,16 @@ static void hand_out_frames(struct sl_socket *s)
     }
 }
 
-static void on_readable(struct sl_socket *s)
+static void on_readable(struct sl_turn *turn)
 {
+    struct sl_socket *s = SL_CONTAINER(turn, struct sl_socket, share);
     /* The kernel ends a read behind each passed descriptor; the next ones are there already, most likely. */
     do {
         if (!read_in(s))
-            return;
+            break;
         hand_out_frames(s);
-    } while (s->state == SOCKET_OPEN && s->fds_expected > 0);
+    } while (s->state == SOCKET_OPEN && s->fds_expected > 0 && s->share.user == NULL);
+    poll_what_is_needed(s);
 }
 
 void sl_socket_expect_fds(struct sl_socket *s, unsigned count)
@@ -470,7 +468,7 @@ static void after_writing(struct sl_socket *s, int error)
         s->handler->on_drain(s->arg);
     if (s->state == SOCKET_HELD) {
         move(s, SOCKET_OPEN);
-        hand_out_frames(s); /* those that came before reading stopped */
+        sl_turns_run(sl_fd_jobs_turns(s->jobs), &s->share, s->uid, hand_out_more); /* those that came before */
         poll_what_is_needed(s);
     }
 }
@@ -485,7 +483,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if ((events & UV_WRITABLE) != 0 && s->blocked)
         after_writing(s, flush(s));
     if ((events & UV_READABLE) != 0 && s->state == SOCKET_OPEN)
-        on_readable(s);
+        sl_turns_run(sl_fd_jobs_turns(s->jobs), &s->share, s->uid, on_readable);
     poll_what_is_needed(s);
 }
 
