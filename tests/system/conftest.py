@@ -51,6 +51,16 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="needs root where devpts is mounted without gid=tty"))
 
 
+def pytest_terminal_summary(terminalreporter):
+    """What tests have measured (record_property("beside", LINE)), whichever worker ran them."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    lines = [text for report in reports if report.when == "call" for name, text in report.user_properties if name == "beside"]
+    if lines:
+        terminalreporter.section("a good client alone -> beside an attack")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def full(request):
     return request.config.getoption("--full")
@@ -160,7 +170,7 @@ def make_daemon(sshd, make_sshd, make_proxy):
         raise problems[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reachable():
     """Others have to be able to run the programs of this build."""
     done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",

@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import tempfile
+import termios
 import threading
 import tty
 
@@ -138,12 +139,47 @@ def terminal_output(path, end, way):
     flags = fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_NONBLOCK
     fcntl.fcntl(fd, fcntl.F_SETFL, flags)
     if way == "toggled":
-        # A process: threads would wait for each other.
-        if os.fork() == 0:
-            die_with_parent()
-            while True:
-                fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+        forked(lambda: fcntl.fcntl(fd, fcntl.F_SETFL, flags))  # a process: threads would wait for each other
     select.select([fds[end == "master"]], [], [])  # the first of it has come, so the daemon writes
+
+
+def forked(work):
+    if os.fork() == 0:
+        die_with_parent()
+        while True:
+            work()
+
+
+def discipline(path):
+    """A terminal from which somebody reads, which keeps its line discipline, while others change that: whoever asks the
+    terminal for anything waits for them, for five seconds at a time."""
+    master, slave = os.openpty()
+    KEPT.extend([master, slave])
+    tty.setraw(slave)
+    open_stream(path, slave, "sleep 0.2; cat >/dev/null", 1)
+    open_stream(path, slave, "sleep 0.2; exec cat /dev/zero", 2).await_opened()
+    forked(lambda: os.read(slave, 1))
+    for _ in range(4):
+        forked(lambda: fcntl.ioctl(slave, termios.TIOCSETD, struct.pack("i", 0)))
+
+
+def pass_stat(path, pid):
+    """What this user may open, and its reader's rights decide what is in it. Says what the command has read: the addresses
+    of the process's memory."""
+    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+    ours, theirs = os.pipe()
+    client = native.Client(path, version=2)
+    KEPT.append(client)
+    client.acquire("t")
+    stream = client.streams[1] = native.Stream(client, 1, 0)
+    stream.rid = client.rid()
+    body = struct.pack(">III", stream.rid, 1, native.EXEC) + native.string("cat") + struct.pack(">I", 3)
+    client.socket.sendmsg([native.frame(native.MESSAGES["STREAM_OPEN_FDS"].number, body + b"\0" + struct.pack(">I", 0))],
+                          [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd, theirs]))])
+    os.close(theirs)
+    stream.await_end()
+    text = os.read(ours, 65536).rpartition(b")")[2].split()
+    print("addresses", *(int(field) for field in text[23:28]), flush=True)
 
 
 def die_with_parent():
@@ -204,7 +240,8 @@ def session_input(path, file):
 
 ATTACKS = {"linger": linger, "nested": nested, "surplus": surplus, "unread": unread, "drop-file": drop_file,
            "drop-many": drop_many, "input-file": input_file, "locked": locked,
-           "session-input": session_input, "terminal-output": terminal_output}
+           "session-input": session_input, "terminal-output": terminal_output,
+           "pass-stat": pass_stat}
 
 if __name__ == "__main__":
     ATTACKS[sys.argv[1]](*sys.argv[2:])

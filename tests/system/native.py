@@ -170,7 +170,8 @@ class Client:
     def __init__(self, path, hello=True, program="native.py", timeout=30.0, version=VERSION):
         self.timeout = timeout
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(timeout)
+        # A full backlog makes connect() wait, for as long as the kernel lets a send wait.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(timeout), 0))
         self.socket.connect(path)
         self.socket.setblocking(False)
         self.closed = False
