@@ -3,8 +3,9 @@
  *   In     Bytes are read into one buffer. Frames are handed out where they are. The buffer begins small and grows to
  *          the frame that does not fit, whose length was checked before; while it is empty there is none.
  *          There is always room for as many descriptors as can come: a read without it would close the others, on the
- *          loop. Descriptors wait in `fds` until they are taken. Many small frames may take so much of a turn of the
- *          loop, and their user's sockets together so much; then what is left waits, and nothing more is read.
+ *          loop; so would one that passes over bytes out of band, which are like all others here. Descriptors wait in
+ *          `fds` until they are taken. Many small frames may take so much of a turn of the loop, and their user's
+ *          sockets together so much; then what is left waits, and nothing more is read.
  *   Out    Small messages of one turn of the loop go out together at its end. Others go out at once, with what waited
  *          before them. What the kernel does not take stays in `out` until it does.
  *   End    A failed write shuts the socket down, so that the end is always found, and told, from the loop.
@@ -561,6 +562,10 @@ static uid_t peer_uid(int fd)
 int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struct sl_socket_handler *handler, void *arg,
     struct sl_socket **ret_socket)
 {
+    const int inlined = 1;
+    /* Else a read drops bytes out of band, and the kernel closes in that call what came with them. */
+    if (setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &inlined, sizeof inlined) != 0)
+        return SL_E_IO;
     struct sl_socket *s = calloc(1, sizeof *s);
     if (s == NULL)
         return SL_E_NOMEM;

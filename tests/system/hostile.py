@@ -70,6 +70,15 @@ def surplus(path):
         s.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [one.fileno()] * 200))])
 
 
+def urgent(path):
+    """With a byte out of band, which a read passes over: the kernel drops it, and what came with it, in that call."""
+    KEPT.append(connect(path))
+    with lingering() as one:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [one.fileno()]))]
+        KEPT[0].sendmsg([b"\0"], rights, socket.MSG_OOB)
+        KEPT[0].send(b"\xff" * 8)  # a violation, so that it is over soon
+
+
 def unread(path):
     """The first bytes are a violation; the descriptors are still unread when the daemon closes its end."""
     with connect(path) as s, lingering() as one:
@@ -238,7 +247,7 @@ def session_input(path, file):
         pass_one(s, fd)
 
 
-ATTACKS = {"linger": linger, "nested": nested, "surplus": surplus, "unread": unread, "drop-file": drop_file,
+ATTACKS = {"linger": linger, "nested": nested, "surplus": surplus, "urgent": urgent, "unread": unread, "drop-file": drop_file,
            "drop-many": drop_many, "input-file": input_file, "locked": locked,
            "session-input": session_input, "terminal-output": terminal_output,
            "pass-stat": pass_stat}

@@ -16,7 +16,7 @@ from waiting import until
 
 
 @pytest.mark.parametrize("kind", ["native", "mux"])
-@pytest.mark.parametrize("name", ["linger", "nested", "surplus", "unread"])
+@pytest.mark.parametrize("name", ["linger", "nested", "surplus", "unread", "urgent"])
 def test_a_descriptor_whose_close_lingers(victim, attack, kind, name):
     victim.signal(signal.SIGSTOP)  # until the attacker has closed its own: the last close is to be the daemon's
     attacker = attack(name, socket_of(victim, kind))
