@@ -16,10 +16,10 @@
 #define SL_FD_RIGHTS_ROOM (CMSG_SPACE(SL_FD_RIGHTS_MAX * sizeof(int)) + 1024u)
 
 enum sl_fd_kind {
-    SL_FD_KIND_SOCKET,
+    SL_FD_KIND_SOCKET, /* of this machine's (Unix) or of IP */
     SL_FD_KIND_PIPE,
     SL_FD_KIND_DEVICE, /* a character device */
-    SL_FD_KIND_FILE,   /* what may block: files, and all that does not say what it is */
+    SL_FD_KIND_FILE,   /* what may block: files, other sockets, and all that does not say what it is */
 };
 enum sl_fd_kind sl_fd_kind(int fd);
 /* Type, device, inode, as known here. 0, or -1 with errno (a FUSE file of another user's). */
