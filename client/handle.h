@@ -4,6 +4,7 @@
  *
  *   public calls (open.c lease_calls.c stream_calls.c run.c admin.c)
  *        │ queue messages, then turn the loop until what they wait for has happened
+ *   connect.c patience.c   the beginning of a link, and whether it is worth another one
  *   loop.c    bytes <-> messages; hands each message to the module that waits for it
  *        │
  *   lease.c asked.c   what the daemon says about them; the end of a lease is the end of its streams:
@@ -24,6 +25,7 @@
 
 #include <sys/queue.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 /* Data waits for the daemon in the out-buffer up to the first; other messages up to the second. */
 #define SL_LINK_OUT_DATA_MAX 131072u
@@ -35,6 +37,9 @@
 
 /* Descriptors that are passed at once. */
 #define SL_PASSED_MAX 3
+
+/* Where a daemon has ended that is succeeded by another, that one is waited for so long. */
+#define SL_LEFT_MS 5000
 
 /* A deadline that never comes. Deadlines are milliseconds of CLOCK_MONOTONIC. */
 #define SL_NEVER INT64_MAX
@@ -96,6 +101,7 @@ TAILQ_HEAD(sl_stream_list, sshlease_stream);
 
 struct sshlease {
     pid_t owner; /* the process that made the handle: see "Fork" in sshlease.h */
+    char path[sizeof((struct sockaddr_un *)NULL)->sun_path]; /* of the daemon's socket */
     struct sl_link link;
     struct sl_held held;
     struct sl_asked asked;
@@ -132,6 +138,27 @@ int sl_link_queue(struct sshlease *lease, const struct sl_msg *msg);
 /* Bytes of data that may be queued now. */
 size_t sl_link_out_room(const struct sshlease *lease);
 
+/* --- connect --- */
+/* Connects to lease->path, a handle whose link has ended too, and queues HELLO. 0, or why the link has ended. */
+int sl_link_connect(struct sshlease *lease, int64_t deadline_ms);
+/* Waits for the daemon's WELCOME. 0, or why the link has ended: TIMEOUT when the deadline has passed. */
+int sl_link_greet(struct sshlease *lease, int64_t deadline_ms);
+
+/* --- patience: with a daemon that ends, for the sake of the one that comes after it --- */
+struct sl_patience {
+    int64_t deadline_ms; /* the caller's own */
+    int64_t until_ms;    /* with daemons that say they are shutting down; 0: none has */
+    int64_t gone_ms;     /* with daemons that close without a word; 0: none has */
+    int pause_ms;        /* the last one */
+    int first_status;    /* what began it; 0: nothing has failed yet */
+    char first[512];
+};
+/* What sent nothing has failed with *status. True, after a pause: it is worth another try, with a new link. False: *status
+ * and the handle's error text are what to tell. */
+bool sl_patience_lasts(struct sl_patience *patience, struct sshlease *lease, int *status);
+/* How long ago a daemon that is succeeded by another has ended at `path`, in milliseconds; SL_NEVER: none has. */
+int64_t sl_left_ms(const char *path);
+
 /* --- loop --- */
 /* Sends what it can without waiting. 0, or why the link has ended. */
 int sl_loop_flush(struct sshlease *lease);
@@ -144,6 +171,8 @@ int sl_loop_turn(struct sshlease *lease, int64_t deadline_ms);
 /* Whether the daemon speaks `version`, which a message needs; waits for its WELCOME. 0, VERSION, AGAIN when the
  * deadline has passed, or why the link has ended. */
 int sl_loop_need(struct sshlease *lease, uint32_t version, int64_t deadline_ms);
+/* A new link, or another one in the place of one that has ended: nothing is sent yet. */
+void sl_loop_begin(struct sl_link *link);
 /* Ends the link: everything outstanding is answered with `status`. The descriptor stays open (but dead) until the
  * handle is freed, so that a caller's event loop never polls a reused number. Returns status. */
 int sl_loop_end(struct sshlease *lease, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));

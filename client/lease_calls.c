@@ -4,13 +4,83 @@
 
 #include "proto/status.h"
 
-int sshlease_acquire(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options)
+/* Whoever waits for the next daemon is told after that: most are there sooner. */
+#define TELL_MS 1000
+
+/* --- acquiring ---------------------------------------------------------------------------------------------------- */
+
+static int ask(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options)
 {
     int status = sshlease_acquire_start(lease, target, options);
     while (status == 0 && lease->held.state == SL_HELD_ASKING)
         status = sl_loop_turn(lease, SL_NEVER);
     return status != 0 ? status : sshlease_acquire_result(lease);
 }
+
+/* The daemon, which is shutting down, has refused: it is waited for its end. Its text is in held.why. 0, or TIMEOUT. */
+static int await_end(
+    struct sshlease *lease, const struct sshlease_acquire_options *options, int64_t asked_ms, int64_t deadline_ms)
+{
+    const char *why = lease->held.why != NULL ? lease->held.why : sl_status_text(SL_E_SHUTDOWN);
+    int64_t tell_ms = options->on_waiting != NULL ? asked_ms + TELL_MS : SL_NEVER;
+    while (lease->link.state != SL_LINK_ENDED) {
+        if (sl_loop_turn(lease, deadline_ms < tell_ms ? deadline_ms : tell_ms) != SL_E_AGAIN)
+            continue;
+        const int64_t now_ms = sl_now_ms();
+        if (now_ms >= deadline_ms)
+            return sl_refuse(
+                lease, SL_E_TIMEOUT, "%s; waited %lld ms for another sshleased", why, (long long)(now_ms - asked_ms));
+        if (now_ms < tell_ms)
+            continue;
+        options->on_waiting(options->arg, 0, (uint32_t)(now_ms - asked_ms), why);
+        tell_ms = SL_NEVER;
+    }
+    sl_refuse(lease, SL_E_SHUTDOWN, "%s", why);
+    return 0;
+}
+
+/* A new link to the daemon that takes the place of the last one, and the question once more. */
+static int ask_again(
+    struct sshlease *lease, const char *target, struct sshlease_acquire_options *options, int64_t deadline_ms)
+{
+    const int64_t answer_ms = sl_deadline(SL_LINK_ANSWER_MS);
+    const int64_t greeted_ms = deadline_ms < answer_ms ? deadline_ms : answer_ms;
+    int status = sl_link_connect(lease, greeted_ms);
+    if (status == 0)
+        status = sl_link_greet(lease, greeted_ms);
+    if (status != 0)
+        return status;
+    if (deadline_ms != SL_NEVER) {
+        const int64_t left_ms = deadline_ms - sl_now_ms();
+        options->acquire_timeout_ms = left_ms > 1 ? (uint32_t)left_ms : 1;
+    }
+    return ask(lease, target, options);
+}
+
+int sshlease_acquire(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options)
+{
+    struct sshlease_acquire_options asked = {0};
+    if (options != NULL)
+        asked = *options;
+    int status = ask(lease, target, &asked);
+    if (status != SL_E_SHUTDOWN && status != SL_E_DAEMON_GONE)
+        return status;
+    /* Nothing was sent. */
+    const int64_t asked_ms = sl_now_ms();
+    const int64_t deadline_ms = asked.acquire_timeout_ms != 0 ? asked_ms + asked.acquire_timeout_ms : SL_NEVER;
+    struct sl_patience patience = {.deadline_ms = deadline_ms};
+    do {
+        int late = status == SL_E_SHUTDOWN ? await_end(lease, &asked, asked_ms, deadline_ms) : 0;
+        if (late != 0)
+            return late;
+        if (!sl_patience_lasts(&patience, lease, &status))
+            return status;
+        status = ask_again(lease, target, &asked, deadline_ms);
+    } while (status == SL_E_SHUTDOWN || status == SL_E_DAEMON_GONE || status == SL_E_NO_DAEMON);
+    return status;
+}
+
+/* --- keeping, giving back ----------------------------------------------------------------------------------------- */
 
 int sshlease_renew(struct sshlease *lease, uint32_t lease_timeout_ms, uint32_t *ret_left_ms)
 {

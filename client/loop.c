@@ -24,12 +24,21 @@ static const struct sl_state states[] = {
     [SL_LINK_GREETING] = {"greeting", TO(READY) | TO(HANGUP) | TO(ENDED)},
     [SL_LINK_READY] = {"ready", TO(HANGUP) | TO(ENDED)},
     [SL_LINK_HANGUP] = {"hangup", TO(ENDED)},
-    [SL_LINK_ENDED] = {"ended", 0},
+    [SL_LINK_ENDED] = {"ended", TO(GREETING)},
 };
 
 static void move(struct sl_link *link, enum sl_link_state to)
 {
     SL_MOVE(states, link->state, to);
+}
+
+void sl_loop_begin(struct sl_link *link)
+{
+    if (link->state == SL_LINK_ENDED)
+        move(link, SL_LINK_GREETING);
+    link->ended_status = 0;
+    link->version = 0;
+    link->in_full = false;
 }
 
 int sl_loop_end(struct sshlease *lease, int status, const char *format, ...)

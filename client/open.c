@@ -1,102 +1,45 @@
 /* SPDX-License-Identifier: MIT */
-/* A handle's beginning and end, and what an event loop asks of it. sshlease_open() connects, queues HELLO and turns the
- * loop until WELCOME is here. */
+/* A handle's beginning and end, and what an event loop asks of it. */
 #include "client/handle.h"
 
 #include "proto/status.h"
-#include "sshlease_version.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define OUT_FIRST 4096u
 
-/* Connects within the deadline. 0, or -1 with errno. */
-static int connect_to(int fd, const struct sockaddr_un *address, socklen_t len, int64_t deadline_ms)
+/* NULL: the default. */
+static int set_path(struct sshlease *lease, const char *path)
 {
-    for (;;) {
-        if (deadline_ms != SL_NEVER) {
-            /* connect() waits as long as a send may when the daemon's backlog is full; 0 would mean for ever. */
-            int64_t left_ms = deadline_ms - sl_now_ms();
-            struct timeval limit = {.tv_usec = 1000};
-            if (left_ms > 0)
-                limit = (struct timeval){.tv_sec = left_ms / 1000, .tv_usec = (left_ms % 1000) * 1000};
-            if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0)
-                return -1;
-        }
-        if (connect(fd, (const struct sockaddr *)address, len) == 0 || errno == EISCONN)
-            return 0;
-        if (errno != EINTR)
-            return -1;
-    }
-}
-
-static int connect_failed(struct sshlease *lease, const char *path, int error)
-{
-    errno = error; /* for %m */
-    switch (error) {
-    case ENOENT:
-    case ECONNREFUSED:
-    case ENOTDIR:
-        return sl_loop_end(lease, SL_E_NO_DAEMON, "no sshleased is listening at %s", path);
-    case EACCES:
-    case EPERM:
-        return sl_loop_end(lease, SL_E_NOT_ALLOWED, "no permission to connect to %s", path);
-    case EAGAIN:
-        return sl_loop_end(lease, SL_E_TIMEOUT, "sshleased at %s does not accept connections in time", path);
-    case EPROTOTYPE:
-        return sl_loop_end(lease, SL_E_NO_DAEMON, "%s is not sshleased's socket", path);
-    default:
-        return sl_loop_end(lease, SL_E_IO, "cannot connect to %s: %m", path);
-    }
-}
-
-static int open_link(struct sshlease *lease, const char *path, int timeout_ms)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char default_path[sizeof address.sun_path];
-    int64_t deadline_ms = sl_deadline(timeout_ms);
-    int status;
     if (path == NULL) {
-        if (sshlease_default_socket(default_path, sizeof default_path) != 0)
+        if (sshlease_default_socket(lease->path, sizeof lease->path) != 0)
             return sl_loop_end(
-                lease, SL_E_INVALID, "the socket's path is longer than %zu bytes", sizeof address.sun_path - 1);
-        path = default_path;
+                lease, SL_E_INVALID, "the socket's path is longer than %zu bytes", sizeof lease->path - 1);
+        path = lease->path;
     }
-    size_t len = strlen(path);
-    if (len == 0 || len >= sizeof address.sun_path)
-        return sl_loop_end(lease, SL_E_INVALID, "the socket's path has %zu bytes; it may have 1 to %zu", len,
-            sizeof address.sun_path - 1);
-    memcpy(address.sun_path, path, len + 1);
-
-    lease->link.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (lease->link.fd < 0)
-        return sl_loop_end(lease, SL_E_IO, "cannot make a socket: %m");
-    if (connect_to(
-            lease->link.fd, &address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1), deadline_ms) != 0)
-        return connect_failed(lease, path, errno);
-
-    struct sl_msg hello = {.type = SL_MSG_HELLO,
-        .hello = {.version_min = SL_MSG_VERSION_MIN,
-            .version_max = SL_MSG_VERSION,
-            .program = sl_bytes_of("libsshlease " SSHLEASE_VERSION)}};
-    if ((status = sl_link_queue(lease, &hello)) != 0)
-        return sl_loop_end(lease, status, "out of memory");
-    if (timeout_ms == 0)
-        return 0;
-    while (lease->link.state == SL_LINK_GREETING || lease->link.state == SL_LINK_HANGUP) {
-        status = sl_loop_turn(lease, deadline_ms);
-        if (status == SL_E_AGAIN)
-            return sl_loop_end(lease, SL_E_TIMEOUT, "sshleased at %s does not answer", path);
-        if (status != 0)
-            return status;
-    }
+    const size_t len = strlen(path);
+    if (len == 0 || len >= sizeof lease->path)
+        return sl_loop_end(
+            lease, SL_E_INVALID, "the socket's path has %zu bytes; it may have 1 to %zu", len, sizeof lease->path - 1);
+    memmove(lease->path, path, len + 1);
     return 0;
+}
+
+static int open_link(struct sshlease *lease, int timeout_ms)
+{
+    const int64_t deadline_ms = sl_deadline(timeout_ms);
+    struct sl_patience patience = {.deadline_ms = deadline_ms};
+    int status;
+    if (timeout_ms == 0)
+        return sl_link_connect(lease, deadline_ms);
+    do {
+        status = sl_link_connect(lease, deadline_ms);
+        if (status == 0)
+            status = sl_link_greet(lease, deadline_ms);
+    } while (status != 0 && sl_patience_lasts(&patience, lease, &status));
+    return status;
 }
 
 int sshlease_open(const char *path, int timeout_ms, struct sshlease **ret_lease)
@@ -119,7 +62,8 @@ int sshlease_open(const char *path, int timeout_ms, struct sshlease **ret_lease)
         return SL_E_NOMEM;
     }
     *ret_lease = lease;
-    return open_link(lease, path, timeout_ms);
+    int status = set_path(lease, path);
+    return status != 0 ? status : open_link(lease, timeout_ms);
 }
 
 void sshlease_free(struct sshlease *lease)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What needs no handle: the statuses by name, the version, and where the daemon listens. */
-#include "client/sshlease.h"
+#include "client/handle.h"
 
 #include "proto/status.h"
 #include "sshlease_version.h"
@@ -50,7 +50,7 @@ int sshlease_default_socket(char *path, size_t size)
     }
     if (runtime != NULL && runtime[0] == '/') {
         len = snprintf(path, size, "%s/sshleased.sock", runtime);
-        if (len >= 0 && (size_t)len < size && access(path, F_OK) == 0)
+        if (len >= 0 && (size_t)len < size && (access(path, F_OK) == 0 || sl_left_ms(path) < SL_LEFT_MS))
             return 0;
     }
     len = snprintf(path, size, "/run/sshleased/sshleased.sock");

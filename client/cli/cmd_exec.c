@@ -177,7 +177,9 @@ static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const c
 {
     struct request *request = arg;
     (void)waited_ms;
-    if (!request->quiet)
+    if (!request->quiet && position == 0) /* a daemon that is being restarted has no queue */
+        cli_say("waiting for %s: %s", request->target, reason);
+    else if (!request->quiet)
         cli_say("waiting for %s, place %u%s%s", request->target, position, reason[0] != '\0' ? ": " : "", reason);
     request->quiet = true;
 }

@@ -2,9 +2,11 @@
 /* Start, in this order: log, process settings, configuration, loop, transport, driver, front end, socket, signals; then
  * systemd is told. A step that fails takes the ones before it down in the way of a normal end.
  * End, in this order:
- *   1. SIGTERM or SIGINT: systemd is told, the socket goes away, the driver grants nothing more and waits for leases to
- *      be given back (limits.shutdown_drain); a second signal takes them back at once
- *   2. the driver has stopped: clients are closed, then everything else that has a handle
+ *   1. SIGTERM or SIGINT: systemd is told, the driver grants nothing more and waits for leases to be given back
+ *      (limits.shutdown_drain); a second signal takes them back at once. Where systemd starts the next daemon, which it
+ *      does when this one has ended, clients are still accepted, and told so; else the sockets go away now, so that
+ *      another daemon may begin beside this one
+ *   2. the driver has stopped: the sockets go away, clients are closed, then everything else that has a handle
  *   3. the loop has nothing left and returns; what has memory only is freed; uv_loop_close() proves that nothing was
  *      forgotten */
 #include "daemon/app/internal.h"
@@ -92,10 +94,22 @@ static void move(struct sl_app *app, enum sl_app_phase to)
     SL_MOVE(phases, app->phase, to);
 }
 
+/* Clients that are not accepted yet are the next daemon's where the socket is systemd's. */
+static void stop_listening(struct sl_app *app)
+{
+    sl_dir_watch_free(app->place);
+    app->place = NULL;
+    sl_listener_close(app->listener);
+    app->listener = NULL;
+    if (app->mux != NULL)
+        sl_mux_stop_listening(app->mux);
+}
+
 static void on_driver_stopped(void *arg)
 {
     struct sl_app *app = arg;
     move(app, SL_APP_CLOSING);
+    stop_listening(app);
     sl_app_stop_reading(app);
     if (app->native != NULL)
         sl_native_stop(app->native);
@@ -118,12 +132,8 @@ static void stop(struct sl_app *app, bool now)
     if (app->phase == SL_APP_RUNNING) {
         move(app, SL_APP_STOPPING);
         sl_notify_stopping();
-        sl_dir_watch_free(app->place);
-        app->place = NULL;
-        sl_listener_close(app->listener);
-        app->listener = NULL;
-        if (app->mux != NULL)
-            sl_mux_stop_listening(app->mux);
+        if (!app->succeeded)
+            stop_listening(app);
     }
     if (app->driver != NULL)
         sl_driver_shutdown(app->driver, now, on_driver_stopped, app);
@@ -180,6 +190,7 @@ static int listen_on(struct sl_app *app)
         return r;
     }
     if (fd >= 0) {
+        app->succeeded = true;
         r = sl_listener_adopt(&app->loop, &app->log, fd, on_accept, app, error, sizeof error, &app->listener);
         snprintf(path, sizeof path, "(from systemd)");
     } else {
@@ -194,7 +205,9 @@ static int listen_on(struct sl_app *app)
             .group_set = conf->group_set,
             .group = conf->group,
             .guarded = true,
+            .succeeded = sl_notify_is_service(),
         };
+        app->succeeded = options.succeeded;
         r = sl_listener_open(&app->loop, &app->log, &options, on_accept, app, error, sizeof error, &app->listener);
         if (r == 0)
             sl_app_keep_place(app, options.path, on_out_of_reach);

@@ -62,6 +62,7 @@ struct sl_app {
     struct sl_mux *mux;
     struct sl_listener *listener;
     struct sl_dir_watch *place; /* of the listener's socket; NULL: systemd's */
+    bool succeeded;             /* by a daemon that systemd starts when this one has ended */
     void (*end)(struct sl_app *app);
     uint64_t lost_ms; /* since when that socket cannot be made again; 0: it is there */
     struct sl_notify *notify;

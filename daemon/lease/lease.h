@@ -158,5 +158,8 @@ void sl_driver_each_counter(struct sl_driver *driver, sl_counter_fn fn, void *ar
 /* All targets together. */
 void sl_driver_totals(const struct sl_driver *driver, struct sl_driver_totals *ret_totals);
 bool sl_driver_stopping(const struct sl_driver *driver);
+/* What whoever asks for something new is told meanwhile, for a person: "sshleased is shutting down, 2 leases left;
+ * nothing was sent". Returns `buf`. */
+const char *sl_driver_stopping_text(const struct sl_driver *driver, char *buf, size_t size);
 
 #endif

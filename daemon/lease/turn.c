@@ -292,7 +292,7 @@ int sl_driver_reconnect(struct sl_driver *d, const char *name, const struct sl_w
     struct sl_target_conf *conf = NULL;
     struct sl_driver_target *target;
     if (d->phase != SL_DRIVER_RUNNING) {
-        snprintf(text, size, "%s", sl_status_text(SL_E_SHUTDOWN));
+        (void)sl_driver_stopping_text(d, text, size);
         return SL_E_SHUTDOWN;
     }
     int r = sl_driver_admit(d, name, who, &conf, text, size);

@@ -54,6 +54,16 @@ static bool is_only_dialing(const struct sl_lease *lease)
            info.counts.idle + info.counts.leased + info.counts.draining == 0;
 }
 
+const char *sl_driver_stopping_text(const struct sl_driver *d, char *buf, size_t size)
+{
+    unsigned left = 0;
+    for (uint32_t i = 0; i < d->lease_slot_count; i++)
+        if (d->lease_slot[i].lease != NULL && d->lease_slot[i].lease->phase == SL_LEASE_PHASE_HELD)
+            left++;
+    snprintf(buf, size, "sshleased is shutting down, %u lease%s left; nothing was sent", left, left == 1 ? "" : "s");
+    return buf;
+}
+
 void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int status, char *buf, size_t size)
 {
     const struct sl_target_conf *conf = lease->target->conf;
@@ -84,6 +94,9 @@ void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int 
             last_dial(lease, status, dial, sizeof dial);
             snprintf(buf, size, "target %s: no connection within %s: %s", conf->name, time, dial);
         }
+        break;
+    case SL_REASON_SHUTDOWN:
+        snprintf(buf, size, "target %s: %s", conf->name, sl_driver_stopping_text(lease->driver, dial, sizeof dial));
         break;
     default:
         snprintf(buf, size, "target %s: %s", conf->name, sl_status_text(status));

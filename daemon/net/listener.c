@@ -238,9 +238,10 @@ void sl_listener_close(struct sl_listener *l)
     uv_close((uv_handle_t *)&l->poll, on_handle_closed);
     uv_close((uv_handle_t *)&l->rest, on_handle_closed);
     /* Now, so that nobody finds it open who has been told that it is not. */
-    if (l->place != NULL)
-        (void)shutdown(l->fd, SHUT_RDWR); /* not systemd's, who goes on listening */
+    const bool ours = l->place != NULL; /* not systemd's, who goes on listening */
     sl_place_free(l->place);
     l->place = NULL;
+    if (ours)
+        (void)shutdown(l->fd, SHUT_RDWR);
     sl_fd_jobs_close(l->jobs, l->fd);
 }

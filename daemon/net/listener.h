@@ -11,6 +11,9 @@
 
 struct sl_listener;
 
+/* The name of an empty file beside the socket NAME: when it was last written, a daemon has ended there. */
+#define SL_LISTENER_LEFT ".sl-%s.left"
+
 /* A client has connected; `fd` is the callee's from here on, non-blocking and close-on-exec. `status` is 0, or
  * SL_E_LIMIT when the process is short of descriptors: then `fd` is to be let go at once. */
 typedef void (*sl_listener_accept_fn)(void *arg, int fd, int status);
@@ -20,7 +23,9 @@ struct sl_listener_options {
     mode_t mode;
     bool group_set;
     gid_t group;
-    bool guarded; /* no other daemon may take the path while this one lives, even when somebody removes the socket */
+    bool guarded;   /* no other daemon may take the path while this one lives, even when somebody removes the socket */
+    bool succeeded; /* when it is closed, clients are to know that another daemon may be about to come: SL_LISTENER_LEFT
+                       is left in its directory */
 };
 
 /* Listens at options->path. A socket that nobody listens on is replaced; one with a live daemon behind it, or a file of

@@ -33,6 +33,7 @@ struct sl_place {
     struct sockaddr_un temporary;
     char lock[sizeof((struct sockaddr_un *)NULL)->sun_path + 16]; /* ".sl-NAME.lock", in the same directory */
     int lock_fd;                                                  /* -1: it is not locked */
+    char left[sizeof((struct sockaddr_un *)NULL)->sun_path + 16]; /* SL_LISTENER_LEFT */
     bool taken;                                                   /* once; then the socket is these two */
     dev_t device;
     ino_t inode;
@@ -60,6 +61,7 @@ static int name_place(const char *path, struct sl_place *place, char *error, siz
     memcpy(place->temporary.sun_path, path, directory_len);
     memcpy(place->temporary.sun_path + directory_len, suffix, (size_t)suffix_len + 1);
     snprintf(place->lock, sizeof place->lock, "%.*s.sl-%s.lock", (int)directory_len, path, path + directory_len);
+    snprintf(place->left, sizeof place->left, "%.*s" SL_LISTENER_LEFT, (int)directory_len, path, path + directory_len);
     return 0;
 }
 
@@ -269,6 +271,8 @@ int sl_place_take(struct sl_place *place, char *error, size_t error_size, int *r
     }
     if (!place->options.guarded)
         unlock_place(place);
+    if (place->options.succeeded)
+        (void)unlink(place->left);
     place->taken = true;
     place->device = st.st_dev;
     place->inode = st.st_ino;
@@ -276,12 +280,25 @@ int sl_place_take(struct sl_place *place, char *error, size_t error_size, int *r
     return 0;
 }
 
+/* For those who find no socket from now on. Without it they take it that nobody comes. */
+static void say_left(const struct sl_place *place)
+{
+    int fd = open(place->left, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    (void)futimens(fd, NULL);
+    (void)close(fd);
+}
+
 void sl_place_free(struct sl_place *place)
 {
     if (place == NULL)
         return;
-    if (is_there(place))
+    if (is_there(place)) {
+        if (place->options.succeeded)
+            say_left(place);
         (void)unlink(place->name.sun_path);
+    }
     unlock_place(place);
     free(place);
 }

@@ -4,18 +4,18 @@
 
 #include "proto/status.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #if SSHLEASE_HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
 
 #define STATUS_PAUSE_MS 1000u
-#define STATUS_SIZE     128u
+#define STATUS_SIZE     256u
 
 struct sl_notify {
     uv_timer_t watchdog;
@@ -123,6 +123,14 @@ void sl_notify_status(struct sl_notify *n, const char *text)
     snprintf(n->next, sizeof n->next, "%s", text);
     if (!uv_is_active((uv_handle_t *)&n->pause))
         send_status(n);
+}
+
+bool sl_notify_is_service(void)
+{
+    /* systemd.exec(5): of the process itself. What it starts inherits the variable, and is not meant. */
+    const char *text = getenv("SYSTEMD_EXEC_PID");
+    char *end;
+    return text != NULL && text[0] != '\0' && strtol(text, &end, 10) == (long)getpid() && *end == '\0';
 }
 
 int sl_notify_listen_fd(int *ret_fd)

@@ -4,6 +4,7 @@
 #ifndef SSHLEASE_NET_NOTIFY_H
 #define SSHLEASE_NET_NOTIFY_H
 
+#include <stdbool.h>
 #include <uv.h>
 
 struct sl_notify;
@@ -24,5 +25,7 @@ void sl_notify_status(struct sl_notify *notify, const char *text);
 /* Sockets handed over by socket activation: writes the descriptor of the only one to *ret_fd, or -1 where there is
  * none. 0, or SL_E_INVALID when there are several. */
 int sl_notify_listen_fd(int *ret_fd);
+/* Whether this process is a service of systemd's, which may start another one when it ends. */
+bool sl_notify_is_service(void);
 
 #endif

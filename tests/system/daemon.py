@@ -56,7 +56,7 @@ def sanitizer_env():
 
 class Daemon:
     """One sshleased. `config` is the configuration as a dict; `listen` is filled in. `user`: run it as that account in
-    its one-user mode. `wrap`, set before the start: words before the command line."""
+    its one-user mode. `wrap`, set before the start: words before the command line; `fds`: descriptors that it gets."""
 
     def __init__(self, config=None, user=None, args=(), env=None, start=True, use_config=True):
         self.dir = tempfile.mkdtemp(prefix="sshlease-test.")
@@ -68,7 +68,7 @@ class Daemon:
         self.config_file = os.path.join(self.dir, "config.yaml")
         self.use_config = use_config
         self.args, self.env = list(args), dict(env or {})
-        self.wrap = []
+        self.wrap, self.fds = [], ()
         self.process = self.log = None
         self.started = 0
         self.sane_end = True
@@ -112,7 +112,7 @@ class Daemon:
         """Starts it without waiting for anything."""
         self.started += 1
         self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE, env=self.environment(), cwd="/")
+                                        stderr=subprocess.PIPE, env=self.environment(), cwd="/", pass_fds=self.fds)
         self.log = Log(self.process.stderr, os.path.join(self.dir, f"log.{self.started}"))
 
     def start(self, timeout=20.0):

@@ -4,7 +4,6 @@
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import time
@@ -14,6 +13,7 @@ import pytest
 import native
 import procs
 from daemon import program, sanitizer_env
+from services import Service
 from waiting import until
 
 
@@ -111,32 +111,16 @@ def test_a_socket_path_that_cannot_be(make_daemon, tmp_path, path, word):
 def test_systemd_s_socket_is_used_and_left(make_daemon, sshd, target):
     """Socket activation: descriptor 3 is the listening socket."""
     daemon = make_daemon({"targets": {"t": target(sshd)}}, start=False)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(daemon.path)
-        listener.listen(10)
-        early = native.Client(daemon.path, hello=False)
-        early.send("HELLO", magic=b"sshlease", version_min=1, version_max=1, program="early")
-        words = daemon.command()
-        daemon.command = lambda: [
-            "/usr/bin/python3", "-c",
-            "import os, sys\nos.dup2(int(sys.argv[1]), 3)\n"
-            "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\nos.execvp(sys.argv[2], sys.argv[2:])",
-            str(listener.fileno()), *words]
-        popen = subprocess.Popen
-        try:
-            subprocess.Popen = lambda *a, **k: popen(*a, **k, pass_fds=[listener.fileno()])
-            daemon.start()
-        finally:
-            subprocess.Popen = popen
-        early.answer("WELCOME")
-        early.close()
-        assert daemon.leased().run("echo activated").stdout == b"activated\n"
-        daemon.sane_end = False  # the socket stays behind: it is systemd's
-        for client in daemon.clients:
-            client.close()
-        daemon.signal(signal.SIGTERM)
-        assert daemon.await_exit() == 0
-        assert os.path.exists(daemon.path)
+    service = Service(daemon, True)
+    early = native.Client(daemon.path, hello=False)
+    early.send("HELLO", magic=b"sshlease", version_min=1, version_max=1, program="early")
+    service.start()
+    early.answer("WELCOME")
+    early.close()
+    assert daemon.leased().run("echo activated").stdout == b"activated\n"
+    service.end()
+    assert os.path.exists(daemon.path)
+    service.close()
 
 
 # --- ends ---

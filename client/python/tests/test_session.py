@@ -190,6 +190,7 @@ class FakeDaemon:
         with sock:
             for part in self.says:
                 if part is None:
+                    self.listener.close()  # as a process ends
                     return
                 sock.sendall(part)
             while sock.recv(4096):

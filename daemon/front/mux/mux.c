@@ -72,11 +72,12 @@ static bool has_room_for(const struct sl_mux_client *c, unsigned fds)
 static bool is_refused(struct sl_mux_client *c, unsigned fds, char *text, size_t size)
 {
     struct sl_target_conf *target = NULL;
-    char why[SL_QUOTA_TEXT_SIZE];
+    char why[SL_QUOTA_TEXT_SIZE], said[128];
     if (c->refusal != NULL) {
         snprintf(text, size, "target %s: %s", c->target, c->refusal);
     } else if (sl_driver_stopping(c->mux->driver)) {
-        snprintf(text, size, "target %s: %s", c->target, sl_status_text(SL_E_SHUTDOWN));
+        snprintf(text, size, "target %s: %s; try again when it is back", c->target,
+            sl_driver_stopping_text(c->mux->driver, said, sizeof said));
     } else if (!has_room_for(c, fds)) {
         snprintf(text, size, "target %s: %s", c->target,
             sl_quota_refusal(sl_driver_quota(c->mux->driver), c->who.uid, SL_QUOTA_DESCRIPTORS, why, sizeof why));

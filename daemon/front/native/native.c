@@ -268,6 +268,8 @@ static int count(struct sl_client *c)
     struct sl_native *n = c->native;
     const bool privileged = sl_conf_is_privileged(sl_driver_conf(n->driver), &c->who);
     int r = sl_quota_admit(n->quota, c->who.uid, privileged, SL_QUOTA_CLIENTS, 1);
+    if (r == SL_E_LIMIT && sl_driver_stopping(n->driver))
+        r = SL_E_SHUTDOWN; /* it comes again; the idle wait for our end */
     if (r == SL_E_LIMIT && make_room(n, c->who.uid))
         r = sl_quota_admit(n->quota, c->who.uid, privileged, SL_QUOTA_CLIENTS, 1);
     c->counts = r == 0;
@@ -289,6 +291,10 @@ static int let_in(struct sl_client *c, int fd, char *text, size_t size)
     }
     if (r == 0 && (r = count(c)) == SL_E_LIMIT) {
         (void)sl_quota_refusal(n->quota, c->who.uid, SL_QUOTA_CLIENTS, text, size);
+        return r;
+    }
+    if (r == SL_E_SHUTDOWN) {
+        (void)sl_driver_stopping_text(n->driver, text, size);
         return r;
     }
     if (r == 0)
@@ -322,10 +328,11 @@ static void add_client(struct sl_native *n, int fd)
 
 void sl_native_accept(struct sl_native *n, int fd, int status)
 {
+    char text[128];
     if (status != 0)
         turn_away(n, fd, status, "the daemon has no file descriptor left");
     else if (n->closed_to_new)
-        turn_away(n, fd, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));
+        turn_away(n, fd, SL_E_SHUTDOWN, sl_driver_stopping_text(n->driver, text, sizeof text));
     else
         add_client(n, fd);
 }

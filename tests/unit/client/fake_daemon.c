@@ -16,11 +16,18 @@
 
 #define PATIENCE_MS 10000
 
+/* As a process does: nobody listens any more, and the client finds that out after it has been left. */
+static void end(struct fake *f)
+{
+    close(f->listen_fd);
+    fake_close(f);
+}
+
 static void *play(void *arg)
 {
     struct fake *f = arg;
     f->script(f);
-    fake_close(f);
+    end(f);
     return NULL;
 }
 
@@ -61,7 +68,6 @@ void fake_stop_quietly(struct fake *f, bool anything_goes)
         pthread_join(f->thread, NULL);
     f->running = false;
     fake_close_passed(f);
-    close(f->listen_fd);
     unlink(f->path);
     rmdir(f->dir);
     if (f->failure[0] != '\0' && !anything_goes)
@@ -100,7 +106,7 @@ void fake_fail(struct fake *f, const char *format, ...)
     va_end(args);
     if (!f->quiet)
         fprintf(stderr, "the fake daemon: %s\n", f->failure); /* the test may fail first, by what follows from it */
-    fake_close(f);
+    end(f);
     pthread_exit(NULL);
 }
 

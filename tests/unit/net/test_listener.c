@@ -100,6 +100,33 @@ static void a_client_is_accepted_and_the_name_goes_with_the_listener(void **stat
     assert_int_equal(lstat(w->path, &st), -1);
 }
 
+/* For clients that find nobody: a file says so as long as no other daemon listens. */
+static void one_that_is_succeeded_says_that_it_has_left(void **state)
+{
+    struct world *w = *state;
+    struct stat st;
+    char left[160];
+    snprintf(left, sizeof left, "%s/.sl-s.sock.left", w->dir);
+    for (int i = 0; i < 2; i++) {
+        w->options.succeeded = true;
+        assert_int_equal(open_it(w), 0);
+        assert_int_equal(lstat(left, &st), -1);
+        sl_listener_close(w->listener);
+        assert_int_equal(lstat(w->path, &st), -1);
+        assert_int_equal(lstat(left, &st), 0);
+        const struct timespec long_ago[2] = {{0}, {0}};
+        assert_int_equal(utimensat(AT_FDCWD, left, long_ago, 0), 0);
+    }
+    w->options.succeeded = false;
+    assert_int_equal(open_it(w), 0);
+    assert_int_equal(lstat(left, &st), 0);
+    sl_listener_close(w->listener);
+    assert_int_equal(lstat(left, &st), 0);
+    assert_int_equal(st.st_mtim.tv_sec, 0); /* nobody is expected after this one */
+    w->listener = NULL;
+    assert_int_equal(unlink(left), 0);
+}
+
 /* A port of 127.0.0.1 that is free now. */
 static uint16_t free_port(struct sockaddr_in *ret_at)
 {
@@ -535,6 +562,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_name_that_is_somebody_elses_by_now_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(a_socket_that_was_removed_is_made_again, setup, teardown),
         cmocka_unit_test_setup_teardown(where_another_listens_it_is_not_made_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_that_is_succeeded_says_that_it_has_left, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_else_gets_a_guarded_place, setup, teardown),
         cmocka_unit_test_setup_teardown(a_socket_from_outside_is_adopted_and_its_name_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(out_of_descriptors_clients_are_told_and_others_served_later, setup, teardown),

@@ -111,6 +111,23 @@ TEST(no_socket_was_handed_over)
     assert_int_equal(fd, -1);
 }
 
+static void a_service_knows_that_it_is_one(void **state)
+{
+    char number[24];
+    (void)state;
+    (void)unsetenv("SYSTEMD_EXEC_PID");
+    assert_false(sl_notify_is_service());
+    snprintf(number, sizeof number, "%ld", (long)getpid());
+    (void)setenv("SYSTEMD_EXEC_PID", number, 1);
+    assert_true(sl_notify_is_service());
+    snprintf(number, sizeof number, "%ld", (long)getppid()); /* what a service has started */
+    (void)setenv("SYSTEMD_EXEC_PID", number, 1);
+    assert_false(sl_notify_is_service());
+    (void)setenv("SYSTEMD_EXEC_PID", "", 1);
+    assert_false(sl_notify_is_service());
+    (void)unsetenv("SYSTEMD_EXEC_PID");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +135,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_watchdog_is_fed_by_the_loop, setup, teardown),
         cmocka_unit_test_setup_teardown(status_comes_when_it_changes_and_not_too_often, setup, teardown),
         cmocka_unit_test_setup_teardown(no_socket_was_handed_over, setup, teardown),
+        cmocka_unit_test(a_service_knows_that_it_is_one),
     };
     return cmocka_run_group_tests_name("net.notify", tests, NULL, NULL);
 }

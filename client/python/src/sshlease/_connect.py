@@ -17,6 +17,8 @@ __tracebackhide__ = hidden
 
 SYSTEM_SOCKET = "/run/sshleased/sshleased.sock"
 _PATH_MAX = 107
+# Where a daemon has ended that is succeeded by another, that one is waited for so long.
+LEFT_SECONDS = 5.0
 # How long the daemon may take to accept a connection: it does nothing that blocks.
 CONNECT_SECONDS = 10.0
 
@@ -33,7 +35,17 @@ def default_socket() -> str:
     if named:
         return named
     own = user_socket()
-    return own if own and os.path.exists(own) else SYSTEM_SOCKET
+    return own if own and (os.path.exists(own) or left_seconds(own) < LEFT_SECONDS) else SYSTEM_SOCKET
+
+
+def left_seconds(path: str) -> float:
+    """How long ago a daemon that is succeeded by another has ended at `path`: it leaves a file that says so."""
+    directory, name = os.path.split(path)
+    try:
+        ago = time.time() - os.lstat(os.path.join(directory, f".sl-{name}.left")).st_mtime
+    except OSError:
+        return float("inf")
+    return ago if ago >= 0 else float("inf")
 
 
 def socket_for(named: Union[str, "os.PathLike[str]", None], own: bool, target: str = "") -> str:

@@ -67,7 +67,7 @@ STATUS: Dict[int, Tuple[str, str, bool]] = {
     73: ("forked", "the handle belongs to the process that forked", False),
 }
 
-INVALID, PROTOCOL, VERSION, NOT_ALLOWED, IO, TIMEOUT = 2, 3, 4, 5, 7, 21
+INVALID, PROTOCOL, VERSION, NOT_ALLOWED, IO, TIMEOUT, SHUTDOWN = 2, 3, 4, 5, 7, 21, 24
 NO_LEASE, NO_STREAM, NO_DAEMON, DAEMON_GONE, FORKED = 30, 42, 70, 71, 73
 
 

@@ -15,8 +15,9 @@ from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Comma
                       Waiting, abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end,
                       seconds, terminal, timed_out)
 from ._connect import connect, socket_for
-from ._errors import NO_LEASE, TIMEOUT, LeaseEnded, NoDaemon, SshleaseError, error_for, hidden
+from ._errors import NO_LEASE, TIMEOUT, DaemonGone, LeaseEnded, NoDaemon, SshleaseError, error_for, hidden
 from ._link import Link
+from ._patience import TELL_SECONDS, Patience
 from ._process import DEVNULL, PIPE, Handle, Process, bins_for, give_input
 from ._result import Result
 from ._session import STREAM_WINDOW, Session, Stream
@@ -53,29 +54,42 @@ class Lease(LeaseBase):
         """
         self.target = target
         self.label = label = _label.default() if label is None else label
-        session = Session(target)
-        session.start(PROGRAM, milliseconds("timeout", timeout), milliseconds("lease_timeout", lease_timeout), label)
-        path = socket_for(socket, autostart, target)
+        timeout = left = seconds("timeout", timeout)
+        path, where = socket_for(socket, autostart, target), caller()
+        patience = Patience(path, timeout)
+        while True:
+            session = Session(target)
+            session.start(PROGRAM, milliseconds("timeout", left), milliseconds("lease_timeout", lease_timeout), label)
+            try:
+                self._ask(session, path, autostart, patience, on_waiting, where)
+                return
+            except DaemonGone as e:  # nothing was sent
+                pause = patience.pause(e)
+            time.sleep(pause)
+            left = patience.left()
+
+    def _ask(self, session: Session, path: str, autostart: bool, patience: Patience, on_waiting: Optional[Waiting],
+             where: Tuple[str, int]) -> None:
         try:
-            sock = connect(path, target)
+            sock = connect(path, self.target)
         except NoDaemon:
             if not autostart:
                 raise
-            sock = start_daemon(path, target)
+            sock = start_daemon(path, self.target)
         self._session = session
         self._link = link = Link(sock, session)
-        self._finalizer = weakref.finalize(self, abandoned, link.drop, target, caller())
+        self._finalizer = weakref.finalize(self, abandoned, link.drop, self.target, where)
         try:
-            self._await_grant(path, None if timeout is None else timeout + ANSWER_SECONDS, on_waiting)
+            self._await_grant(path, patience, on_waiting)
         except BaseException:
             self._finalizer.detach()
             link.close()
             raise
 
-    def _await_grant(self, path: str, most: Optional[float], on_waiting: Optional[Waiting]) -> None:
+    def _await_grant(self, path: str, patience: Patience, on_waiting: Optional[Waiting]) -> None:
         session, link, now = self._session, self._link, time.monotonic()
         greeted = link.wait(lambda: bool(session.daemon) or session.is_over(), now + ANSWER_SECONDS)
-        deadline = None if most is None else now + most
+        deadline = None if patience.deadline is None else patience.deadline + ANSWER_SECONDS
         told = 0
         while greeted:
             while told < len(session.waiting):
@@ -84,11 +98,25 @@ class Lease(LeaseBase):
                 told += 1
             if session.is_decided():
                 break
-            greeted = link.wait(lambda: session.is_decided() or len(session.waiting) > told, deadline)
+            if session.leaving is not None:
+                self._await_end(patience, on_waiting)
+                break
+            greeted = link.wait(lambda: session.has_news(told), deadline)
         if not greeted and not session.is_over():
             raise error_for(TIMEOUT, f"sshleased at {path} does not answer", target=self.target, unsent=True)
         if session.is_over():
             raise session.error()
+
+    def _await_end(self, patience: Patience, on_waiting: Optional[Waiting]) -> None:
+        """The daemon is shutting down: the next one is asked when it has ended."""
+        session, link = self._session, self._link
+        assert session.leaving is not None
+        tell = time.monotonic() + TELL_SECONDS
+        first = tell if patience.deadline is None else min(tell, patience.deadline)
+        if not link.wait(session.is_over, first) and on_waiting is not None:
+            on_waiting(0, time.monotonic() - patience.began, session.leaving[1])
+        if not link.wait(session.is_over, patience.deadline):
+            raise patience.late(session.leaving[1], self.target)
 
     def renew(self, lease_timeout: Optional[float] = None) -> float:
         """The lease lasts for `lease_timeout` seconds from now (None: as when it was asked for). How long it really lasts,

@@ -11,7 +11,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from . import _wire as wire
-from ._errors import DAEMON_GONE, NO_LEASE, NO_STREAM, PROTOCOL, SshleaseError, VERSION, error_for, hidden
+from ._errors import DAEMON_GONE, NO_LEASE, NO_STREAM, PROTOCOL, SHUTDOWN, SshleaseError, VERSION, error_for, hidden
 from ._history import History, Record
 
 __tracebackhide__ = hidden
@@ -82,6 +82,8 @@ class Session:
         self.gave_up = False
         self.streams_max = 0
         self.waiting: List[Tuple[int, float, str]] = []  # WAITING: position, seconds waited, reason
+        # The daemon is shutting down, and has refused; the session is over when it has ended.
+        self.leaving: Optional[Why] = None
         self.streams: Dict[int, Stream] = {}
         self.history = History()
         self.renew_at = self.deadline = self.max_deadline = NEVER  # of time.monotonic()
@@ -112,6 +114,10 @@ class Session:
 
     def is_decided(self) -> bool:
         return self.state is not ASKING
+
+    def has_news(self, told: int) -> bool:
+        """Whether there is something to tell whoever waits for the lease and was told so many of `waiting`."""
+        return self.state is not ASKING or self.leaving is not None or len(self.waiting) > told
 
     def is_over(self) -> bool:
         return self.state is OVER
@@ -233,6 +239,8 @@ class Session:
         if self.state is OVER:
             return
         why = (code, text, self.state is ASKING if unsent is None else unsent)
+        if self.leaving is not None and code == DAEMON_GONE:
+            why = self.leaving
         self.state, self.why = OVER, why
         self.renew_at = NEVER
         for rid, answer in self.renewed.items():
@@ -286,7 +294,10 @@ class Session:
             self.end(*why)
         elif rid == self._acquire_rid:
             self._acquire_rid = 0
-            self.end(*why)
+            if code == SHUTDOWN:
+                self.leaving = why
+            else:
+                self.end(*why)
         elif rid == self._release_rid:
             self.end(*why)
         elif rid in self.renewed:

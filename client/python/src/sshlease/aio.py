@@ -16,6 +16,7 @@ import codecs
 import errno
 import signal as signals
 import socket as sockets
+import time
 import weakref
 from typing import Any, AsyncIterator, Callable, Generator, List, Mapping, Optional, Tuple, Union, overload
 
@@ -27,7 +28,9 @@ from ._common import (ANSWER_SECONDS, CLOSE_SECONDS, END_SECONDS, PROGRAM, Comma
                       Waiting, abandoned, caller, carry, command_line, encoded, environment, milliseconds, no_orderly_end,
                       seconds, terminal, timed_out)
 from ._connect import CONNECT_SECONDS, attempt, failed, socket_for
-from ._errors import NO_LEASE, TIMEOUT, CommandTimeout, LeaseEnded, NoDaemon, SshleaseError, error_for, hidden
+from ._errors import (NO_LEASE, TIMEOUT, CommandTimeout, DaemonGone, LeaseEnded, NoDaemon, SshleaseError, error_for,
+                      hidden)
+from ._patience import TELL_SECONDS, Patience
 from ._process import DEVNULL, PIPE, Bins, bins_for
 from ._result import Result, returncode_of
 from ._session import STREAM_WINDOW, Session, Stream, no_stream
@@ -86,15 +89,30 @@ class Lease(LeaseBase):
                  label: Optional[str]) -> None:
         self.target = target
         self.label = label = _label.default() if label is None else label
-        self._session = Session(target)
-        self._session.start(PROGRAM, milliseconds("timeout", timeout), milliseconds("lease_timeout", lease_timeout), label)
-        self._most = None if timeout is None else timeout + ANSWER_SECONDS
+        self._timeout, self._lease_timeout = seconds("timeout", timeout), lease_timeout
+        self._start_session(timeout)
         self._where = caller()
+
+    def _start_session(self, timeout: Optional[float]) -> None:
+        self._session = Session(self.target)
+        self._session.start(PROGRAM, milliseconds("timeout", timeout), milliseconds("lease_timeout", self._lease_timeout),
+                            self.label)
 
     async def _acquire(self, socket: SocketPath, autostart: bool, on_waiting: Optional[Waiting]) -> "Lease":
         if hasattr(self, "_link"):
             raise RuntimeError("this lease was taken already")
         path = socket_for(socket, autostart, self.target)
+        patience = Patience(path, self._timeout)
+        while True:
+            try:
+                await self._ask(path, autostart, patience, on_waiting)
+                return self
+            except DaemonGone as e:  # nothing was sent
+                pause = patience.pause(e)
+            await asyncio.sleep(pause)
+            self._start_session(patience.left())
+
+    async def _ask(self, path: str, autostart: bool, patience: Patience, on_waiting: Optional[Waiting]) -> None:
         try:
             sock = await _connect(path, self.target)
         except NoDaemon:
@@ -104,17 +122,17 @@ class Lease(LeaseBase):
         self._link = link = AioLink(sock, self._session)
         self._finalizer = weakref.finalize(self, abandoned, link.drop, self.target, self._where)
         try:
-            await self._await_grant(path, on_waiting)
+            await self._await_grant(path, patience, on_waiting)
         except BaseException:
             self._finalizer.detach()
             link.close()
             raise
-        return self
 
-    async def _await_grant(self, path: str, on_waiting: Optional[Waiting]) -> None:
+    async def _await_grant(self, path: str, patience: Patience, on_waiting: Optional[Waiting]) -> None:
         session, link, now = self._session, self._link, asyncio.get_running_loop().time()
         greeted = await link.wait(lambda: bool(session.daemon) or session.is_over(), now + ANSWER_SECONDS)
-        deadline = None if self._most is None else now + self._most
+        left = patience.left()
+        deadline = None if left is None else now + left + ANSWER_SECONDS
         told = 0
         while greeted:
             while told < len(session.waiting):
@@ -123,11 +141,24 @@ class Lease(LeaseBase):
                 told += 1
             if session.is_decided():
                 break
-            greeted = await link.wait(lambda: session.is_decided() or len(session.waiting) > told, deadline)
+            if session.leaving is not None:
+                await self._await_end(patience, on_waiting)
+                break
+            greeted = await link.wait(lambda: session.has_news(told), deadline)
         if not greeted and not session.is_over():
             raise error_for(TIMEOUT, f"sshleased at {path} does not answer", target=self.target, unsent=True)
         if session.is_over():
             raise session.error()
+
+    async def _await_end(self, patience: Patience, on_waiting: Optional[Waiting]) -> None:
+        session, link, now = self._session, self._link, asyncio.get_running_loop().time()
+        assert session.leaving is not None
+        left = patience.left()
+        if not await link.wait(session.is_over, now + TELL_SECONDS if left is None else now + min(TELL_SECONDS, left)):
+            if on_waiting is not None:
+                on_waiting(0, time.monotonic() - patience.began, session.leaving[1])
+            if not await link.wait(session.is_over, None if left is None else now + left):
+                raise patience.late(session.leaving[1], self.target)
 
     async def renew(self, lease_timeout: Optional[float] = None) -> float:
         """The lease lasts for so many seconds from now (None: as when it was asked for). How long it really lasts."""
