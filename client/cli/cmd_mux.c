@@ -102,6 +102,13 @@ static bool list_all(struct sshlease *lease, struct list *list)
     json_t *root = json_loads(json, 0, NULL);
     const json_t *targets = json_object_get(root, "targets");
     bool good = json_is_array(targets);
+    const char *warning = json_string_value(json_object_get(root, "warning"));
+    if (good && json_array_size(targets) == 0 && warning != NULL) {
+        cli_say("%s", warning);
+        json_decref(root);
+        free(json);
+        return false;
+    }
     if (!good)
         cli_say("sshleased's status cannot be read: no targets in it");
     json_array_foreach(targets, i, target)

@@ -11,12 +11,14 @@
  *      forgotten */
 #include "daemon/app/internal.h"
 
+#include "base/fail.h"
 #include "base/state.h"
 #include "proto/status.h"
 #include "sshlease_version.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +64,8 @@ static void on_change(void *arg)
     struct sl_app *app = arg;
     struct sl_driver_totals totals;
     char text[128];
+    if (app->unconfigured != NULL)
+        return;
     sl_driver_totals(app->driver, &totals);
     snprintf(text, sizeof text, "%s%u leased, %u idle, %u waiting",
         app->phase == SL_APP_RUNNING ? "" : "stopping: ", totals.leased, totals.idle, totals.waiters);
@@ -69,6 +73,12 @@ static void on_change(void *arg)
 }
 
 /* --- ending ------------------------------------------------------------------------------------------------------- */
+
+static void close_mending(struct sl_app *app)
+{
+    if (app->mending.loop != NULL && !uv_is_closing((uv_handle_t *)&app->mending))
+        uv_close((uv_handle_t *)&app->mending, NULL);
+}
 
 static void close_signals(struct sl_app *app)
 {
@@ -121,6 +131,7 @@ static void on_driver_stopped(void *arg)
     app->transport = NULL;
     sl_notify_free(app->notify);
     app->notify = NULL;
+    close_mending(app);
     close_signals(app);
     uv_close((uv_handle_t *)&app->calm, NULL);
 }
@@ -131,7 +142,8 @@ static void stop(struct sl_app *app, bool now)
         return;
     if (app->phase == SL_APP_RUNNING) {
         move(app, SL_APP_STOPPING);
-        sl_notify_stopping();
+        if (!app->again)
+            sl_notify_stopping();
         if (!app->succeeded)
             stop_listening(app);
     }
@@ -145,6 +157,7 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 {
     struct sl_app *app = handle->data;
     const bool again = app->phase != SL_APP_RUNNING;
+    app->again = false;
     sl_log(&app->log, SL_LOG_NOTICE, "stop", "signal=%s%s", strsignal(number), again ? " again: now" : "");
     stop(app, again);
 }
@@ -154,6 +167,13 @@ static void on_reload_signal(uv_signal_t *handle, int number)
     struct sl_app *app = handle->data;
     (void)number;
     (void)sl_app_reload(app, NULL, NULL);
+}
+
+static void on_look(uv_timer_t *timer)
+{
+    struct sl_app *app = timer->data;
+    if (app->reload == SL_RELOAD_NONE)
+        (void)sl_app_reload(app, NULL, NULL);
 }
 
 static void on_out_of_reach(struct sl_app *app)
@@ -180,18 +200,27 @@ static void on_accept(void *arg, int fd, int status)
     sl_native_accept(app->native, fd, status);
 }
 
+static int adopt(struct sl_app *app, char *error, size_t error_size)
+{
+    int fd = app->listen_fd, r;
+    app->succeeded = true;
+    if (app->unconfigured != NULL && (fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
+        return SL_FAIL(error, error_size, SL_E_IO, "%s", strerror(errno));
+    r = sl_listener_adopt(&app->loop, &app->log, fd, on_accept, app, error, error_size, &app->listener);
+    if (r == 0 && app->unconfigured == NULL)
+        app->listen_fd = -1;
+    else if (r != 0 && fd != app->listen_fd)
+        (void)close(fd);
+    return r;
+}
+
 static int listen_on(struct sl_app *app)
 {
     const struct sl_listen_conf *conf = &sl_driver_conf(app->driver)->listen;
     char path[512], error[1024];
-    int fd = -1, r = sl_notify_listen_fd(&fd);
-    if (r != 0) {
-        sl_log(&app->log, SL_LOG_ERROR, "listener", "systemd hands over several sockets; one is wanted");
-        return r;
-    }
-    if (fd >= 0) {
-        app->succeeded = true;
-        r = sl_listener_adopt(&app->loop, &app->log, fd, on_accept, app, error, sizeof error, &app->listener);
+    int r;
+    if (app->listen_fd >= 0) {
+        r = adopt(app, error, sizeof error);
         snprintf(path, sizeof path, "(from systemd)");
     } else {
         const char *named = app->options->socket != NULL ? app->options->socket : conf->path;
@@ -285,10 +314,14 @@ static int build(struct sl_app *app, struct sl_conf *conf)
         sl_log(&app->log, SL_LOG_ERROR, "start", "%s", sl_status_text(r));
         return r;
     }
+    app->end = on_out_of_reach;
     r = listen_on(app);
     if (r != 0)
         return r;
-    listen_for_mux(app);
+    if (app->unconfigured != NULL)
+        sl_app_begin_unconfigured(app, on_look);
+    else
+        listen_for_mux(app);
     return handle_signals(app);
 }
 
@@ -302,13 +335,16 @@ static int load_first(struct sl_app *app, struct sl_conf **ret_conf)
     }
     for (size_t i = 0; i < load.errors.lines.count; i++)
         sl_log(&app->log, SL_LOG_ERROR, "config", "%s", load.errors.lines.item[i]);
-    if (r != 0 && load.errors.lines.count == 0) {
+    if (r != 0) {
         load.status = r;
         char *text = sl_load_error_text(&load);
-        sl_log(&app->log, SL_LOG_ERROR, "config", "%s", text != NULL ? text : sl_status_text(r));
-        free(text);
-    }
-    if (r == 0) {
+        if (load.errors.lines.count == 0)
+            sl_log(&app->log, SL_LOG_ERROR, "config", "%s", text != NULL ? text : sl_status_text(r));
+        if (r == SL_E_CONFIG && app->listen_fd >= 0 && text != NULL && (r = sl_conf_new_default(false, ret_conf)) == 0)
+            app->unconfigured = text;
+        else
+            free(text);
+    } else {
         *ret_conf = load.conf;
         load.conf = NULL;
         sl_log(&app->log, SL_LOG_NOTICE, "start", "version=%s pid=%ld mode=%s config=%s targets=%zu transport=\"%s\"",
@@ -351,16 +387,11 @@ static int run(struct sl_app *app, struct sl_conf *conf)
     return code;
 }
 
-int sl_app_run(const struct sl_app_options *options)
+/* Returns the exit code. */
+static int start(struct sl_app *app)
 {
-    struct sl_app *app = calloc(1, sizeof *app);
     struct sl_conf *conf = NULL;
     int code;
-    if (app == NULL)
-        return SL_EXIT_FAILED;
-    app->options = options;
-    sl_app_start_log(app);
-    prepare_process(&app->log);
     int r = load_first(app, &conf);
     if (r != 0) {
         code = r == SL_E_CONFIG ? SL_EXIT_CONFIG : SL_EXIT_FAILED;
@@ -371,7 +402,32 @@ int sl_app_run(const struct sl_app_options *options)
     } else {
         code = run(app, conf);
     }
-    sl_log_stop(&app->log);
-    free(app);
+    return code;
+}
+
+int sl_app_run(const struct sl_app_options *options)
+{
+    struct sl_log log;
+    int code, fd;
+    bool again;
+    sl_log_init(&log, options->level);
+    prepare_process(&log);
+    if (sl_notify_listen_fd(&fd) != 0) {
+        sl_log(&log, SL_LOG_ERROR, "listener", "systemd hands over several sockets; one is wanted");
+        return SL_EXIT_FAILED;
+    }
+    do {
+        struct sl_app *app = calloc(1, sizeof *app);
+        if (app == NULL)
+            return SL_EXIT_FAILED;
+        app->options = options;
+        app->listen_fd = fd;
+        sl_app_start_log(app);
+        code = start(app);
+        again = app->again && code == SL_EXIT_OK;
+        free(app->unconfigured);
+        sl_log_stop(&app->log);
+        free(app);
+    } while (again);
     return code;
 }

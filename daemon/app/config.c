@@ -202,17 +202,24 @@ static void answer(struct sl_reload_waiters *waiters, int status, const char *te
 
 static void on_loaded(struct sl_app *app, struct sl_load *load)
 {
-    if (app->phase != SL_APP_RUNNING)
+    const bool running = app->phase == SL_APP_RUNNING, unconfigured = app->unconfigured != NULL;
+    if (!running)
         load->status = SL_E_SHUTDOWN;
-    else if (load->status == 0)
+    else if (load->status == 0 && !unconfigured)
         load->status = apply(app, load);
-    if (load->status != 0)
+    char *text = load->status != 0 ? sl_load_error_text(load) : NULL;
+    if (running && unconfigured)
+        sl_app_read_again(app, load, text);
+    else if (load->status != 0)
         log_errors(app, load);
     else
         sl_log(&app->log, SL_LOG_NOTICE, "reload", "result=done file=%s", load->file != NULL ? load->file : "-");
-    char *text = load->status != 0 ? sl_load_error_text(load) : NULL;
     answer(&app->now, load->status, text != NULL ? text : sl_status_text(load->status));
     free(text);
+    if (!app->again)
+        return;
+    answer(&app->next, 0, ""); /* the next run begins with another reading */
+    app->end(app);
 }
 
 static void on_late(struct sl_app *app)
@@ -282,7 +289,8 @@ static int start_reading(struct sl_app *app)
         return r;
     }
     move(app, SL_RELOAD_READING);
-    sl_notify_reloading();
+    if (app->unconfigured == NULL)
+        sl_notify_reloading();
     return 0;
 }
 

@@ -68,6 +68,11 @@ struct sl_app {
     struct sl_notify *notify;
     uv_signal_t sigterm, sigint, sighup;
 
+    char *unconfigured; /* what is wrong with the configuration; NULL: it is good */
+    uv_timer_t mending; /* looks whether that is mended */
+    int listen_fd;      /* from systemd; -1: none, or handed on */
+    bool again;         /* when this run is over, another one begins */
+
     struct sl_hang_jobs *readers;
     struct sl_hang_job *reading; /* NULL: nothing is read */
     enum sl_reload_phase reload;
@@ -85,6 +90,14 @@ void sl_app_watch_log(struct sl_app *app);
 
 /* From now on the socket at `path`, which app->listener has, is looked after. `end` ends the daemon in good order. */
 void sl_app_keep_place(struct sl_app *app, const char *path, void (*end)(struct sl_app *app));
+
+/* app/unconfigured.c */
+
+/* app->unconfigured says why. The driver has the built-in configuration. `look` gets the app as its data, and reads the
+ * file again. */
+void sl_app_begin_unconfigured(struct sl_app *app, uv_timer_cb look);
+/* What came of another reading; `text`: its errors. Sets app->again when there are none. */
+void sl_app_read_again(struct sl_app *app, const struct sl_load *load, const char *text);
 
 /* app/config.c */
 

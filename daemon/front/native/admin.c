@@ -228,11 +228,14 @@ static void make_tree(struct sl_status_job *job)
 {
     const struct sl_client *c = job->client;
     struct sl_driver *driver = c->native->driver;
+    const char *state = sl_driver_stopping(driver) ? "stopping" : c->native->serves ? "running" : "unconfigured";
     job->root = json_object();
     set(job, job->root, "version", json_string(SSHLEASE_VERSION));
     set_number(job, job->root, "pid", (uint64_t)getpid());
     set_number(job, job->root, "uptime_ms", uv_now(c->native->loop) - c->native->started_ms);
-    set(job, job->root, "state", json_string(sl_driver_stopping(driver) ? "stopping" : "running"));
+    set(job, job->root, "state", json_string(state));
+    if (!c->native->serves)
+        set(job, job->root, "warning", text_of(sl_client_unconfigured_text(c)));
     set(job, job->root, "targets", json_array());
     set(job, job->root, "leases", json_array());
     set(job, job->root, "users", json_array());

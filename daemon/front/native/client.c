@@ -42,6 +42,13 @@ void sl_client_error(struct sl_client *c, uint32_t rid, int status, bool unsent,
                       });
 }
 
+const char *sl_client_unconfigured_text(const struct sl_client *c)
+{
+    if (c->native->unconfigured != NULL && sl_conf_is_admin(sl_driver_conf(c->native->driver), &c->who))
+        return c->native->unconfigured;
+    return "sshleased is not configured: its configuration has errors, which its operator is told";
+}
+
 char *sl_client_text(struct sl_bytes bytes, char *buf, size_t size)
 {
     size_t len = bytes.len < size ? bytes.len : size - 1;

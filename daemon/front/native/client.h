@@ -88,6 +88,8 @@ struct sl_native {
     struct sl_hang_jobs *names;    /* users are looked up */
     uint64_t started_ms;
     bool closed_to_new; /* sl_native_stop() was called */
+    bool serves;        /* false: sl_native_unconfigured() was called */
+    char *unconfigured; /* for admins; NULL: no memory for it */
 };
 
 void sl_client_send(struct sl_client *client, const struct sl_msg *msg);
@@ -95,6 +97,8 @@ void sl_client_send(struct sl_client *client, const struct sl_msg *msg);
 void sl_client_send_bytes(struct sl_client *client, const struct sl_msg *msg, struct sl_bytes bytes);
 void sl_client_ok(struct sl_client *client, uint32_t rid);
 void sl_client_error(struct sl_client *client, uint32_t rid, int status, bool unsent, const char *text);
+/* Why nobody is served, as far as this client may know it. */
+const char *sl_client_unconfigured_text(const struct sl_client *client);
 /* For a message's handler, which does nothing more to the client: ERROR with rid 0 and the end of the socket follow
  * when it has returned. SL_E_PROTOCOL is a violation, which is logged. `text` is static. */
 void sl_client_fault(struct sl_client *client, int status, const char *text);

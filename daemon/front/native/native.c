@@ -141,6 +141,25 @@ static void heard(struct sl_client *c)
     TAILQ_INSERT_TAIL(&c->native->clients, c, link);
 }
 
+/* What concerns a target. False: it may go on; there are no leases that the rest could be about. */
+static bool refuse_unconfigured(struct sl_client *c, const struct sl_msg *msg)
+{
+    uint32_t rid;
+    switch ((int)msg->type) {
+    case SL_MSG_ACQUIRE:
+        rid = msg->acquire.rid;
+        break;
+    case SL_MSG_MUX:
+    case SL_MSG_RECONNECT:
+        rid = msg->mux.rid;
+        break;
+    default:
+        return false;
+    }
+    sl_client_error(c, rid, SL_E_CONFIG, true, sl_client_unconfigured_text(c));
+    return true;
+}
+
 static void on_frame(void *arg, const struct sl_frame *frame)
 {
     struct sl_client *c = arg;
@@ -172,6 +191,8 @@ static void on_frame(void *arg, const struct sl_frame *frame)
     for (size_t i = 0; i < HANDLERS; i++) {
         if (handlers[i].type != msg.type)
             continue;
+        if (!c->native->serves && refuse_unconfigured(c, &msg))
+            return;
         handlers[i].handler(c, &msg);
         if (c->fault != 0)
             end_client(c, c->fault, c->fault_text);
@@ -358,9 +379,19 @@ int sl_native_new(uv_loop_t *loop, const struct sl_log *log, struct sl_driver *d
     n->started_ms = uv_now(loop);
     n->quota = sl_driver_quota(driver);
     sl_quota_limit(n->quota, SL_QUOTA_STATUSES, STATUSES_MAX);
+    n->serves = true;
     TAILQ_INIT(&n->clients);
     *ret_native = n;
     return 0;
+}
+
+void sl_native_unconfigured(struct sl_native *n, const char *errors)
+{
+    free(n->unconfigured);
+    n->unconfigured = NULL;
+    if (asprintf(&n->unconfigured, "sshleased is not configured:\n%s", errors) < 0)
+        n->unconfigured = NULL;
+    n->serves = false;
 }
 
 void sl_native_stop(struct sl_native *n)
@@ -381,5 +412,6 @@ void sl_native_free(struct sl_native *n)
     if (n == NULL)
         return;
     assert(TAILQ_EMPTY(&n->clients));
+    free(n->unconfigured);
     free(n);
 }

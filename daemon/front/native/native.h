@@ -23,6 +23,10 @@ void sl_native_free(struct sl_native *native);
  * closed before this returns. */
 void sl_native_accept(struct sl_native *native, int fd, int status);
 
+/* Nobody is served: what is asked for is refused with SL_E_CONFIG, and `errors`, a line each, for admins. Copied; what was said
+ * before is forgotten. A RELOAD is passed on as always. */
+void sl_native_unconfigured(struct sl_native *native, const char *errors);
+
 /* Takes no new clients and closes the others, each when what was queued for it is written, or a little later. When the
  * loop has run their handles out, sl_native_free() may follow. */
 void sl_native_stop(struct sl_native *native);
