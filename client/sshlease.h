@@ -120,15 +120,17 @@ struct sshlease_acquire_options {
     uint32_t lease_timeout_ms;   /* 0: the target's setting */
     const char *label;           /* shown by `sshlease status`; NULL: none */
     bool auto_renew; /* renew at a third of the lease's time, whenever a call on this handle runs the loop */
-    /* Told when the wait gets long, perhaps again later (NULL: nobody is): place in the queue from 1, and why. Runs
-     * inside the call that turns the loop, and must not call into the handle. */
+    /* Told when the wait gets long, perhaps again later (NULL: nobody is): place in the queue from 1, or 0 while the
+     * daemon is being restarted, and why. Runs inside the call that turns the loop, and must not call into the handle. */
     void (*on_waiting)(void *arg, uint32_t position, uint32_t waited_ms, const char *reason);
     void *arg;
 };
 
 /* Leases a connection to `target`. `options` may be NULL; what it points to is not kept, but for `arg`. Blocks until
- * granted or refused; the daemon's own acquire_timeout bounds it. Status: BUSY (this handle has a lease or asks for
- * one), NO_TARGET, NOT_ALLOWED, TIMEOUT, QUEUE_FULL, SHUTDOWN, any of RESOLVE … NO_ALGORITHM, DAEMON_GONE. */
+ * granted or refused; the daemon's own acquire_timeout bounds it. A daemon that is being restarted is waited for, and the
+ * next one asked, by another socket of the same number: within acquire_timeout_ms, or, when that is 0, as long as the
+ * old one takes to end. Status: BUSY (this handle has a lease or asks for one), NO_TARGET, NOT_ALLOWED, TIMEOUT,
+ * QUEUE_FULL, SHUTDOWN (and no other daemon came), CONFIG, any of RESOLVE … NO_ALGORITHM, DAEMON_GONE. */
 int sshlease_acquire(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options);
 
 /* Extends the lease to `lease_timeout_ms` from now (0: as acquired). *ret_left_ms (may be NULL) is the time left then.
@@ -245,7 +247,8 @@ int sshlease_timeout_ms(const struct sshlease *lease);
  * (DAEMON_GONE, PROTOCOL …). */
 int sshlease_process(struct sshlease *lease);
 
-/* Starts an acquire without waiting; then sshlease_acquire_result() answers AGAIN until it is decided. */
+/* Starts an acquire without waiting; then sshlease_acquire_result() answers AGAIN until it is decided. A daemon that is
+ * being restarted refuses with SHUTDOWN: poll the old handle until it has ended, and open another. */
 int sshlease_acquire_start(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options);
 int sshlease_acquire_result(struct sshlease *lease);
 /* Starts a release without waiting, and frees the streams; then sshlease_release_result() answers AGAIN until it is

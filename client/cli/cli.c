@@ -118,7 +118,7 @@ static const char *start_hint(const char *path)
     if (path != NULL || getenv("SSHLEASE_SOCKET") != NULL)
         return "";
     if (access("/run/sshleased", F_OK) == 0)
-        return "; start it with: systemctl start sshleased";
+        return "; start it with: systemctl start sshleased.socket";
     return "; start one with: sshleased --user";
 }
 

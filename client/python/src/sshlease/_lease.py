@@ -48,7 +48,8 @@ class Lease(LeaseBase):
         shown by `sshlease status`; None is the test's name under pytest, else nothing. socket: the daemon's, instead of the
         default. autostart: use a daemon of the user's own, even where the system has one, and start it if none is listening
         ($SSHLEASE_SOCKET or `socket` say where else). on_waiting(position, seconds, reason)
-        is called when the wait gets long, perhaps again later.
+        is called when the wait gets long, perhaps again later; position is 0 while the daemon is being restarted, which is
+        waited for within `timeout`.
 
         Raises NoDaemon, Timeout, Busy, Refused (Unreachable, HostKeyError, AuthenticationError), DaemonGone.
         """
