@@ -235,3 +235,22 @@ def test_status_and_others_answer_while_it_drains(service):
     assert daemon.cli("end", lease).returncode == 0  # what ends a restart that takes too long
     held.pump(lambda: held.ended)
     assert daemon.await_exit() == 0
+
+
+def test_more_than_the_daemon_takes(service):
+    """Those for whom it has no place while it drains come again."""
+    one = service({"shutdown_drain": "30s", "clients": 3})
+    daemon = one.daemon
+    held = daemon.leased()
+    daemon.signal(signal.SIGTERM)
+    until(lambda: daemon.status()["state"] == "stopping", "the daemon stopping")
+    clients = [daemon.cli_start("exec", "-q", "t", "--", "echo in") for _ in range(12)]
+    daemon.log.find("refused reason=shutdown")
+    held.release()
+    held.close()
+    daemon.await_exit()
+    daemon.write_config({**daemon.config, "limits": {}})
+    one.start()
+    for client in clients:
+        assert client.communicate(timeout=30) == (b"in\n", b"") and client.returncode == 0
+    one.end()
