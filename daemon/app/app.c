@@ -74,6 +74,17 @@ static void on_change(void *arg)
 
 /* --- ending ------------------------------------------------------------------------------------------------------- */
 
+/* `how`: SIG_BLOCK, SIG_UNBLOCK. From the end of one run to the beginning of the next, none must be lost. */
+static void mask_signals(int how)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    (void)pthread_sigmask(how, &set, NULL);
+}
+
 static void close_mending(struct sl_app *app)
 {
     if (app->mending.loop != NULL && !uv_is_closing((uv_handle_t *)&app->mending))
@@ -132,6 +143,8 @@ static void on_driver_stopped(void *arg)
     sl_notify_free(app->notify);
     app->notify = NULL;
     close_mending(app);
+    if (app->again)
+        mask_signals(SIG_BLOCK);
     close_signals(app);
     uv_close((uv_handle_t *)&app->calm, NULL);
 }
@@ -284,6 +297,7 @@ static int handle_signals(struct sl_app *app)
             return SL_E_INTERNAL;
         }
     }
+    mask_signals(SIG_UNBLOCK);
     return 0;
 }
 

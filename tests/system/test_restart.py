@@ -42,6 +42,24 @@ try:
 except BaseException as e:
     print("error", type(e).__name__, e, flush=True)
 """
+# Asks for what does not come in time.
+LATE = """
+import asyncio, sshlease, sshlease.aio
+
+def on_waiting(position, seconds, reason):
+    print("told", position, seconds >= 1, reason)
+
+async def task():
+    async with sshlease.aio.lease("t", timeout=1.3, on_waiting=on_waiting):
+        pass
+
+for ask in (lambda: sshlease.lease("t", timeout=0.7, on_waiting=on_waiting),
+            lambda: sshlease.lease("t", timeout=1.3, on_waiting=on_waiting), lambda: asyncio.run(task())):
+    try:
+        ask()
+    except sshlease.Timeout as e:
+        print(e.unsent, e.name, e)
+"""
 EXEC_LOOP = """while :; do
   said=$("$0" exec -q t -- echo in 2>&1) && [ "$said" = in ] && echo ok || { echo "error $? $said"; }
   read -t 0 && exit 0
@@ -146,13 +164,12 @@ def test_who_has_less_time_is_told_in_time(service):
     done = daemon.cli("exec", "--acquire-timeout", "700ms", "t", "--", "echo never")
     assert done.returncode == 255 and 0.7 <= time.monotonic() - begin < 5
     assert b"target t: sshleased is shutting down, 1 lease left; nothing was sent; waited " in done.stderr
-    script = ("import sshlease, time\nfor kind in (1, 2):\n  try: sshlease.lease('t', timeout=0.7)\n"
-              "  except sshlease.Timeout as e: print(e.unsent, e.name, e)")
-    done = subprocess.run([sys.executable, "-c", script], env={**daemon.cli_env(), "PYTHONPATH": PACKAGE},
+    done = subprocess.run([sys.executable, "-c", LATE], env={**daemon.cli_env(), "PYTHONPATH": PACKAGE},
                           capture_output=True, text=True, check=True)
-    lines = done.stdout.splitlines()
-    assert len(lines) == 2 and all(line.startswith("True timeout target t: sshleased is shutting down, 1 lease left; nothing was "
-                                                   "sent; waited ") for line in lines), done
+    why = "target t: sshleased is shutting down, 1 lease left; nothing was sent"
+    told = [f"told 0 True {why}"] * 2  # not the first, who has less time than that
+    assert [line.split("; waited ")[0] for line in done.stdout.splitlines()] == (
+        [f"True timeout {why}", told[0], f"True timeout {why}", told[1], f"True timeout {why}"]), done
     held.release()
     daemon.await_exit()
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import time
 
 import pytest
 
@@ -134,6 +135,18 @@ def test_restarted_with_a_mistake_and_mended_a_client_waits_for_nothing(broken):
     assert done.returncode == 255 and b"has no user" in done.stderr
     mend(broken)
     until(lambda: daemon.cli("exec", "t", "--", "echo in").stdout == b"in\n", "a lease", 10)
+
+
+@pytest.mark.parametrize("delay_ms", range(0, 10, 2))
+def test_no_signal_is_lost_while_it_begins_anew(broken, delay_ms):
+    daemon = broken.daemon
+    mark = daemon.log.mark()
+    mend(broken)
+    daemon.signal(signal.SIGHUP)
+    daemon.log.find("the errors are mended", after=mark)
+    time.sleep(delay_ms / 1000)
+    daemon.signal(signal.SIGTERM)
+    assert daemon.await_exit(10) == 0
 
 
 def test_without_a_socket_of_systemd_s_it_ends(make_daemon):

@@ -112,10 +112,9 @@ class Lease(LeaseBase):
         """The daemon is shutting down: the next one is asked when it has ended."""
         session, link = self._session, self._link
         assert session.leaving is not None
-        tell = time.monotonic() + TELL_SECONDS
-        first = tell if patience.deadline is None else min(tell, patience.deadline)
-        if not link.wait(session.is_over, first) and on_waiting is not None:
-            on_waiting(0, time.monotonic() - patience.began, session.leaving[1])
+        if on_waiting is not None and patience.is_long():
+            if not link.wait(session.is_over, time.monotonic() + TELL_SECONDS):
+                on_waiting(0, time.monotonic() - patience.began, session.leaving[1])
         if not link.wait(session.is_over, patience.deadline):
             raise patience.late(session.leaving[1], self.target)
 

@@ -35,6 +35,10 @@ class Patience:
         """What is left of the caller's timeout."""
         return None if self.deadline is None else max(0.001, self.deadline - time.monotonic())
 
+    def is_long(self) -> bool:
+        """Whether there is time to be told of the wait."""
+        return self.deadline is None or self.deadline > time.monotonic() + TELL_SECONDS
+
     def pause(self, error: SshleaseError) -> float:
         """What sent nothing has failed with `error`: another try is worth it after so many seconds. Else raises what is to
         be told."""

@@ -154,11 +154,11 @@ class Lease(LeaseBase):
         session, link, now = self._session, self._link, asyncio.get_running_loop().time()
         assert session.leaving is not None
         left = patience.left()
-        if not await link.wait(session.is_over, now + TELL_SECONDS if left is None else now + min(TELL_SECONDS, left)):
-            if on_waiting is not None:
+        if on_waiting is not None and patience.is_long():
+            if not await link.wait(session.is_over, now + TELL_SECONDS):
                 on_waiting(0, time.monotonic() - patience.began, session.leaving[1])
-            if not await link.wait(session.is_over, None if left is None else now + left):
-                raise patience.late(session.leaving[1], self.target)
+        if not await link.wait(session.is_over, None if left is None else now + left):
+            raise patience.late(session.leaving[1], self.target)
 
     async def renew(self, lease_timeout: Optional[float] = None) -> float:
         """The lease lasts for so many seconds from now (None: as when it was asked for). How long it really lasts."""
