@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Start, in this order: log, process settings, configuration, loop, transport, driver, front end, socket, signals; then
+/* Start, in this order: log, process settings, loop, configuration, transport, driver, front end, socket, signals; then
  * systemd is told. A step that fails takes the ones before it down in the way of a normal end.
  * End, in this order:
  *   1. SIGTERM or SIGINT: systemd is told, the driver grants nothing more and waits for leases to be given back
@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,21 +75,19 @@ static void on_change(void *arg)
 
 /* --- ending ------------------------------------------------------------------------------------------------------- */
 
-/* `how`: SIG_BLOCK, SIG_UNBLOCK. From the end of one run to the beginning of the next, none must be lost. */
-static void mask_signals(int how)
-{
-    sigset_t set;
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
-    (void)sigaddset(&set, SIGHUP);
-    (void)pthread_sigmask(how, &set, NULL);
-}
-
 static void close_mending(struct sl_app *app)
 {
     if (app->mending.loop != NULL && !uv_is_closing((uv_handle_t *)&app->mending))
         uv_close((uv_handle_t *)&app->mending, NULL);
+}
+
+/* They do not keep this run from its end; what comes meanwhile is the next run's. */
+static void hold_signals(struct sl_app *app)
+{
+    uv_handle_t *handles[] = {(uv_handle_t *)&app->sigterm, (uv_handle_t *)&app->sigint, (uv_handle_t *)&app->sighup};
+    for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++)
+        if (handles[i]->loop != NULL)
+            uv_unref(handles[i]);
 }
 
 static void close_signals(struct sl_app *app)
@@ -143,9 +142,10 @@ static void on_driver_stopped(void *arg)
     sl_notify_free(app->notify);
     app->notify = NULL;
     close_mending(app);
-    if (app->again)
-        mask_signals(SIG_BLOCK);
-    close_signals(app);
+    if (!app->again)
+        close_signals(app);
+    else
+        hold_signals(app);
     uv_close((uv_handle_t *)&app->calm, NULL);
 }
 
@@ -287,6 +287,10 @@ static int handle_signals(struct sl_app *app)
         {&app->sighup, on_reload_signal, SIGHUP},
     };
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        if (signals[i].handle->loop != NULL) { /* a run before this one has begun with it */
+            uv_ref((uv_handle_t *)signals[i].handle);
+            continue;
+        }
         int r = uv_signal_init(&app->loop, signals[i].handle);
         if (r == 0) {
             signals[i].handle->data = app;
@@ -297,7 +301,6 @@ static int handle_signals(struct sl_app *app)
             return SL_E_INTERNAL;
         }
     }
-    mask_signals(SIG_UNBLOCK);
     return 0;
 }
 
@@ -386,18 +389,13 @@ static int run(struct sl_app *app, struct sl_conf *conf)
         on_change(app);
     } else {
         code = SL_EXIT_FAILED;
+        app->again = false;
         stop(app, true);
     }
     (void)uv_run(&app->loop, UV_RUN_DEFAULT);
     sl_native_free(app->native);
     sl_mux_free(app->mux);
     sl_driver_free(app->driver);
-    int r = uv_loop_close(&app->loop);
-    if (r != 0) {
-        uv_walk(&app->loop, name_open_handle, app);
-        return SL_EXIT_FAILED;
-    }
-    sl_log(&app->log, SL_LOG_NOTICE, "stop", "done");
     return code;
 }
 
@@ -405,43 +403,59 @@ static int run(struct sl_app *app, struct sl_conf *conf)
 static int start(struct sl_app *app)
 {
     struct sl_conf *conf = NULL;
-    int code;
-    int r = load_first(app, &conf);
+    int r;
+    memset(&app->phase, 0, sizeof *app - offsetof(struct sl_app, phase));
+    r = load_first(app, &conf);
+    if (r != 0)
+        return r == SL_E_CONFIG ? SL_EXIT_CONFIG : SL_EXIT_FAILED;
+    r = run(app, conf);
+    free(app->unconfigured);
+    return r;
+}
+
+/* All runs are over. */
+static int close_loop(struct sl_app *app, int code)
+{
+    close_signals(app);
+    (void)uv_run(&app->loop, UV_RUN_DEFAULT);
+    int r = uv_loop_close(&app->loop);
     if (r != 0) {
-        code = r == SL_E_CONFIG ? SL_EXIT_CONFIG : SL_EXIT_FAILED;
-    } else if ((r = uv_loop_init(&app->loop)) != 0) {
-        sl_log(&app->log, SL_LOG_ERROR, "start", "%s", uv_strerror(r));
-        sl_conf_free(conf);
-        code = SL_EXIT_FAILED;
-    } else {
-        code = run(app, conf);
+        uv_walk(&app->loop, name_open_handle, app);
+        return SL_EXIT_FAILED;
     }
+    if (code == SL_EXIT_OK)
+        sl_log(&app->log, SL_LOG_NOTICE, "stop", "done");
     return code;
+}
+
+static int run_all(struct sl_app *app)
+{
+    int code, r;
+    if (sl_notify_listen_fd(&app->listen_fd) != 0) {
+        sl_log(&app->log, SL_LOG_ERROR, "listener", "systemd hands over several sockets; one is wanted");
+        return SL_EXIT_FAILED;
+    }
+    r = uv_loop_init(&app->loop);
+    if (r != 0) {
+        sl_log(&app->log, SL_LOG_ERROR, "start", "%s", uv_strerror(r));
+        return SL_EXIT_FAILED;
+    }
+    do
+        code = start(app);
+    while (app->again);
+    return close_loop(app, code);
 }
 
 int sl_app_run(const struct sl_app_options *options)
 {
-    struct sl_log log;
-    int code, fd;
-    bool again;
-    sl_log_init(&log, options->level);
-    prepare_process(&log);
-    if (sl_notify_listen_fd(&fd) != 0) {
-        sl_log(&log, SL_LOG_ERROR, "listener", "systemd hands over several sockets; one is wanted");
+    struct sl_app *app = calloc(1, sizeof *app);
+    if (app == NULL)
         return SL_EXIT_FAILED;
-    }
-    do {
-        struct sl_app *app = calloc(1, sizeof *app);
-        if (app == NULL)
-            return SL_EXIT_FAILED;
-        app->options = options;
-        app->listen_fd = fd;
-        sl_app_start_log(app);
-        code = start(app);
-        again = app->again && code == SL_EXIT_OK;
-        free(app->unconfigured);
-        sl_log_stop(&app->log);
-        free(app);
-    } while (again);
+    app->options = options;
+    sl_app_start_log(app);
+    prepare_process(&app->log);
+    int code = run_all(app);
+    sl_log_stop(&app->log);
+    free(app);
     return code;
 }

@@ -50,10 +50,14 @@ enum sl_app_phase {
 };
 
 struct sl_app {
+    /* These stay from one run to the next: so no signal is lost in between. */
     uv_loop_t loop;
+    uv_signal_t sigterm, sigint, sighup;
     struct sl_log log;
     uv_timer_t calm; /* while lines were dropped and are not told yet */
     const struct sl_app_options *options;
+    int listen_fd; /* from systemd; -1: none, or handed on */
+
     enum sl_app_phase phase;
     struct sl_transport *transport;
     struct sl_driver *driver;
@@ -66,11 +70,9 @@ struct sl_app {
     void (*end)(struct sl_app *app);
     uint64_t lost_ms; /* since when that socket cannot be made again; 0: it is there */
     struct sl_notify *notify;
-    uv_signal_t sigterm, sigint, sighup;
 
     char *unconfigured; /* what is wrong with the configuration; NULL: it is good */
     uv_timer_t mending; /* looks whether that is mended */
-    int listen_fd;      /* from systemd; -1: none, or handed on */
     bool again;         /* when this run is over, another one begins */
 
     struct sl_hang_jobs *readers;
