@@ -97,18 +97,6 @@ def test_it_goes_on_when_the_file_is_mended(broken, how):
     broken.end()
 
 
-def test_limits_of_the_mended_file_count(broken):
-    """Among them what a reload does not change."""
-    daemon = broken.daemon
-    daemon.write_config({**daemon.config, "limits": {"clients": 2}})
-    assert daemon.cli("reload").returncode == 0
-    until(lambda: is_running(daemon), "the daemon running", 10)
-    with daemon.client(), daemon.client():
-        with pytest.raises(native.Error) as e:
-            daemon.client()
-        assert e.value.name == "limit"
-
-
 def test_other_errors_are_told_anew(broken):
     daemon = broken.daemon
     daemon.write_config_text("other: 1\n")
