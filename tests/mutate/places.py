@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Where C source can be changed, and into what. Text only: the compiler decides what is a mutant."""
 
-import random
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-ROOMS = ("daemon", "client", "proto", "config")
+ROOMS = ("daemon", "client", "proto", "config", "base")
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,14 @@ class Place:
     end: int
     kind: str
     new: str
+    nth: int = 1  # of those in the file that look the same
 
     def line(self, text):
         return text.count("\n", 0, self.begin) + 1
+
+    def key(self, text):
+        """What it is called from run to run, wherever its line is by then."""
+        return f"{self.file}: {self.kind}: {self.new}: {self.nth}: {text.splitlines()[self.line(text) - 1].strip()}"
 
     def apply(self, text):
         # As many lines as before: those after it keep their numbers.
@@ -96,21 +101,31 @@ KINDS = {
 
 
 def places(file, text):
-    code = masked(text)
-    return [Place(file, begin, end, kind, new)
-            for kind, find in KINDS.items() for begin, end, new in find(code, text) if text[begin:end] != new]
+    code, seen, found = masked(text), {}, []
+    for kind, find in KINDS.items():
+        for begin, end, new in find(code, text):
+            place = Place(file, begin, end, kind, new)
+            if text[begin:end] != new:
+                key = place.key(text)
+                seen[key] = seen.get(key, 0) + 1
+                found.append(replace(place, nth=seen[key]))
+    return found
 
 
 def endless(texts, seed, room):
-    """Every place of a room in an order of the seed's; each kind of change as often as any other while there is one."""
-    r = random.Random(f"{seed} {room}")
+    """Every place of a room in an order of the seed's; each kind of change as often as any other while there is one.
+    The order goes by what stands in the line, not by where it stands: an edit elsewhere leaves the choice as it is."""
+    def rank(word):
+        return hashlib.sha256(f"{seed} {room} {word}".encode()).digest()
+
     kinds = {kind: [] for kind in KINDS}
     for file, text in sorted(texts.items()):
         for place in places(file, text) if room_of(file) == room else ():
-            kinds[place.kind].append(place)
+            kinds[place.kind].append((rank(place.key(text)), place.begin, place))
     for some in kinds.values():
-        r.shuffle(some)
+        some.sort(key=lambda one: one[:2], reverse=True)
+    turn = 0
     while any(kinds.values()):
-        order = [kind for kind in kinds if kinds[kind]]
-        r.shuffle(order)
-        yield from (kinds[kind].pop() for kind in order)
+        for kind in sorted((kind for kind in kinds if kinds[kind]), key=lambda kind, turn=turn: rank(f"{kind} {turn}")):
+            yield kinds[kind].pop()[2]
+        turn += 1

@@ -2,6 +2,7 @@
 """A private copy of the sources with a build of its own, and commands that leave nothing running."""
 
 import filecmp
+import hashlib
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 
 def run(words, seconds, **options):
@@ -37,6 +39,7 @@ class Tree:
 
     def __init__(self, source, root):
         self.source, self.dir, self.build_dir, self.jobs = source, f"{root}/tree", f"{root}/build", os.cpu_count()
+        self.until = float("inf")
         listed = subprocess.run(["git", "ls-files"], cwd=source, capture_output=True, text=True, check=True).stdout
         self.files = [f for f in listed.splitlines() if os.path.isfile(os.path.join(source, f))]
 
@@ -53,7 +56,9 @@ class Tree:
                 shutil.copymode(ours, theirs)
         if not self.path(".deps").is_symlink():
             self.path(".deps").symlink_to(os.path.join(self.source, ".deps"))
-        status, out = run(["cmake", "-S", self.dir, "-B", self.build_dir, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug",
+        # A change in base links a hundred programs anew.
+        linker = ["-DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=lld"] if shutil.which("ld.lld") else []
+        status, out = run(["cmake", *linker, "-S", self.dir, "-B", self.build_dir, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Debug",
                            "-DSSHLEASE_SANITIZE=address,undefined", "-DCMAKE_C_FLAGS_DEBUG=-O1"], 300)
         if status == 0:
             status, out = self.build("all", seconds=1800)
@@ -61,7 +66,25 @@ class Tree:
             sys.exit(f"mutate: the unchanged sources do not build in {self.build_dir}:\n{out[-4000:]}")
         with open(f"{self.build_dir}/compile_commands.json", encoding="utf-8") as f:
             self.commands = {os.path.relpath(c["file"], self.dir): shlex.split(c["command"]) for c in json.load(f)}
-        self.programs = sorted(os.listdir(f"{self.build_dir}/bin"))
+        self.unchanged = self.hashes()
+        out = subprocess.run(["ctest", "--test-dir", self.build_dir, "--show-only=json-v1"], capture_output=True, text=True,
+                             check=True).stdout
+        self.tests = {t["name"]: os.path.basename(t["command"][0]) for t in json.loads(out)["tests"] if "command" in t}
+
+    def hashes(self):
+        found = {}
+        for program in pathlib.Path(self.build_dir, "bin").iterdir():
+            with open(program, "rb") as f:
+                found[program.name] = hashlib.file_digest(f, "sha256").digest()
+        return found
+
+    def changed(self):
+        """The programs that are others than those of the unchanged sources."""
+        return {name for name, digest in self.hashes().items() if self.unchanged.get(name) != digest}
+
+    def left(self, seconds):
+        """No more than until the mutant's time is up."""
+        return max(min(seconds, self.until - time.monotonic()), 1)
 
     def build(self, *targets, seconds=300):
         return run(["cmake", "--build", self.build_dir, "-j", str(self.jobs), "--target", *targets], seconds)
@@ -76,21 +99,28 @@ class Tree:
         with open(out, "rb") as f:
             return f.read()
 
-    def ctest(self, *args, again=2):
-        """The name of a test that failed, and by itself once more, or None. A test that does not end has failed."""
-        words = ["ctest", "--test-dir", self.build_dir, "--parallel", str(self.jobs), "--stop-on-failure"]
-        status, out = run([*words, *args], 900)
+    def ctest(self, names, again=2):
+        """The name of a test among these that failed, and by itself once more, or None. A test that does not end failed."""
+        if not names:
+            return None
+        words = ["ctest", "--test-dir", self.build_dir, "--parallel", str(self.jobs), "--stop-on-failure", "-R",
+                 "|".join(f"^{re.escape(name)}$" for name in sorted(names))]
+        status, out = run(words, self.left(900))
         failed = re.search(r"^\t *\d+ - (\S+) \(", out, re.M)
         if status == 0 or not failed:
             return None if status == 0 else "no end in time" if status is None else f"ctest: {out[-300:]}"
-        if run([*words, "-R", f"^{re.escape(failed[1])}$"], 300)[0] != 0:
+        if run([*words[:-1], f"^{re.escape(failed[1])}$"], self.left(300))[0] != 0:
             return failed[1]
-        return self.ctest(*args, again=again - 1) if again > 0 else None
+        return self.ctest(names, again - 1) if again > 0 else None
 
-    def system(self, files, seconds=1200):
-        """The same of files of system tests, once."""
+    def system(self, tests, again=2):
+        """The same of system tests: files, or single tests as pytest names them."""
         env = {**os.environ, "SSHLEASE_BUILD": self.build_dir, "UBSAN_OPTIONS": "print_stacktrace=1"}
-        status, out = run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-x", "-n", str(self.jobs),
-                           *(f"tests/system/{f}" for f in files)], seconds, cwd=self.dir, env=env)
-        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", out, re.M)
-        return None if status == 0 else failed[1] if failed else "no end in time" if status is None else out[-300:]
+        words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-x"]
+        status, out = run([*words, "-n", str(self.jobs), *tests], self.left(1800), cwd=self.dir, env=env)
+        failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", out, re.M)
+        if status == 0 or not failed:
+            return None if status == 0 else "no end in time" if status is None else out[-300:]
+        if run([*words, failed[1]], self.left(300), cwd=self.dir, env=env)[0] != 0:
+            return failed[1]
+        return self.system(tests, again - 1) if again > 0 else None
