@@ -433,6 +433,7 @@ def test_a_forward_that_stands_renews_its_lease(make_tools, sshd, target):
 @pytest.mark.parametrize("args, reason", [
     (["-L", "{taken}:127.0.0.1:1"], "Address already in use"),
     (["-L", "./near.sock:127.0.0.1:1"], "has to begin with /"),
+    (["-L", "/nonexistent/near.sock:127.0.0.1:1"], "No such file or directory"),
     (["-L", "*:{free}:127.0.0.1:1"], "loopback addresses only"),
     (["-L", "192.0.2.1:{free}:127.0.0.1:1"], "loopback addresses only"),
     (["-L", "127.0.0.300:{free}:127.0.0.1:1"], "loopback addresses only"),

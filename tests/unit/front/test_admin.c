@@ -6,6 +6,7 @@
 #include "tests/support/test.h"
 
 #include <jansson.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +96,9 @@ static void status_shows_who_holds_and_who_waits(void **state)
     assert_int_equal(number(held, "pid"), getpid());
     assert_int_equal(number(held, "uid"), getuid());
     assert_non_null(strstr(text(held, "command"), "unit_front_admin"));
-    assert_true(strlen(text(held, "user")) > 0);
+    const struct passwd *user = getpwuid(getuid());
+    if (user != NULL)
+        assert_string_equal(text(held, "user"), user->pw_name);
     assert_int_equal(number(held, "streams"), 1);
     assert_in_range(number(held, "expires_ms"), 800000, 900000);
     assert_string_equal(text(json_array_get(leases, 1), "state"), "waiting");

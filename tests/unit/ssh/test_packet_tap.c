@@ -3,6 +3,7 @@
 #include "daemon/ssh/session/packet_tap.h"
 #include "tests/support/test.h"
 
+#include <malloc.h>
 #include <string.h>
 
 static uint32_t seen_channel;
@@ -67,6 +68,21 @@ TEST(test_exit_status)
     assert_int_equal(tap.bytes, 0);
 }
 
+/* Nothing is read behind a packet's end, which sanitizers see. */
+TEST(a_signal_as_long_as_what_is_there)
+{
+    struct sl_packet_tap tap = new_tap();
+    const char packet[] = "\x62\0\0\0\x08\0\0\0\x0b"
+                          "exit-signal\0\0\0\0";
+    uint8_t *mem = sl_packet_tap_alloc(&tap, 100);
+    size_t len = malloc_usable_size(mem);
+    memcpy(mem, packet, sizeof packet - 1);
+    mem[sizeof packet - 1] = (uint8_t)(len - sizeof packet);
+    sl_packet_tap_free(&tap, mem);
+    assert_int_equal(seen_count, 1);
+    assert_int_equal(seen_exit, SL_PACKET_TAP_SIGNAL);
+}
+
 TEST(test_channel_number)
 {
     struct sl_packet_tap tap = new_tap();
@@ -114,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exit_status),
+        cmocka_unit_test(a_signal_as_long_as_what_is_there),
         cmocka_unit_test(test_channel_number),
         cmocka_unit_test(answers_are_known_by_their_order),
         cmocka_unit_test(test_books),
