@@ -390,6 +390,25 @@ TEST(output_that_nobody_reads_does_not_keep_what_is_over)
     finish(&w);
 }
 
+/* `ssh -W host:22`, with the descriptors it passes. */
+static void request_stdio(struct ssh *s)
+{
+    uint8_t room[64];
+    struct sl_writer out;
+    sl_writer_init(&out, room, sizeof room);
+    size_t begin = sl_frame_begin(&out, SL_MUX_NEW_STDIO_FWD);
+    sl_put_u32(&out, 5);
+    sl_put_text(&out, "");
+    sl_put_text(&out, "host");
+    sl_put_u32(&out, 22);
+    sl_frame_end(&out, begin);
+    assert_int_equal(send(s->fd, out.data, out.at, MSG_NOSIGNAL), out.at);
+    int pipes[2];
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    pass(s, pipes[0]);
+    pass(s, pipes[1]);
+}
+
 TEST(a_second_session_fails)
 {
     struct mux_world w;
@@ -400,6 +419,9 @@ TEST(a_second_session_fails)
     request(s, "hang");
     pass_pipes(s);
     expect(s, SL_MUX_FAILURE);
+    request_stdio(s);
+    expect(s, SL_MUX_FAILURE);
+    assert_int_equal(number(s, 0), 5);
     say(s, SL_MUX_ALIVE_CHECK, (const uint32_t[]){9}, 1); /* behind its descriptors */
     expect(s, SL_MUX_ALIVE);
     for (size_t i = 0; i < 3; i++)
