@@ -327,9 +327,12 @@ TEST(it_can_be_closed_from_its_own_callback)
 TEST(a_descriptor_that_names_nothing_is_an_error)
 {
     struct world w = {.peer = -1};
+    struct sl_fd_jobs *jobs;
     const int fd = 1000000; /* names nothing */
     assert_int_equal(uv_loop_init(&w.loop), 0);
-    assert_int_equal(sl_socket_open(&w.loop, NULL, fd, &world_handler, &w, &w.socket), SL_E_IO);
+    assert_int_equal(sl_fd_jobs_new(&w.loop, &jobs), 0);
+    assert_int_equal(sl_socket_open(&w.loop, jobs, fd, &world_handler, &w, &w.socket), SL_E_IO);
+    sl_fd_jobs_unref(jobs); /* the last, or the loop has a handle left */
     (void)uv_run(&w.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w.loop), 0);
     assert_int_equal(w.closes, 0);
