@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -198,7 +199,6 @@ TEST(the_next_address_is_tried)
 TEST(a_name_that_does_not_resolve_and_one_that_hangs)
 {
     struct dialed d;
-    assert_int_equal(pipe(resolver_pipe), 0);
     dial(&d, "none", 22, 10000);
     assert_int_equal(d.status, SL_E_RESOLVE);
     assert_string_equal(d.said, "the host name does not resolve (Name or service not known)");
@@ -207,6 +207,39 @@ TEST(a_name_that_does_not_resolve_and_one_that_hangs)
     dial(&d, "hangs", 22, 50);
     assert_int_equal(d.status, SL_E_RESOLVE);
     assert_string_equal(d.said, "the resolver does not answer");
+    assert_int_equal(write(resolver_pipe[1], "x", 1), 1);
+    finish(&d);
+}
+
+static void on_found(void *arg, char *addresses)
+{
+    struct dialed *d = arg;
+    d->over = true;
+    snprintf(d->said, sizeof d->said, "%s", addresses != NULL ? addresses : "none");
+    free(addresses);
+}
+
+static const char *look_up(struct dialed *d, const char *host, uint64_t timeout_ms)
+{
+    struct sl_dial_lookup *lookup;
+    *d = (struct dialed){.fd = -1};
+    assert_int_equal(uv_loop_init(&d->loop), 0);
+    assert_int_equal(sl_dialer_new(&d->loop, &d->dialer), 0);
+    assert_int_equal(sl_dial_look_up(d->dialer, host, 2222, timeout_ms, on_found, d, &lookup), 0);
+    assert_false(d->over);
+    while (!d->over)
+        (void)uv_run(&d->loop, UV_RUN_ONCE);
+    return d->said;
+}
+
+TEST(addresses_are_looked_up_without_a_dial)
+{
+    struct dialed d;
+    assert_string_equal(look_up(&d, "two", 10000), "127.0.0.1:2222\n127.0.0.2:2222\n");
+    finish(&d);
+    assert_string_equal(look_up(&d, "none", 10000), "none");
+    finish(&d);
+    assert_string_equal(look_up(&d, "hangs", 50), "none");
     assert_int_equal(write(resolver_pipe[1], "x", 1), 1);
     finish(&d);
 }
@@ -227,6 +260,12 @@ TEST(a_cancelled_dial_calls_nobody)
     (void)close(far);
 }
 
+static int open_resolver(void **state)
+{
+    (void)state;
+    return pipe(resolver_pipe);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -234,7 +273,8 @@ int main(void)
         cmocka_unit_test(what_is_refused_is_said_with_the_last_of_several_addresses),
         cmocka_unit_test(the_next_address_is_tried),
         cmocka_unit_test(a_name_that_does_not_resolve_and_one_that_hangs),
+        cmocka_unit_test(addresses_are_looked_up_without_a_dial),
         cmocka_unit_test(a_cancelled_dial_calls_nobody),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_resolver, NULL);
 }
