@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* string "ssh-ed25519", string key */
@@ -138,6 +139,41 @@ TEST(whoever_locks_the_file_keeps_nobody_out)
     close(fd);
 }
 
+static size_t size_of_file(void)
+{
+    struct stat st;
+    return stat(file, &st) == 0 ? (size_t)st.st_size : 0;
+}
+
+/* Somebody else writes the host down between our look at the file and our line in it: that counts, and is left alone. */
+TEST(what_is_written_meanwhile_counts)
+{
+    static const struct {
+        const char *prefix;
+        const uint8_t *key;
+        int status;
+    } rows[] = {
+        {"192.0.2.1", other, SL_E_HOST_KEY_CHANGED},
+        {"@revoked *", blob, SL_E_HOST_KEY_REVOKED},
+        {"@cert-authority *", other, SL_E_HOST_KEY_UNKNOWN},
+        {"192.0.2.1", blob, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct sl_hostkey *hostkey;
+        (void)unlink(file);
+        answered = 1;
+        assert_int_equal(sl_hostkey_load(&loop, target, on_loaded, NULL, &hostkey), 0);
+        (void)uv_run(&loop, UV_RUN_DEFAULT);
+        write_file(rows[i].prefix, rows[i].key, sizeof blob - 1);
+        size_t before = size_of_file();
+        sl_hostkey_check(hostkey, blob, sizeof blob - 1, on_checked, NULL);
+        (void)uv_run(&loop, UV_RUN_DEFAULT);
+        sl_hostkey_free(hostkey);
+        assert_int_equal(answered, rows[i].status);
+        assert_int_equal(size_of_file(), before);
+    }
+}
+
 TEST(a_file_that_cannot_be_read_is_not_an_empty_one)
 {
     assert_int_equal(sl_strv_add(&target->known_hosts, directory), 0);
@@ -232,6 +268,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_new_key_is_written_down_without_a_word, setup, teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_written_is_a_warning, setup, teardown),
         cmocka_unit_test_setup_teardown(whoever_locks_the_file_keeps_nobody_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_written_meanwhile_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_cannot_be_read_is_not_an_empty_one, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_that_was_named_must_be_read, setup, teardown),
         cmocka_unit_test_setup_teardown(an_authority_vouches_for_no_key, setup, teardown),
