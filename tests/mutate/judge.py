@@ -78,6 +78,10 @@ class Judge:
     def __init__(self, tree, limit):
         self.tree, self.limit = tree, limit
 
+    def baseline(self):
+        """The unit that fails without any mutant, or None."""
+        return self.tree.ctest([test for test in self.tree.tests if not NOT_ASKED.match(test)])
+
     def ask(self, place, text, stages, first=None):
         """(outcome, what caught it): "units", "system", "survived"; "no build" is no mutant; "unclear": its time was up. First
         it asks the test that caught it before, where there is one."""
