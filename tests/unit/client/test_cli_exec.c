@@ -348,6 +348,30 @@ TEST(closed_standard_descriptors)
     fake_stop(&f);
 }
 
+static void says_something(struct fake *f)
+{
+    fake_greet_in(f, 1);
+    fake_grant(f);
+    uint32_t stream = fake_open_stream(f, 0);
+    fake_take(f, SL_MSG_EOF);
+    fake_send_data(f, stream, 0, "lost\n", 5);
+    fake_take_end(f);
+}
+
+/* A full disk is no success. */
+TEST(output_that_cannot_be_written)
+{
+    struct fake f = {0};
+    char line[256];
+    fake_start(&f, says_something);
+    snprintf(line, sizeof line, "exec %s exec --socket %s -n web1 true >/dev/full", SSHLEASE_CLI, f.path);
+    run_start_program("/bin/sh", (const char *const[]){"-c", line, NULL});
+    run_finish();
+    expect_exit(255);
+    expect_line("cannot write the command's output: No space left on device");
+    fake_stop(&f);
+}
+
 static void says_and_exits(struct fake *f)
 {
     fake_greet_in(f, 1);
@@ -396,6 +420,7 @@ int main(void)
         cmocka_unit_test(ctrl_c_while_output_is_blocked),
         cmocka_unit_test(a_reader_that_goes_away),
         cmocka_unit_test(closed_standard_descriptors),
+        cmocka_unit_test(output_that_cannot_be_written),
         cmocka_unit_test(the_example_program),
     };
     return cmocka_run_group_tests_name("client.cli_exec", tests, NULL, NULL);
