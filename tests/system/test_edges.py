@@ -112,3 +112,22 @@ def test_a_new_key_is_not_accepted_while_a_known_hosts_file_cannot_be_read(make_
         daemon.client().acquire("t", acquire_timeout_ms=4000)
     assert e.value.name == "host-key-unknown" and str(second) in e.value.text
     assert os.path.getsize(first) == 0
+
+
+def test_a_command_that_is_refused_where_others_ran(keys, make_daemon, target):
+    """It is asked once more on a fresh connection, but not where another one runs: nothing is taken away from that."""
+    odd_server = pytest.importorskip("odd_server", reason="needs paramiko")
+    server = odd_server.OddServer(keys, "publickey")
+    daemon = make_daemon({"targets": {"t": target(server, **FAST)}})
+    with daemon.leased() as client:
+        assert client.run("first").end.exit_status == 0
+        with pytest.raises(native.Error, match="stream-refused"):
+            client.exec("refused").await_opened()
+        assert len(server.logins) == 2
+        assert client.run("second").end.exit_status == 0
+        running = client.exec("goes on").await_opened()
+        with pytest.raises(native.Error, match="stream-refused"):
+            client.exec("refused").await_opened(10)
+        assert len(server.logins) == 2 and running.end is None
+    daemon.stop()
+    server.stop()
