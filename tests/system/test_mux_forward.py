@@ -107,6 +107,22 @@ def test_local(pooled):
     assert logins(pooled) == 1  # it went back to its pool
 
 
+@pytest.mark.parametrize("here", ["127.0.0.1", "127.1.2.3", "localhost"])
+def test_local_at_an_address_of_the_loopback_interface(pooled, here):
+    port = free_port()
+    with Far(serve=digest) as far, forwarding(pooled, "-L", f"{here}:{port}:127.0.0.1:{far.port}") as process:
+        with until(lambda: connected(here, port), f"somebody listens at {here}:{port}") as client:
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == hashlib.sha256(b"").digest()
+        leave(process)
+
+
+def connected(host, port):
+    with contextlib.suppress(ConnectionRefusedError):
+        return socket.create_connection((host, port), 20)
+    return None
+
+
 def test_local_with_a_connection_open_at_the_end(pooled):
     port = free_port()
     with Far() as far, forwarding(pooled, "-L", f"{port}:127.0.0.1:{far.port}") as process:
@@ -436,6 +452,7 @@ def test_a_forward_that_stands_renews_its_lease(make_tools, sshd, target):
     (["-L", "/nonexistent/near.sock:127.0.0.1:1"], "No such file or directory"),
     (["-L", "*:{free}:127.0.0.1:1"], "loopback addresses only"),
     (["-L", "192.0.2.1:{free}:127.0.0.1:1"], "loopback addresses only"),
+    (["-L", "[2001:db8::1]:{free}:127.0.0.1:1"], "loopback addresses only"),
     (["-L", "127.0.0.300:{free}:127.0.0.1:1"], "loopback addresses only"),
     (["-R", "127.0.0.1:{taken}:127.0.0.1:1"], "the server does not listen"),
     (["-R", "/tmp/there.sock:127.0.0.1:1"], "cannot have the server listen on a Unix socket"),
