@@ -32,6 +32,20 @@ TEST(frames_come_one_by_one_however_they_were_cut)
     stop(w);
 }
 
+/* Or who sends without end would keep the loop from all others. */
+TEST(a_turn_of_the_loop_reads_once)
+{
+    struct world *w = start();
+    uint8_t bytes[1024];
+    size_t len = make_frame(bytes, sizeof bytes, 7, 1000);
+    for (int i = 0; i < 30; i++)
+        say(w, bytes, len);
+    (void)uv_run(&w->loop, UV_RUN_NOWAIT);
+    assert_in_range(w->frames, 1, 29);
+    RUN_UNTIL(w, w->frames == 30);
+    stop(w);
+}
+
 TEST(the_largest_frame_fits)
 {
     struct world *w = start();
@@ -367,6 +381,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_come_one_by_one_however_they_were_cut),
+        cmocka_unit_test(a_turn_of_the_loop_reads_once),
         cmocka_unit_test(the_largest_frame_fits),
         cmocka_unit_test(a_length_out_of_bounds_ends_the_socket_at_its_fourth_byte),
         cmocka_unit_test(half_a_frame_and_a_closed_peer_end_quietly),
