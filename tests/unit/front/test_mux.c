@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The mux front end over the driver, the core and a fake transport: clients speak to its sockets byte by byte. */
 #include "daemon/front/mux/mux.h"
+#include "daemon/net/socket.h"
 #include "proto/muxmsg.h"
 #include "proto/status.h"
 #include "tests/support/lease_world.h"
@@ -430,6 +431,39 @@ TEST(a_second_session_fails)
     finish(&w);
 }
 
+void __real_sl_socket_deadline(struct sl_socket *socket, uint64_t timeout_ms);
+void __wrap_sl_socket_deadline(struct sl_socket *socket, uint64_t timeout_ms);
+
+static uint64_t patience_ms; /* not 0: instead of any deadline */
+
+void __wrap_sl_socket_deadline(struct sl_socket *socket, uint64_t timeout_ms)
+{
+    __real_sl_socket_deadline(socket, timeout_ms != 0 && patience_ms != 0 ? patience_ms : timeout_ms);
+}
+
+TEST(who_says_nothing_is_not_waited_for)
+{
+    struct mux_world w;
+    start(&w, ONE("host: h"), false);
+    patience_ms = 50;
+    struct ssh *silent = connect_to(&w, "a");
+    expect(silent, SL_MUX_HELLO);
+    expect(silent, 0);
+    /* Nor one whose descriptors do not come; who has greeted may take its time. */
+    struct ssh *greeting = greeted(&w, "a"), *without = greeted(&w, "a");
+    say(greeting, SL_MUX_ALIVE_CHECK, (const uint32_t[]){1}, 1);
+    expect(greeting, SL_MUX_ALIVE);
+    request(without, "hang");
+    expect(without, 0);
+    say(greeting, SL_MUX_ALIVE_CHECK, (const uint32_t[]){2}, 1);
+    expect(greeting, SL_MUX_ALIVE);
+    patience_ms = 0;
+    hang_up(silent);
+    hang_up(without);
+    hang_up(greeting);
+    finish(&w);
+}
+
 TEST(too_many_clients_are_told_so)
 {
     struct mux_world w;
@@ -554,6 +588,7 @@ int main(void)
         cmocka_unit_test(a_lost_connection_has_no_exit_message),
         cmocka_unit_test(output_that_nobody_reads_does_not_keep_what_is_over),
         cmocka_unit_test(a_second_session_fails),
+        cmocka_unit_test(who_says_nothing_is_not_waited_for),
         cmocka_unit_test(too_many_clients_are_told_so),
         cmocka_unit_test(sockets_made_on_demand),
         cmocka_unit_test(a_reload_brings_and_takes_sockets),
