@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The result as a document: counts by room, and each survivor with the reason why it may be one."""
+"""The result, for the eye and as a document: counts by room, and what survived."""
 
 import collections
 
@@ -47,15 +47,12 @@ def plain(results):
 def markdown(results, seed, commit, same):
     head, *rows = counts(results)
     lines = ["# What the tests notice", "",
-             f"`tests/mutate/run --seed {seed} --count {len(results)} --ask room`, of {commit}. Written by its `--table`.", "",
+             f"`tests/mutate/run --seed {seed} --count {len(results)} --ask room`, of {commit}. Its `--table` writes this.", "",
              f"{same} other places came to the same object code, or did not compile.",
-             "Accepted survivors have their reason in `accepted`; a survivor that is not is a test that is missing.", "",
+             "What survived and may has its reason in `accepted`; anything else that survives is a test that is missing.", "",
              "| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
-    for outcome, title in (("survived", "Survived"), ("unclear", "Unclear"), ("accepted", "Accepted")):
-        some = [r for r in results if r["outcome"] == outcome]
-        lines += ["", f"## {title}", ""] if some else []
-        for r in some:
-            lines += [f"- `{r['file']}`, {r['kind']}" + (f": {r['reason']}" if "reason" in r else ""), "  ```diff",
-                      *(f"  {line}" for line in change_of(r)), "  ```"]
+    for r in results:
+        if r["outcome"] in ("survived", "unclear"):
+            lines += ["", f"{r['outcome']}: `{r['file']}`, {r['kind']}", "```diff", *change_of(r), "```"]
     return "\n".join(lines) + "\n"
