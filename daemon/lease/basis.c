@@ -17,6 +17,9 @@
 #define LOOK_TICK_MS 100u
 /* A target is not looked at again sooner, however often it is asked for: who asks waits for that. */
 #define LOOK_PAUSE_MS 200u
+#define KNOCK_MIN_MS  1000u
+/* After so long without one, a refusal is the first again. */
+#define REFUSALS_ROW_MS 60000u
 
 /* --- failed dials ------------------------------------------------------------------------------------------------- */
 
@@ -29,10 +32,12 @@ static bool is_for_good(int status)
 void sl_driver_basis_failed(struct sl_driver_conn *slot, int status)
 {
     struct sl_driver_target *target = slot->target;
+    const uint64_t now = uv_now(slot->driver->loop);
     if (!is_for_good(status) || slot->conn == NULL)
         return;
     sl_conn_basis(slot->conn, &target->refused);
-    target->refused_ms = uv_now(slot->driver->loop);
+    target->refusals = target->refusals > 0 && now - target->refused_ms < REFUSALS_ROW_MS ? target->refusals + 1 : 1;
+    target->refused_ms = now;
 }
 
 /* The status that every acquire is refused with at once, or 0. */
@@ -51,10 +56,18 @@ static bool may_knock(const struct sl_driver *d, const struct sl_driver_target *
     return d->conf->one_user && status == SL_E_AUTH_FAILED && !target->refused.password_sent;
 }
 
+static uint64_t knock_at_ms(const struct sl_driver_target *target)
+{
+    uint64_t pause = KNOCK_MIN_MS;
+    for (uint32_t i = 1; i < target->refusals && pause < SL_KNOCK_MAX_MS; i++)
+        pause *= 2;
+    return target->refused_ms + (pause < SL_KNOCK_MAX_MS ? pause : SL_KNOCK_MAX_MS);
+}
+
 uint64_t sl_driver_basis_retry_ms(
     const struct sl_driver *d, const struct sl_driver_target *target, int status, uint64_t retry_at_ms)
 {
-    const uint64_t knock_ms = target->refused_ms + SL_KNOCK_MS;
+    const uint64_t knock_ms = knock_at_ms(target);
     return may_knock(d, target, status) && knock_ms < retry_at_ms ? knock_ms : retry_at_ms;
 }
 
@@ -143,8 +156,7 @@ static void on_looked(void *arg, const struct sl_basis *now, const char *address
     struct sl_driver_target *target = arg;
     struct sl_driver *d = target->driver;
     const int status = blocked_by(d, target);
-    const bool knocks =
-        status != 0 && may_knock(d, target, status) && uv_now(d->loop) - target->refused_ms >= SL_KNOCK_MS;
+    const bool knocks = status != 0 && may_knock(d, target, status) && uv_now(d->loop) >= knock_at_ms(target);
     target->look = NULL;
     if (has_outdated(target, now, addresses)) {
         sl_log(d->log, SL_LOG_NOTICE, "targets", "target=%s: its files or addresses have changed: new logins",

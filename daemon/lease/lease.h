@@ -130,7 +130,7 @@ struct sl_target_view {
     uint32_t dialing, idle, leased, draining, closing, waiters, max_connections, failures;
     int last_status;
     const char *last_error; /* "" or what the last failed dial said */
-    uint64_t retry_in_ms;   /* no dial before; UINT64_MAX: not before a reload */
+    uint64_t retry_in_ms;   /* no dial before; UINT64_MAX: not before a file has changed or an operator acts */
     const char *learned;    /* in what its server differs from others, or "" */
 };
 struct sl_lease_view {

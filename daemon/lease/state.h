@@ -68,6 +68,7 @@ struct sl_driver_target {
     uint64_t retry_epoch;                  /* of this target alone */
     struct sl_basis refused;               /* what the last dial that was refused for good was made of */
     uint64_t refused_ms;                   /* when */
+    uint32_t refusals;                     /* in a row, as far as it matters to who asks */
     struct sl_basis_look *look;            /* under way; NULL: none */
     uint64_t looked_ms;                    /* when the last one began */
     TAILQ_ENTRY(sl_driver_target) removed; /* driver->removed */
@@ -236,9 +237,10 @@ int sl_driver_door_revokes(
     const struct sl_driver *d, const struct sl_conf *conf, struct sl_pool_revocation **ret_item, size_t *ret_count);
 
 /* lease/basis.c */
-/* A client is not refused for want of something that was mended just now, even without an operator's reload. What is
- * mended on the server is found out by a try so often. */
-#define SL_KNOCK_MS 15000u
+/* A client is not refused for want of something that was mended just now, even without an operator. What is mended on the
+ * server is found out by a try: after a second, and with each refusal in a row after twice as long, up to this. That many
+ * failed logins OpenSSH's PerSourcePenalties does not mind. */
+#define SL_KNOCK_MAX_MS 15000u
 /* A dial has failed with `status`. */
 void sl_driver_basis_failed(struct sl_driver_conn *slot, int status);
 /* Whether the lease is to be fed to the core later, after a look at its target: it is then noted again. */
@@ -310,7 +312,7 @@ void sl_driver_lease_uncleaned(const struct sl_lease *lease, enum sl_reason reas
 void sl_driver_leases_leave(struct sl_driver_conn *slot);
 
 /* lease/words.c: what a person is told. */
-#define SL_REFUSAL_SIZE 1024u
+#define SL_REFUSAL_SIZE 2048u
 void sl_driver_refusal(const struct sl_lease *lease, enum sl_reason reason, int status, char *buf, size_t size);
 void sl_driver_waiting(const struct sl_lease *lease, int status, char *buf, size_t size);
 void sl_driver_ending(const struct sl_lease *lease, enum sl_reason reason, int status, char *buf, size_t size);

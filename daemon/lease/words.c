@@ -25,6 +25,14 @@ static const char *wait_of(const struct sl_lease *lease, char *buf, size_t size)
         lease->acquire_timeout_ms != 0 ? lease->acquire_timeout_ms : lease->target->conf->policy.acquire_timeout_ms);
 }
 
+/* What has a target tried again that is held back for long: who may not use it is told who may. */
+static const char *remedy(const struct sl_lease *lease, char *buf, size_t size)
+{
+    snprintf(buf, size, "or after%s: sshlease reconnect %s",
+        sl_conf_is_admin(lease->driver->conf, &lease->who) ? "" : " an administrator's", lease->target->conf->name);
+    return buf;
+}
+
 /* What the last dial said, and when the next is due: "10.0.0.5:22: connection refused; next try in 2 s". */
 static void last_dial(const struct sl_lease *lease, int status, char *buf, size_t size)
 {
@@ -33,15 +41,18 @@ static void last_dial(const struct sl_lease *lease, int status, char *buf, size_
     const char *error = target->last_error != NULL ? target->last_error : sl_status_text(status);
     struct sl_pool_target_info info;
     uint64_t now = uv_now(d->loop);
-    char when[32];
+    char when[32], how[320];
     if (!sl_pool_target_info(d->pool, target->index, &info))
         info.retry_at_ms = 0;
     uint64_t retry_at_ms = sl_driver_basis_retry_ms(d, target, status, info.retry_at_ms);
     if (retry_at_ms == UINT64_MAX)
-        snprintf(buf, size, "%s; tried again when known_hosts says something else, or after: sshlease reload", error);
+        snprintf(buf, size, "%s; tried again when known_hosts says something else, %s", error,
+            remedy(lease, how, sizeof how));
+    else if (retry_at_ms > now && (status == SL_E_AUTH_FAILED || status == SL_E_NO_ALGORITHM))
+        snprintf(buf, size, "%s; next try in %s, %s", error, duration(when, sizeof when, retry_at_ms - now),
+            remedy(lease, how, sizeof how));
     else if (retry_at_ms > now)
-        snprintf(buf, size, "%s; next try in %s%s", error, duration(when, sizeof when, retry_at_ms - now),
-            status == SL_E_AUTH_FAILED ? ", or after: sshlease reload" : "");
+        snprintf(buf, size, "%s; next try in %s", error, duration(when, sizeof when, retry_at_ms - now));
     else
         snprintf(buf, size, "%s", error);
 }

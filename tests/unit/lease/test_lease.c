@@ -172,7 +172,7 @@ TEST(refusals_say_why)
     client_acquire(&c, &w, "a");
     WORLD_UNTIL(&w, c.lease == NULL);
     assert_string_equal(c.text, "target a: 10.0.0.5:22: the host key has changed; tried again when known_hosts says "
-                                "something else, or after: sshlease reload");
+                                "something else, or after: sshlease reconnect a");
     sl_world_fini(&w);
 }
 
@@ -188,8 +188,8 @@ TEST(credentials_that_fail_are_not_tried_by_everybody)
     client_acquire(&second, &w, "a");
     WORLD_UNTIL(&w, second.lease == NULL);
     assert_int_equal(second.status, SL_E_AUTH_FAILED);
-    assert_string_equal(
-        second.text, "target a: u@a:22: the server rejects password; next try in 10 min, or after: sshlease reload");
+    assert_string_equal(second.text,
+        "target a: u@a:22: the server rejects password; next try in 10 min, or after: sshlease reconnect a");
     assert_int_equal(sl_fake_counts(w.transport).dialed, 1);
     assert_int_equal(sl_world_counter(&w, "leases_refused", "target-down"), 2);
     sl_world_fini(&w);
