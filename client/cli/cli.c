@@ -50,23 +50,32 @@ int cli_bad_option(const struct cli_verb *verb, int exit_status, int answer, cha
 }
 
 bool cli_take_options(const struct cli_verb *verb, int usage_status, int argc, char **argv, const char **socket,
-    struct cli_flag *flag, int *ret_status)
+    struct cli_flag *flags, int *ret_status)
 {
-    const struct option options[] = {
-        {"socket", required_argument, NULL, 's'},
+    enum { OPT_SOCKET = 256, OPT_FLAG };
+    struct option options[CLI_FLAGS_MAX + 4] = {
+        {"socket", required_argument, NULL, OPT_SOCKET},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
-        {flag != NULL ? flag->name : NULL, no_argument, NULL, 'f'},
-        {0},
     };
-    const char letters[] = {':', 'h', flag != NULL ? flag->letter : '\0', '\0'};
+    char letters[CLI_FLAGS_MAX + 4] = {':', 'h'};
+    size_t letter_count = 2, flag_count = 0;
     int option;
+    for (; flags != NULL && flags[flag_count].name != NULL; flag_count++) {
+        const struct cli_flag *flag = &flags[flag_count];
+        options[3 + flag_count] = (struct option){flag->name, no_argument, NULL, OPT_FLAG + (int)flag_count};
+        if (flag->letter != 0)
+            letters[letter_count++] = flag->letter;
+    }
     opterr = 0;
     while ((option = getopt_long(argc, argv, letters, options, NULL)) != -1) {
-        if (option == 's') {
+        size_t i = 0;
+        while (i < flag_count && option != OPT_FLAG + (int)i && (option != flags[i].letter || option == 0))
+            i++;
+        if (option == OPT_SOCKET) {
             *socket = optarg;
-        } else if (flag != NULL && (option == 'f' || option == flag->letter)) {
-            flag->set = true;
+        } else if (i < flag_count) {
+            flags[i].set = true;
         } else {
             *ret_status = option == 'h'   ? cli_help(verb)
                           : option == 'V' ? cli_version()

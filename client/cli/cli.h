@@ -37,15 +37,16 @@ int cli_usage(const struct cli_verb *verb, int exit_status, const char *format, 
     __attribute__((format(printf, 3, 4)));
 /* The same for what getopt_long() answered ':' or '?' to. */
 int cli_bad_option(const struct cli_verb *verb, int exit_status, int answer, char **argv);
-/* The options of a verb that has no other than --socket, --help, --version and perhaps one flag of its own. */
+/* The options of a verb that has no other than --socket, --help, --version and perhaps flags of its own. */
 struct cli_flag {
-    const char *name;
-    char letter; /* 0: it has none */
+    const char *name; /* NULL: the end of a list */
+    char letter;      /* 0: it has none */
     bool set;
 };
-/* Takes them; `flag` NULL: none. A wrong one ends the verb with `usage_status`. False: it is over, with *ret_status. */
+#define CLI_FLAGS_MAX 4
+/* Takes them; `flags` NULL: none. A wrong one ends the verb with `usage_status`. False: it is over, with *ret_status. */
 bool cli_take_options(const struct cli_verb *verb, int usage_status, int argc, char **argv, const char **socket,
-    struct cli_flag *flag, int *ret_status);
+    struct cli_flag *flags, int *ret_status);
 /* For -h, --help and --version, which every verb takes: prints to standard output; returns 0, or 1 when that fails. */
 int cli_help(const struct cli_verb *verb);
 int cli_version(void);

@@ -31,9 +31,9 @@ static char *with_brackets(const char *name)
 
 int cli_mux_ensure(const struct cli_verb *verb, int argc, char **argv, const char *socket)
 {
-    struct cli_flag print_flag = {.name = "print", .letter = 'p'};
+    struct cli_flag flags[] = {{.name = "print", .letter = 'p'}, {0}};
     int status;
-    if (!cli_take_options(verb, CLI_EXIT_SSH, argc, argv, &socket, &print_flag, &status))
+    if (!cli_take_options(verb, CLI_EXIT_SSH, argc, argv, &socket, flags, &status))
         return status;
     if (argc - optind != 1)
         return cli_usage(verb, CLI_EXIT_SSH, "mux-ensure needs the name of one target");
@@ -47,7 +47,7 @@ int cli_mux_ensure(const struct cli_verb *verb, int argc, char **argv, const cha
         cli_say("%s", sshlease_error(lease));
     else if (lease != NULL)
         exit_status = 0;
-    if (exit_status == 0 && print_flag.set) {
+    if (exit_status == 0 && flags[0].set) {
         puts(path);
         exit_status = cli_finish(0) == 0 ? 0 : CLI_EXIT_SSH;
     }
@@ -186,10 +186,10 @@ static int print(const struct list *list, bool ansible, const char *socket)
 
 int cli_ssh_config(const struct cli_verb *verb, int argc, char **argv, const char *socket)
 {
-    struct cli_flag ansible = {.name = "ansible"};
+    struct cli_flag flags[] = {{.name = "ansible"}, {0}};
     struct list list = {0};
     int status;
-    if (!cli_take_options(verb, CLI_EXIT_USAGE, argc, argv, &socket, &ansible, &status))
+    if (!cli_take_options(verb, CLI_EXIT_USAGE, argc, argv, &socket, flags, &status))
         return status;
     struct sshlease *lease = cli_open(socket);
     bool good = lease != NULL;
@@ -198,7 +198,7 @@ int cli_ssh_config(const struct cli_verb *verb, int argc, char **argv, const cha
     if (good && list.count == 0)
         good = list_all(lease, &list);
     good = good && find_paths(lease, &list);
-    int exit_status = good ? print(&list, ansible.set, socket) : CLI_EXIT_FAILED;
+    int exit_status = good ? print(&list, flags[0].set, socket) : CLI_EXIT_FAILED;
     list_free(&list);
     sshlease_free(lease);
     return exit_status;

@@ -42,9 +42,13 @@ static const struct cli_verb verbs[] = {
         "Exit status: the shell's; 255 when something went wrong; 124 after --timeout.\n",
         cli_exec},
     {"status", "show targets, connections and leases",
-        "usage: sshlease status [--json]\n"
-        "Shows the daemon's targets with their connections by state, and the leases with their holders.\n"
+        "usage: sshlease status [-a] [-w] [TARGET...]\n"
+        "       sshlease status --json\n"
+        "Shows the daemon's targets with their connections by state, and the leases with their holders; with TARGETs,\n"
+        "theirs.\n"
         "\n"
+        "  -a, --active          leave out targets without a connection, somebody who waits or an error\n"
+        "  -w, --wide            one line for each, however long; so it is also where output is no terminal\n"
         "  --json                the daemon's own JSON, as PROTOCOL.md describes it\n" HELP_COMMON,
         cli_status},
     {"ssh-config", "print what makes ssh, scp, rsync, Ansible lease from the pools",

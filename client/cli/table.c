@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Collects rows of cells, measures their widths in characters, and prints them in columns. */
+/* Collects rows of cells, measures their widths in characters, and prints them in columns; what does not fit into the
+ * terminal's lines is shortened, or goes beneath its row. */
 #include "client/cli/table.h"
 
 #include "base/text.h"
 
+#include <ctype.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,10 @@
 
 #define GAP           2
 #define CHARACTER_MAX 4u /* bytes of UTF-8 */
+#define ELLIPSIS      "\xe2\x80\xa6"
+#define NAME_MIN      8u  /* columns that a name keeps */
+#define DETAIL_MIN    24u /* columns that a detail wants beside a note; it takes a line of its own otherwise */
+#define NOTE_INDENT   4u
 
 struct cell {
     char *text;
@@ -22,7 +28,7 @@ struct cell {
 };
 
 struct cli_table {
-    const char *const *headings;
+    const struct cli_column *column;
     size_t columns, count, capacity;
     struct cell *cells;
     bool out_of_memory;
@@ -67,13 +73,13 @@ static size_t width_of(const char *text)
     return width;
 }
 
-struct cli_table *cli_table_new(const char *const *headings, size_t columns)
+struct cli_table *cli_table_new(const struct cli_column *columns, size_t count)
 {
     struct cli_table *table = calloc(1, sizeof *table);
     if (table != NULL) {
         (void)setlocale(LC_CTYPE, "C.UTF-8"); /* for next_character(); without it each character is one column wide */
-        table->headings = headings;
-        table->columns = columns;
+        table->column = columns;
+        table->columns = count;
     }
     return table;
 }
@@ -139,65 +145,191 @@ void cli_table_add_duration(struct cli_table *table, enum cli_look look, int64_t
     cli_table_add(table, look, cli_duration(ms, text));
 }
 
-/* Prints one cell, cut to `room` columns; returns how many it took. */
-static size_t print_cell(const struct cli_style *style, enum cli_look look, const char *text, size_t room)
+/* --- layout ------------------------------------------------------------------------------------------------------- */
+
+struct layout {
+    const struct cli_table *table;
+    const struct cli_style *style;
+    size_t in_row; /* the columns of a row; the others go beneath it */
+    size_t *width;
+};
+
+/* The bytes of the first characters of `text` that take up to `room` columns, and the columns they take. */
+static size_t fitting(const char *text, size_t room, size_t *ret_width)
 {
-    bool coloured = style->colours && look != CLI_PLAIN;
-    size_t bytes = 0, width = 0;
+    size_t bytes = 0, one;
+    *ret_width = 0;
     while (text[bytes] != '\0') {
-        size_t one, count = next_character(text + bytes, &one);
-        if (one > room - width)
+        size_t count = next_character(text + bytes, &one);
+        if (one > room - *ret_width)
             break;
-        width += one;
+        *ret_width += one;
         bytes += count;
     }
-    if (bytes > 0)
-        printf("%s%.*s%s", coloured ? looks[look] : "", (int)bytes, text, coloured ? "\033[0m" : "");
+    return bytes;
+}
+
+static size_t row_width(const struct layout *l)
+{
+    size_t width = l->in_row > 0 ? (l->in_row - 1) * GAP : 0;
+    for (size_t c = 0; c < l->in_row; c++)
+        width += l->width[c];
     return width;
 }
 
-static size_t print_gap(size_t width, size_t room)
+static bool is_beneath(const struct cli_column *column)
 {
-    if (width > room)
-        width = room;
-    printf("%*s", (int)width, "");
-    return width;
+    return column->kind == CLI_NOTE || column->kind == CLI_DETAIL;
 }
 
-static void print_row(
-    const struct cli_table *table, const struct cli_style *style, const size_t *widths, const struct cell *row)
+/* Takes from the widest name first. */
+static void shorten_names(struct layout *l)
 {
-    size_t room = style->width == 0 ? SIZE_MAX : style->width;
-    for (size_t c = 0; c < table->columns; c++) {
-        size_t gap = widths[c] - row[c].width;
-        bool right = table->headings[c][0] == '>', last = c + 1 == table->columns;
+    for (size_t excess = row_width(l) - l->style->width; excess > 0; excess--) {
+        size_t *widest = NULL;
+        for (size_t c = 0; c < l->in_row; c++)
+            if (l->table->column[c].kind == CLI_NAME && l->width[c] > NAME_MIN &&
+                (widest == NULL || l->width[c] > *widest))
+                widest = &l->width[c];
+        if (widest == NULL)
+            return; /* the terminal wraps its lines */
+        (*widest)--;
+    }
+}
+
+static void lay_out(struct layout *l)
+{
+    const struct cli_table *table = l->table;
+    for (size_t c = 0; c < table->columns; c++)
+        l->width[c] = width_of(table->column[c].heading);
+    for (size_t i = 0; i < table->count; i++)
+        if (table->cells[i].width > l->width[i % table->columns])
+            l->width[i % table->columns] = table->cells[i].width;
+    l->in_row = table->columns;
+    if (l->style->width == 0 || row_width(l) <= l->style->width)
+        return;
+    while (l->in_row > 0 && is_beneath(&table->column[l->in_row - 1]))
+        l->in_row--;
+    if (row_width(l) > l->style->width)
+        shorten_names(l);
+}
+
+/* --- printing ----------------------------------------------------------------------------------------------------- */
+
+static void print_text(const struct layout *l, enum cli_look look, const char *text, size_t bytes)
+{
+    const bool coloured = l->style->colours && look != CLI_PLAIN && bytes > 0;
+    printf("%s%.*s%s", coloured ? looks[look] : "", (int)bytes, text, coloured ? "\033[0m" : "");
+}
+
+/* The beginning and the end of it, which say more than the middle: "build@a-far…-site.example". */
+static size_t print_shortened(const struct layout *l, const struct cell *cell, size_t width)
+{
+    char text[1024];
+    size_t head_width, tail_width, one, head = fitting(cell->text, width / 2, &head_width);
+    const char *tail = cell->text + head;
+    for (tail_width = cell->width - head_width; tail_width > width - head_width - 1; tail_width -= one)
+        tail += next_character(tail, &one);
+    snprintf(text, sizeof text, "%.*s" ELLIPSIS "%s", (int)head, cell->text, tail);
+    print_text(l, cell->look, text, strlen(text));
+    return head_width + 1 + tail_width;
+}
+
+static void print_row(const struct layout *l, const struct cell *row)
+{
+    for (size_t c = 0; c < l->in_row; c++) {
+        const bool right = l->table->column[c].kind == CLI_NUMBER, last = c + 1 == l->in_row;
+        size_t width = row[c].width;
         if (right)
-            room -= print_gap(gap, room);
-        room -= print_cell(style, row[c].look, row[c].text, room);
+            printf("%*s", (int)(l->width[c] - width), "");
+        if (width > l->width[c])
+            width = print_shortened(l, &row[c], l->width[c]);
+        else
+            print_text(l, row[c].look, row[c].text, strlen(row[c].text));
         if (!last)
-            room -= print_gap((right ? 0 : gap) + GAP, room);
+            printf("%*s", (int)((right ? 0 : l->width[c] - width) + GAP), "");
     }
     putchar('\n');
 }
 
+/* All of it, in lines that break at blanks where there are any; returns where the last one ends. */
+static size_t print_wrapped(const struct layout *l, const struct cell *cell, size_t at)
+{
+    const char *text = cell->text;
+    for (;;) {
+        size_t width, bytes = fitting(text, l->style->width > at ? l->style->width - at : 1, &width);
+        size_t end = bytes;
+        if (text[bytes] == '\0') {
+            print_text(l, cell->look, text, bytes);
+            return at + width;
+        }
+        while (end > 0 && text[end] != ' ')
+            end--;
+        if (end == 0 && (end = bytes) == 0) /* a word longer than a line; a character wider than one */
+            end = next_character(text, &width);
+        print_text(l, cell->look, text, end);
+        text += end + (text[end] == ' ');
+        at = NOTE_INDENT + 2;
+        printf("\n%*s", (int)at, "");
+    }
+}
+
+static size_t print_detail(const struct layout *l, const struct cell *cell, size_t at)
+{
+    const size_t room = l->style->width > at + 1 ? l->style->width - at : 1;
+    size_t width = cell->width, bytes = strlen(cell->text);
+    if (width > room)
+        bytes = fitting(cell->text, room - 1, &width);
+    print_text(l, cell->look, cell->text, bytes);
+    if (cell->width > room)
+        printf(ELLIPSIS);
+    return at + width;
+}
+
+/* "label: nightly  command: pytest -n 4", and nothing where there is nothing to say. */
+static void print_beneath(const struct layout *l, const struct cell *row)
+{
+    size_t at = 0;
+    for (size_t c = l->in_row; c < l->table->columns; c++) {
+        const struct cli_column *column = &l->table->column[c];
+        const size_t name = width_of(column->heading) + 2;
+        const size_t wanted =
+            name + (column->kind == CLI_DETAIL && row[c].width > DETAIL_MIN ? DETAIL_MIN : row[c].width);
+        if (strcmp(row[c].text, "-") == 0)
+            continue;
+        if (at == 0 || at + GAP + wanted > l->style->width) {
+            printf("%s%*s", at == 0 ? "" : "\n", (int)NOTE_INDENT, "");
+            at = NOTE_INDENT;
+        } else {
+            at += (size_t)printf("%*s", GAP, "");
+        }
+        for (const char *letter = column->heading; *letter != '\0'; letter++)
+            putchar(tolower((unsigned char)*letter));
+        printf(": ");
+        at = column->kind == CLI_NOTE ? print_wrapped(l, &row[c], at + name) : print_detail(l, &row[c], at + name);
+    }
+    if (at > 0)
+        putchar('\n');
+}
+
 bool cli_table_print(const struct cli_table *table, const struct cli_style *style)
 {
-    size_t *widths = calloc(table->columns, sizeof *widths);
+    struct layout l = {.table = table, .style = style, .width = calloc(table->columns, sizeof *l.width)};
     struct cell *heading = calloc(table->columns, sizeof *heading);
-    bool done = !table->out_of_memory && widths != NULL && heading != NULL;
-    for (size_t c = 0; done && c < table->columns; c++) {
-        const char *text = table->headings[c] + (table->headings[c][0] == '>');
-        heading[c] = (struct cell){.text = (char *)(uintptr_t)text, .width = width_of(text), .look = CLI_BOLD};
-        widths[c] = heading[c].width;
-    }
-    for (size_t i = 0; done && i < table->count; i++)
-        if (table->cells[i].width > widths[i % table->columns])
-            widths[i % table->columns] = table->cells[i].width;
+    const bool done = !table->out_of_memory && l.width != NULL && heading != NULL;
     if (done)
-        print_row(table, style, widths, heading);
-    for (size_t i = 0; done && i + table->columns <= table->count; i += table->columns)
-        print_row(table, style, widths, table->cells + i);
-    free(widths);
+        lay_out(&l);
+    for (size_t c = 0; done && c < table->columns; c++) {
+        const char *text = table->column[c].heading;
+        heading[c] = (struct cell){.text = (char *)(uintptr_t)text, .width = width_of(text), .look = CLI_BOLD};
+    }
+    if (done)
+        print_row(&l, heading);
+    for (size_t i = 0; done && i + table->columns <= table->count; i += table->columns) {
+        print_row(&l, table->cells + i);
+        print_beneath(&l, table->cells + i);
+    }
+    free(l.width);
     free(heading);
     return done;
 }

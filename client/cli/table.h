@@ -10,17 +10,29 @@
 /* How it is to be printed. */
 struct cli_style {
     bool colours;
-    size_t width; /* lines are cut here; 0: nowhere */
+    size_t width; /* rows that are longer are laid out anew, so that nothing that matters is hidden; 0: none is */
 };
 /* For standard output; colours only on a terminal, and not when NO_COLOR is set (no-color.org). */
 struct cli_style cli_style(void);
 
 enum cli_look { CLI_PLAIN, CLI_BOLD, CLI_GOOD, CLI_WARNING, CLI_BAD };
 
+/* What becomes of a column whose table is too wide. Notes and details are the last ones. */
+enum cli_column_kind {
+    CLI_TEXT,   /* nothing */
+    CLI_NUMBER, /* nothing; aligned to the right */
+    CLI_NAME,   /* an ellipsis takes the place of the middle of long ones */
+    CLI_NOTE,   /* it goes beneath its row, the whole of it */
+    CLI_DETAIL, /* it goes beneath its row, an ellipsis at its end when one line does not hold it */
+};
+struct cli_column {
+    const char *heading;
+    enum cli_column_kind kind;
+};
+
 struct cli_table;
-/* `headings`: static, `columns` of them; one that begins with '>' is for numbers, aligned to the right. NULL: out of
- * memory. */
-struct cli_table *cli_table_new(const char *const *headings, size_t columns);
+/* `columns`: static, `count` of them. NULL: out of memory. */
+struct cli_table *cli_table_new(const struct cli_column *columns, size_t count);
 void cli_table_free(struct cli_table *table);
 /* The next cell, row by row. Copies `text` without control characters; "" becomes "-". Out of memory shows in
  * cli_table_print(). */
