@@ -44,7 +44,7 @@ static int connect_failed(struct sshlease *lease, const char *path, int error)
         return sl_loop_end(lease, SL_E_NO_DAEMON, "no sshleased is listening at %s", path);
     case EACCES:
     case EPERM:
-        return sl_loop_end(lease, SL_E_NOT_ALLOWED, "no permission to connect to %s", path);
+        return sl_link_denied(lease, path);
     case EAGAIN:
         return sl_loop_end(lease, SL_E_TIMEOUT, "sshleased at %s does not accept connections in time", path);
     case EPROTOTYPE:

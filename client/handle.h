@@ -176,6 +176,8 @@ void sl_loop_begin(struct sl_link *link);
 /* Ends the link: everything outstanding is answered with `status`. The descriptor stays open (but dead) until the
  * handle is freed, so that a caller's event loop never polls a reused number. Returns status. */
 int sl_loop_end(struct sshlease *lease, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The same for who has no permission to connect to `path`: says which group has. */
+int sl_link_denied(struct sshlease *lease, const char *path);
 
 /* --- the modules' handlers; 0, or a status that ends the link (PROTOCOL, NOMEM) --- */
 int sl_held_on_message(struct sshlease *lease, const struct sl_msg *msg);

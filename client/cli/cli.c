@@ -122,9 +122,13 @@ bool cli_parse_duration(const char *text, uint32_t *ret_ms)
 }
 
 /* How to get a daemon, where one can guess which is meant. */
-static const char *start_hint(const char *path)
+static const char *start_hint(int status, const char *path)
 {
     if (path != NULL || getenv("SSHLEASE_SOCKET") != NULL)
+        return "";
+    if (status == SSHLEASE_E_NOT_ALLOWED)
+        return "; start one of your own with: sshleased --user";
+    if (status != SSHLEASE_E_NO_DAEMON)
         return "";
     if (access("/run/sshleased", F_OK) == 0)
         return "; start it with: systemctl start sshleased.socket";
@@ -140,7 +144,7 @@ struct sshlease *cli_open(const char *path)
     if (lease == NULL)
         cli_say("out of memory");
     else
-        cli_say("%s%s", sshlease_error(lease), status == SSHLEASE_E_NO_DAEMON ? start_hint(path) : "");
+        cli_say("%s%s", sshlease_error(lease), start_hint(status, path));
     sshlease_free(lease);
     return NULL;
 }

@@ -2,13 +2,16 @@
 """The places where clients look for the daemon: somebody removes its sockets, or their directory, under it."""
 
 import contextlib
+import grp
 import os
 import shutil
 import signal
 import stat
+import subprocess
 
 import pytest
 
+from daemon import program
 from waiting import NotInTime, until
 
 
@@ -154,3 +157,26 @@ def test_a_mux_directory_that_another_daemon_had(make_tools, make_daemon, sshd, 
     path = os.path.join(first.dir, "mux", "t")
     until(lambda: is_socket(path), "the second daemon's socket", timeout=40, interval=0.1)
     assert first.good("ssh", "-S", path, "t", "echo in") == b"in\n"
+
+
+@pytest.mark.root
+def test_who_may_not_connect_is_told_who_may(make_daemon, account, reachable):
+    """By the group's name; and who has joined it since the login, why that is not enough."""
+    group = grp.getgrgid(account.pw_gid).gr_name
+
+    def refused(mode, *groups):
+        """What somebody of these groups is told, where the socket is for the account's."""
+        os.chmod(daemon.path, mode)
+        done = subprocess.run(["setpriv", f"--reuid={account.pw_uid}", *groups, program("sshlease"), "status"],
+                              env=daemon.cli_env(), capture_output=True, text=True, check=False)
+        return done.returncode, done.stderr
+    daemon = make_daemon({"targets": {}})
+    os.chown(daemon.path, 0, account.pw_gid)
+    said = f"sshlease: no permission to connect to {daemon.path}"
+    assert refused(0o660, f"--regid={account.pw_gid}", "--clear-groups") == (0, "")
+    assert refused(0o660, "--regid=65534", "--clear-groups") == (
+        1, f"{said}, which is for the group {group} (you are in it from your next login on)\n")
+    assert refused(0o600, f"--regid={account.pw_gid}", "--clear-groups") == (1, f"{said}\n")
+    os.chown(daemon.path, 0, 0)
+    assert refused(0o660, f"--regid={account.pw_gid}", "--clear-groups") == (
+        1, f"{said}, which is for the group {grp.getgrgid(0).gr_name}\n")

@@ -145,6 +145,7 @@ def test_the_users_own_whatever_the_system_has(home, daemon, monkeypatch):
 def test_a_system_service_that_is_not_for_this_user(monkeypatch, tmp_path):
     """Is none for him: he is told how to have one, and pytest's --sshlease-no-daemon goes for him, too."""
     (tmp_path / "s.sock").touch()
+    (tmp_path / "s.sock").chmod(0o660)
     path = str(tmp_path / "s.sock")
     assert sshlease._connect.failed(errno.EACCES, path, "t").name == "not-allowed"
     monkeypatch.setattr(sshlease._connect, "SYSTEM_SOCKET", path)

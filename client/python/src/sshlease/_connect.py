@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import grp
 import os
+import pwd
 import socket
 import struct
 import time
@@ -94,8 +95,16 @@ def attempt(sock: socket.socket, path: str, target: str) -> int:
 
 
 def _group_of(path: str) -> str:
+    """Whom the socket is for. A group that was joined since the login is in the database, but not yet ours."""
     try:
-        return f", which is for the group {grp.getgrgid(os.stat(path).st_gid).gr_name}"
+        status = os.stat(path)
+        if status.st_mode & 0o060 != 0o060:
+            return ""
+        text = f", which is for the group {grp.getgrgid(status.st_gid).gr_name}"
+        user = pwd.getpwuid(os.geteuid())
+        if status.st_gid in (os.getegid(), *os.getgroups()) or status.st_gid not in os.getgrouplist(user.pw_name, user.pw_gid):
+            return text
+        return f"{text} (you are in it from your next login on)"
     except (OSError, KeyError):
         return ""
 
