@@ -58,8 +58,8 @@ bool cli_take_options(const struct cli_verb *verb, int usage_status, int argc, c
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
     };
-    char letters[CLI_FLAGS_MAX + 4] = {':', 'h'};
-    size_t letter_count = 2, flag_count = 0;
+    char letters[CLI_FLAGS_MAX + 4] = {':', 'h', 'V'};
+    size_t letter_count = 3, flag_count = 0;
     int option;
     for (; flags != NULL && flags[flag_count].name != NULL; flag_count++) {
         const struct cli_flag *flag = &flags[flag_count];

@@ -30,8 +30,8 @@ struct request {
 
 enum {
     OPT_HELP = 'h',
-    OPT_VERSION = 256,
-    OPT_SOCKET,
+    OPT_VERSION = 'V',
+    OPT_SOCKET = 256,
     OPT_TIMEOUT,
     OPT_ACQUIRE_TIMEOUT,
     OPT_LEASE_TIMEOUT,
@@ -123,7 +123,7 @@ static int take_option(const struct cli_verb *verb, struct request *request, int
 static int take_options(const struct cli_verb *verb, struct request *request, int argc, char **argv)
 {
     int option, status = -1;
-    while (status < 0 && (option = getopt_long(argc, argv, "+:tnqe:h", exec_options, NULL)) != -1)
+    while (status < 0 && (option = getopt_long(argc, argv, "+:tnqe:hV", exec_options, NULL)) != -1)
         status = take_option(verb, request, option, argv);
     return status;
 }

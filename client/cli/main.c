@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define HELP_SOCKET "  --socket PATH         the daemon's socket (else $SSHLEASE_SOCKET and the usual places)\n"
-#define HELP_COMMON HELP_SOCKET "  -h, --help            this text\n  --version             the version\n"
+#define HELP_COMMON HELP_SOCKET "  -h, --help            this text\n  -V, --version         the version\n"
 
 static const struct cli_verb verbs[] = {
     {"exec", "run a command on a leased connection",
@@ -107,13 +107,39 @@ static int help(void)
     return cli_finish(0);
 }
 
-/* A descriptor that a parent has closed would be given to our socket, and the command's output written into it. */
+/* A descriptor that a parent has closed would be given to our socket, and the command's output written into it. None can
+ * be written to: what is lost there is an error, as it is where the descriptor is not open. */
 static bool fill_standard_descriptors(void)
 {
     for (int fd = 0; fd < 3; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
             return false;
     return true;
+}
+
+static const struct cli_verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < VERBS; i++)
+        if (strcmp(name, verbs[i].name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
+static int unknown_verb(const char *name)
+{
+    static const struct cli_verb none = {.name = ""};
+    return cli_usage(&none, CLI_EXIT_USAGE,
+        "unknown verb %s; the verbs are exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload and stop",
+        name);
+}
+
+/* sshlease help [VERB] */
+static int help_about(const char *name)
+{
+    const struct cli_verb *verb = name != NULL ? find_verb(name) : NULL;
+    if (name == NULL)
+        return help();
+    return verb != NULL ? cli_help(verb) : unknown_verb(name);
 }
 
 int main(int argc, char **argv)
@@ -127,7 +153,7 @@ int main(int argc, char **argv)
         const char *option = argv[at];
         if (strcmp(option, "-h") == 0 || strcmp(option, "--help") == 0)
             return help();
-        if (strcmp(option, "--version") == 0)
+        if (strcmp(option, "-V") == 0 || strcmp(option, "--version") == 0)
             return cli_version();
         if (strncmp(option, "--socket=", 9) == 0)
             socket = option + 9;
@@ -141,10 +167,8 @@ int main(int argc, char **argv)
     if (at == argc)
         return cli_usage(&none, CLI_EXIT_USAGE,
             "no verb is given: exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload or stop");
-    for (size_t i = 0; i < VERBS; i++)
-        if (strcmp(argv[at], verbs[i].name) == 0)
-            return verbs[i].run(&verbs[i], argc - at, argv + at, socket);
-    return cli_usage(&none, CLI_EXIT_USAGE,
-        "unknown verb %s; the verbs are exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload and stop",
-        argv[at]);
+    if (strcmp(argv[at], "help") == 0)
+        return help_about(argv[at + 1]);
+    const struct cli_verb *verb = find_verb(argv[at]);
+    return verb != NULL ? verb->run(verb, argc - at, argv + at, socket) : unknown_verb(argv[at]);
 }

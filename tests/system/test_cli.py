@@ -113,6 +113,17 @@ def test_closed_input_and_output(daemon):
     assert done.returncode == 6
 
 
+@pytest.mark.parametrize("words", ["exec t -- echo x", "exec t -- 'echo x; cat'", "exec -t t -- echo x", "status", "status --json",
+                                   "ssh-config t", "mux-ensure --print t"])
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
+def test_output_that_cannot_be_written_is_an_error(make_tools, sshd, target, words, redirection):
+    daemon = make_tools({"t": target(sshd)}).daemon
+    done = subprocess.run(["/bin/sh", "-c", f"{program('sshlease')} {words} {redirection}"], env=daemon.cli_env(),
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, timeout=30)
+    assert done.returncode == (255 if words.startswith(("exec", "mux")) else 1)
+    assert re.fullmatch(r"sshlease: cannot write [^\n]*: (Bad file descriptor|No space left on device)\n", done.stderr)
+
+
 def test_the_pipe_s_reader_goes_away(daemon, sshd):
     child = daemon.cli_start("exec", "t", "--", "cat /dev/zero")
     child.stdout.read(10)

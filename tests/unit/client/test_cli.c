@@ -83,6 +83,41 @@ TEST(help_and_version_everywhere)
     }
 }
 
+/* Runs the line in a shell; standard error is what it prints. */
+static void expect_lost(const char *words, const char *redirection)
+{
+    char line[400];
+    snprintf(line, sizeof line, "%s %s %s", SSHLEASE_CLI, words, redirection);
+    run_start_program("/bin/sh", (const char *const[]){"-c", line, NULL});
+    run_finish();
+    expect_exit(1);
+    expect_line("cannot write to standard output");
+}
+
+TEST(output_that_cannot_be_written_is_an_error_everywhere)
+{
+    static const char *const words[] = {"--help", "--version", "-V", "help", "help exec", "exec --help", "shell -V",
+        "status --help", "ssh-config --help", "mux-ensure --help", "end --help", "reconnect --version", "reload -h",
+        "stop -V"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        expect_lost(words[i], ">&-");
+        expect_lost(words[i], ">/dev/full");
+    }
+}
+
+TEST(help_is_a_verb_too)
+{
+    RUN("help");
+    expect_exit(0);
+    assert_non_null(strstr(ran.stdout_text, "Lease pooled SSH connections"));
+    RUN("help", "status");
+    expect_exit(0);
+    assert_int_equal(strncmp(ran.stdout_text, "usage: sshlease status", 22), 0);
+    RUN("help", "frobnicate");
+    expect_exit(2);
+    expect_line("unknown verb frobnicate; the verbs are exec,");
+}
+
 TEST(no_daemon_is_one_line)
 {
     unsetenv("XDG_RUNTIME_DIR");
@@ -291,6 +326,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_arguments),
         cmocka_unit_test(help_and_version_everywhere),
+        cmocka_unit_test(output_that_cannot_be_written_is_an_error_everywhere),
+        cmocka_unit_test(help_is_a_verb_too),
         cmocka_unit_test(no_daemon_is_one_line),
         cmocka_unit_test(status_as_tables_and_as_json),
         cmocka_unit_test(status_on_a_terminal),
