@@ -172,7 +172,7 @@ static int add_own_identities(const struct sl_conf_world *world, struct sl_targe
         char *path;
         if (asprintf(&path, "%s/.ssh/%s", world->home, names[i]) < 0)
             return SL_E_NOMEM;
-        if (world->try_read(world->arg, path) == 0)
+        if (world->try_read(world->arg, path, SL_WORLD_TEXT) == 0)
             t->identity[t->identity_count++].file = path;
         else
             free(path);

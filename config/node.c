@@ -38,10 +38,31 @@ static void start_parser(yaml_parser_t *parser, const void *text, size_t len)
     yaml_parser_set_input_string(parser, text, len);
 }
 
+/* Whether the problem is that the line of `mark` is indented by a tab, which libyaml says in words of its own; then
+ * *ret_tab is where. */
+static bool find_tab(const char *problem, const char *text, size_t len, struct sl_mark mark, struct sl_mark *ret_tab)
+{
+    const char *end = text + len;
+    if (strstr(problem, "cannot start any token") == NULL && strstr(problem, "tab character") == NULL)
+        return false;
+    for (size_t line = 1; line < mark.line && text < end; line++) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        text = newline != NULL ? newline + 1 : end;
+    }
+    size_t column = 1;
+    while (text < end && *text == ' ') {
+        text++;
+        column++;
+    }
+    *ret_tab = (struct sl_mark){mark.line, column};
+    return text < end && *text == '\t';
+}
+
 /* Says what libyaml found wrong. */
 static int report_syntax(const yaml_parser_t *parser, const void *text, size_t len, struct sl_problems *problems)
 {
     const char *problem = parser->problem != NULL ? parser->problem : "cannot be read";
+    struct sl_mark tab;
     switch (parser->error) {
     case YAML_MEMORY_ERROR:
         return SL_E_NOMEM;
@@ -50,7 +71,9 @@ static int report_syntax(const yaml_parser_t *parser, const void *text, size_t l
             "not a text in UTF-8: %s; save the file as plain UTF-8", problem);
         return SL_E_CONFIG;
     default:
-        if (parser->context != NULL)
+        if (find_tab(problem, text, len, mark_of(parser->problem_mark), &tab))
+            sl_problem_add(problems, tab, "a tab in the indentation; indent by spaces, as YAML wants it");
+        else if (parser->context != NULL)
             sl_problem_add(problems, mark_of(parser->problem_mark),
                 "not valid YAML: %s, %s that begins on line %zu; check indentation, colons and quotes there", problem,
                 parser->context, parser->context_mark.line + 1);
@@ -145,8 +168,19 @@ static void check_texts(const struct sl_doc *doc)
     }
 }
 
+/* Some editors begin a file with a byte order mark, which libyaml takes for a column of the first line. */
+static const void *skip_mark(const void *text, size_t *len)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    if (*len < 3 || memcmp(text, mark, 3) != 0)
+        return text;
+    *len -= 3;
+    return (const char *)text + 3;
+}
+
 int sl_doc_open(const void *text, size_t len, struct sl_problems *problems, struct sl_doc **ret_doc)
 {
+    text = skip_mark(text, &len);
     if (len > SL_DOC_BYTES_MAX) {
         sl_problem_add(
             problems, (struct sl_mark){0, 0}, "larger than %zu KiB; is it the right file?", SL_DOC_BYTES_MAX / 1024);

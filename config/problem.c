@@ -22,6 +22,7 @@ void sl_problems_fini(struct sl_problems *problems)
     for (size_t i = 0; i < problems->count; i++)
         free(problems->item[i].text);
     problems->count = 0;
+    sl_strv_fini(&problems->notes);
 }
 
 void sl_problem_add(struct sl_problems *problems, struct sl_mark mark, const char *format, ...)
@@ -40,6 +41,23 @@ void sl_problem_add(struct sl_problems *problems, struct sl_mark mark, const cha
         return;
     }
     problems->item[problems->count++] = (struct sl_problem){mark, text};
+}
+
+void sl_problem_note(struct sl_problems *problems, struct sl_mark mark, const char *format, ...)
+{
+    if (problems->notes.count == SL_CONF_ERRORS_MAX)
+        return;
+    va_list args;
+    va_start(args, format);
+    char *text, *line = NULL;
+    int length = vasprintf(&text, format, args);
+    va_end(args);
+    if (length >= 0) {
+        length = asprintf(&line, "%s:%zu:%zu: note: %s", problems->file, mark.line, mark.column, text);
+        free(text);
+    }
+    if (length < 0 || sl_strv_take(&problems->notes, line) != 0)
+        problems->status = SL_E_NOMEM;
 }
 
 bool sl_problems_full(const struct sl_problems *problems)
@@ -67,6 +85,8 @@ int sl_problems_finish(struct sl_problems *problems, struct sl_conf_errors *erro
 {
     if (problems->status != 0)
         return problems->status;
+    errors->notes = problems->notes;
+    problems->notes = (struct sl_strv){.count = 0};
     if (problems->count == 0)
         return 0;
 

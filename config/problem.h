@@ -19,8 +19,9 @@ struct sl_problems {
     const char *file; /* borrowed; for the messages */
     struct sl_problem item[SL_CONF_ERRORS_MAX];
     size_t count;
-    size_t left_out; /* found after `item` was full */
-    int status;      /* 0, or SL_E_NOMEM once memory ran out anywhere while reading: the result is then worth nothing */
+    size_t left_out;      /* found after `item` was full */
+    struct sl_strv notes; /* of what is no problem */
+    int status; /* 0, or SL_E_NOMEM once memory ran out anywhere while reading: the result is then worth nothing */
 };
 
 void sl_problems_init(struct sl_problems *problems, const char *file);
@@ -30,10 +31,16 @@ void sl_problems_fini(struct sl_problems *problems);
 void sl_problem_add(struct sl_problems *problems, struct sl_mark mark, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Adds "what is so, and perhaps not meant; what would be otherwise", which makes nothing wrong. In the file's order, for
+ * they stay in that of the calls; not more than SL_CONF_ERRORS_MAX. */
+void sl_problem_note(struct sl_problems *problems, struct sl_mark mark, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Whether another one would only be counted, so that its text needs no thought. */
 bool sl_problems_full(const struct sl_problems *problems);
 
-/* 0 when there are none; else SL_E_NOMEM, or SL_E_CONFIG and the lines, in the file's order, in `errors`. */
+/* 0 when there are none; else SL_E_NOMEM, or SL_E_CONFIG and the lines, in the file's order, in `errors`. The notes go
+ * there in any case. */
 int sl_problems_finish(struct sl_problems *problems, struct sl_conf_errors *errors);
 
 /* `text` for a message: quoted, what would break the line escaped, the rest of a long one cut off. Returns `buf`. */

@@ -106,10 +106,6 @@ bool sl_read_algorithms(struct sl_conf_reader *r, const struct sl_setting *s, in
     return good;
 }
 
-/* --- the rest --- */
-
-/* --- users and groups --- */
-
 /* --- users and groups --- */
 
 /* The number of a user or group by name or number; or a problem. */
@@ -429,7 +425,9 @@ static bool read_value(struct sl_conf_reader *r, const struct sl_setting *s, int
     return reader[s->kind](r, s, node, base);
 }
 
-static void report_unknown(struct sl_conf_reader *r, const struct sl_section *section, const char *where, int key)
+/* Which setting was meant counts as given, and wrong: that it is missing need not be said as well. */
+static void report_unknown(
+    struct sl_conf_reader *r, const struct sl_section *section, const char *where, int key, struct sl_seen *seen)
 {
     if (sl_problems_full(r->problems)) {
         r->problems->left_out++;
@@ -447,11 +445,15 @@ static void report_unknown(struct sl_conf_reader *r, const struct sl_section *se
     }
     const char *text = sl_node_text(r->doc, key);
     const char *nearest = sl_value_nearest(text, names, section->count);
-    if (nearest != NULL)
+    if (nearest != NULL) {
+        struct sl_seen *meant = &seen[sl_section_find(section, nearest) - section->setting];
+        if (meant->given == SL_GIVEN_NOT)
+            *meant = (struct sl_seen){SL_GIVEN_BAD, sl_node_mark(r->doc, key)};
         sl_problem_add(r->problems, sl_node_mark(r->doc, key), "unknown key %s in %s; did you mean %s?", SL_SHOW(text),
             where, nearest);
-    else
+    } else {
         sl_problem_add(r->problems, sl_node_mark(r->doc, key), "unknown key %s in %s; %s", SL_SHOW(text), where, known);
+    }
 }
 
 void sl_read_section(struct sl_conf_reader *r, const struct sl_section *section, const char *where, const char *right,
@@ -473,7 +475,7 @@ void sl_read_section(struct sl_conf_reader *r, const struct sl_section *section,
             continue;
         const struct sl_setting *s = sl_section_find(section, sl_node_text(r->doc, key));
         if (s == NULL) {
-            report_unknown(r, section, where, key);
+            report_unknown(r, section, where, key, seen);
             continue;
         }
         bool good = read_value(r, s, value, base);

@@ -50,7 +50,8 @@ static bool try_read(
     struct sl_conf_reader *r, const struct sl_setting *s, int node, const char *path, bool may_be_missing)
 {
     const char *shown = s->kind == SL_SETTING_SECRET_FILE ? "(not shown)" : SL_SHOW(path);
-    int error = r->world->try_read(r->world->arg, path);
+    const enum sl_world_use use = s->kind == SL_SETTING_IDENTITIES ? SL_WORLD_PRIVATE_KEY : SL_WORLD_TEXT;
+    int error = r->world->try_read(r->world->arg, path, use);
     unsigned mode = 0;
     if (error == 0 && s->kind == SL_SETTING_IDENTITIES && r->world->exposed_mode != NULL)
         mode = r->world->exposed_mode(r->world->arg, path);
@@ -58,10 +59,16 @@ static bool try_read(
         return sl_read_refuse_with(r, s, node, "give it 0600", "%s " SL_CONF_EXPOSED_TEXT, shown, mode);
     if (error == 0 || (may_be_missing && error == ENOENT))
         return true;
-    if (error == SL_WORLD_NOT_A_FILE)
+    switch (error) {
+    case SL_WORLD_NOT_A_FILE:
         return sl_read_refuse_with(r, s, node, "give a file", "%s is not a regular file", shown);
-    return sl_read_refuse_with(r, s, node, "give a file that the daemon's user can read", "%s cannot be read (%s)",
-        shown, strerrordesc_np(error));
+    case SL_WORLD_PUBLIC_KEY:
+        return sl_read_refuse_with(
+            r, s, node, "give the private key, whose file has no .pub behind its name", "%s is a public key", shown);
+    default:
+        return sl_read_refuse_with(r, s, node, "give a file that the daemon's user can read", "%s cannot be read (%s)",
+            shown, strerrordesc_np(error));
+    }
 }
 
 /* A path, a list of paths, or none. True, and a list that the caller frees, when all is right. */
@@ -242,12 +249,13 @@ bool sl_read_secret_credential(struct sl_conf_reader *r, const struct sl_setting
         return sl_read_refuse(r, s, node, "(not shown) %s", wrong);
     const char *directory = r->world->env(r->world->arg, "CREDENTIALS_DIRECTORY");
     if (directory == NULL)
-        return sl_read_refuse_with(r, s, node, "start the daemon as a service with LoadCredential=",
+        return sl_read_refuse_with(r, s, node,
+            "give the service LoadCredential= and restart it; for --check-config, set it to where the credentials are",
             "cannot be looked up: CREDENTIALS_DIRECTORY is not set");
     char *path;
     if (asprintf(&path, "%s/%s", directory, text) < 0)
         return sl_read_out_of_memory(r);
-    int error = r->world->try_read(r->world->arg, path);
+    int error = r->world->try_read(r->world->arg, path, SL_WORLD_CREDENTIAL);
     free(path);
     if (error != 0)
         return sl_read_refuse(r, s, node, "names none that can be read in CREDENTIALS_DIRECTORY (%s)",

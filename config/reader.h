@@ -17,6 +17,7 @@ struct sl_conf_reader {
     struct sl_doc *doc;
     struct sl_problems *problems;
     const struct sl_conf_world *world;
+    bool allowed_by_default;     /* `allow` stands in defaults */
     struct sl_strv certificates; /* certificate_file of the target being read, until they join its identities */
 };
 

@@ -104,6 +104,12 @@ const char *sl_value_host_wrong(const char *text)
     if (strchr(text, ':') == NULL)
         return charset_wrong(text, "._-");
 
+    const char *colon = strchr(text, ':'), *bracket = strchr(text, ']');
+    if (text[0] == '[' ? bracket != NULL && bracket[1] == ':' : strchr(colon + 1, ':') == NULL)
+        return "has a port in it, which is a setting of its own (port)";
+    if (text[0] == '[')
+        return "has brackets, which an address has beside a port only";
+
     /* An IPv6 address, with a zone perhaps. */
     char address[INET6_ADDRSTRLEN] = "";
     size_t length = strcspn(text, "%");

@@ -30,9 +30,23 @@ static const char *real_env(void *arg, const char *name)
     return getenv(name);
 }
 
-static int real_try_read(void *arg, const char *path)
+/* Whether the file begins as a public key does, ssh-keygen's or of RFC 4716. */
+static bool is_public_key(int fd)
 {
-    (void)arg;
+    static const char *const begins[] = {
+        "ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "---- BEGIN SSH2 PUBLIC KEY", "-----BEGIN PUBLIC KEY"};
+    char text[32];
+    ssize_t len = pread(fd, text, sizeof text - 1, 0);
+    bool found = false;
+    text[len > 0 ? len : 0] = '\0';
+    for (size_t i = 0; i < sizeof begins / sizeof begins[0]; i++)
+        found = found || strncmp(text, begins[i], strlen(begins[i])) == 0;
+    explicit_bzero(text, sizeof text);
+    return found;
+}
+
+static int try_open(const char *path, enum sl_world_use use)
+{
     /* First what it is: to open a device can do things. */
     struct stat st;
     if (stat(path, &st) != 0)
@@ -42,8 +56,23 @@ static int real_try_read(void *arg, const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return errno;
+    int error = use == SL_WORLD_PRIVATE_KEY && is_public_key(fd) ? SL_WORLD_PUBLIC_KEY : 0;
     close(fd);
-    return 0;
+    return error;
+}
+
+static int real_try_read(void *arg, const char *path, enum sl_world_use use)
+{
+    (void)arg;
+    const uid_t own = geteuid(), starter = getuid();
+    /* systemd reads credentials with rights of its own. --check-config has them by its real user. */
+    const bool by_starter = use == SL_WORLD_CREDENTIAL && own != starter;
+    if (by_starter && seteuid(starter) != 0)
+        return errno;
+    int error = try_open(path, use);
+    if (by_starter && seteuid(own) != 0)
+        abort(); /* nothing more may be done with rights that are not its own */
+    return error;
 }
 
 static unsigned real_exposed_mode(void *arg, const char *path)

@@ -6,7 +6,16 @@
 
 #include "config/yaml.h"
 
+/* What can be wrong with a file, beside an errno. */
 #define SL_WORLD_NOT_A_FILE (-1) /* a directory, a pipe, a device ... */
+#define SL_WORLD_PUBLIC_KEY (-2) /* where a private one is wanted */
+
+/* What a file is wanted for. */
+enum sl_world_use {
+    SL_WORLD_TEXT,
+    SL_WORLD_PRIVATE_KEY,
+    SL_WORLD_CREDENTIAL, /* systemd reads it, for the service */
+};
 
 struct sl_conf_world {
     void *arg;                              /* handed to the functions below */
@@ -16,8 +25,8 @@ struct sl_conf_world {
     const struct sl_algorithms *algorithms; /* of the SSH library there; NULL: none can be named */
     /* The value of an environment variable, borrowed, or NULL. */
     const char *(*env)(void *arg, const char *name);
-    /* Whether this process can read that regular file: 0, an errno, or SL_WORLD_NOT_A_FILE. */
-    int (*try_read)(void *arg, const char *path);
+    /* Whether this process can read that regular file, and use it: 0, an errno, or SL_WORLD_... */
+    int (*try_read)(void *arg, const char *path, enum sl_world_use use);
     /* Of a file that it can read: sl_conf_exposed_mode(), if there is a private key in it. NULL: there is none. */
     unsigned (*exposed_mode)(void *arg, const char *path);
     /* 0, ENOENT when there is no such name, or another errno when that could not be found out. */

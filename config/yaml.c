@@ -106,6 +106,7 @@ static void read_defaults(struct sl_conf_reader *r, struct sl_conf *conf, int ma
 {
     struct sl_seen seen[SL_SECTION_SETTINGS_MAX];
     read_target(r, "defaults", sl_section_find(&sl_section_top, "defaults")->right, map, conf->defaults, seen);
+    r->allowed_by_default = seen_of(seen, sl_section_find(&sl_section_target, "allow"))->given != SL_GIVEN_NOT;
     for (size_t i = 0; i < sl_section_target.count; i++) {
         const struct sl_setting *s = &sl_section_target.setting[i];
         if (seen[i].given != SL_GIVEN_NOT && sl_setting_target_only(s))
@@ -121,6 +122,12 @@ static void check_complete(struct sl_conf_reader *r, const struct sl_conf *conf,
     if (t->user == NULL && user->given == SL_GIVEN_NOT)
         sl_problem_add(r->problems, sl_node_mark(r->doc, name), "target %s has no user; give user there or in defaults",
             SL_SHOW(t->name));
+
+    const struct sl_setting *allow = sl_section_find(&sl_section_target, "allow");
+    if (!conf->one_user && !r->allowed_by_default && seen_of(seen, allow)->given == SL_GIVEN_NOT)
+        sl_problem_note(r->problems, sl_node_mark(r->doc, name),
+            "target %s has no allow, so that nobody but root and the daemon's own user may lease it; %s",
+            SL_SHOW(t->name), allow->right);
 
     static const char *const ways[] = {"identity_file", "identity_agent", "password"};
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
@@ -369,5 +376,6 @@ int sl_conf_load(const char *file, bool one_user, const struct sl_algorithms *al
 void sl_conf_errors_fini(struct sl_conf_errors *errors)
 {
     sl_strv_fini(&errors->lines);
+    sl_strv_fini(&errors->notes);
     errors->left_out = 0;
 }

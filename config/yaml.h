@@ -10,6 +10,7 @@
 
 struct sl_conf_errors {
     struct sl_strv lines; /* "FILE:LINE:COLUMN: what is wrong; what would be right" */
+    struct sl_strv notes; /* "FILE:LINE:COLUMN: note: what is perhaps not meant"; also where nothing is wrong */
     size_t left_out;
 };
 

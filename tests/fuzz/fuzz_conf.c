@@ -14,9 +14,10 @@
 #include <string.h>
 
 /* A world without any I/O. */
-static int try_read(void *arg, const char *path)
+static int try_read(void *arg, const char *path, enum sl_world_use use)
 {
     (void)arg;
+    (void)use;
     FUZZ_CHECK(path[0] == '/');
     return strstr(path, "none") != NULL ? ENOENT : 0;
 }
@@ -102,16 +103,22 @@ static void check_conf(const struct sl_conf *conf)
     FUZZ_CHECK(same == conf->target_count && sl_conf_needs_restart(conf, conf) == NULL);
 }
 
-static void check_errors(const struct sl_conf_errors *errors)
+static void check_lines(const struct sl_strv *lines)
 {
-    FUZZ_CHECK(errors->lines.count >= 1 && errors->lines.count <= SL_CONF_ERRORS_MAX);
-    FUZZ_CHECK(errors->left_out == 0 || errors->lines.count == SL_CONF_ERRORS_MAX);
-    for (size_t i = 0; i < errors->lines.count; i++) {
-        const char *line = errors->lines.item[i];
+    FUZZ_CHECK(lines->count <= SL_CONF_ERRORS_MAX);
+    for (size_t i = 0; i < lines->count; i++) {
+        const char *line = lines->item[i];
         FUZZ_CHECK(strncmp(line, "f:", 2) == 0 && strlen(line) < 1024);
         for (const char *c = line; *c != '\0'; c++)
             FUZZ_CHECK((unsigned char)*c >= 0x20 && *c != 0x7f);
     }
+}
+
+static void check_errors(const struct sl_conf_errors *errors)
+{
+    FUZZ_CHECK(errors->lines.count >= 1);
+    FUZZ_CHECK(errors->left_out == 0 || errors->lines.count == SL_CONF_ERRORS_MAX);
+    check_lines(&errors->lines);
 }
 
 static void check_adhoc(const uint8_t *data, size_t size)
@@ -146,6 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             FUZZ_CHECK(status == SL_E_CONFIG && conf == NULL);
             check_errors(&errors);
         }
+        check_lines(&errors.notes);
         sl_conf_free(conf);
         sl_conf_errors_fini(&errors);
     }

@@ -21,9 +21,10 @@ static char *slurp(const char *name)
 }
 
 /* A world where everything is there, so that the example can be read as it stands. */
-static int any_file(void *arg, const char *path)
+static int any_file(void *arg, const char *path, enum sl_world_use use)
 {
     (void)arg;
+    (void)use;
     (void)path;
     return 0;
 }

@@ -43,9 +43,18 @@ TEST(what_is_not_yaml)
     parse_bad("targets:\n  a: [1\nb: 2\n",
         "f:3:2: not valid YAML: did not find expected ',' or ']', while parsing a flow sequence that begins on line 2; "
         "check indentation, colons and quotes there\n");
-    parse_bad("targets:\n\ta: 1\n",
-        "f:2:1: not valid YAML: found character that cannot start any token, while scanning for the next token that "
-        "begins on line 2; check indentation, colons and quotes there\n");
+    static const char *const tabs[] = {"\ttargets: {}\n", "\n\ttargets: {}\n"};
+    parse_bad(tabs[0], "f:1:1: a tab in the indentation; indent by spaces, as YAML wants it\n");
+    parse_bad(tabs[1], "f:2:1: a tab in the indentation; indent by spaces, as YAML wants it\n");
+    parse_bad("targets:\n\ta: 1\n", "f:2:1: a tab in the indentation; indent by spaces, as YAML wants it\n");
+    parse_bad("targets:\n  a:\n    host: b\n  \tuser: c\n",
+        "f:4:3: a tab in the indentation; indent by spaces, as YAML wants it\n");
+    parse_bad(
+        "targets: {a: {user: c}}\n\x09- [1\n", "f:2:1: a tab in the indentation; indent by spaces, as YAML wants it\n");
+    /* Between brackets it is none. */
+    parse_bad("targets: {a: {user: c,\n\t]\n", "f:2:2: not valid YAML: did not find expected node content, while "
+                                               "parsing a flow node that begins on line 2; check "
+                                               "indentation, colons and quotes there\n");
     parse_bad("a: 1\nb\n",
         "f:3:1: not valid YAML: could not find expected ':', while scanning a simple key that begins on line 2; check "
         "indentation, colons and quotes there\n");
@@ -100,6 +109,10 @@ TEST(unknown_keys)
     target_bad("IdentityFile: x", "5: unknown key \"IdentityFile\" in target \"a\"; did you mean identity_file?\n");
     target_bad("proxy_jump: x",
         "5: unknown key \"proxy_jump\" in target \"a\"; see sshleased.yaml(5) for what is known there\n");
+    /* What was meant is not missing as well. */
+    parse_bad("targets:\n  a: {User: u, identityfile: /keys/a}\n",
+        "f:2:7: unknown key \"User\" in target \"a\"; did you mean user?\n"
+        "f:2:16: unknown key \"identityfile\" in target \"a\"; did you mean identity_file?\n");
     target_bad("allow: {users: ci, roles: x}", "24: unknown key \"roles\" in allow; give users or groups\n");
 }
 
@@ -161,7 +174,8 @@ TEST(names)
         "host: -oProxyCommand=x", "11: host \"-oProxyCommand=x\" begins with -; give a host name or an address\n");
     target_bad("host: ci@web1",
         "11: host \"ci@web1\" has a character in it that does not belong there; give a host name or an address\n");
-    target_bad("host: web1:22", "11: host \"web1:22\" is not an IPv6 address; give a host name or an address\n");
+    target_bad("host: web1:22", "11: host \"web1:22\" has a port in it, which is a setting of its own (port); give a "
+                                "host name or an address\n");
     target_bad("user: \"\"", "11: user \"\" is empty; give the name of a user there\n");
     target_bad("send_env: [LANG, A=B, [C]]",
         "22: send_env \"A=B\" has a character in it that does not belong there; give a variable's name or a list of "
@@ -198,6 +212,8 @@ TEST(files)
         "identity_file: /none", "20: identity_file \"/none\" cannot be read (No such file or directory); " READABLE);
     target_bad("identity_file: [/keys/a, /secret/b]",
         "30: identity_file \"/secret/b\" cannot be read (Permission denied); " READABLE);
+    target_bad("identity_file: /keys/a.pub", "20: identity_file \"/keys/a.pub\" is a public key; give the private key, "
+                                             "whose file has no .pub behind its name\n");
     target_bad("identity_file: [/keys/a, /keys/open]",
         "30: identity_file \"/keys/open\" is an UNPROTECTED PRIVATE KEY FILE: its mode is 0644; give it 0600\n");
     target_bad("identity_file: /dir", "20: identity_file \"/dir\" is not a regular file; give a file\n");
@@ -261,8 +277,8 @@ TEST(secrets)
     bare.env = world_no_env;
     const char text[] = "targets: {a: {user: u, password: {credential: db}}}\n";
     parse_bad_bytes(&bare, false, text, sizeof text - 1,
-        "f:1:47: credential cannot be looked up: CREDENTIALS_DIRECTORY is not set; start the daemon as a service with "
-        "LoadCredential=\n");
+        "f:1:47: credential cannot be looked up: CREDENTIALS_DIRECTORY is not set; give the service "
+        "LoadCredential= and restart it; for --check-config, set it to where the credentials are\n");
 }
 
 TEST(users_and_groups)

@@ -74,8 +74,11 @@ TEST(names)
     assert_null(sl_value_host_wrong("web_1.example.org"));
     assert_null(sl_value_host_wrong("10.0.0.5"));
     assert_null(sl_value_host_wrong("fe80::1%eth0"));
-    assert_string_equal(sl_value_host_wrong("[::1]"), "is not an IPv6 address");
-    assert_string_equal(sl_value_host_wrong("web1:22"), "is not an IPv6 address");
+    assert_string_equal(sl_value_host_wrong("[::1]"), "has brackets, which an address has beside a port only");
+    assert_string_equal(sl_value_host_wrong("[::1"), "has brackets, which an address has beside a port only");
+    assert_string_equal(sl_value_host_wrong("[::1]:22"), "has a port in it, which is a setting of its own (port)");
+    assert_string_equal(sl_value_host_wrong("web1:22"), "has a port in it, which is a setting of its own (port)");
+    assert_string_equal(sl_value_host_wrong("::1:x"), "is not an IPv6 address");
     assert_string_equal(sl_value_host_wrong("fe80::1%"), "has a malformed IPv6 zone");
     assert_non_null(sl_value_host_wrong("ci@web1"));
     assert_non_null(sl_value_host_wrong("-web1"));

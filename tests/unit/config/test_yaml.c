@@ -209,8 +209,43 @@ TEST(empty_sections_are_fine)
     struct sl_conf *conf = parse_good(false, "# all commented out\nlisten:\nlimits: ~\ndefaults: null\ntargets:\n");
     assert_int_equal(conf->target_count, 0);
     sl_conf_free(conf);
-    conf = parse_good(false, "\xef\xbb\xbftargets: {}\n"); /* as some editors begin a file */
+}
+
+TEST(a_byte_order_mark_is_no_part_of_the_text)
+{
+    /* As some editors begin a file. */
+    struct sl_conf *conf = parse_good(false, "\xef\xbb\xbftargets: {}\nlisten: {mode: \"0600\"}\n");
+    assert_int_equal(conf->listen.mode, 0600);
     sl_conf_free(conf);
+    parse_bad(
+        "\xef\xbb\xbftargetz: {}\n", "f:1:1: unknown key \"targetz\" in the configuration; did you mean targets?\n");
+}
+
+/* What is noted about the text, which is right, one a line. */
+static void expect_notes(bool one_user, const char *text, const char *expected)
+{
+    struct sl_conf *conf = NULL;
+    struct sl_conf_errors errors = {0};
+    char got[1024] = "";
+    size_t at = 0;
+    assert_int_equal(sl_conf_parse_in(&world, "f", text, strlen(text), one_user, &conf, &errors), 0);
+    for (size_t i = 0; i < errors.notes.count; i++)
+        at += (size_t)snprintf(got + at, sizeof got - at, "%s\n", errors.notes.item[i]);
+    sl_conf_errors_fini(&errors);
+    sl_conf_free(conf);
+    assert_string_equal(got, expected);
+}
+
+TEST(who_may_lease_nothing_is_noted)
+{
+    static const char nobody[] =
+        "f:2:3: note: target \"a\" has no allow, so that nobody but root and the daemon's own user may lease it; give "
+        "{users: [NAME, ...], groups: [NAME, ...]} or one of the two\n";
+    expect_notes(false, "targets:\n  a: {user: u, password: {file: /keys/a}}\n", nobody);
+    expect_notes(true, "targets:\n  a: {user: u, password: {file: /keys/a}}\n", "");
+    expect_notes(false, "targets:\n  a: {user: u, password: {file: /keys/a}, allow: {users: ci}}\n", "");
+    expect_notes(
+        false, "targets:\n  a: {user: u, password: {file: /keys/a}}\ndefaults: {allow: {groups: testers}}\n", "");
 }
 
 TEST(ad_hoc_targets_take_the_file_s_defaults)
@@ -244,6 +279,7 @@ TEST(files_are_loaded)
     assert_string_equal(conf->file, file);
     assert_string_equal(find(conf, "a")->identity[0].file, file);
     sl_conf_free(conf);
+    sl_conf_errors_fini(&errors);
 
     /* One byte too many, all of it comments. */
     conf = NULL;
@@ -283,6 +319,8 @@ int main(void)
         cmocka_unit_test(words_and_durations),
         cmocka_unit_test(who_may_lease_is_inherited_and_replaced),
         cmocka_unit_test(empty_sections_are_fine),
+        cmocka_unit_test(a_byte_order_mark_is_no_part_of_the_text),
+        cmocka_unit_test(who_may_lease_nothing_is_noted),
         cmocka_unit_test(ad_hoc_targets_take_the_file_s_defaults),
         cmocka_unit_test(files_are_loaded),
     };
