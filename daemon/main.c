@@ -13,14 +13,16 @@
 
 static const char usage[] =
     "usage: sshleased [--user] [--config FILE] [--socket PATH] [--log-level LEVEL]\n"
-    "       sshleased [--user] --check-config FILE\n"
+    "       sshleased [--user] [--account NAME] --check-config FILE\n"
     "\n"
     "Keeps SSH connections in pools and leases them to local programs. Runs in the foreground and logs to standard "
     "error.\n"
     "\n"
     "  -c, --config FILE        the configuration (system: /etc/sshlease/sshleased.yaml; one user:\n"
     "                           ~/.config/sshlease/sshleased.yaml if there is one)\n"
-    "  -C, --check-config FILE  print every error in FILE and exit: 0 none, 1 some\n"
+    "  -C, --check-config FILE  print every error in FILE, or what was looked at, and exit: 0 no errors, 1 some.\n"
+    "                           Root reads as the account sshlease, which the service has\n"
+    "  -A, --account NAME       ... as this account\n"
     "  -u, --user               for one user: their keys, agent and known_hosts; any user@host[:port] is a target.\n"
     "                           What happens without it too, when not root and without --config\n"
     "  -s, --socket PATH        listen here, whatever the configuration says\n"
@@ -36,6 +38,7 @@ static const char usage[] =
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
     {"check-config", required_argument, NULL, 'C'},
+    {"account", required_argument, NULL, 'A'},
     {"user", no_argument, NULL, 'u'},
     {"socket", required_argument, NULL, 's'},
     {"log-level", required_argument, NULL, 'l'},
@@ -65,10 +68,10 @@ static bool parse_level(const char *text, enum sl_log_level *ret_level)
     return false;
 }
 
-/* --help and --version: a full disk behind the redirection is a failure. */
 static int print(const char *text)
 {
-    return fputs(text, stdout) != EOF && fflush(stdout) == 0 ? SL_EXIT_OK : SL_EXIT_FAILED;
+    (void)fputs(text, stdout);
+    return sl_app_print_end();
 }
 
 static int print_version(void)
@@ -81,23 +84,26 @@ static int print_version(void)
 int main(int argc, char **argv)
 {
     struct sl_app_options options = {.level = SL_LOG_INFO};
-    const char *check_file = NULL;
+    struct sl_check_options check = {.file = NULL};
     int option;
     /* libuv reads it once, when the pool starts: room for a few slow name servers besides key files and signing. */
     (void)setenv("UV_THREADPOOL_SIZE", "8", 0);
     /* What a connection is made of is allocated by the loop and by workers in turn: an arena for each of them would
      * only be another place for holes (1 KB a connection). */
     (void)mallopt(M_ARENA_MAX, 1);
-    while ((option = getopt_long(argc, argv, "c:C:us:l:hV", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "c:C:A:us:l:hV", long_options, NULL)) != -1) {
         switch (option) {
         case 'c':
             options.config_file = optarg;
             break;
         case 'C':
-            check_file = optarg;
+            check.file = optarg;
+            break;
+        case 'A':
+            check.account = optarg;
             break;
         case 'u':
-            options.one_user = true;
+            options.one_user = check.one_user = true;
             break;
         case 's':
             options.socket = optarg;
@@ -122,8 +128,13 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "sshleased: unexpected argument '%s'\ntry 'sshleased --help'\n", argv[optind]);
         return SL_EXIT_USAGE;
     }
-    if (check_file != NULL)
-        return sl_app_check(check_file, options.one_user);
+    if (check.file != NULL)
+        return sl_app_check(&check);
+    if (check.account != NULL) {
+        (void)fputs("sshleased: --account goes with --check-config; a service's account is given in its unit (User=)\n",
+            stderr);
+        return SL_EXIT_USAGE;
+    }
     if (options.config_file == NULL && geteuid() != 0)
         options.one_user = true;
     return sl_app_run(&options);

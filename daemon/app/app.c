@@ -364,6 +364,7 @@ static int load_first(struct sl_app *app, struct sl_conf **ret_conf)
     } else {
         *ret_conf = load.conf;
         load.conf = NULL;
+        sl_load_log_notes(&load, &app->log);
         sl_log(&app->log, SL_LOG_NOTICE, "start", "version=%s pid=%ld mode=%s config=%s targets=%zu transport=\"%s\"",
             SSHLEASE_VERSION, (long)getpid(), app->options->one_user ? "one-user" : "system",
             load.file != NULL ? load.file : "-", (*ret_conf)->target_count, sl_transport_version());

@@ -21,8 +21,19 @@ struct sl_app_options {
 /* Runs the daemon until it is told to stop. An exit code; every failure has been logged. */
 int sl_app_run(const struct sl_app_options *options);
 
-/* Reads `file` and prints every error in it to standard error. SL_EXIT_OK or SL_EXIT_FAILED. */
-int sl_app_check(const char *file, bool one_user);
+struct sl_check_options {
+    const char *file;
+    bool one_user;
+    const char
+        *account; /* as whom; NULL: root checks a service's file as that service's account, others as themselves */
+};
+
+/* Reads the file and prints every error in it to standard error, or what it has looked at to standard output. Gives up
+ * rights for that: nothing else can be done afterwards. SL_EXIT_OK or SL_EXIT_FAILED. */
+int sl_app_check(const struct sl_check_options *options);
+
+/* Flushes what was printed to standard output. SL_EXIT_OK; or SL_EXIT_FAILED, and has said why. */
+int sl_app_print_end(void);
 
 /* "libssh2 …, OpenSSL …": what the transport is made of. Static. */
 const char *sl_app_transport_version(void);

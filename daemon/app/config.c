@@ -131,23 +131,10 @@ char *sl_load_error_text(const struct sl_load *load)
     return text;
 }
 
-int sl_app_check(const char *file, bool one_user)
+void sl_load_log_notes(const struct sl_load *load, const struct sl_log *log)
 {
-    const struct sl_app_options options = {.config_file = file, .one_user = one_user};
-    struct sl_load load = {.file = NULL};
-    int r = sl_load_init(&load, &options);
-    if (r == 0) {
-        sl_load_run(&load);
-        r = load.status;
-    }
-    if (r != 0) {
-        load.status = r;
-        char *text = sl_load_error_text(&load);
-        (void)fprintf(stderr, "%s\n", text != NULL ? text : sl_status_text(r));
-        free(text);
-    }
-    sl_load_fini(&load);
-    return r == 0 ? SL_EXIT_OK : SL_EXIT_FAILED;
+    for (size_t i = 0; i < load->errors.notes.count; i++)
+        sl_log(log, SL_LOG_NOTICE, "config", "%s", load->errors.notes.item[i]);
 }
 
 /* --- reloading ---------------------------------------------------------------------------------------------------- */
@@ -208,12 +195,14 @@ static void on_loaded(struct sl_app *app, struct sl_load *load)
     else if (load->status == 0 && !unconfigured)
         load->status = apply(app, load);
     char *text = load->status != 0 ? sl_load_error_text(load) : NULL;
-    if (running && unconfigured)
+    if (running && unconfigured) {
         sl_app_read_again(app, load, text);
-    else if (load->status != 0)
+    } else if (load->status != 0) {
         log_errors(app, load);
-    else
+    } else {
+        sl_load_log_notes(load, &app->log);
         sl_log(&app->log, SL_LOG_NOTICE, "reload", "result=done file=%s", load->file != NULL ? load->file : "-");
+    }
     answer(&app->now, load->status, text != NULL ? text : sl_status_text(load->status));
     free(text);
     if (!app->again)

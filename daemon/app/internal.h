@@ -111,6 +111,9 @@ void sl_load_fini(struct sl_load *load);
 /* All the errors, one a line. malloc'd; NULL: no memory. */
 char *sl_load_error_text(const struct sl_load *load);
 
+/* Logs what in it is right, but perhaps not meant. */
+void sl_load_log_notes(const struct sl_load *load, const struct sl_log *log);
+
 /* Nobody is told any more of what is being read. */
 void sl_app_stop_reading(struct sl_app *app);
 /* Reads the configuration again; for `fn` as sl_native_hooks.reload says (NULL: for a signal). */

@@ -131,7 +131,7 @@ def test_a_server_that_was_changed_is_found_after_retry_max(make_daemon, make_ss
 def check(tmp_path, settings):
     path = tmp_path / "config.yaml"
     path.write_text(f"defaults: {{user: u, identity_agent: /run/agent}}\ntargets:\n  a:\n    {settings}\n")
-    done = subprocess.run([program("sshleased"), "--check-config", str(path)], capture_output=True, text=True,
+    done = subprocess.run([program("sshleased"), "--user", "--check-config", str(path)], capture_output=True, text=True,
                           check=False)
     return done.returncode, done.stderr.replace(f"{path}:", "")
 

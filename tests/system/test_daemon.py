@@ -3,9 +3,12 @@
 
 import json
 import os
+import pathlib
+import shutil
 import signal
 import stat
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -20,6 +23,15 @@ from waiting import until
 def sshleased(*args, timeout=30, env=None):
     return subprocess.run([program("sshleased"), *map(str, args)], capture_output=True, text=True, timeout=timeout, check=False,
                           stdin=subprocess.DEVNULL, env={**os.environ, **sanitizer_env(), **(env or {})})
+
+
+@pytest.fixture
+def open_directory():
+    """One that every account can look into, which pytest's own are not."""
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="sshlease-system-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
@@ -40,9 +52,17 @@ def test_unknown_arguments():
 
 def test_check_config(tmp_path, sshd, target):
     good = tmp_path / "good.yaml"
-    good.write_text(json.dumps({"targets": {"t": target(sshd)}}))
-    done = sshleased("--check-config", good)
+    one = target(sshd)
+    good.write_text(json.dumps({"targets": {"t": one, "u": {**one, "user_known_hosts_file": str(tmp_path / "later")}},
+                                "defaults": {"allow": {"users": "root"}}}))
+    done = sshleased("--check-config", good, *as_root)
     assert done.returncode == 0 and not done.stderr.strip(), done.stderr
+    first, *files = done.stdout.splitlines()
+    assert first.startswith(f"{good}: no errors, 2 targets, read as ")
+    # Each once, in order.
+    assert [line.split(" (")[0] for line in files if "/etc/" not in line] == sorted([
+        f"can read {one['identity_file']}", f"can read {one['user_known_hosts_file']}", f"not there: {tmp_path / 'later'}"],
+        key=lambda line: line.split()[-1])
     bad = tmp_path / "bad.yaml"
     bad.write_text("limits: {clients: many}\nnonsense: 1\ntargets:\n  t:\n    host: h\n    port: 70000\n"
                    "    identity_file: /nowhere/key\n    idle_timeout: 5 parsecs\n  t: {host: x}\n")
@@ -50,6 +70,117 @@ def test_check_config(tmp_path, sshd, target):
     assert done.returncode != 0
     for where in (f"{bad}:1:19:", f"{bad}:2:1:", f"{bad}:6:11:", f"{bad}:7:20:", f"{bad}:8:19:", f"{bad}:9:3:"):
         assert where in done.stderr + done.stdout, (where, done.stderr)
+
+
+as_root = ["--account", "root"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["--check-config", "FILE"]])
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
+def test_output_that_cannot_be_written_is_an_error(tmp_path, words, redirection):
+    (tmp_path / "good.yaml").write_text("targets: {}\n")
+    words = [word.replace("FILE", str(tmp_path / "good.yaml")) for word in words + as_root]
+    done = subprocess.run(["/bin/sh", "-c", f'"$@" {redirection}', "sh", program("sshleased"), *words], capture_output=True,
+                          text=True, timeout=30, check=False, env={**os.environ, **sanitizer_env()})
+    assert done.returncode == 1
+    assert done.stderr in (f"sshleased: cannot write to standard output: {reason}\n"
+                           for reason in ("Bad file descriptor", "No space left on device"))
+
+
+def check_as(account, file, **env):
+    """As root, who becomes the account. LeakSanitizer cannot look into a process that has changed its user."""
+    options = sanitizer_env()["ASAN_OPTIONS"].replace("detect_leaks=1", "detect_leaks=0")
+    return sshleased("--check-config", file, "--account", account, env={"ASAN_OPTIONS": options, **env})
+
+
+def write_config(directory, key, **settings):
+    file = directory / "sshleased.yaml"
+    file.write_text(json.dumps({"targets": {"t": {"host": "h", "user": "u", "identity_file": key and str(key),
+                                                  "user_known_hosts_file": str(directory / "known_hosts"), **settings}}}))
+    return file
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_check_config_by_the_rights_of_the_service_s_account(open_directory):
+    """As root nothing is ever unreadable."""
+    key, known_hosts = open_directory / "key", open_directory / "known_hosts"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    known_hosts.write_text("")
+    known_hosts.chmod(0o600)
+    file = write_config(open_directory, key)
+    done = check_as("daemon", file)
+    assert done.returncode == 1 and not done.stdout
+    assert f'identity_file "{key}" cannot be read (Permission denied)' in done.stderr
+    assert f'user_known_hosts_file "{known_hosts}" cannot be read (Permission denied)' in done.stderr
+    assert done.stderr.splitlines()[-1] == "sshleased: the files were read as daemon (--account NAME: as another)"
+    for path in (key, known_hosts):
+        shutil.chown(path, "daemon")
+    done = check_as("daemon", file)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{file}: no errors, 1 target, read as daemon\n")
+    assert f"can read {key} (but sshleased.service sees nothing there" in done.stdout
+    assert "note: target \"t\" has no allow" in done.stderr
+    file.chmod(0o600)
+    assert f"{file}: cannot be read (Permission denied)" in check_as("daemon", file).stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_check_config_leaves_credentials_to_root(open_directory):
+    """systemd hands root's files to the service; and an agent of root's is none of the service's."""
+    (open_directory / "secret").write_text("x")
+    (open_directory / "secret").chmod(0o600)
+    file = write_config(open_directory, [], password={"credential": "secret"}, allow={"users": "root"})
+    done = check_as("daemon", file, CREDENTIALS_DIRECTORY=str(open_directory))
+    assert done.returncode == 0, done.stderr
+    done = check_as("daemon", file)
+    assert "CREDENTIALS_DIRECTORY is not set; give the service LoadCredential= and restart it" in done.stderr
+    file = write_config(open_directory, [], identity_agent="SSH_AUTH_SOCK")
+    done = check_as("daemon", file, SSH_AUTH_SOCK="/tmp/agent")
+    assert done.returncode == 1 and "SSH_AUTH_SOCK, which the daemon's environment does not have" in done.stderr
+
+
+def test_accounts_that_cannot_be_taken(tmp_path):
+    file = write_config(tmp_path, [])
+    done = sshleased("--check-config", file, "--account", "no-such-account")
+    assert done.returncode == 1 and "there is no account no-such-account to check as" in done.stderr
+    assert sshleased("--account", "daemon").returncode == 2
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o640, 0o660])
+def test_keys_that_are_not_for_the_daemon_alone(tmp_path, mode):
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    key.chmod(mode)
+    done = sshleased("--check-config", write_config(tmp_path, key), *as_root)
+    assert done.returncode == 1
+    assert f'identity_file "{key}" is an UNPROTECTED PRIVATE KEY FILE: its mode is {mode:04o}; give it 0600' in done.stderr
+    key.chmod(0o400)
+    assert sshleased("--check-config", write_config(tmp_path, key), *as_root).returncode == 0
+    done = sshleased("--check-config", write_config(tmp_path, f"{key}.pub"), *as_root)
+    assert done.returncode == 1
+    assert f'identity_file "{key}.pub" is a public key; give the private key, whose file has no .pub' in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has keys of others")
+def test_a_key_for_a_group_that_the_service_is_in(open_directory):
+    key = open_directory / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    key.chmod(0o640)
+    shutil.chown(key, "root", "daemon")
+    assert check_as("daemon", write_config(open_directory, key)).returncode == 0
+    key.chmod(0o644)
+    assert "UNPROTECTED PRIVATE KEY FILE" in check_as("daemon", write_config(open_directory, key)).stderr
+
+
+def test_a_target_that_nobody_may_lease_is_noted_in_the_log(make_daemon, sshd, target):
+    config = {"targets": {"t": target(sshd)}}
+    daemon = make_daemon(config)
+    daemon.log.find(r" notice config .*note: target .*has no allow")
+    assert daemon.cli("reload").returncode == 0
+    assert len(daemon.log.matches("has no allow")) == 2
+    daemon.write_config({**config, "defaults": {"allow": {"users": ["root"]}}})
+    assert daemon.cli("reload").returncode == 0
+    assert len(daemon.log.matches("has no allow")) == 2
 
 
 def test_a_missing_configuration(tmp_path):
