@@ -90,8 +90,8 @@ const char *sshlease_version(void);
 
 /* --- the handle --- */
 
-/* The socket that would be used: $SSHLEASE_SOCKET, else $XDG_RUNTIME_DIR/sshleased.sock where that exists, else
- * /run/sshleased/sshleased.sock. Writes at most `size` bytes, NUL included. Status: 0, or INVALID when it does not fit.
+/* The socket that would be used: $SSHLEASE_SOCKET, else $XDG_RUNTIME_DIR/sshleased.sock where that exists (without that
+ * variable the directory is /run/user/UID), else /run/sshleased/sshleased.sock. Writes at most `size` bytes, NUL included. Status: 0, or INVALID when it does not fit.
  */
 int sshlease_default_socket(char *path, size_t size);
 

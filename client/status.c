@@ -40,19 +40,27 @@ const char *sshlease_version(void)
     return SSHLEASE_VERSION;
 }
 
+/* Whether a daemon of the user's own has a socket there. Its path may be cut: then there is none. */
+static bool own_socket(char *path, size_t size)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    int len = runtime != NULL && runtime[0] == '/'
+                  ? snprintf(path, size, "%s/sshleased.sock", runtime)
+                  /* cron and su leave the variable out; systemd-logind makes the directory here */
+                  : snprintf(path, size, "/run/user/%u/sshleased.sock", (unsigned)geteuid());
+    return len >= 0 && (size_t)len < size && (access(path, F_OK) == 0 || sl_left_ms(path) < SL_LEFT_MS);
+}
+
 int sshlease_default_socket(char *path, size_t size)
 {
-    const char *named = getenv("SSHLEASE_SOCKET"), *runtime = getenv("XDG_RUNTIME_DIR");
+    const char *named = getenv("SSHLEASE_SOCKET");
     int len;
     if (named != NULL && named[0] != '\0') {
         len = snprintf(path, size, "%s", named);
         return len >= 0 && (size_t)len < size ? 0 : SL_E_INVALID;
     }
-    if (runtime != NULL && runtime[0] == '/') {
-        len = snprintf(path, size, "%s/sshleased.sock", runtime);
-        if (len >= 0 && (size_t)len < size && (access(path, F_OK) == 0 || sl_left_ms(path) < SL_LEFT_MS))
-            return 0;
-    }
+    if (own_socket(path, size))
+        return 0;
     len = snprintf(path, size, "/run/sshleased/sshleased.sock");
     return len >= 0 && (size_t)len < size ? 0 : SL_E_INVALID;
 }

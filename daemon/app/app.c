@@ -58,6 +58,17 @@ static void prepare_process(const struct sl_log *log)
     }
 }
 
+/* cron, su and sudo leave XDG_RUNTIME_DIR out; systemd-logind makes the directory all the same, and clients look there. */
+static void find_runtime_directory(void)
+{
+    const char *given = getenv("XDG_RUNTIME_DIR");
+    char path[32];
+    struct stat st;
+    snprintf(path, sizeof path, "/run/user/%u", (unsigned)geteuid());
+    if ((given == NULL || given[0] != '/') && stat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid())
+        (void)setenv("XDG_RUNTIME_DIR", path, 1);
+}
+
 /* --- systemd's line ----------------------------------------------------------------------------------------------- */
 
 static void on_change(void *arg)
@@ -455,6 +466,8 @@ int sl_app_run(const struct sl_app_options *options)
     app->options = options;
     sl_app_start_log(app);
     prepare_process(&app->log);
+    if (options->one_user)
+        find_runtime_directory();
     int code = run_all(app);
     sl_log_stop(&app->log);
     free(app);

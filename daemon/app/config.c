@@ -37,7 +37,10 @@ int sl_app_default_socket(bool one_user, char *buf, size_t size)
     }
     if (runtime == NULL || runtime[0] != '/') {
         snprintf(buf, size,
-            "XDG_RUNTIME_DIR is not set, so there is no default place for the socket: name one with --socket PATH");
+            "XDG_RUNTIME_DIR is not set and there is no /run/user/%u, so there is no default place for the socket: "
+            "name "
+            "one with --socket PATH",
+            (unsigned)geteuid());
         return SL_E_INVALID;
     }
     /* Cut, it would not be the path that clients look at: the listener refuses paths of this length anyway. */

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 import native
-from daemon import program
+from daemon import program, sanitizer_env
 from native import Client
 
 
@@ -148,3 +148,19 @@ def test_the_command_line_finds_the_daemon(make_daemon, sshd, target):
     done = subprocess.run([program("sshlease"), "exec", "t", "--", "echo found"], capture_output=True, check=False,
                           env={**env, "XDG_RUNTIME_DIR": daemon.dir}, stdin=subprocess.DEVNULL)
     assert done.stdout == b"found\n", done.stderr
+
+
+@pytest.mark.root
+def test_a_daemon_of_ones_own_without_xdg_runtime_dir(account, reachable):
+    """cron and su do not set it. In a mount namespace with a /run of our own."""
+    place = f"/run/user/{account.pw_uid}"
+    script = f"""mount -t tmpfs none /run && mkdir /run/user
+        install -d -m 0700 -o {account.pw_uid} {place}
+        exec setpriv --reuid={account.pw_uid} --regid={account.pw_gid} --clear-groups --inh-caps=-all \
+            sh -c '{program("sshleased")} --user 2>&1 | while read -r line; do case $line in (*"notice listener"*) echo "$line"
+                {program("sshlease")} mux-ensure --print a@b; {program("sshlease")} stop;; (*error*) echo "$line";; esac; done'"""
+    env = {name: value for name, value in os.environ.items() if name not in ("XDG_RUNTIME_DIR", "SSHLEASE_SOCKET")}
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False, timeout=60,
+                          env={**env, **sanitizer_env(), "HOME": account.pw_dir}, stdin=subprocess.DEVNULL)
+    listening, mux = done.stdout.splitlines()
+    assert listening.endswith(f"socket={place}/sshleased.sock") and mux == f"{place}/sshleased-mux/a@b:22", done

@@ -120,6 +120,7 @@ def test_what_goes_wrong_is_said(home, monkeypatch):
     monkeypatch.delenv("SSHLEASE_DAEMON")
     monkeypatch.setenv("PATH", home)
     monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr(sshlease._connect, "USERS_DIRECTORY", home)
     with pytest.raises(sshlease.NoDaemon, match="XDG_RUNTIME_DIR"):
         sshlease.lease("t", autostart=True)
 

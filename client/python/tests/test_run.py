@@ -205,6 +205,14 @@ def test_no_daemon(tmp_path, monkeypatch):
     assert sshlease.default_socket() == "/run/sshleased/sshleased.sock"
     (tmp_path / "sshleased.sock").touch()
     assert sshlease.default_socket() == str(tmp_path / "sshleased.sock")
+    # As cron and su have it.
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    monkeypatch.setattr(sshlease._connect, "USERS_DIRECTORY", str(tmp_path))
+    assert sshlease.default_socket() == "/run/sshleased/sshleased.sock"
+    own = tmp_path / str(os.geteuid())
+    own.mkdir()
+    (own / "sshleased.sock").touch()
+    assert sshlease.default_socket() == str(own / "sshleased.sock")
 
 
 def test_the_daemon_dies(c, daemon):

@@ -17,6 +17,8 @@ from ._errors import INVALID, IO, NO_DAEMON, TIMEOUT, NoDaemon, SshleaseError, e
 __tracebackhide__ = hidden
 
 SYSTEM_SOCKET = "/run/sshleased/sshleased.sock"
+# Where systemd-logind makes the users' directories.
+USERS_DIRECTORY = "/run/user"
 _PATH_MAX = 107
 # Where a daemon has ended that is succeeded by another, that one is waited for so long.
 LEFT_SECONDS = 5.0
@@ -25,13 +27,15 @@ CONNECT_SECONDS = 10.0
 
 
 def user_socket() -> Optional[str]:
-    """Where a daemon of the user's own listens unless told otherwise. None without $XDG_RUNTIME_DIR."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return os.path.join(runtime, "sshleased.sock") if runtime else None
+    """Where a daemon of the user's own listens unless told otherwise: in $XDG_RUNTIME_DIR, or where that is not set, as
+    under cron and su, in the directory that it would name. None where there is none."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or os.path.join(USERS_DIRECTORY, str(os.geteuid()))
+    return os.path.join(runtime, "sshleased.sock") if os.environ.get("XDG_RUNTIME_DIR") or os.path.isdir(runtime) else None
 
 
 def default_socket() -> str:
-    """$SSHLEASE_SOCKET, else $XDG_RUNTIME_DIR/sshleased.sock where that exists, else /run/sshleased/sshleased.sock."""
+    """$SSHLEASE_SOCKET, else $XDG_RUNTIME_DIR/sshleased.sock (/run/user/UID/ without that variable) where that exists, else
+    /run/sshleased/sshleased.sock."""
     named = os.environ.get("SSHLEASE_SOCKET")
     if named:
         return named
