@@ -5,6 +5,7 @@
  * Whenever we end in another way, the socket closes and the daemon ends what runs on the far side.
  */
 #include "client/cli/cli.h"
+#include "client/cli/env.h"
 #include "client/cli/relay.h"
 #include "client/cli/tty.h"
 
@@ -290,6 +291,7 @@ static int run(struct request *request, struct sshlease *lease)
     struct cli_tty tty = {.fd = -1};
     if (sshlease_acquire(lease, request->target, &options) != 0)
         goto fail;
+    cli_env_tell(lease, request->target, request->env, request->env_count);
     if (request->tty || request->command == NULL) {
         bool is_tty = cli_tty_init(&tty);
         if (request->tty || is_tty) {

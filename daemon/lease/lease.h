@@ -132,6 +132,7 @@ struct sl_target_view {
     const char *last_error; /* "" or what the last failed dial said */
     uint64_t retry_in_ms;   /* no dial before; UINT64_MAX: not before a file has changed or an operator acts */
     const char *learned;    /* in what its server differs from others, or "" */
+    const struct sl_strv *send_env;
 };
 struct sl_lease_view {
     uint64_t id;

@@ -37,6 +37,7 @@ void sl_driver_each_target(struct sl_driver *d, const struct sl_who *who, sl_tar
             .last_error = target->last_error != NULL ? target->last_error : "",
             .retry_in_ms = until(sl_driver_basis_retry_ms(d, target, info.last_status, info.retry_at_ms), now),
             .learned = sl_compat_describe(target->compat, now, learned, sizeof learned),
+            .send_env = &target->conf->send_env,
         };
         fn(arg, &view);
     }

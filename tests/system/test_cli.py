@@ -199,6 +199,16 @@ def test_environment_variables(daemon):
     assert daemon.cli("exec", "t", "--", "echo $LC_OURS", env={"LC_OURS": "hello"}).stdout in (b"hello\n", b"\n")
 
 
+def test_a_variable_that_is_not_in_send_env_is_named(make_daemon, sshd, target):
+    daemon = make_daemon({"targets": {"t": target(sshd, send_env=["LC_OURS", "X_*"]), "u": target(sshd)}})
+    words = ["-e", "LC_OURS=1", "-e", "X_2=2", "-e", "FOO=3", "--", "echo $LC_OURS $FOO"]
+    done = daemon.cli("exec", "t", *words)
+    assert done.returncode == 0 and done.stdout.split()[-1:] != [b"3"]
+    assert one_line(done, 0) == "sshlease: t: FOO is not passed: the target's send_env does not have it"
+    said = daemon.cli("exec", "u", *words).stderr.decode().splitlines()
+    assert [line.split()[2] for line in said] == ["X_2", "FOO"]
+
+
 @pytest.mark.parametrize("case", ["no target", "no daemon", "refused", "changed key"])
 def test_our_own_failures_are_255_and_one_line(make_daemon, make_sshd, sshd, target, keys, case):
     changed = make_sshd("LogLevel INFO")

@@ -122,6 +122,15 @@ static void set_number(struct sl_status_job *job, json_t *object, const char *ke
     set(job, object, key, json_integer((json_int_t)value));
 }
 
+static void set_texts(struct sl_status_job *job, json_t *object, const char *key, const struct sl_strv *texts)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < texts->count; i++)
+        if (json_array_append_new(list, text_of(texts->item[i])) != 0)
+            job->out_of_memory = true;
+    set(job, object, key, list);
+}
+
 static void append(struct sl_status_job *job, const char *list, json_t *object)
 {
     if (json_array_append_new(json_object_get(job->root, list), object) != 0)
@@ -145,6 +154,7 @@ static void add_target(void *arg, const struct sl_target_view *view)
     set(job, target, "last_error", text_of(view->last_error));
     set_number(job, target, "retry_in_ms", view->retry_in_ms);
     set(job, target, "learned", text_of(view->learned));
+    set_texts(job, target, "send_env", view->send_env);
     append(job, "targets", target);
 }
 

@@ -13,6 +13,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* What exec asks where there is a variable to pass. */
+static void tell_status(struct fake *f, const char *json)
+{
+    uint32_t rid = fake_take(f, SL_MSG_STATUS)->request.rid;
+    fake_send(
+        f, &(struct sl_msg){.type = SL_MSG_STATUS_REPLY, .status_reply = {.rid = rid, .json = sl_bytes_of(json)}});
+}
+
 static void says_both(struct fake *f)
 {
     fake_greet_in(f, 1);
@@ -27,6 +35,7 @@ static void says_both(struct fake *f)
     fake_send(
         f, &(struct sl_msg){.type = SL_MSG_GRANTED,
                .granted = {.rid = rid, .lease = 1, .lease_timeout_ms = 60000, .max_lease_ms = 60000, .streams = 8}});
+    tell_status(f, "{\"targets\": [{\"name\": \"web1\"}], \"leases\": [{\"id\": 1, \"target\": \"web1\"}]}");
     const struct sl_msg_stream_open *open = &fake_take(f, SL_MSG_STREAM_OPEN)->stream_open;
     struct sl_reader env = open->env;
     struct sl_bytes name, value;
@@ -49,6 +58,39 @@ static void says_both(struct fake *f)
     fake_send_end(f, stream, 7);
     fake_release(f);
     fake_take_end(f);
+}
+
+static void keeps_variables_back(struct fake *f)
+{
+    static const char status[] =
+        "{\"targets\": [{\"name\": \"a\", \"send_env\": [\"*\"]}, {\"name\": \"web1\", \"send_env\": [\"LANG\", "
+        "\"LC_*\"]}], \"leases\": [{\"id\": 6, \"target\": \"a\"}, {\"id\": 7, \"target\": \"web1\"}]}";
+    fake_greet_in(f, 1);
+    uint32_t rid = fake_take(f, SL_MSG_ACQUIRE)->acquire.rid;
+    fake_send(
+        f, &(struct sl_msg){.type = SL_MSG_GRANTED,
+               .granted = {.rid = rid, .lease = 7, .lease_timeout_ms = 60000, .max_lease_ms = 60000, .streams = 8}});
+    tell_status(f, f->number == 0 ? status : "no status");
+    uint32_t stream = fake_open_stream(f, 100);
+    fake_take(f, SL_MSG_EOF);
+    fake_send_end(f, stream, 0);
+    fake_release(f);
+    fake_take_end(f);
+}
+
+TEST(a_variable_that_is_kept_back_is_named)
+{
+    for (unsigned bad = 0; bad < 2; bad++) {
+        struct fake f = {.number = bad};
+        fake_start(&f, keeps_variables_back);
+        RUN("exec", "--socket", f.path, "-n", "-e", "LC_ALL=C", "-e", "FOO=bar", "user@web1", "true");
+        expect_exit(0);
+        if (bad != 0)
+            assert_int_equal(ran.stderr_len, 0);
+        else
+            expect_line("sshlease: user@web1: FOO is not passed: the target's send_env does not have it");
+        fake_stop(&f);
+    }
 }
 
 TEST(exec_is_what_ssh_would_be)
@@ -412,6 +454,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exec_is_what_ssh_would_be),
+        cmocka_unit_test(a_variable_that_is_kept_back_is_named),
         cmocka_unit_test(ends_that_are_not_an_exit_status),
         cmocka_unit_test(a_time_limit),
         cmocka_unit_test(signals_reach_the_command),
