@@ -174,6 +174,11 @@ def test_from_the_command_line(home, python_env, daemon):
     assert done.returncode == 1 and done.stderr.startswith(f"sshlease: no sshleased is listening at {own}")
     done = run("status", "--socket", daemon.path)
     assert done.stdout.endswith(f" at {daemon.path}\n")
+    for redirection, reason in ((">&-", "it is not open"), (">/dev/full", "No space left on device")):
+        done = subprocess.run(["/bin/sh", "-c", f'"$@" {redirection}', "sh", sys.executable, "-m", "sshlease", "--socket",
+                               daemon.path], env={**os.environ, "PYTHONPATH": python_env["PYTHONPATH"]}, capture_output=True,
+                              text=True, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (1, f"sshlease: cannot write to standard output: {reason}\n")
 
 
 def test_stopping_waits_for_leases_no_longer_than_asked(home):

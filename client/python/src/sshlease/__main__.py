@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from . import _daemon
@@ -26,6 +27,18 @@ def _stop(path: str) -> str:
     return f"stopped process {pid}" if ended else f"process {pid} has been told to stop; leases are still in use"
 
 
+def _print(text: str) -> int:
+    """The exit status: output that cannot be written is a failure. Not by print(), which finds out at the end only."""
+    try:
+        if sys.stdout is None:
+            raise OSError("it is not open")
+        os.write(sys.stdout.fileno(), f"{text}\n".encode())
+    except OSError as error:
+        print(f"sshlease: cannot write to standard output: {error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m sshlease", description=f"sshlease {__version__} for Python: the daemon that programs here find.",
@@ -40,11 +53,10 @@ def main() -> int:
         path = socket_for(options.socket, own=options.verb != "status")
         if options.verb == "start":
             _daemon.ensure(options.socket)
-        print(_stop(path) if options.verb == "stop" else _status(path))
+        return _print(_stop(path) if options.verb == "stop" else _status(path))
     except SshleaseError as error:
         print(f"sshlease: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":
