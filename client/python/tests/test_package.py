@@ -78,6 +78,19 @@ def test_alone_it_works_without_anything_else(installed, tmp_path):
 
 
 @pytest.mark.once
+def test_it_builds_without_a_network_as_the_readme_has_it(tmp_path):
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+        text = " ".join(f.read().split())
+    options = re.search(r"`pip install (--[a-z-]+) ./client/python`", text)[1], re.search(r"python3 -m venv (--[a-z-]+)`", text)[1]
+    shutil.copytree(PACKAGE, tmp_path / "tree", ignore=shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "build"))
+    run(sys.executable, "-m", "venv", "--without-pip", options[1], str(tmp_path / "venv"))
+    python = str(tmp_path / "venv" / "bin" / "python")
+    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-index", options[0], str(tmp_path / "tree"))
+    where = run(python, "-c", "import sshlease; print(sshlease.__file__)", cwd=str(tmp_path)).strip()
+    assert where.startswith(str(tmp_path / "venv"))
+
+
+@pytest.mark.once
 def test_pytest_finds_the_plugin(installed, tmp_path):
     python = installed("--system-site-packages")
     (tmp_path / "test_it.py").write_text("def test_it(ssh_lease): ssh_lease('t')\n")
