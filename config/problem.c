@@ -107,7 +107,7 @@ int sl_problems_finish(struct sl_problems *problems, struct sl_conf_errors *erro
     return SL_E_CONFIG;
 }
 
-const char *sl_show(char buf[SL_SHOW_SIZE], const char *text)
+const char *sl_show(char *buf, size_t size, const char *text)
 {
     static const char hex[] = "0123456789abcdef";
     static const char cut[] = "...\"";
@@ -115,7 +115,7 @@ const char *sl_show(char buf[SL_SHOW_SIZE], const char *text)
     buf[at++] = '"';
     for (const char *c = text; *c != '\0';) {
         const size_t shown = sl_text_shown(c, strlen(c)), count = shown > 0 ? shown : 1;
-        if (at + 4 + sizeof cut > SL_SHOW_SIZE) { /* 4: the most that one character becomes */
+        if (at + 4 + sizeof cut > size) { /* 4: the most that one character becomes */
             memcpy(buf + at, cut, sizeof cut);
             return buf;
         }

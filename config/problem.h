@@ -44,8 +44,10 @@ bool sl_problems_full(const struct sl_problems *problems);
 int sl_problems_finish(struct sl_problems *problems, struct sl_conf_errors *errors);
 
 /* `text` for a message: quoted, what would break the line escaped, the rest of a long one cut off. Returns `buf`. */
-#define SL_SHOW_SIZE 80u
-const char *sl_show(char buf[SL_SHOW_SIZE], const char *text);
-#define SL_SHOW(text) sl_show((char[SL_SHOW_SIZE]){0}, (text))
+#define SL_SHOW_SIZE      80u
+#define SL_SHOW_PATH_SIZE 320u /* whoever is to mend a file must find it */
+const char *sl_show(char *buf, size_t size, const char *text);
+#define SL_SHOW(text)      sl_show((char[SL_SHOW_SIZE]){0}, SL_SHOW_SIZE, (text))
+#define SL_SHOW_PATH(path) sl_show((char[SL_SHOW_PATH_SIZE]){0}, SL_SHOW_PATH_SIZE, (path))
 
 #endif

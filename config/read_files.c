@@ -49,7 +49,7 @@ static char *path_of(struct sl_conf_reader *r, const struct sl_setting *s, int n
 static bool try_read(
     struct sl_conf_reader *r, const struct sl_setting *s, int node, const char *path, bool may_be_missing)
 {
-    const char *shown = s->kind == SL_SETTING_SECRET_FILE ? "(not shown)" : SL_SHOW(path);
+    const char *shown = s->kind == SL_SETTING_SECRET_FILE ? "(not shown)" : SL_SHOW_PATH(path);
     const enum sl_world_use use = s->kind == SL_SETTING_IDENTITIES ? SL_WORLD_PRIVATE_KEY : SL_WORLD_TEXT;
     int error = r->world->try_read(r->world->arg, path, use);
     unsigned mode = 0;
@@ -150,7 +150,7 @@ static char *socket_path_of(struct sl_conf_reader *r, const struct sl_setting *s
     if (length > SL_SOCKET_PATH_MAX)
         sl_read_refuse(r, s, node, "is %zu bytes long, and a socket's path can have %zu", length, SL_SOCKET_PATH_MAX);
     else if (path[length - 1] == '/')
-        sl_read_refuse(r, s, node, "%s is a directory", SL_SHOW(path));
+        sl_read_refuse(r, s, node, "%s is a directory", SL_SHOW_PATH(path));
     else
         return path;
     free(path);

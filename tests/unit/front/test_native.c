@@ -134,6 +134,25 @@ TEST(clients_beyond_the_limit_are_told)
     sl_front_fini(&f);
 }
 
+/* Two renewals, 3 and 4, each answered in its turn; and what command 7 says. Where its user has had its part of the
+ * loop's turn between two requests, the server is quicker than the later one. */
+static void expect_renewals_beside_a_command(struct sl_raw_client *c)
+{
+    static const uint32_t says[] = {SL_MSG_STREAM_OPENED, SL_MSG_EOF, SL_MSG_STREAM_END};
+    unsigned renewed = 0, said = 0;
+    while (renewed < 2 || said < 3) {
+        uint32_t type = sl_raw_hear(c);
+        if (type == SL_MSG_RENEWED && renewed < 2)
+            assert_int_equal(c->msg.renewed.rid, 3 + renewed++);
+        else
+            assert_int_equal(type, said < 3 ? says[said++] : 0);
+        if (type == SL_MSG_STREAM_END) {
+            assert_int_equal(c->msg.stream_end.stream, 7);
+            assert_int_equal(c->msg.stream_end.exit_status, 5);
+        }
+    }
+}
+
 TEST(requests_may_come_all_at_once)
 {
     struct sl_front_world f;
@@ -148,15 +167,7 @@ TEST(requests_may_come_all_at_once)
     sl_raw_request(c, SL_MSG_RENEW, 4);
     sl_raw_expect(c, SL_MSG_WELCOME);
     sl_raw_expect(c, SL_MSG_GRANTED);
-    sl_raw_expect(c, SL_MSG_RENEWED);
-    assert_int_equal(c->msg.renewed.rid, 3);
-    sl_raw_expect(c, SL_MSG_RENEWED);
-    assert_int_equal(c->msg.renewed.rid, 4);
-    sl_raw_expect(c, SL_MSG_STREAM_OPENED);
-    sl_raw_expect(c, SL_MSG_EOF);
-    sl_raw_expect(c, SL_MSG_STREAM_END);
-    assert_int_equal(c->msg.stream_end.stream, 7);
-    assert_int_equal(c->msg.stream_end.exit_status, 5);
+    expect_renewals_beside_a_command(c);
     sl_raw_request(c, SL_MSG_RELEASE, 5);
     sl_raw_acquire(c, 6, "a");
     sl_raw_request(c, SL_MSG_RELEASE, 7);

@@ -250,7 +250,9 @@ def printable(text: str) -> str:
 def error_for(code: int, text: str = "", *, target: str = "", unsent: bool = False, held: bool = False) -> SshleaseError:
     """The exception for a status of the protocol; without a text it says the status' own. `held`: there was a lease."""
     reason = printable(text) or (STATUS[code][1] if code in STATUS else f"unknown status {code}")
-    kind = Revoked if held and code == NOT_ALLOWED else _KINDS.get(code, SshleaseError)
+    kind = _KINDS.get(code, SshleaseError)
+    if held and code == NOT_ALLOWED:
+        kind = Revoked
     return kind(reason, target=target, code=code, unsent=unsent)
 
 
