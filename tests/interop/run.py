@@ -259,6 +259,7 @@ def arguments():
     options = parser.parse_args()
     if options.build:
         os.environ["SSHLEASE_BUILD"] = os.path.abspath(options.build)
+    os.environ["LSAN_OPTIONS"] = "suppressions=" + os.path.join(os.path.dirname(os.path.abspath(__file__)), "lsan.supp")
     return parser, options
 
 

@@ -110,6 +110,8 @@ def python_loop(daemon, kind):
     return Loop([sys.executable, "-c", LOOP, kind], {**daemon.cli_env(), "PYTHONPATH": PACKAGE})
 
 
+@pytest.mark.parametrize("service", [pytest.param(True, id="socket-unit"),
+                                     pytest.param(False, id="own-socket", marks=pytest.mark.full)], indirect=True)
 def test_restarts_under_load(service):
     """Ten loops of the command line, two of Python's, one lease that is held until the drain's end: no error but that
     lease's, and all go on."""

@@ -354,7 +354,8 @@ static void close_stream(struct sl_forward_conn *conn)
 {
     sl_dial_cancel(conn->dial);
     conn->dial = NULL;
-    move(conn, CONN_CLOSING);
+    if (conn->phase != CONN_CLOSING)
+        move(conn, CONN_CLOSING);
     (void)uv_timer_start(&conn->timer, on_late_there, SOCKS_TIMEOUT_MS, 0);
     sl_relay_close_sent(conn->relay);
 }

@@ -160,7 +160,8 @@ static void on_listening(void *arg, int status, uint16_t port, const char *text)
 {
     struct sl_forward *f = arg;
     if (status != 0) {
-        sl_forward_move(f, SL_FORWARD_CLOSING);
+        if (f->phase != SL_FORWARD_CLOSING)
+            sl_forward_move(f, SL_FORWARD_CLOSING);
         sl_forward_tell_refused(f, text); /* on_closed follows at once, and settles */
         return;
     }
