@@ -267,6 +267,7 @@ class Crowd:
         self.wrong = []
         self.later = []    # (when, pid, signal)
         self.user = pwd.getpwnam(settings["user"]) if os.geteuid() == 0 else None
+        signal.signal(signal.SIGUSR1, lambda *_: None)  # a member that was born just now has no handler of its own yet
 
     def give_birth(self):
         self.born += 1
