@@ -20,6 +20,7 @@ import threading
 import tty
 
 import native
+import samples
 
 
 def lingering():
@@ -233,9 +234,65 @@ def session_input(path, file):
     open_session(path, [os.open(file, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY), os.open(os.devnull, os.O_WRONLY)])
 
 
+def requests(path, *named):
+    """A mux client that asks for all of these at once; and its descriptors: the last of each request's is a full pipe."""
+    s = connect(path)
+    s.sendall(samples.MUX_HELLO)
+    readers = []
+    for name in named:
+        s.sendall(samples.mux(name))
+        count = samples.MUX[name][2]
+        for i in range(count):
+            if i + 1 < count:
+                pass_one(s, os.open(os.devnull, os.O_RDWR))
+                continue
+            reader, writer = os.pipe2(os.O_NONBLOCK)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writer, bytes(4096))
+            readers.append(reader)
+            pass_one(s, writer)
+            os.close(writer)
+    KEPT.append(s)
+    return s, readers
+
+
+def hear_all(s, readers):
+    """What it answers until it hangs up, while the pipes are emptied."""
+    said = b""
+    while True:
+        for fd in select.select([s, *readers], [], [], 20)[0]:
+            if fd is not s:
+                if not os.read(fd, 65536):
+                    readers.remove(fd)
+            elif data := s.recv(65536):
+                said += data
+            else:
+                return said
+
+
+def two_sessions(path):
+    """-W and a session at one socket, where the target cannot be had."""
+    said = hear_all(*requests(path, "NEW_STDIO_FWD", "NEW_SESSION"))
+    assert b"this socket has a session already" in said, said
+
+
+def two_users(path):
+    """-W and -L at one socket, where the user may open no further stream."""
+    reader, writer = os.pipe()
+    KEPT.append(writer)
+    open_session(path, [reader, os.open(os.devnull, os.O_RDWR), os.open(os.devnull, os.O_RDWR)])
+    said = b""
+    while struct.pack(">I", 0x80000006) not in said:  # SESSION_OPENED: it has the only one
+        said += KEPT[-1].recv(65536)
+    said = hear_all(*requests(path, "NEW_STDIO_FWD", "OPEN_FWD"))
+    assert b"limits.streams" in said, said
+
+
 ATTACKS = {"linger": linger, "nested": nested, "surplus": surplus, "urgent": urgent, "unread": unread, "drop-file": drop_file,
            "drop-many": drop_many, "input-file": input_file, "locked": locked,
-           "session-input": session_input, "terminal-output": terminal_output}
+           "session-input": session_input, "terminal-output": terminal_output,
+           "two-sessions": two_sessions, "two-users": two_users}
 
 if __name__ == "__main__":
     ATTACKS[sys.argv[1]](*sys.argv[2:])

@@ -23,11 +23,13 @@ daemon another one's; while it attacks, somebody else is answered within a secon
   what a lease left behind where a forced command is in the way of the clean-up    test_reclaim
   known_hosts that cannot be read, keys that others can                            test_hostkeys, unit ssh.hostkey
   an exit status that is none, extended data of unknown types, a lease that moves  unit front.mux, ssh.streams, lease.sharing
+  what ssh never asks for at one socket                                            test_requests_that_do_not_go_together
   the unit's limits                                                                systemd/check-units
 
 (floods: test_hostile_floods.py, by the name of its attack.)"""
 
 import os
+import pwd
 import signal
 import subprocess
 import time
@@ -121,6 +123,17 @@ def test_input_that_is_locked(victim, attack, hanging, kind):
     assert_serves(victim)
     assert victim.cli("exec", "t", "--", "echo in", timeout=20).stdout == b"in\n"
     assert_serves(victim)
+
+
+@pytest.mark.parametrize("name", ["two-sessions", "two-users"])
+def test_requests_that_do_not_go_together(make_daemon, sshd, target, mux_directory, attack, name):
+    """Of what one request frees, the other has something."""
+    everybody = {"users": [pwd.getpwuid(os.geteuid()).pw_name, ATTACKER.pw_name]}
+    daemon = make_daemon({"mux": {"directory": str(mux_directory)}, "limits": {"streams": 1},
+                          "targets": {"t": target(sshd, allow=everybody, max_connections=2),
+                                      "gone": {**target(sshd, allow=everybody), "port": 1}}})
+    attack(name, os.path.join(mux_directory, "gone" if name == "two-sessions" else "t")).hear("attacked")
+    assert daemon.cli("exec", "t", "--", "echo in", timeout=20).stdout == b"in\n"
 
 
 @pytest.mark.root

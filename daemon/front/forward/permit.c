@@ -30,14 +30,13 @@ static bool matches(const char *pattern, const char *text)
     return *text == '\0';
 }
 
-/* The caller owns the reference. NULL where the target is gone, or there is no memory. */
+/* The caller owns the reference. NULL where it is not to be had any more, or there is no memory. */
 static struct sl_target_conf *find_target(const struct sl_mux_client *c)
 {
-    const struct sl_conf *conf = sl_driver_conf(c->mux->driver);
-    struct sl_target_conf *target = sl_conf_find(conf, c->target);
-    if (target != NULL)
-        return sl_target_conf_ref(target);
-    return sl_conf_adhoc(conf, c->target, &target) == 0 ? target : NULL;
+    struct sl_target_conf *target = NULL;
+    char text[SL_MUX_TEXT_MAX];
+    (void)sl_driver_admit(c->mux->driver, c->target, &c->who, &target, text, sizeof text);
+    return target;
 }
 
 bool sl_forward_permits(const struct sl_mux_client *c, const char *host, uint16_t port)

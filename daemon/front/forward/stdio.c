@@ -93,9 +93,10 @@ static void on_granted(void *arg)
         sl_relay_take_stream(s->relay, stream);
         return;
     }
-    refuse(s, sl_lease_stream_refusal(s->client->lease, r, text, sizeof text));
+    (void)sl_lease_stream_refusal(s->client->lease, r, text, sizeof text);
     sl_mux_lease_leave(s->client, &s->user);
-    conclude(s);
+    refuse(s, text);
+    sl_relay_finish(s->relay); /* on_end follows; not now, for the client's other users are still to be told */
 }
 
 static void on_lost(void *arg, int status, const char *text)
@@ -147,7 +148,7 @@ void sl_mux_on_stdio_fwd_fds(struct sl_mux_client *c, const int fd[SL_MUX_STDIO_
         sl_fd_jobs_close(sl_watch_jobs(c->mux->watch), fd[0]);
         sl_fd_jobs_close(sl_watch_jobs(c->mux->watch), fd[1]);
     } else {
-        r = sl_mux_lease_join(c, &s->user); /* may have concluded it */
+        r = sl_mux_lease_join(c, &s->user);
     }
     if (r != 0) {
         refuse(s, sl_status_text(r));

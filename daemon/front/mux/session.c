@@ -437,7 +437,7 @@ static int keep_request(struct sl_mux_session *s, const struct sl_mux_new_sessio
 void sl_mux_on_new_session(struct sl_mux_client *c, const struct sl_mux_msg *msg)
 {
     c->fds = SL_MUX_FDS_UNWANTED;
-    if (c->session != NULL) {
+    if (c->session != NULL || c->stdio != NULL) {
         sl_mux_client_refuse(c, SL_MUX_FAILURE, msg->rid, "this socket has a session already");
         return;
     }
