@@ -94,8 +94,13 @@ static void finish(struct sl_lease *lease)
     if (lease->phase == SL_LEASE_PHASE_OVER)
         return;
     mute(lease);
-    if (lease->conn == NULL || (lease->tenant != NULL && sl_tenant_is_parked(lease->tenant)))
+    if (lease->conn == NULL) {
         end_tenant(lease); /* it was parked, or there is none */
+    } else if (lease->tenant != NULL && sl_tenant_is_parked(lease->tenant)) {
+        sl_tenant_end(
+            lease->tenant); /* it was to join a connection that is lost, and stays on that until it has gone */
+        lease->tenant = NULL;
+    }
     sl_driver_lease_move(lease, SL_LEASE_PHASE_OVER);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Leases that share a connection: each ends for itself, and one for which there is no session goes elsewhere. */
+#include "base/container.h"
 #include "proto/status.h"
 #include "tests/support/test.h"
 #include "tests/unit/lease/client.h"
@@ -157,6 +158,51 @@ TEST(one_that_moves_to_what_is_lost_already)
     sl_world_fini(&w);
 }
 
+/* What ends a lease in some turn, counted from the second dial. */
+struct ender {
+    uv_idle_t idle;
+    struct sl_world *world;
+    struct client *client;
+    unsigned turns, way;
+};
+
+static void on_turn(uv_idle_t *idle)
+{
+    struct ender *e = SL_CONTAINER(idle, struct ender, idle);
+    if (sl_fake_counts(e->world->transport).dialed < 2 || e->turns-- > 1)
+        return;
+    uv_close((uv_handle_t *)idle, NULL);
+    if (e->way == 0)
+        sl_lease_abandon(e->client->lease);
+    else if (e->way == 1)
+        sl_lease_release(e->client->lease);
+    else
+        (void)sl_driver_revoke(e->world->driver, e->client->id, &(struct sl_who){.uid = 0});
+}
+
+/* The same, and it ends in one of the turns about that: also between its move there and the news of the loss. */
+TEST(one_that_moves_to_what_is_lost_already_can_end)
+{
+    for (unsigned i = 0; i < 3 * 12; i++) {
+        struct sl_world w;
+        struct client c[3];
+        struct ender e = {.world = &w, .client = &c[2], .turns = i / 3 + 1, .way = i % 3};
+        sl_world_init(&w, CONF("max_connections: 2"), false);
+        share(&w, c);
+        sl_fake_sessions(w.transport, 2);
+        sl_fake_stillborn(w.transport);
+        (void)client_run(&c[2], "hang");
+        uv_idle_init(&w.loop, &e.idle);
+        uv_idle_start(&e.idle, on_turn);
+        while (!uv_is_closing((uv_handle_t *)&e.idle))
+            uv_run(&w.loop, UV_RUN_NOWAIT);
+        for (int k = 0; k < 2; k++)
+            sl_lease_abandon(c[k].lease);
+        WORLD_UNTIL(&w, sl_fake_counts(w.transport).open == 0);
+        sl_world_fini(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +212,7 @@ int main(void)
         cmocka_unit_test(one_that_moves_nowhere_is_told_why),
         cmocka_unit_test(one_that_moves_can_end),
         cmocka_unit_test(one_that_moves_to_what_is_lost_already),
+        cmocka_unit_test(one_that_moves_to_what_is_lost_already_can_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
