@@ -90,7 +90,8 @@ static int on_waiting(struct sshlease *lease, const struct sl_msg_waiting *waiti
 static int on_granted(struct sshlease *lease, const struct sl_msg_granted *granted)
 {
     struct sl_held *held = &lease->held;
-    if (granted->rid != held->acquire_rid)
+    /* The daemon is not to be trusted to answer in order: what was given up is over with the answer to that. */
+    if (granted->rid != held->acquire_rid || (held->state != SL_HELD_ASKING && held->state != SL_HELD_RELEASING))
         return SL_E_PROTOCOL;
     held->acquire_rid = 0;
     if (held->state == SL_HELD_RELEASING)

@@ -57,26 +57,33 @@ static int ask_again(
     return ask(lease, target, options);
 }
 
+/* Nothing was sent, and another daemon may come. A link that still stands is no daemon's end, whatever it says. */
+static bool is_between_daemons(const struct sshlease *lease, int status)
+{
+    const bool gone = status == SL_E_DAEMON_GONE || status == SL_E_NO_DAEMON;
+    return status == SL_E_SHUTDOWN || (gone && lease->link.state == SL_LINK_ENDED);
+}
+
 int sshlease_acquire(struct sshlease *lease, const char *target, const struct sshlease_acquire_options *options)
 {
     struct sshlease_acquire_options asked = {0};
     if (options != NULL)
         asked = *options;
-    int status = ask(lease, target, &asked);
-    if (status != SL_E_SHUTDOWN && status != SL_E_DAEMON_GONE)
-        return status;
-    /* Nothing was sent. */
     const int64_t asked_ms = sl_now_ms();
     const int64_t deadline_ms = asked.acquire_timeout_ms != 0 ? asked_ms + asked.acquire_timeout_ms : SL_NEVER;
     struct sl_patience patience = {.deadline_ms = deadline_ms};
+    int status = ask(lease, target, &asked);
+    if (status == SL_E_NO_DAEMON || !is_between_daemons(lease, status))
+        return status;
     do {
-        int late = status == SL_E_SHUTDOWN ? await_end(lease, &asked, asked_ms, deadline_ms) : 0;
+        const bool stands = lease->link.state != SL_LINK_ENDED;
+        int late = stands ? await_end(lease, &asked, asked_ms, deadline_ms) : 0;
         if (late != 0)
             return late;
         if (!sl_patience_lasts(&patience, lease, &status))
             return status;
         status = ask_again(lease, target, &asked, deadline_ms);
-    } while (status == SL_E_SHUTDOWN || status == SL_E_DAEMON_GONE || status == SL_E_NO_DAEMON);
+    } while (is_between_daemons(lease, status));
     return status;
 }
 

@@ -25,8 +25,7 @@ int64_t sl_left_ms(const char *path)
     char left[sizeof((struct sockaddr_un *)NULL)->sun_path + 16];
     struct timespec now;
     struct stat st;
-    /* The daemon's net/listener.h: SL_LISTENER_LEFT. */
-    snprintf(left, sizeof left, "%.*s.sl-%s.left", (int)(name - path), path, name);
+    snprintf(left, sizeof left, "%.*s" SL_MSG_LEFT_FILE, (int)(name - path), path, name);
     if (lstat(left, &st) != 0 || clock_gettime(CLOCK_REALTIME, &now) != 0)
         return SL_NEVER;
     const int64_t ago_ms =

@@ -11,6 +11,9 @@
 #define SL_MSG_VERSION     4u
 #define SL_MSG_VERSION_MIN 1u
 
+/* The name of an empty file beside the socket NAME: when it was last written, a daemon has ended there. */
+#define SL_MSG_LEFT_FILE ".sl-%s.left"
+
 /* Maxima, in bytes where not said otherwise; a message over one is a protocol violation. */
 #define SL_MSG_NAME_MAX       255u    /* target, label, subsystem, TERM, a signal's name */
 #define SL_MSG_TEXT_MAX       4096u   /* an error's text */

@@ -178,11 +178,14 @@ static void on_waiting(void *arg, uint32_t position, uint32_t waited_ms, const c
 {
     struct request *request = arg;
     (void)waited_ms;
-    if (!request->quiet && position == 0) /* a daemon that is being restarted has no queue */
+    if (request->quiet)
+        return;
+    if (position == 0) { /* a daemon that is being restarted has no queue; the next one may have */
         cli_say("waiting for %s: %s", request->target, reason);
-    else if (!request->quiet)
-        cli_say("waiting for %s, place %u%s%s", request->target, position, reason[0] != '\0' ? ": " : "", reason);
-    request->quiet = true;
+        return;
+    }
+    cli_say("waiting for %s, place %u%s%s", request->target, position, reason[0] != '\0' ? ": " : "", reason);
+    request->quiet = true; /* once is enough */
 }
 
 /* Ends as a program that does not handle the signal would, so that the shell sees what happened. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Says which variables of -e the daemon keeps back. It does so without a word, so its status is asked; a daemon that does
- * not tell, or not in time, is not waited for. */
+/* Says which variables of -e the daemon keeps back. It does so without a word, so its status is asked. A daemon that does
+ * not tell at once is not waited for long: it is a hint. */
 #include "client/cli/env.h"
 
 #include "client/cli/cli.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_MS 2000
+#define ANSWER_MS 500
 
 /* The item of the list whose `key` is `value`, or NULL. */
 static const json_t *find(const json_t *list, const char *key, const json_t *value)

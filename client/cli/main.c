@@ -125,12 +125,21 @@ static const struct cli_verb *find_verb(const char *name)
     return NULL;
 }
 
+static const struct cli_verb none = {.name = ""};
+
+/* "exec, shell, ...": all of them. */
+static const char *verb_names(char *buf, size_t size)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < VERBS && at < size; i++)
+        at += (size_t)snprintf(buf + at, size - at, "%s%s", i > 0 ? ", " : "", verbs[i].name);
+    return buf;
+}
+
 static int unknown_verb(const char *name)
 {
-    static const struct cli_verb none = {.name = ""};
-    return cli_usage(&none, CLI_EXIT_USAGE,
-        "unknown verb %s; the verbs are exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload and stop",
-        name);
+    char names[256];
+    return cli_usage(&none, CLI_EXIT_USAGE, "unknown verb %s; the verbs are %s", name, verb_names(names, sizeof names));
 }
 
 /* sshlease help [VERB] */
@@ -144,7 +153,7 @@ static int help_about(const char *name)
 
 int main(int argc, char **argv)
 {
-    static const struct cli_verb none = {.name = ""};
+    char names[256];
     const char *socket = NULL;
     int at = 1;
     if (!fill_standard_descriptors())
@@ -165,8 +174,7 @@ int main(int argc, char **argv)
             return cli_usage(&none, CLI_EXIT_USAGE, "unknown option %s", option);
     }
     if (at == argc)
-        return cli_usage(&none, CLI_EXIT_USAGE,
-            "no verb is given: exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload or stop");
+        return cli_usage(&none, CLI_EXIT_USAGE, "no verb is given: %s", verb_names(names, sizeof names));
     if (strcmp(argv[at], "help") == 0)
         return help_about(argv[at + 1]);
     const struct cli_verb *verb = find_verb(argv[at]);

@@ -11,9 +11,6 @@
 
 struct sl_listener;
 
-/* The name of an empty file beside the socket NAME: when it was last written, a daemon has ended there. */
-#define SL_LISTENER_LEFT ".sl-%s.left"
-
 /* A client has connected; `fd` is the callee's from here on, non-blocking and close-on-exec. `status` is 0, or
  * SL_E_LIMIT when the process is short of descriptors: then `fd` is to be let go at once. */
 typedef void (*sl_listener_accept_fn)(void *arg, int fd, int status);
@@ -24,7 +21,7 @@ struct sl_listener_options {
     bool group_set;
     gid_t group;
     bool guarded;   /* no other daemon may take the path while this one lives, even when somebody removes the socket */
-    bool succeeded; /* when it is closed, clients are to know that another daemon may be about to come: SL_LISTENER_LEFT
+    bool succeeded; /* when it is closed, clients are to know that another daemon may be about to come: SL_MSG_LEFT_FILE
                        is left in its directory */
 };
 

@@ -10,6 +10,7 @@
 #include "daemon/net/listener_place.h"
 
 #include "base/fail.h"
+#include "proto/msg.h"
 #include "proto/status.h"
 
 #include <errno.h>
@@ -33,7 +34,7 @@ struct sl_place {
     struct sockaddr_un temporary;
     char lock[sizeof((struct sockaddr_un *)NULL)->sun_path + 16]; /* ".sl-NAME.lock", in the same directory */
     int lock_fd;                                                  /* -1: it is not locked */
-    char left[sizeof((struct sockaddr_un *)NULL)->sun_path + 16]; /* SL_LISTENER_LEFT */
+    char left[sizeof((struct sockaddr_un *)NULL)->sun_path + 16]; /* SL_MSG_LEFT_FILE */
     bool taken;                                                   /* once; then the socket is these two */
     dev_t device;
     ino_t inode;
@@ -61,7 +62,7 @@ static int name_place(const char *path, struct sl_place *place, char *error, siz
     memcpy(place->temporary.sun_path, path, directory_len);
     memcpy(place->temporary.sun_path + directory_len, suffix, (size_t)suffix_len + 1);
     snprintf(place->lock, sizeof place->lock, "%.*s.sl-%s.lock", (int)directory_len, path, path + directory_len);
-    snprintf(place->left, sizeof place->left, "%.*s" SL_LISTENER_LEFT, (int)directory_len, path, path + directory_len);
+    snprintf(place->left, sizeof place->left, "%.*s" SL_MSG_LEFT_FILE, (int)directory_len, path, path + directory_len);
     return 0;
 }
 

@@ -21,8 +21,7 @@ TEST(wrong_arguments)
         int status;
         const char *text;
     } cases[] = {
-        {{NULL}, 2,
-            "exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload or stop (see sshlease --help)"},
+        {{NULL}, 2, "exec, shell, status, ssh-config, mux-ensure, end, reconnect, reload, stop (see sshlease --help)"},
         {{"frobnicate"}, 2, "unknown verb frobnicate"},
         {{"--frobnicate"}, 2, "unknown option --frobnicate"},
         {{"--socket"}, 2, "--socket needs a path"},

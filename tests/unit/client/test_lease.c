@@ -76,6 +76,33 @@ TEST(acquire_and_release_again_and_again)
     fake_stop(&f);
 }
 
+/* It answers the release of a request that was given up, and then grants it. */
+static void grants_too_late(struct fake *f)
+{
+    fake_greet(f);
+    uint32_t rid = fake_take(f, SL_MSG_ACQUIRE)->acquire.rid;
+    fake_send(f, &(struct sl_msg){.type = SL_MSG_OK, .request = {.rid = fake_take(f, SL_MSG_RELEASE)->request.rid}});
+    fake_send(
+        f, &(struct sl_msg){.type = SL_MSG_GRANTED,
+               .granted = {.rid = rid, .lease = 7, .lease_timeout_ms = 1000, .max_lease_ms = 1000, .streams = 1}});
+    fake_take_end(f);
+}
+
+TEST(a_grant_that_nobody_waits_for_is_a_violation)
+{
+    struct fake f = {0};
+    struct sshlease *lease = fake_open(&f, grants_too_late);
+    assert_int_equal(sshlease_acquire_start(lease, "web1", NULL), 0);
+    assert_int_equal(sshlease_release_start(lease), 0);
+    assert_int_equal(drive(lease, sshlease_release_result), 0);
+    int status = 0;
+    while (status == 0)
+        status = sshlease_process(lease);
+    assert_int_equal(status, SSHLEASE_E_PROTOCOL);
+    sshlease_free(lease);
+    fake_stop(&f);
+}
+
 static void refuses_twice(struct fake *f)
 {
     fake_greet(f);
@@ -462,6 +489,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(acquire_and_release_again_and_again),
+        cmocka_unit_test(a_grant_that_nobody_waits_for_is_a_violation),
         cmocka_unit_test(refusals),
         cmocka_unit_test(bad_arguments_are_refused_unsent),
         cmocka_unit_test(a_long_wait_is_told),

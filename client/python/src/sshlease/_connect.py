@@ -29,8 +29,9 @@ CONNECT_SECONDS = 10.0
 def user_socket() -> Optional[str]:
     """Where a daemon of the user's own listens unless told otherwise: in $XDG_RUNTIME_DIR, or where that is not set, as
     under cron and su, in the directory that it would name. None where there is none."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or os.path.join(USERS_DIRECTORY, str(os.geteuid()))
-    return os.path.join(runtime, "sshleased.sock") if os.environ.get("XDG_RUNTIME_DIR") or os.path.isdir(runtime) else None
+    named = os.environ.get("XDG_RUNTIME_DIR", "")
+    runtime = named if named.startswith("/") else os.path.join(USERS_DIRECTORY, str(os.geteuid()))
+    return os.path.join(runtime, "sshleased.sock") if runtime == named or os.path.isdir(runtime) else None
 
 
 def default_socket() -> str:

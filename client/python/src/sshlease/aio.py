@@ -102,15 +102,16 @@ class Lease(LeaseBase):
         if hasattr(self, "_link"):
             raise RuntimeError("this lease was taken already")
         path = socket_for(socket, autostart, self.target)
-        patience = Patience(path, self._timeout)
+        patience, left = Patience(path, self._timeout), self._timeout
         while True:
+            self._start_session(left)  # one that was refused before says nothing of this
             try:
                 await self._ask(path, autostart, patience, on_waiting)
                 return self
             except DaemonGone as e:  # nothing was sent
                 pause = patience.pause(e)
             await asyncio.sleep(pause)
-            self._start_session(patience.left())
+            left = patience.left()
 
     async def _ask(self, path: str, autostart: bool, patience: Patience, on_waiting: Optional[Waiting]) -> None:
         try:
