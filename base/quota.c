@@ -212,7 +212,8 @@ static int take(struct sl_quota *q, uid_t uid, const bool *privileged, enum sl_q
 
 int sl_quota_take(struct sl_quota *q, uid_t uid, enum sl_quota_kind kind, uint64_t amount)
 {
-    return take(q, uid, NULL, kind, amount);
+    return amount > 0 ? take(q, uid, NULL, kind, amount)
+                      : 0; /* of nothing no entry is made: nobody would give it back */
 }
 
 int sl_quota_admit(struct sl_quota *q, uid_t uid, bool privileged, enum sl_quota_kind kind, uint64_t amount)

@@ -86,7 +86,7 @@ int main(int argc, char **argv)
     struct sl_app_options options = {.level = SL_LOG_INFO};
     struct sl_check_options check = {.file = NULL};
     int option;
-    /* libuv reads it once, when the pool starts: room for a few slow name servers besides key files and signing. */
+    /* libuv reads it once, when the pool starts: room for key files, known_hosts and signing. */
     (void)setenv("UV_THREADPOOL_SIZE", "8", 0);
     /* What a connection is made of is allocated by the loop and by workers in turn: an arena for each of them would
      * only be another place for holes (1 KB a connection). */

@@ -263,7 +263,7 @@ static int listen_on(struct sl_app *app)
         app->succeeded = options.succeeded;
         r = sl_listener_open(&app->loop, &app->log, &options, on_accept, app, error, sizeof error, &app->listener);
         if (r == 0)
-            sl_app_keep_place(app, options.path, on_out_of_reach);
+            sl_app_keep_place(app, options.path);
         if (named != NULL)
             snprintf(path, sizeof path, "%s", named);
     }

@@ -236,7 +236,6 @@ static void on_read(void *arg, void *data)
 {
     struct sl_app *app = arg;
     const bool again = app->reload == SL_RELOAD_READING_STALE;
-    app->reading = NULL;
     move(app, SL_RELOAD_NONE);
     if (data != NULL)
         on_loaded(app, data);
@@ -244,7 +243,7 @@ static void on_read(void *arg, void *data)
         on_late(app);
     if (app->phase != SL_APP_RUNNING)
         answer(&app->next, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));
-    else
+    else if (app->unconfigured == NULL)
         sl_notify_ready();
     if (again && app->phase == SL_APP_RUNNING) {
         app->now = app->next;
@@ -271,9 +270,10 @@ static const struct sl_hang_kind read_kind = {do_read, on_read, dispose};
 static int start_reading(struct sl_app *app)
 {
     struct sl_load *load = calloc(1, sizeof *load);
+    struct sl_hang_job *job; /* it ends by itself, or with the readers */
     int r = load == NULL ? SL_E_NOMEM : sl_load_init(load, app->options);
     if (r == 0)
-        r = sl_hang_job_start(app->readers, &read_kind, 0, load, app, LATE_MS, &app->reading);
+        r = sl_hang_job_start(app->readers, &read_kind, 0, load, app, LATE_MS, &job);
     if (r != 0) {
         if (load != NULL)
             dispose(load);
@@ -290,7 +290,6 @@ void sl_app_stop_reading(struct sl_app *app)
 {
     sl_hang_jobs_free(app->readers);
     app->readers = NULL;
-    app->reading = NULL;
     move(app, SL_RELOAD_NONE);
     answer(&app->now, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));
     answer(&app->next, SL_E_SHUTDOWN, sl_status_text(SL_E_SHUTDOWN));

@@ -76,7 +76,6 @@ struct sl_app {
     bool again;         /* when this run is over, another one begins */
 
     struct sl_hang_jobs *readers;
-    struct sl_hang_job *reading; /* NULL: nothing is read */
     enum sl_reload_phase reload;
     struct sl_reload_waiters now, next; /* answered by this reading, by the one after it */
 };
@@ -91,7 +90,7 @@ void sl_app_watch_log(struct sl_app *app);
 /* app/place.c */
 
 /* From now on the socket at `path`, which app->listener has, is looked after. `end` ends the daemon in good order. */
-void sl_app_keep_place(struct sl_app *app, const char *path, void (*end)(struct sl_app *app));
+void sl_app_keep_place(struct sl_app *app, const char *path);
 
 /* app/unconfigured.c */
 

@@ -54,12 +54,11 @@ static bool look(void *arg)
     return false;
 }
 
-void sl_app_keep_place(struct sl_app *app, const char *path, void (*end)(struct sl_app *app))
+void sl_app_keep_place(struct sl_app *app, const char *path)
 {
     char directory[512];
     const char *slash = strrchr(path, '/');
     const size_t len = slash == NULL ? 0 : (size_t)(slash - path);
-    app->end = end;
     snprintf(directory, sizeof directory, "%.*s", len == 0 ? 1 : (int)len, slash == NULL ? "." : path);
     if (sl_dir_watch_new(&app->loop, directory, SL_DIR_WATCH_MS, look, app, &app->place) != 0)
         sl_log(&app->log, SL_LOG_WARNING, "listener", "the socket is not watched: out of memory");

@@ -38,7 +38,8 @@ static void look_in(struct sl_dir_watch *w, uint64_t ms)
     (void)uv_timer_start(&w->timer, on_timer, ms, 0);
 }
 
-void sl_dir_watch_look(struct sl_dir_watch *w)
+/* A look soon. */
+static void look_soon(struct sl_dir_watch *w)
 {
     const uint64_t since = uv_now(w->timer.loop) - w->looked_ms;
     if (w->state != WATCH_WELL)
@@ -52,7 +53,7 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
     (void)name;
     (void)events;
     (void)status;
-    sl_dir_watch_look(event->data);
+    look_soon(event->data);
 }
 
 /* The directory may be another one by now. Before the look, so that no change comes between. */

@@ -26,7 +26,5 @@ int sl_dir_watch_new(uv_loop_t *loop, const char *directory, uint64_t every_ms, 
 /* No call to `fn` after it. The memory goes with the handles' close callbacks. NULL is fine. */
 void sl_dir_watch_free(struct sl_dir_watch *watch);
 const char *sl_dir_watch_directory(const struct sl_dir_watch *watch);
-/* A look soon. */
-void sl_dir_watch_look(struct sl_dir_watch *watch);
 
 #endif

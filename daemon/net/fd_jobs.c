@@ -4,6 +4,7 @@
 #include "daemon/net/fd_jobs.h"
 
 #include "daemon/net/fd_threads.h"
+#include "daemon/net/peer.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -193,12 +194,8 @@ bool sl_fd_jobs_stalled(struct sl_fd_jobs *jobs, uid_t uid)
 /* Whose the descriptors are that come by this one. */
 static uid_t sender_of(struct sl_fd_jobs *jobs, int fd)
 {
-    struct ucred peer;
-    socklen_t len = sizeof peer;
     const uid_t owner = sl_fd_jobs_owner(jobs, fd);
-    if (owner != SL_FD_NOBODY || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
-        return owner;
-    return peer.uid;
+    return owner != SL_FD_NOBODY ? owner : sl_peer_uid(fd);
 }
 
 static bool close_rights(struct sl_fd_jobs *jobs, int by, struct msghdr *msg)

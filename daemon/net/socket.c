@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/container.h"
 #include "base/state.h"
+#include "daemon/net/peer.h"
 #include "proto/status.h"
 
 #include <assert.h>
@@ -552,13 +553,6 @@ bool sl_socket_is_written(const struct sl_socket *s)
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
-static uid_t peer_uid(int fd)
-{
-    struct ucred peer;
-    socklen_t len = sizeof peer;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.uid : SL_FD_NOBODY;
-}
-
 int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struct sl_socket_handler *handler, void *arg,
     struct sl_socket **ret_socket)
 {
@@ -572,7 +566,7 @@ int sl_socket_open(uv_loop_t *loop, struct sl_fd_jobs *jobs, int fd, const struc
     s->handler = handler;
     s->arg = arg;
     s->fd = fd;
-    s->uid = peer_uid(fd);
+    s->uid = sl_peer_uid(fd);
     s->read_size = READ_FIRST;
     sl_buf_init(&s->in, SL_FRAME_MAX + 4);
     sl_buf_init(&s->out, SL_SOCKET_QUEUE_MAX);

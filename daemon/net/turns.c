@@ -136,9 +136,9 @@ bool sl_turns_wait(struct sl_turns *turns, struct sl_turn *turn, uid_t uid, void
 
 void sl_turns_run(struct sl_turns *turns, struct sl_turn *turn, uid_t uid, void (*fn)(struct sl_turn *turn))
 {
-    struct sl_turns_user *user = turns != NULL ? need(turns, uid) : NULL;
     if (turn->user != NULL)
         return;
+    struct sl_turns_user *user = turns != NULL ? need(turns, uid) : NULL;
     if (user == NULL)
         fn(turn);
     else if (user->used_ns < SL_TURN_NS && TAILQ_EMPTY(&user->waiting))

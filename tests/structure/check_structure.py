@@ -108,6 +108,7 @@ STATES = [
     ("daemon/ssh/", "stream->state", "daemon/ssh/channel/stream.c"),
     ("daemon/ssh/", "remote->state", "daemon/ssh/channel/remote.c"),
     ("daemon/ssh/", "agent->state", "daemon/ssh/keys/agent.c"),
+    ("daemon/ssh/", "reclaim->stage", "daemon/ssh/reclaim/reclaim.c"),
     ("daemon/lease/", "lease->phase", "daemon/lease/phase.c"),
     ("daemon/relay/", "r->phase", "daemon/relay/relay.c"),
     ("daemon/relay/", "s->state", "daemon/relay/fd_sink.c"),
@@ -137,6 +138,7 @@ GENERATED = {"sshlease_version.h"}
 # What comments and documents say of the tree: names of files, functions in comments, paths in documents.
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 NAMED_FILE = re.compile(r"(?<![\w./*-])[\w./*-]*[\w*]\.[ch]\b")
+OUR_FUNCTION = re.compile(r"\bsl_\w+\(")
 NAMED_FUNCTION = re.compile(r"\b(\w+)\(\)")
 DEFINED = re.compile(r"^[a-z][^;{}=()]*?\b(\w+)\([^;{}]*\)\n\{", re.MULTILINE)
 SECTION = re.compile(r"^/\* ([\w/]+\.c)\b.*?(?=^/\* [\w/]+\.c\b|\Z)", re.MULTILINE | re.DOTALL)
@@ -276,10 +278,11 @@ def documents(root):
 
 
 def check_documents(root):
-    """The complaints about documents that name a path or a C file which is not there (any more)."""
+    """The complaints about documents that name a path, a C file or a function which is not there (any more)."""
     places = [root, root / "daemon", *(root / "daemon").glob("ssh"), *(root / "daemon").glob("front")]
     rooms = {*FOLDERS, *(path.name for place in places[1:] for path in place.glob("*/"))}
     names = {path.rpartition("/")[2] for path in sources(root)}
+    code = {word for path in sources(root) for word in OUR_FUNCTION.findall((root / path).read_text(encoding="utf-8"))}
     for document in documents(root):
         text, where = document.read_text(encoding="utf-8"), document.relative_to(root)
         for match in NAMED_PATH.finditer(text):
@@ -293,6 +296,9 @@ def check_documents(root):
             name = PLACEHOLDER.sub("*", match.group().rpartition("/")[2])
             if not fnmatch.filter(names, name):
                 yield f"{where}:{line_of(text, match)}: names {match.group()}, which is no file here"
+        for match in OUR_FUNCTION.finditer(text):
+            if match.group() not in code:
+                yield f"{where}:{line_of(text, match)}: names {match.group()}), which is no function here"
 
 
 def nm(archive, *options):

@@ -154,6 +154,7 @@ class Names(unittest.TestCase):
         self.assert_one("x.md", "\n`daemon/ssh/login/agent`\n", "x.md:2: names daemon/ssh/login/agent")
         self.assert_one("x.md", "(keys/gone*)\n", "names keys/gone*")
         self.assert_one("base/x.md", "`gone.c`\n", "base/x.md:1: names gone.c")
+        self.assert_one("x.md", "(`sl_agent_open()`,\n `sl_agent_gone()`)\n", "x.md:2: names sl_agent_gone()")
 
 
 class Objects(unittest.TestCase):

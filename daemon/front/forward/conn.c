@@ -23,7 +23,7 @@
 /* For a SOCKS client to say what it wants and to take its answer, and for what a remote forward leads to. */
 #define SOCKS_TIMEOUT_MS 10000u
 #define DIAL_TIMEOUT_MS  10000u
-/* The socket, and once more. */
+/* The socket, and once more. (A SOCKS client's is open a third time while its answer is to come.) */
 #define CONN_FDS 2u
 
 enum conn_phase {

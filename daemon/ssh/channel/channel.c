@@ -45,7 +45,6 @@ static const struct sl_state states[] = {
 static void set_state(struct sl_chan *chan, enum sl_chan_state state)
 {
     SL_MOVE(states, chan->state, state);
-    chan->since_ms = sl_conn_now(chan->conn);
 }
 
 /* Only sessions are counted: the server's limit and pre-opening are about those. */

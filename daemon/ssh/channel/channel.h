@@ -73,8 +73,7 @@ struct sl_chan {
     uint32_t number; /* ours, as the wire names it; SL_PACKET_TAP_NO_CHANNEL when it was not seen */
     enum sl_chan_end end;
     enum sl_chan_exit exit;
-    size_t read_size;  /* of the read that was answered EAGAIN and must be repeated just so; 0: any */
-    uint64_t since_ms; /* in this state */
+    size_t read_size; /* of the read that was answered EAGAIN and must be repeated just so; 0: any */
 };
 
 /* The random part of this connection's cookies. 0 or SL_E_INTERNAL. */

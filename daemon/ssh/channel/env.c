@@ -85,7 +85,8 @@ static int ask(struct sl_chan *chan, const char *name, const char *value)
     return 0;
 }
 
-bool sl_env_cookie_wanted(const struct sl_conn *conn)
+/* Whether cookies are worth sending on this connection. */
+static bool cookie_wanted(const struct sl_conn *conn)
 {
     return conn->target->remote_cleanup == SL_CLEANUP_SWEEP && !is_known_bad(conn, SL_COOKIE_NAME);
 }
@@ -96,7 +97,7 @@ int sl_env_settle_cookie(struct sl_chan *chan)
     if (chan->cookie >= SL_COOKIE_ACCEPTED)
         return 0;
     if (chan->cookie == SL_COOKIE_NONE) {
-        if (conn->trial_ms == 0 && !sl_env_cookie_wanted(conn)) {
+        if (conn->trial_ms == 0 && !cookie_wanted(conn)) {
             chan->cookie = SL_COOKIE_OMITTED;
             return 0;
         }

@@ -24,8 +24,6 @@ bool sl_env_may_follow(const struct sl_chan *chan);
  * request has the yes that the question was given. `answer` is the request's, as the packet tap saw it. */
 bool sl_env_unswap(struct sl_chan *chan, uint64_t answer);
 
-/* Whether cookies are worth sending on this connection. */
-bool sl_env_cookie_wanted(const struct sl_conn *conn);
 /* The connection was ended by the server: what was out may have been why. True: it was. */
 bool sl_env_lost(struct sl_conn *conn);
 /* When the first answer that is out is late; UINT64_MAX: none is out. */

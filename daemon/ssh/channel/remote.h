@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* remote.h - ports that the server listens on for us (tcpip-forward, RFC 4254 section 7.1): asked for, cancelled, and
- * what arrives on them. Knows nothing of where it leads. The public verbs are in transport.h. */
+ * what arrives on them. Knows nothing of where it leads. The public verbs are in transport.h and streams.h. */
 #ifndef SSHLEASE_SSH_CHANNEL_REMOTE_H
 #define SSHLEASE_SSH_CHANNEL_REMOTE_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* stream.h - what a stream of a lease is, and what is asked of it. Never moves it on: stream_run.c does. The public
- * verbs are in transport.h; what is here is for the room's own modules. */
+ * verbs are in transport.h and streams.h; what is here is for the room's own modules. */
 #ifndef SSHLEASE_SSH_CHANNEL_STREAM_H
 #define SSHLEASE_SSH_CHANNEL_STREAM_H
 

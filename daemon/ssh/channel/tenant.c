@@ -148,7 +148,9 @@ static bool is_unsent(const struct sl_stream *stream)
     return stream->state == SL_STREAM_WAITING || stream->state == SL_STREAM_SETUP;
 }
 
-bool sl_tenant_can_move(const struct sl_tenant *tenant)
+/* Whether nothing of it is under way on its connection: no command that was sent and has not ended, no forward, no
+ * port. */
+static bool can_move(const struct sl_tenant *tenant)
 {
     const struct sl_conn *conn = tenant->conn;
     const struct sl_stream *stream;
@@ -171,7 +173,7 @@ bool sl_tenant_crowd(struct sl_tenant *tenant)
     /* A lease with a connection for itself has no better one to go to, unless that serves no more, or is lost. */
     bool alone = TAILQ_NEXT(TAILQ_FIRST(&conn->tenants), link) == NULL;
     bool usable = conn->phase == SL_CONN_PHASE_READY && conn->serves == SL_SERVES_COMMANDS;
-    if ((alone && usable) || !sl_tenant_can_move(tenant))
+    if ((alone && usable) || !can_move(tenant))
         return false;
     sl_tenant_enter(tenant, SL_TENANT_CROWDED);
     conn->pending_callbacks |= SL_PENDING_CROWDED;

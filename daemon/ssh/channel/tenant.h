@@ -60,9 +60,6 @@ void sl_tenant_enter(struct sl_tenant *tenant, enum sl_tenant_state state);
 bool sl_tenant_goes_on(const struct sl_tenant *tenant);
 /* Its streams wait for nothing here: it is to move, or has no connection. */
 bool sl_tenant_is_frozen(const struct sl_tenant *tenant);
-/* Whether nothing of it is under way on its connection: no command that was sent and has not ended, no forward, no
- * port. */
-bool sl_tenant_can_move(const struct sl_tenant *tenant);
 /* There is no session for it. True when it can move and the driver is going to be told; false: it has to be refused. */
 bool sl_tenant_crowd(struct sl_tenant *tenant);
 /* Its processes carry this as well. */

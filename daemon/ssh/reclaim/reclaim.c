@@ -8,6 +8,7 @@
  * All before one deadline. What could not be done is said in the report. Other tenants of the connection go on. */
 #include "daemon/ssh/reclaim/reclaim.h"
 
+#include "base/state.h"
 #include "daemon/ssh/channel/channel.h"
 #include "daemon/ssh/channel/env.h"
 #include "daemon/ssh/channel/remote.h"
@@ -28,8 +29,28 @@
 #define GREET_MS   5000u
 #define OUTPUT_MAX 4096u
 
+enum stage {
+    RECLAIM_STREAMS, /* are being ended */
+    RECLAIM_CHANNEL, /* is awaited, for the sweep */
+    RECLAIM_RUN,     /* its shell is asked for */
+    RECLAIM_GREET,   /* it is to say that it is one */
+    RECLAIM_READ,    /* it works */
+    RECLAIM_DONE,
+};
+
+#define TO(stage) SL_TO(RECLAIM_##stage)
+
+static const struct sl_state stages[] = {
+    [RECLAIM_STREAMS] = {"streams", TO(CHANNEL) | TO(DONE)},
+    [RECLAIM_CHANNEL] = {"channel", TO(RUN) | TO(DONE)},
+    [RECLAIM_RUN] = {"run", TO(CHANNEL) | TO(GREET) | TO(DONE)},
+    [RECLAIM_GREET] = {"greet", TO(READ) | TO(DONE)},
+    [RECLAIM_READ] = {"read", TO(DONE)},
+    [RECLAIM_DONE] = {"done", 0},
+};
+
 struct sl_reclaim {
-    enum { RECLAIM_STREAMS, RECLAIM_CHANNEL, RECLAIM_RUN, RECLAIM_GREET, RECLAIM_READ, RECLAIM_DONE } stage;
+    enum stage stage;
     uint64_t deadline_ms;
     struct sl_drain_report report;
     char text[256];
@@ -41,6 +62,11 @@ struct sl_reclaim {
     char output[OUTPUT_MAX];
     size_t output_len;
 };
+
+static void move(struct sl_reclaim *reclaim, enum stage to)
+{
+    SL_MOVE(stages, reclaim->stage, to);
+}
 
 static void done(struct sl_tenant *tenant)
 {
@@ -56,7 +82,7 @@ static void finish(struct sl_tenant *tenant)
         sl_chan_close(reclaim->chan, false);
         reclaim->chan = NULL;
     }
-    reclaim->stage = RECLAIM_DONE;
+    move(reclaim, RECLAIM_DONE);
     reclaim->report.text = reclaim->text[0] != '\0' ? reclaim->text : NULL;
     done(tenant);
 }
@@ -178,7 +204,7 @@ static void start_sweep(struct sl_tenant *tenant)
         say(reclaim, "the server runs no POSIX shell for the sweep: what left its process group cannot be found");
         finish(tenant);
     } else {
-        reclaim->stage = RECLAIM_CHANNEL;
+        move(reclaim, RECLAIM_CHANNEL);
         conn->progressed = true; /* a channel may have to be opened for it */
     }
 }
@@ -222,7 +248,7 @@ static void run_shell(struct sl_tenant *tenant)
     if (r == SL_E_STREAM_REFUSED) {
         sl_chan_give_up(chan);
         reclaim->chan = NULL;
-        reclaim->stage = RECLAIM_CHANNEL;
+        move(reclaim, RECLAIM_CHANNEL);
     }
     if (r != 0)
         return;
@@ -231,7 +257,7 @@ static void run_shell(struct sl_tenant *tenant)
     if (r == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED || r == LIBSSH2_ERROR_CHANNEL_FAILURE) {
         no_shell(tenant, true, "the server refuses to run the sweep");
     } else if (goes_on(tenant, r, "the server refuses to run the sweep")) {
-        reclaim->stage = RECLAIM_GREET;
+        move(reclaim, RECLAIM_GREET);
         reclaim->greet_ms = sl_conn_now(tenant->conn) + GREET_MS;
     }
 }
@@ -321,7 +347,7 @@ static void greet(struct sl_tenant *tenant)
         return;
     }
     reclaim->script_len = strlen(reclaim->script);
-    reclaim->stage = RECLAIM_READ;
+    move(reclaim, RECLAIM_READ);
 }
 
 static void feed_script(struct sl_tenant *tenant)
@@ -364,7 +390,7 @@ static void run(struct sl_tenant *tenant)
     if (reclaim->stage == RECLAIM_STREAMS && tenant->stream_count == 0 && tenant->remote_count == 0)
         start_sweep(tenant);
     if (reclaim->stage == RECLAIM_CHANNEL && (reclaim->chan = sl_chan_take(tenant)) != NULL)
-        reclaim->stage = RECLAIM_RUN;
+        move(reclaim, RECLAIM_RUN);
     if (reclaim->stage == RECLAIM_CHANNEL && conn->serves == SL_SERVES_NOTHING)
         start_sweep(tenant); /* says why not */
     if (reclaim->stage == RECLAIM_RUN)

@@ -196,7 +196,7 @@ TEST(test_new_line)
 TEST(test_base64)
 {
     for (size_t len = 0; len < 40; len++) {
-        uint8_t data[40], *back;
+        uint8_t data[40] = {0}, *back;
         size_t back_len;
         for (size_t i = 0; i < len; i++)
             data[i] = (uint8_t)(i * 37 + len);
