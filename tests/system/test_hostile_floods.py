@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a client that means harm costs the others when it goes on with it: a good client's command takes no longer than twice
-what it takes alone, root rules all the while, memory is bounded, and nothing is left behind. The service has an account of
+what it takes alone and a tenth of a second (half a second for one in ten), root rules all the while, memory is bounded, and
+nothing is left behind. The service has an account of
 its own, and so have the attacker and the good client. What was measured is at the end of a run.
 
 The kernel gives the attacker's own process what time it likes; it is nice, so that what is measured is the daemon."""

@@ -106,6 +106,12 @@ def exec_loop(daemon):
     return Loop(["bash", "-c", EXEC_LOOP, program("sshlease")], daemon.cli_env())
 
 
+def begin_to_drain(daemon):
+    """It is told to end, and somebody has a lease still."""
+    daemon.signal(signal.SIGTERM)
+    until(lambda: daemon.status()["state"] == "stopping", "the daemon stopping")
+
+
 def python_loop(daemon, kind):
     return Loop([sys.executable, "-c", LOOP, kind], {**daemon.cli_env(), "PYTHONPATH": PACKAGE})
 
@@ -142,8 +148,7 @@ def test_a_waiter_is_served_by_the_next(service):
     held = daemon.leased()
     early = daemon.cli_start("exec", "t", "--", "echo early")
     until(lambda: daemon.target()["waiters"] == 1, "a waiter")
-    daemon.signal(signal.SIGTERM)
-    until(lambda: daemon.status()["state"] == "stopping", "the daemon stopping")
+    begin_to_drain(daemon)
     late = daemon.cli_start("exec", "t", "--", "echo late")
     for client in (early, late):
         assert client.stderr.readline().decode() == (
@@ -160,8 +165,7 @@ def test_who_has_less_time_is_told_in_time(service):
     one = service({"shutdown_drain": "30s"})
     daemon = one.daemon
     held = daemon.leased()
-    daemon.signal(signal.SIGTERM)
-    until(lambda: daemon.status()["state"] == "stopping", "the daemon stopping")
+    begin_to_drain(daemon)
     begin = time.monotonic()
     done = daemon.cli("exec", "--acquire-timeout", "700ms", "t", "--", "echo never")
     assert done.returncode == 255 and 0.7 <= time.monotonic() - begin < 5
@@ -218,8 +222,7 @@ def test_ssh_is_refused_aloud_meanwhile(make_daemon, sshd, target, tmp_path_fact
     one = Service(daemon, True).start()
     tools = ssh_tools.Tools(daemon, directory)
     held = daemon.leased()
-    daemon.signal(signal.SIGTERM)
-    until(lambda: daemon.status()["state"] == "stopping", "the daemon stopping")
+    begin_to_drain(daemon)
     for words in (["t", "echo never"], ["-N", "-L", "127.0.0.1:45917:127.0.0.1:9", "t"], ["-W", "127.0.0.1:9", "t"]):
         done = tools.run("ssh", *words)
         assert done.returncode == 255 and not done.stdout, done
@@ -242,8 +245,7 @@ def test_status_and_others_answer_while_it_drains(service):
     one = service({"shutdown_drain": "30s"})
     daemon = one.daemon
     held = daemon.leased()
-    daemon.signal(signal.SIGTERM)
-    until(lambda: daemon.status()["state"] == "stopping", "the daemon stopping")
+    begin_to_drain(daemon)
     done = daemon.cli("status")
     assert done.returncode == 0 and b"stopping" in done.stdout
     with daemon.client() as client:
@@ -261,8 +263,7 @@ def test_more_than_the_daemon_takes(service):
     one = service({"shutdown_drain": "30s", "clients": 3})
     daemon = one.daemon
     held = daemon.leased()
-    daemon.signal(signal.SIGTERM)
-    until(lambda: daemon.status()["state"] == "stopping", "the daemon stopping")
+    begin_to_drain(daemon)
     clients = [daemon.cli_start("exec", "-q", "t", "--", "echo in") for _ in range(12)]
     daemon.log.find("refused reason=shutdown")
     held.release()
